@@ -1,0 +1,118 @@
+//! Who asks, and for whom they may act.
+
+use crate::value::UserId;
+
+/// What a caller is allowed to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Acts for itself alone.
+    Customer,
+    /// Runs the system: acts for everybody.
+    Operator,
+    /// Another service of OpenOrder: acts for everybody.
+    Service,
+}
+
+impl Role {
+    /// The name on the wire: `customer`, `operator` or `service`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Operator => "operator",
+            Self::Service => "service",
+        }
+    }
+
+    /// The role with this name on the wire.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Customer, Self::Operator, Self::Service]
+            .into_iter()
+            .find(|role| role.as_str() == name)
+    }
+}
+
+/// An authenticated caller: the gateway vouches for both fields.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// The user id of a person or the name of a service.
+    pub subject: String,
+    /// All roles that the caller has.
+    pub roles: Vec<Role>,
+}
+
+impl Caller {
+    /// A caller with these roles.
+    pub fn new(subject: impl Into<String>, roles: impl Into<Vec<Role>>) -> Self {
+        Self {
+            subject: subject.into(),
+            roles: roles.into(),
+        }
+    }
+
+    /// Another service of OpenOrder.
+    pub fn service(name: impl Into<String>) -> Self {
+        Self::new(name, [Role::Service])
+    }
+
+    /// Whether the caller has the role.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Whether the caller runs the system. A service is not an operator.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.has(Role::Operator)
+    }
+
+    /// Whether the caller may read and change what belongs to the user: operators and services may
+    /// for everybody, a customer for itself.
+    #[must_use]
+    pub fn may_act_for(&self, user: &UserId) -> bool {
+        self.has(Role::Operator)
+            || self.has(Role::Service)
+            || (self.has(Role::Customer) && self.subject == user.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_customer_acts_for_itself_alone() {
+        let ada = UserId::parse("ada").unwrap();
+        let bob = UserId::parse("bob").unwrap();
+        let caller = Caller::new("ada", [Role::Customer]);
+        assert!(caller.may_act_for(&ada));
+        assert!(!caller.may_act_for(&bob));
+        assert!(!caller.is_operator());
+    }
+
+    #[test]
+    fn operators_and_services_act_for_everybody() {
+        let ada = UserId::parse("ada").unwrap();
+        assert!(Caller::new("root", [Role::Operator]).may_act_for(&ada));
+        assert!(Caller::service("order").may_act_for(&ada));
+        assert!(!Caller::service("order").is_operator());
+    }
+
+    #[test]
+    fn a_caller_without_a_role_may_nothing() {
+        let ada = UserId::parse("ada").unwrap();
+        assert!(!Caller::new("ada", []).may_act_for(&ada));
+    }
+
+    #[test]
+    fn role_names_go_both_ways() {
+        for role in [Role::Customer, Role::Operator, Role::Service] {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+        }
+        assert_eq!(Role::parse("Operator"), None);
+        assert_eq!(Role::parse(""), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! The pure values and the one error table of OpenOrder.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number. Reading guide:
+//!
+//! - [`money`], [`currency`]: amounts in minor units with their currency, checked arithmetic only;
+//! - [`value`]: text that has been parsed once and is valid from then on ([`Sku`], [`UserId`], …);
+//! - [`caller`]: who asks, and for whom they may act;
+//! - [`error`]: a [`Rejection`] is the caller's doing, a [`Fault`] is ours, a [`CallError`] is what a
+//!   submitted command may end in. Only `openorder-rpc` turns them into gRPC codes.
+
+pub mod caller;
+pub mod currency;
+pub mod error;
+pub mod money;
+pub mod value;
+
+pub use caller::{Caller, Role};
+pub use currency::Currency;
+pub use error::{CallError, Fault, FieldViolation, Rejection, RejectionKind};
+pub use money::{Money, MoneyError};
+pub use value::{EmailAddress, Quantity, RequestId, Sku, UserId, ValueError, parse_uuid};
+
+/// An instant in UTC. PostgreSQL keeps microseconds of it.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;
