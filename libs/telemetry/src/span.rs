@@ -1,0 +1,190 @@
+//! Spans: one helper for hot and cold paths alike.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use opentelemetry::trace::{Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_sdk::trace::{SdkTracer, Span as SdkSpan};
+
+use crate::context::TraceContext;
+
+/// The telemetry of one role (`order`, `gateway`, …): its name and its own tracer. Clones share one allocation.
+#[derive(Clone)]
+pub struct RoleTelemetry(Arc<Inner>);
+
+struct Inner {
+    role: &'static str,
+    recorder: Option<Recorder>,
+}
+
+/// What makes recorded spans; there is none when nothing is exported.
+pub(crate) struct Recorder {
+    pub(crate) tracer: SdkTracer,
+    /// The share of traces started here that are recorded, 0 to 1.
+    pub(crate) sampling_ratio: f64,
+}
+
+impl RoleTelemetry {
+    pub(crate) fn new(role: &'static str, recorder: Option<Recorder>) -> Self {
+        Self(Arc::new(Inner { role, recorder }))
+    }
+
+    /// Telemetry that records nothing and still hands on every context: for tests and tools.
+    #[must_use]
+    pub fn disabled(role: &'static str) -> Self {
+        Self::new(role, None)
+    }
+
+    /// The role's name, which is its `service.name`.
+    #[must_use]
+    pub fn role(&self) -> &'static str {
+        self.0.role
+    }
+
+    /// Starts a span now.
+    ///
+    /// * An unsampled parent: the span *is* the parent's context; `name` is not called and nothing is built.
+    /// * A sampled parent: a recorded child.
+    /// * No valid parent: the root of a new trace. The sampling ratio decides whether it is recorded; its ids are
+    ///   valid either way.
+    #[must_use]
+    pub fn start(&self, kind: SpanKind, name: impl FnOnce() -> Cow<'static, str>, parent: &TraceContext) -> Span {
+        self.start_with(kind, name, parent, None)
+    }
+
+    /// Like [`Self::start`], for work that began earlier (spans of a batch, made afterwards).
+    #[must_use]
+    pub fn start_at(
+        &self,
+        kind: SpanKind,
+        name: impl FnOnce() -> Cow<'static, str>,
+        parent: &TraceContext,
+        start: SystemTime,
+    ) -> Span {
+        self.start_with(kind, name, parent, Some(start))
+    }
+
+    #[inline]
+    fn start_with(
+        &self,
+        kind: SpanKind,
+        name: impl FnOnce() -> Cow<'static, str>,
+        parent: &TraceContext,
+        start: Option<SystemTime>,
+    ) -> Span {
+        let recorder = self.0.recorder.as_ref();
+        if parent.is_valid() {
+            return match recorder {
+                Some(recorder) if parent.is_sampled() => recorder.record(kind, name(), parent, start),
+                _ => Span::unrecorded(parent.clone()),
+            };
+        }
+        match recorder {
+            Some(recorder) if rand::random::<f64>() < recorder.sampling_ratio => {
+                recorder.record(kind, name(), parent, start)
+            }
+            _ => Span::unrecorded(TraceContext::unsampled_root()),
+        }
+    }
+}
+
+impl fmt::Debug for RoleTelemetry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RoleTelemetry")
+            .field("role", &self.0.role)
+            .field("recording", &self.0.recorder.is_some())
+            .finish()
+    }
+}
+
+impl Recorder {
+    fn record(
+        &self,
+        kind: SpanKind,
+        name: Cow<'static, str>,
+        parent: &TraceContext,
+        start: Option<SystemTime>,
+    ) -> Span {
+        let mut builder = SpanBuilder::from_name(name).with_kind(kind);
+        builder.start_time = start;
+        let around = match parent.is_valid() {
+            true => Context::new().with_remote_span_context(parent.span_context().clone()),
+            false => Context::new(),
+        };
+        let span = self.tracer.build_with_context(builder, &around);
+        let context = TraceContext::from(span.span_context().clone());
+        if context.is_valid() {
+            return Span { context, recorded: Some(Box::new(span)) };
+        }
+        // The provider was shut down: work that still drains keeps valid ids.
+        Span::unrecorded(if parent.is_valid() { parent.clone() } else { TraceContext::unsampled_root() })
+    }
+}
+
+/// A span, recorded or not. It ends when it is dropped, unless it was ended before.
+#[derive(Debug)]
+pub struct Span {
+    context: TraceContext,
+    // Boxed: unrecorded spans, most of them, stay small.
+    recorded: Option<Box<SdkSpan>>,
+}
+
+impl Span {
+    /// A span that only carries `context`.
+    #[must_use]
+    pub fn unrecorded(context: TraceContext) -> Self {
+        Self { context, recorded: None }
+    }
+
+    /// What to hand on: to callees, into message headers, into the event log.
+    #[must_use]
+    pub fn context(&self) -> &TraceContext {
+        &self.context
+    }
+
+    /// Whether attributes go anywhere. Test it before computing a costly value.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.recorded.is_some()
+    }
+
+    /// Sets an attribute.
+    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+        if let Some(span) = &mut self.recorded {
+            span.set_attribute(KeyValue::new(key, value));
+        }
+    }
+
+    /// Links to another span.
+    pub fn link(&mut self, other: &TraceContext) {
+        if let Some(span) = &mut self.recorded
+            && other.is_valid()
+        {
+            span.add_link(other.span_context().clone(), Vec::new());
+        }
+    }
+
+    /// Marks the span as failed. `error_type` is of low cardinality (`error.type`); `description` holds no secret.
+    pub fn fail(&mut self, error_type: &str, description: &str) {
+        if let Some(span) = &mut self.recorded {
+            span.set_attribute(KeyValue::new("error.type", error_type.to_owned()));
+            span.set_status(Status::error(description.to_owned()));
+        }
+    }
+
+    /// Ends the span now.
+    pub fn end(self) {
+        drop(self);
+    }
+
+    /// Ends the span at an earlier time.
+    pub fn end_at(mut self, time: SystemTime) {
+        if let Some(span) = &mut self.recorded {
+            span.end_with_timestamp(time);
+        }
+    }
+}

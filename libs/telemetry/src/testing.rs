@@ -1,0 +1,39 @@
+//! Spans that a test can look at.
+
+use std::future::{Future, ready};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
+
+use crate::span::{Recorder, RoleTelemetry};
+
+/// The spans that ended so far.
+#[derive(Clone, Debug, Default)]
+pub struct RecordedSpans(Arc<Mutex<Vec<SpanData>>>);
+
+impl RecordedSpans {
+    /// All spans that ended, in the order of their end.
+    #[must_use]
+    pub fn all(&self) -> Vec<SpanData> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl SpanExporter for RecordedSpans {
+    fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(batch);
+        ready(Ok(()))
+    }
+}
+
+/// Telemetry of a role that records every span into memory; `sampling_ratio` is that of new traces.
+#[must_use]
+pub fn recording(role: &'static str, sampling_ratio: f64) -> (RoleTelemetry, RecordedSpans) {
+    let spans = RecordedSpans::default();
+    let provider =
+        SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_simple_exporter(spans.clone()).build();
+    let recorder = Recorder { tracer: provider.tracer("openorder"), sampling_ratio };
+    (RoleTelemetry::new(role, Some(recorder)), spans)
+}
