@@ -1,0 +1,66 @@
+# shellcheck shell=bash disable=SC2154
+# PostgreSQL from the system's package, with a cluster of its own. The server refuses to run as root: then it runs as
+# the user postgres.
+
+postgres_port=${OPENORDER_POSTGRES_PORT:-15432}
+postgres_variable=OPENORDER_POSTGRES_URL
+postgres_default_port=5432
+postgres_stop_signal=INT # "fast": open sessions are ended, the data is flushed
+postgres_start_seconds=60
+postgres_marker() { printf 'postgres -D %s/postgres/db' "$data"; }
+postgres_address() { printf 'postgres://postgres@127.0.0.1:%s/postgres' "$1"; }
+
+postgres_bin() {
+  local newest
+  newest=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -1)
+  if [ -n "${OPENORDER_DEV_POSTGRES_BIN:-}" ]; then printf '%s' "$OPENORDER_DEV_POSTGRES_BIN"
+  elif [ -x "$newest/initdb" ]; then printf '%s' "$newest"
+  elif have initdb; then dirname "$(command -v initdb)"
+  else return 1; fi
+}
+postgres_packages() { [ -n "$(postgres_bin)" ] || echo postgresql; }
+postgres_need_ports() { need_port "$postgres_port" OPENORDER_POSTGRES_PORT postgres; }
+
+# After kill -9 the old server's children, or its zombie, may need a moment to be gone; they hold the shared memory.
+postgres_wait_for_leftovers() {
+  local i pid entry busy
+  for ((i = 0; i < 100; i++)); do
+    busy=''
+    pid=$(head -1 "$data/postgres/db/postmaster.pid" 2>/dev/null || true)
+    if [ -n "$pid" ] && [ -d "/proc/$pid" ] && [ ! -s "/proc/$pid/exe" ]; then busy=1; fi
+    for entry in /proc/[0-9]*/cwd; do
+      if [ "$(readlink "$entry" 2>/dev/null)" = "$data/postgres/db" ]; then busy=1; fi
+    done
+    [ -n "$busy" ] || return 0
+    sleep 0.1
+  done
+}
+
+postgres_launch() {
+  local home=$data/postgres bin user=postgres
+  bin=$(postgres_bin)
+  if [ "$(id -u)" = 0 ]; then
+    chown "$user" "$home"
+    as_user "$user" test -w "$home" || {
+      say "postgres: the user $user cannot reach $home; choose a folder that it can enter with OPENORDER_DATA_DIR"
+      return 1
+    }
+  fi
+  if [ ! -f "$home/db/PG_VERSION" ]; then
+    rm -rf "$home/db.new"
+    as_user "$user" "$bin/initdb" -D "$home/db.new" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync \
+      >"$home/initdb.log" 2>&1 || { cat "$home/initdb.log" >&2; return 1; }
+    as_user "$user" tee -a "$home/db.new/postgresql.conf" >/dev/null <<<"include 'openorder.conf'"
+    mv "$home/db.new" "$home/db"
+  fi
+  as_user "$user" tee "$home/db/openorder.conf" >/dev/null <"$dev/postgres/postgresql.conf"
+  postgres_wait_for_leftovers
+  # Not through as_user: its subshell would hide the server's own pid.
+  local change_user=()
+  [ "$(id -u)" != 0 ] || change_user=(setpriv "--reuid=$user" "--regid=$(id -g "$user")" --init-groups --)
+  cd /
+  launch "$home/pid" "$home/server.log" "${change_user[@]}" "$bin/postgres" -D "$home/db" -p "$postgres_port"
+}
+
+postgres_ready() { grep -q 'database system is ready to accept' "$data/postgres/server.log" 2>/dev/null; }
+postgres_answers() { port_open 127.0.0.1 "$1"; }
