@@ -83,8 +83,8 @@ need_port() {
 # True when the process lives and its command line contains the text (arguments joined by spaces). A pid says nothing
 # by itself: it may have been given to another program, and after kill -9 it may be a zombie, without a command line.
 process_is() {
-  [ -n "$1" ] && [ -n "$2" ] && [ -r "/proc/$1/cmdline" ] || return 1
-  [[ "$(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null)" == *"$2"* ]]
+  if [ -z "$1" ] || [ -z "$2" ]; then return 1; fi
+  [[ "$({ tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null)" == *"$2"* ]]
 }
 
 # find_process PIDFILE TEXT: prints the pid of our process. When the file is stale or was never written (a script
