@@ -24,7 +24,7 @@ pub mod testing;
 pub use context::TraceContext;
 pub use metrics::meter;
 pub use opentelemetry::trace::SpanKind;
-pub use scope::Scoped;
+pub use scope::{Scoped, current_trace_id};
 pub use settings::{LogFormat, TelemetrySettings};
 pub use setup::{Telemetry, TelemetryError, init};
 pub use span::{RoleTelemetry, Span};

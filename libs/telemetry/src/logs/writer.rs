@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Stderr, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -25,7 +25,10 @@ pub(crate) struct LogWriterSettings {
 }
 
 enum Command {
-    Line { role: Option<&'static str>, line: Vec<u8> },
+    Line {
+        role: Option<&'static str>,
+        line: Vec<u8>,
+    },
     /// Answer once all lines before this one are written.
     Flush(SyncSender<()>),
 }
@@ -108,7 +111,11 @@ impl Sinks {
             fs::create_dir_all(directory)?;
             files.insert(PROCESS, Some(append(directory, PROCESS)?));
         }
-        Ok(Self { stderr: stderr.then(|| BufWriter::new(io::stderr())), directory, files })
+        Ok(Self {
+            stderr: stderr.then(|| BufWriter::new(io::stderr())),
+            directory,
+            files,
+        })
     }
 
     fn write(&mut self, role: Option<&'static str>, line: &[u8]) {
@@ -117,7 +124,10 @@ impl Sinks {
         }
         if let Some(directory) = &self.directory {
             let name = role.unwrap_or(PROCESS);
-            let file = self.files.entry(name).or_insert_with(|| append(directory, name).ok());
+            let file = self
+                .files
+                .entry(name)
+                .or_insert_with(|| append(directory, name).ok());
             if let Some(file) = file {
                 let _ = file.write_all(line);
             }
@@ -136,5 +146,9 @@ impl Sinks {
 
 fn append(directory: &Path, name: &str) -> io::Result<BufWriter<File>> {
     let path = directory.join(format!("{name}.log"));
-    OpenOptions::new().create(true).append(true).open(path).map(BufWriter::new)
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map(BufWriter::new)
 }
