@@ -1,0 +1,42 @@
+# shellcheck shell=bash disable=SC2154
+# Developer tools, pinned: Go programs by dev/tools/go.sum, buf by dev/buf/package-lock.json, Debian packages for the rest.
+
+tools_inputs=("$dev/tools/go.mod" "$dev/tools/go.sum" "$dev/tools/compose-check/main.go")
+tools_compile() {
+  say "building grpcurl, ghz and compose-check (about a minute, once)"
+  go_build "$dev/tools" github.com/fullstorydev/grpcurl/cmd/grpcurl github.com/bojand/ghz/cmd/ghz ./compose-check "$1"
+}
+
+buf_inputs=("$dev/buf/package.json" "$dev/buf/package-lock.json")
+# Not `npm ci`: it refuses where the registry lacks buf's packages for other systems.
+buf_install() {
+  say "fetching buf (once)"
+  cp "${buf_inputs[@]}" "$1/" && npm install --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel=error
+}
+
+deny_install() {
+  say "building cargo-deny $cargo_deny_version (a few minutes, once)"
+  CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$1/target cargo install --quiet --locked --debug \
+    --version "$cargo_deny_version" --root "$1" cargo-deny && rm -rf "$1/target"
+}
+
+# tool_path NAME: prints where a tool is; fetches or builds it when it is not there yet.
+tool_path() {
+  local folder
+  case $1 in
+    grpcurl | ghz | compose-check)
+      have go || die "$1: needs Go 1.25 or later (https://go.dev/dl)"
+      folder=$(cached tools "${tools_inputs[@]}" -- tools_compile) && printf '%s/%s' "$folder" "$1"
+      ;;
+    buf)
+      have npm || die "buf: needs Node.js 20 or later with npm"
+      folder=$(cached buf "${buf_inputs[@]}" -- buf_install) && printf '%s/node_modules/.bin/buf' "$folder"
+      ;;
+    jaeger) jaeger_program ;;
+    kcat | shellcheck)
+      have "$1" || { make_data_dir && need_packages "$1"; } || return 1
+      command -v "$1"
+      ;;
+    *) die "$1: no such tool; there are grpcurl, ghz, buf, compose-check, jaeger, kcat, shellcheck" ;;
+  esac
+}
