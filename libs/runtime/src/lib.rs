@@ -1,0 +1,25 @@
+//! What every OpenOrder process stands on while it runs.
+//!
+//! A process starts as a sequence: telemetry, configuration, build, serve, signal, bounded drain.
+//! Reading guide:
+//!
+//! - [`shutdown`]: the one switch that everybody watches, and who threw it;
+//! - [`tasks`]: named background tasks, each with a policy for its end, and the drain;
+//! - [`readiness`]: which dependency of which role is there;
+//! - [`wait`]: waiting for a dependency while saying what is waited for;
+//! - [`admin`]: `/livez`, `/readyz` and `/metrics`;
+//! - [`signals`]: SIGTERM and SIGINT.
+
+pub mod admin;
+pub mod readiness;
+pub mod shutdown;
+pub mod signals;
+pub mod tasks;
+pub mod wait;
+
+pub use admin::serve_admin;
+pub use readiness::{Dependency, DependencyState, Readiness, State};
+pub use shutdown::Shutdown;
+pub use signals::install_signals;
+pub use tasks::{OnExit, TaskResult, Tasks};
+pub use wait::{Stopped, wait_for};
