@@ -1,0 +1,43 @@
+//! Compiles `proto/` in Rust alone: no protoc to install.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+/// Where the contract stands, as seen from this crate.
+const PROTO_ROOT: &str = "../../proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed={PROTO_ROOT}");
+    let mut files = Vec::new();
+    collect(&Path::new(PROTO_ROOT).join("openorder"), &mut files)?;
+    files.sort();
+
+    let descriptors = protox::Compiler::new([PROTO_ROOT])?
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(files)?
+        .file_descriptor_set();
+
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    // Sorted, so that equal messages are equal bytes.
+    config.btree_map(["."]);
+    config.include_file("contract.rs");
+    let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
+    config.file_descriptor_set_path(out_dir.join("descriptors.bin"));
+    tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
+    Ok(())
+}
+
+/// Adds every `.proto` file below a folder.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! The contract of OpenOrder, generated from `proto/`: messages, service clients and servers, and events.
+//!
+//! - [`order`], [`product`], [`inventory`], [`payment`], [`notification`]: one bounded context each, in
+//!   `v1`; the comments are those of the `.proto` files;
+//! - [`google`]: vendored common types; the well-known types are those of `prost_types`;
+//! - [`events`]: which message, type and topic belong together;
+//! - [`reasons`]: the stable words behind the enums that say why.
+
+pub mod events;
+pub mod reasons;
+
+#[allow(missing_docs, clippy::all, unreachable_pub, rustdoc::all)]
+mod contract {
+    include!(concat!(env!("OUT_DIR"), "/contract.rs"));
+}
+
+pub use contract::google;
+pub use contract::openorder::{inventory, notification, order, payment, product};
+pub use events::{EventMessage, event_types, topics};
+
+/// The whole contract with its comments and imports, an encoded `google.protobuf.FileDescriptorSet`: what
+/// gRPC reflection answers from.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
