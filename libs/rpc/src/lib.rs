@@ -1,0 +1,22 @@
+//! gRPC for every service of OpenOrder. No other crate names a gRPC code.
+//!
+//! Reading guide:
+//!
+//! * a handler parses its request with [`Violations`] (`violations.rs`, `values.rs`), asks [`CallContext`] who calls
+//!   (`caller.rs`), and answers a failure with [`status`] (`status.rs`);
+//! * lists use [`PageTokens`] and [`page_size`] (`page.rs`), commands with a request id [`request_fingerprint`].
+
+pub mod caller;
+mod fingerprint;
+mod page;
+pub mod status;
+pub mod timeout;
+mod values;
+mod violations;
+
+pub use caller::{CallContext, caller_of};
+pub use fingerprint::request_fingerprint;
+pub use page::{PageTokens, page_size};
+pub use status::{Refusal, fault_of, reason_of, rejection, status};
+pub use values::{money, money_to_proto, timestamp, timestamp_to_proto};
+pub use violations::{Violation, Violations};

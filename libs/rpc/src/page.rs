@@ -1,0 +1,176 @@
+//! Pages of lists (AIP-158): sizes, and tokens that fit one caller, one list and one filter only.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::digest::KeyInit;
+use hmac::{Hmac, Mac};
+use openorder_types::{Caller, Rejection, ValueError};
+use sha2::{Digest, Sha256};
+
+/// Version of the token's layout: version, cursor, authentication code.
+const VERSION: u8 = 1;
+/// Bytes of the authentication code that a token carries (of 32).
+const TAG_LENGTH: usize = 16;
+/// Longer texts are refused before they are decoded.
+const TOKEN_LENGTH_MAX: usize = 2_048;
+
+/// Makes and checks page tokens. A token tells its cursor to who reads it, and cannot be forged or used elsewhere.
+#[derive(Clone)]
+pub struct PageTokens {
+    mac: Hmac<Sha256>,
+}
+
+impl PageTokens {
+    /// Tokens that this secret authenticates; all instances of a service share it.
+    #[must_use]
+    pub fn new(secret: &[u8]) -> Self {
+        // Hashed, any secret fits the block of the MAC, and making it cannot fail.
+        let mut key = [0; 64];
+        key[..32].copy_from_slice(&Sha256::digest(secret));
+        Self { mac: <Hmac<Sha256> as KeyInit>::new(&key.into()) }
+    }
+
+    /// The token that continues `list` after `cursor`, for this caller and this filter.
+    #[must_use]
+    pub fn encode(&self, list: &str, caller: &Caller, filter_fingerprint: &[u8], cursor: &[u8]) -> String {
+        let mut token = Vec::with_capacity(1 + cursor.len() + TAG_LENGTH);
+        token.push(VERSION);
+        token.extend_from_slice(cursor);
+        let tag = self.authenticate(list, caller, filter_fingerprint, &token).finalize().into_bytes();
+        token.extend_from_slice(&tag[..TAG_LENGTH]);
+        URL_SAFE_NO_PAD.encode(token)
+    }
+
+    /// The cursor of a token; `None` of the empty token, which asks for the first page.
+    ///
+    /// # Errors
+    ///
+    /// `PAGE_TOKEN_INVALID` for a token that was not made for exactly this list, caller and filter.
+    pub fn decode(
+        &self,
+        list: &str,
+        caller: &Caller,
+        filter_fingerprint: &[u8],
+        token: &str,
+    ) -> Result<Option<Vec<u8>>, Rejection> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        self.open(list, caller, filter_fingerprint, token).map(Some).ok_or_else(|| {
+            let description = "must be the next_page_token of the same list, with the same filter";
+            Rejection::invalid_field("page_token", "PAGE_TOKEN_INVALID", description)
+        })
+    }
+
+    fn open(&self, list: &str, caller: &Caller, filter_fingerprint: &[u8], token: &str) -> Option<Vec<u8>> {
+        if token.len() > TOKEN_LENGTH_MAX {
+            return None;
+        }
+        let mut token = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let tag = token.split_off(token.len().checked_sub(TAG_LENGTH)?);
+        let expected = self.authenticate(list, caller, filter_fingerprint, &token);
+        expected.verify_truncated_left(&tag).ok()?;
+        (token.first() == Some(&VERSION)).then(|| token.split_off(1))
+    }
+
+    fn authenticate(&self, list: &str, caller: &Caller, filter_fingerprint: &[u8], body: &[u8]) -> Hmac<Sha256> {
+        let mut roles: Vec<_> = caller.roles.iter().map(|role| role.as_str()).collect();
+        roles.sort_unstable();
+        roles.dedup();
+        let roles = roles.join(",");
+        let mut mac = self.mac.clone();
+        for part in [list.as_bytes(), caller.subject.as_bytes(), roles.as_bytes(), filter_fingerprint, body] {
+            // With its length before it no part can borrow bytes from its neighbour.
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac
+    }
+}
+
+impl std::fmt::Debug for PageTokens {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("PageTokens")
+    }
+}
+
+/// The size of a page: `default` for zero, never more than `max`.
+///
+/// # Errors
+///
+/// `PAGE_SIZE_NEGATIVE`.
+pub fn page_size(asked: i32, default: u32, max: u32) -> Result<u32, ValueError> {
+    match u32::try_from(asked) {
+        Ok(0) => Ok(default.min(max)),
+        Ok(size) => Ok(size.min(max)),
+        Err(_) => Err(ValueError::new("PAGE_SIZE_NEGATIVE", "must not be negative")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use openorder_types::Role;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn callers() -> impl Strategy<Value = Caller> {
+        let roles = proptest::sample::subsequence(vec![Role::Customer, Role::Operator, Role::Service], 0..=3);
+        ("[a-z]{0,6}", roles).prop_map(|(subject, roles)| Caller::new(subject, roles))
+    }
+
+    #[test]
+    fn sizes_follow_the_rules_of_aip_158() {
+        assert_eq!(page_size(0, 50, 1000).unwrap(), 50);
+        assert_eq!(page_size(7, 50, 1000).unwrap(), 7);
+        assert_eq!(page_size(i32::MAX, 50, 1000).unwrap(), 1000);
+        assert_eq!(page_size(-1, 50, 1000).unwrap_err().reason, "PAGE_SIZE_NEGATIVE");
+    }
+
+    #[test]
+    fn no_token_is_the_first_page_and_nonsense_is_refused() {
+        let tokens = PageTokens::new(b"secret");
+        let caller = Caller::service("order");
+        assert_eq!(tokens.decode("orders", &caller, b"", "").unwrap(), None);
+        for text in ["x", "!!!!", "AAAA", &"A".repeat(4_000)] {
+            let refused = tokens.decode("orders", &caller, b"", text).unwrap_err();
+            assert_eq!((refused.reason, refused.violations[0].field.as_str()), ("PAGE_TOKEN_INVALID", "page_token"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_gives_its_cursor_back(caller in callers(), filter: Vec<u8>, cursor: Vec<u8>) {
+            let tokens = PageTokens::new(b"secret");
+            let token = tokens.encode("orders", &caller, &filter, &cursor);
+            prop_assert_eq!(tokens.decode("orders", &caller, &filter, &token).unwrap(), Some(cursor));
+        }
+
+        #[test]
+        fn a_token_fits_nothing_else(
+            list in "[a-c]{0,3}", other_list in "[a-c]{0,3}",
+            caller in callers(), other_caller in callers(),
+            filter in proptest::collection::vec(0_u8..3, 0..3), other_filter in proptest::collection::vec(0_u8..3, 0..3),
+            cursor: Vec<u8>,
+        ) {
+            let tokens = PageTokens::new(b"secret");
+            let token = tokens.encode(&list, &caller, &filter, &cursor);
+            let same = list == other_list && caller == other_caller && filter == other_filter;
+            let opened = tokens.decode(&other_list, &other_caller, &other_filter, &token);
+            prop_assert_eq!(opened.is_ok(), same);
+            prop_assert!(PageTokens::new(b"other").decode(&list, &caller, &filter, &token).is_err());
+        }
+
+        #[test]
+        fn a_flipped_bit_is_refused(cursor in proptest::collection::vec(any::<u8>(), 0..40), bit: prop::sample::Index) {
+            let tokens = PageTokens::new(b"secret");
+            let caller = Caller::service("order");
+            let mut raw = URL_SAFE_NO_PAD.decode(tokens.encode("orders", &caller, b"f", &cursor)).unwrap();
+            let bit = bit.index(raw.len() * 8);
+            raw[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(tokens.decode("orders", &caller, b"f", &URL_SAFE_NO_PAD.encode(raw)).is_err());
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The one place where an outcome becomes a gRPC status, and back.
+//!
+//! Every status that leaves OpenOrder carries exactly one `google.rpc.ErrorInfo` of the domain `openorder`: programs
+//! branch on its reason, people read the message. An invalid request adds a `BadRequest` with all its violations;
+//! where waiting helps there is a `RetryInfo`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use openorder_types::{CallError, Fault, FieldViolation, Rejection, RejectionKind};
+use prost::Message;
+use prost_types::Any;
+use tonic::{Code, Status};
+use tonic_types::pb;
+
+/// The domain of every `ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "openorder";
+
+/// The status of a call that failed. Its text is safe for callers: of a failure of ours it says only the trace id
+/// that finds the log lines.
+#[must_use]
+pub fn status(error: CallError) -> Status {
+    match error {
+        CallError::Rejected(rejection) => self::rejection(rejection),
+        CallError::Unavailable { retry_after, .. } => Refusal::dependency_unavailable(retry_after),
+        CallError::Overloaded { retry_after } => Refusal::overloaded(retry_after),
+        CallError::DeadlineExceeded => Refusal::deadline_exceeded(),
+        CallError::Internal => Refusal::internal(),
+    }
+}
+
+/// The status of a rejection.
+#[must_use]
+pub fn rejection(rejection: Rejection) -> Status {
+    Refusal {
+        code: code_of(rejection.kind),
+        reason: rejection.reason.into(),
+        message: rejection.message,
+        metadata: rejection.metadata,
+        violations: rejection.violations,
+        retry_after: None,
+    }
+    .into_status()
+}
+
+/// The reason of a status that OpenOrder made, such as `OUT_OF_STOCK`.
+#[must_use]
+pub fn reason_of(status: &Status) -> Option<String> {
+    use tonic_types::StatusExt;
+    let info = status.get_details_error_info()?;
+    (info.domain == ERROR_DOMAIN).then_some(info.reason)
+}
+
+/// How long the maker of the status asks to wait before another try.
+#[must_use]
+pub fn retry_after_of(status: &Status) -> Option<Duration> {
+    use tonic_types::StatusExt;
+    status.get_details_retry_info()?.retry_delay
+}
+
+/// What an upstream's failure means for the work that called it. `None` for a status of success.
+///
+/// Unreachable, overloaded or too slow is an outage; a concurrent change may succeed later; everything else repeats
+/// itself (an upstream's "no" that the caller expects is read with [`reason_of`] or [`is_not_found`] before).
+#[must_use]
+pub fn fault_of(upstream: &'static str, status: &Status) -> Option<Fault> {
+    let detail = format!("{}: {}", code_name(status.code()), status.message());
+    match status.code() {
+        Code::Ok => None,
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => {
+            Some(Fault::outage(upstream, detail))
+        }
+        Code::Aborted | Code::Internal | Code::Unknown => Some(Fault::retryable(detail)),
+        _ => Some(Fault::permanent(format!("{upstream}: {detail}"))),
+    }
+}
+
+/// Whether the upstream says that the object does not exist.
+#[must_use]
+pub fn is_not_found(status: &Status) -> bool {
+    status.code() == Code::NotFound
+}
+
+/// Whether another try may succeed: the only code that is ever retried.
+#[must_use]
+pub fn is_unavailable(status: &Status) -> bool {
+    status.code() == Code::Unavailable
+}
+
+fn code_of(kind: RejectionKind) -> Code {
+    match kind {
+        RejectionKind::InvalidArgument => Code::InvalidArgument,
+        RejectionKind::NotFound => Code::NotFound,
+        RejectionKind::AlreadyExists => Code::AlreadyExists,
+        RejectionKind::FailedPrecondition => Code::FailedPrecondition,
+        RejectionKind::OutOfRange => Code::OutOfRange,
+        RejectionKind::ResourceExhausted => Code::ResourceExhausted,
+        RejectionKind::PermissionDenied => Code::PermissionDenied,
+        RejectionKind::Unauthenticated => Code::Unauthenticated,
+        RejectionKind::Aborted => Code::Aborted,
+    }
+}
+
+/// The name of a code as the gRPC documents write it.
+pub(crate) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// Statuses that the machinery itself gives, each named after its cause.
+#[derive(Debug)]
+pub struct Refusal {
+    code: Code,
+    reason: std::borrow::Cow<'static, str>,
+    message: String,
+    metadata: Vec<(&'static str, String)>,
+    violations: Vec<FieldViolation>,
+    retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    fn plain(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: reason.into(),
+            message: message.into(),
+            metadata: Vec::new(),
+            violations: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    fn later(reason: &'static str, message: &str, retry_after: Duration) -> Status {
+        let refusal = Self::plain(Code::Unavailable, reason, message);
+        Self { retry_after: Some(retry_after), ..refusal }.into_status()
+    }
+
+    /// A dependency of the service, such as its database, is away: `DEPENDENCY_UNAVAILABLE`.
+    #[must_use]
+    pub fn dependency_unavailable(retry_after: Duration) -> Status {
+        Self::later("DEPENDENCY_UNAVAILABLE", "temporarily unavailable", retry_after)
+    }
+
+    /// A service that is called cannot be reached: `UPSTREAM_UNAVAILABLE`.
+    #[must_use]
+    pub fn upstream_unavailable(retry_after: Duration) -> Status {
+        Self::later("UPSTREAM_UNAVAILABLE", "the service is temporarily unavailable", retry_after)
+    }
+
+    /// More work is waiting than is healthy; nothing was done: `OVERLOADED`.
+    #[must_use]
+    pub fn overloaded(retry_after: Duration) -> Status {
+        Self::later("OVERLOADED", "too many requests are in flight", retry_after)
+    }
+
+    /// The process is going down; another instance, or this one later, takes the call: `SHUTTING_DOWN`.
+    #[must_use]
+    pub fn shutting_down(retry_after: Duration) -> Status {
+        Self::later("SHUTTING_DOWN", "the service is shutting down", retry_after)
+    }
+
+    /// The deadline of the call passed; its work may still be done: `DEADLINE_EXCEEDED`.
+    #[must_use]
+    pub fn deadline_exceeded() -> Status {
+        Self::plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").into_status()
+    }
+
+    /// A failure of ours, logged under the trace id that the message names: `INTERNAL`.
+    #[must_use]
+    pub fn internal() -> Status {
+        let message = match openorder_telemetry::current_trace_id() {
+            Some(trace_id) => format!("internal error; reference {trace_id}"),
+            None => "internal error".to_owned(),
+        };
+        Self::plain(Code::Internal, "INTERNAL", message).into_status()
+    }
+
+    /// There is no such service or method: `UNIMPLEMENTED`.
+    #[must_use]
+    pub fn unimplemented(message: impl Into<String>) -> Status {
+        Self::plain(Code::Unimplemented, "UNIMPLEMENTED", message).into_status()
+    }
+
+    /// The request is larger than `limit_bytes`: `REQUEST_TOO_LARGE`.
+    #[must_use]
+    pub fn request_too_large(limit_bytes: usize) -> Status {
+        let message = format!("the request is larger than {limit_bytes} bytes");
+        let refusal = Self::plain(Code::ResourceExhausted, "REQUEST_TOO_LARGE", message);
+        Self { metadata: vec![("limit_bytes", limit_bytes.to_string())], ..refusal }.into_status()
+    }
+
+    /// The request's bytes are not the message that the method takes: `MALFORMED_REQUEST`.
+    #[must_use]
+    pub fn malformed_request(message: impl Into<String>) -> Status {
+        Self::plain(Code::InvalidArgument, "MALFORMED_REQUEST", message).into_status()
+    }
+
+    /// Gives a status of foreign make (tonic's own, or a library's) its `ErrorInfo`; the reason is the code's name.
+    pub(crate) fn adopt(code: Code, message: impl Into<String>) -> Status {
+        Self::plain(code, code_name(code), message).into_status()
+    }
+
+    fn into_status(self) -> Status {
+        let mut details = vec![packed(
+            "google.rpc.ErrorInfo",
+            &pb::ErrorInfo {
+                reason: self.reason.into_owned(),
+                domain: ERROR_DOMAIN.to_owned(),
+                metadata: self
+                    .metadata
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .collect::<HashMap<_, _>>(),
+            },
+        )];
+        if !self.violations.is_empty() {
+            let field_violations = self.violations.into_iter().map(field_violation).collect();
+            details.push(packed("google.rpc.BadRequest", &pb::BadRequest { field_violations }));
+        }
+        if let Some(delay) = self.retry_after {
+            // Durations beyond the protobuf range do not occur: delays are seconds.
+            let retry_delay = prost_types::Duration::try_from(delay).ok();
+            details.push(packed("google.rpc.RetryInfo", &pb::RetryInfo { retry_delay }));
+        }
+        let message = self.message;
+        let all = pb::Status { code: self.code as i32, message: message.clone(), details };
+        Status::with_details(self.code, message, all.encode_to_vec().into())
+    }
+}
+
+fn field_violation(violation: FieldViolation) -> pb::bad_request::FieldViolation {
+    pb::bad_request::FieldViolation {
+        field: violation.field,
+        description: violation.description,
+        reason: violation.reason.to_owned(),
+        localized_message: None,
+    }
+}
+
+fn packed(name: &str, message: &impl Message) -> Any {
+    Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+    use tonic_types::{ErrorDetail, StatusExt};
+
+    use super::*;
+
+    fn error_infos(status: &Status) -> usize {
+        let details = status.check_error_details_vec().unwrap();
+        details.iter().filter(|detail| matches!(detail, ErrorDetail::ErrorInfo(_))).count()
+    }
+
+    #[test]
+    fn a_rejection_carries_reason_message_and_metadata() {
+        let made = rejection(Rejection::failed_precondition("OUT_OF_STOCK", "2 of A are missing").with("sku", "A"));
+        assert_eq!((made.code(), made.message()), (Code::FailedPrecondition, "2 of A are missing"));
+        let info = made.get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("OUT_OF_STOCK", "openorder"));
+        assert_eq!(info.metadata.get("sku").map(String::as_str), Some("A"));
+        assert_eq!(reason_of(&made).as_deref(), Some("OUT_OF_STOCK"));
+        assert!(made.get_details_bad_request().is_none() && made.get_details_retry_info().is_none());
+    }
+
+    #[test]
+    fn an_invalid_request_lists_all_violations_with_their_reasons() {
+        let made = rejection(Rejection::invalid(vec![
+            FieldViolation::new("lines[0].sku", "SKU_MALFORMED", "must be a SKU"),
+            FieldViolation::new("user_id", "USER_ID_MISSING", "must be given"),
+        ]));
+        assert_eq!(made.code(), Code::InvalidArgument);
+        let all = pb::Status::decode(made.details()).unwrap();
+        let bad = all.details.iter().find(|detail| detail.type_url.ends_with("BadRequest")).unwrap();
+        let bad = pb::BadRequest::decode(bad.value.as_slice()).unwrap();
+        let seen: Vec<_> = bad.field_violations.iter().map(|one| (one.field.as_str(), one.reason.as_str())).collect();
+        assert_eq!(seen, [("lines[0].sku", "SKU_MALFORMED"), ("user_id", "USER_ID_MISSING")]);
+        assert_eq!((all.code, all.message.as_str()), (3, made.message()));
+    }
+
+    #[test]
+    fn waiting_is_advised_where_it_helps() {
+        let unavailable = CallError::Unavailable { dependency: "postgres", retry_after: Duration::from_millis(1500) };
+        let made = status(unavailable);
+        assert_eq!(made.code(), Code::Unavailable);
+        assert_eq!(retry_after_of(&made), Some(Duration::from_millis(1500)));
+        assert!(!made.message().contains("postgres"), "internals stay inside");
+        let overloaded = status(CallError::Overloaded { retry_after: Duration::from_secs(1) });
+        assert_eq!(reason_of(&overloaded).as_deref(), Some("OVERLOADED"));
+        assert_eq!(retry_after_of(&overloaded), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn an_internal_error_says_the_trace_id_and_nothing_else() {
+        let role = openorder_telemetry::RoleTelemetry::disabled("order");
+        let trace =
+            openorder_telemetry::TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None)
+                .unwrap();
+        let made = role.in_scope(&trace, || status(CallError::Internal));
+        assert_eq!(made.message(), "internal error; reference 0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(status(CallError::Internal).message(), "internal error");
+    }
+
+    #[test]
+    fn an_upstream_failure_is_an_outage_or_not() {
+        let fault = |code| fault_of("product", &Status::new(code, "x"));
+        assert_eq!(fault(Code::Ok), None);
+        assert!(matches!(fault(Code::Unavailable), Some(Fault::Outage { dependency: "product", .. })));
+        assert!(matches!(fault(Code::DeadlineExceeded), Some(Fault::Outage { .. })));
+        assert!(matches!(fault(Code::Aborted), Some(Fault::Retryable { .. })));
+        assert!(matches!(fault(Code::InvalidArgument), Some(Fault::Permanent { .. })));
+    }
+
+    fn kinds() -> impl Strategy<Value = RejectionKind> {
+        use RejectionKind::*;
+        proptest::sample::select(vec![
+            InvalidArgument,
+            NotFound,
+            AlreadyExists,
+            FailedPrecondition,
+            OutOfRange,
+            ResourceExhausted,
+            PermissionDenied,
+            Unauthenticated,
+            Aborted,
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn every_rejection_has_exactly_one_error_info_and_survives_the_wire(
+            kind in kinds(),
+            message in "\\PC{0,60}",
+            value in "\\PC{0,20}",
+            fields in proptest::collection::vec("[a-z]{1,8}(\\[[0-9]\\])?", 0..5),
+        ) {
+            let mut given = Rejection::new(kind, "SOME_REASON", message.clone()).with("key", &value);
+            given.violations = fields.iter().map(|field| FieldViolation::new(field, "BAD", "bad")).collect();
+            let made = rejection(given);
+            let mut headers = http::HeaderMap::new();
+            made.add_header(&mut headers).unwrap();
+            let read = Status::from_header_map(&headers).unwrap();
+            prop_assert_eq!(read.message(), message);
+            prop_assert_eq!(error_infos(&read), 1);
+            let reason = reason_of(&read);
+            prop_assert_eq!(reason.as_deref(), Some("SOME_REASON"));
+            let bad = read.get_details_bad_request().map_or(0, |bad| bad.field_violations.len());
+            prop_assert_eq!(bad, fields.len());
+        }
+    }
+}

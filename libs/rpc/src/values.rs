@@ -1,0 +1,92 @@
+//! Values of the contract that every service reads and writes: money and points in time.
+
+use openorder_proto::google::r#type::Money as MoneyMessage;
+use openorder_types::{Money, Timestamp, ValueError};
+
+use crate::violations::Violations;
+
+/// Reads a required amount; what is wrong with it is noted under `field`.
+pub fn money(field: &str, message: Option<MoneyMessage>, violations: &mut Violations) -> Option<Money> {
+    let message = violations.required(field, message)?;
+    let parsed = Money::from_units_nanos(&message.currency_code, message.units, message.nanos);
+    violations.take(field, parsed)
+}
+
+/// Writes an amount.
+#[must_use]
+pub fn money_to_proto(money: &Money) -> MoneyMessage {
+    let (units, nanos) = money.to_units_nanos();
+    MoneyMessage { currency_code: money.currency().as_str().to_owned(), units, nanos }
+}
+
+/// Reads a required point in time; what is wrong with it is noted under `field`.
+pub fn timestamp(
+    field: &str,
+    message: Option<prost_types::Timestamp>,
+    violations: &mut Violations,
+) -> Option<Timestamp> {
+    let message = violations.required(field, message)?;
+    let parsed = u32::try_from(message.nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000)
+        .and_then(|nanos| Timestamp::from_timestamp(message.seconds, nanos))
+        .ok_or_else(|| ValueError::new("TIMESTAMP_MALFORMED", "must be a point in time"));
+    violations.take(field, parsed)
+}
+
+/// Writes a point in time.
+#[must_use]
+pub fn timestamp_to_proto(time: &Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: time.timestamp(),
+        // A leap second counts more than a thousand million nanoseconds; the protobuf type has none.
+        nanos: time.timestamp_subsec_nanos().min(999_999_999).cast_signed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_or_false_amount_is_noted() {
+        let mut violations = Violations::new();
+        assert_eq!(money("price", None, &mut violations), None);
+        let wrong = MoneyMessage { currency_code: "EUR".to_owned(), units: 1, nanos: -1 };
+        assert_eq!(money("cost", Some(wrong), &mut violations), None);
+        let rejection = violations.finish().unwrap_err();
+        let seen: Vec<_> = rejection.violations.iter().map(|one| (one.field.as_str(), one.reason)).collect();
+        assert_eq!(seen, [("price", "FIELD_MISSING"), ("cost", "AMOUNT_MALFORMED")]);
+    }
+
+    #[test]
+    fn a_false_point_in_time_is_noted() {
+        let mut violations = Violations::new();
+        for (seconds, nanos) in [(0, -1), (0, 1_000_000_000), (i64::MAX, 0)] {
+            let message = prost_types::Timestamp { seconds, nanos };
+            assert_eq!(timestamp("at", Some(message), &mut violations), None);
+        }
+        assert_eq!(violations.finish().unwrap_err().violations.len(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn amounts_go_out_and_come_back(minor in any::<i64>(), code in proptest::sample::select(vec!["EUR", "KRW", "KWD"])) {
+            let amount = Money::from_units_nanos(code, 0, 0).unwrap();
+            let amount = Money::new(minor, amount.currency());
+            let mut violations = Violations::new();
+            prop_assert_eq!(money("x", Some(money_to_proto(&amount)), &mut violations), Some(amount));
+        }
+
+        #[test]
+        fn points_in_time_go_out_and_come_back(seconds in -62_135_596_800_i64..253_402_300_800, nanos in 0_u32..1_000_000_000) {
+            let time = Timestamp::from_timestamp(seconds, nanos).unwrap();
+            let mut violations = Violations::new();
+            prop_assert_eq!(timestamp("x", Some(timestamp_to_proto(&time)), &mut violations), Some(time));
+        }
+    }
+}
