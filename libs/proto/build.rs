@@ -12,20 +12,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     collect(&Path::new(PROTO_ROOT).join("openorder"), &mut files)?;
     files.sort();
 
-    let descriptors = protox::Compiler::new([PROTO_ROOT])?
-        .include_source_info(true)
-        .include_imports(true)
-        .open_files(files)?
-        .file_descriptor_set();
+    let mut compiler = protox::Compiler::new([PROTO_ROOT])?;
+    compiler.include_source_info(true).include_imports(true).open_files(files)?;
+    let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    std::fs::write(out_dir.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
     // Sorted, so that equal messages are equal bytes.
     config.btree_map(["."]);
     config.include_file("contract.rs");
-    let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
-    config.file_descriptor_set_path(out_dir.join("descriptors.bin"));
-    tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
+    tonic_prost_build::configure().compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }
 
