@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What all scripts under dev/ stand on: places, messages, ports, processes, locks, downloads.
 # Sourced, never run. The caller has set -euo pipefail.
 
@@ -90,10 +90,11 @@ process_is() {
 # find_process PIDFILE TEXT: prints the pid of our process. When the file is stale or was never written (a script
 # killed between start and note) the process table is asked.
 find_process() {
-  local pid='' entry
+  local pid='' entry entries
   if [ -f "$1" ]; then read -r pid <"$1" || true; fi
   if process_is "$pid" "$2"; then printf '%s' "$pid"; return 0; fi
-  for entry in $(grep -slaF -- "$data/" /proc/[0-9]*/cmdline); do
+  mapfile -t entries < <(grep -slaF -- "$data/" /proc/[0-9]*/cmdline || true)
+  for entry in "${entries[@]}"; do
     pid=${entry#/proc/} pid=${pid%/cmdline}
     if process_is "$pid" "$2"; then printf '%s\n' "$pid" >"$1"; printf '%s' "$pid"; return 0; fi
   done

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 # Jaeger 2: OTLP receiver, trace storage in memory, query API and page in one process. Built from its Go module, once;
 # its page comes out of a crate that carries the production build.
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 # Apache Kafka, one KRaft node. Its jars come from Maven's registry; nothing is compiled.
 
 kafka_port=${OPENORDER_KAFKA_PORT:-19092}

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 # PostgreSQL from the system's package, with a cluster of its own. The server refuses to run as root: then it runs as
 # the user postgres.
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 # Redis (or Valkey) from the system's package.
 
 redis_port=${OPENORDER_REDIS_PORT:-16379}

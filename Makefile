@@ -1,0 +1,42 @@
+# Tasks of a developer's day. The work is done by the scripts in dev/; `make` alone lists the tasks.
+.DEFAULT_GOAL := help
+.PHONY: help demo down logs clean test lint fmt load proto-lint compose-check collector-check
+ROLE ?= order
+ARGS ?=
+
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
+
+demo: ## Start everything, place orders, print what to try next (again: seconds)
+	@dev/demo
+
+down: ## Stop what `make demo` started; the data stays
+	@dev/demo down
+
+logs: ## Follow the log of a role: make logs ROLE=order
+	@dev/demo logs $(ROLE)
+
+clean: ## Stop, and forget the data of the local stack
+	@dev/demo clean
+
+test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the protobuf and deployment files
+	@dev/check tests proto compose collector
+
+lint: ## Formatting, clippy, dependencies, shell scripts
+	@dev/check format clippy deny scripts
+
+fmt: ## Format Rust and protobuf files
+	@cargo fmt --all
+	@dev/tool buf format --write --exclude-path proto/google
+
+load: ## Put load on the running server: make load ARGS="--help"
+	@target/release/openorder load $(ARGS)
+
+proto-lint: ## Only the protobuf files
+	@dev/check proto
+
+compose-check: ## Only docker-compose.yml; no engine is needed
+	@dev/check compose
+
+collector-check: ## Only otel-collector.yaml
+	@dev/check collector

@@ -1,0 +1,100 @@
+# shellcheck shell=bash disable=SC2154
+# The `openorder` program as a local server: what it is told, starting, waiting, stopping.
+
+program=$repository/target/release/openorder
+program_home=$data/server
+program_logs=$data/logs
+program_process="$program serve all"
+
+# Variables of the scripts that are no settings of the program; it refuses names that it does not know.
+script_variables=(
+  OPENORDER_STACK OPENORDER_DATA_DIR OPENORDER_KAFKA_PORT OPENORDER_KAFKA_CONTROLLER_PORT OPENORDER_POSTGRES_PORT
+  OPENORDER_REDIS_PORT OPENORDER_JAEGER_PORT OPENORDER_OTLP_PORT OPENORDER_POSTGRES_URL OPENORDER_REDIS_URL
+  OPENORDER_OTLP_ENDPOINT
+)
+services=(order product inventory payment notification)
+
+gateway_address=${OPENORDER_GATEWAY_LISTEN_ADDRESS:-127.0.0.1:8080}
+admin_address=${OPENORDER_RUNTIME_ADMIN_LISTEN_ADDRESS:-127.0.0.1:8081}
+
+# Exports the stack's addresses as settings of the program, where the user has not set them, and the rest not at all.
+program_environment() {
+  local service variable server
+  eval "$("$dev/stack" env)"
+  server=${OPENORDER_POSTGRES_URL%/*}
+  for service in "${services[@]}"; do
+    variable=OPENORDER_${service^^}_DATABASE_URL
+    export "$variable=${!variable:-$server/openorder_$service}"
+  done
+  export OPENORDER_TELEMETRY_LOG_DIRECTORY=${OPENORDER_TELEMETRY_LOG_DIRECTORY:-$program_logs}
+  export OPENORDER_TELEMETRY_OTLP_ENDPOINT=${OPENORDER_TELEMETRY_OTLP_ENDPOINT:-${OPENORDER_OTLP_ENDPOINT:-}}
+  unset "${script_variables[@]}" "${!OPENORDER_DEV_@}"
+}
+
+# What the running server was made of and told; another one is restarted.
+program_fingerprint() { { stat -Lc '%i %Y %s' "$program"; env | grep ^OPENORDER_ | sort; } | sha256sum | cut -c1-64; }
+
+program_running() { find_process "$program_home/pid" "$program_process"; }
+
+program_need_ports() {
+  need_port "${gateway_address##*:}" OPENORDER_GATEWAY_LISTEN_ADDRESS gateway &&
+    need_port "${admin_address##*:}" OPENORDER_RUNTIME_ADMIN_LISTEN_ADDRESS 'admin port'
+}
+
+# Starts the server, or leaves it alone when it is the same already. The environment is set.
+program_start() {
+  local pid fingerprint
+  mkdir -p "$program_home" "$program_logs"
+  fingerprint=$(program_fingerprint)
+  if pid=$(program_running); then
+    if [ "$(cat "$program_home/fingerprint" 2>/dev/null)" = "$fingerprint" ]; then
+      say "server: already running (pid $pid)"
+      return 0
+    fi
+    say "server: restarting, it is another build or was told other settings"
+    program_stop
+  fi
+  program_need_ports || return 1
+  printf '%s\n' "$fingerprint" >"$program_home/fingerprint"
+  (cd "$repository" && launch "$program_home/pid" "$program_home/server.log" "$program" serve all)
+  say "server: started, its logs are in $OPENORDER_TELEMETRY_LOG_DIRECTORY"
+}
+
+# The body of GET http://HOST:PORT/PATH.
+http_get() {
+  (
+    exec 7<>"/dev/tcp/${1%:*}/${1##*:}" || exit 1
+    printf 'GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$2" "$1" >&7
+    timeout 3 cat <&7
+  ) 2>/dev/null
+}
+
+# Names of the dependencies that are not ready, out of /readyz: order/postgres, payment/kafka.
+not_ready() { sed -nE 's/.*"role":"([^"]*)","name":"([^"]*)","state":"([^"]*)".*/\1\/\2 \3/p' <<<"${1//\{/$'\n'}" | grep -v ' ready$'; }
+
+program_wait_until_ready() {
+  local i answer waiting last=''
+  for ((i = 0; i < 600; i++)); do
+    answer=$(http_get "$admin_address" /readyz || true)
+    case $answer in
+      'HTTP/1.1 200'*) say "server: ready, gRPC on $gateway_address"; return 0 ;;
+    esac
+    program_running >/dev/null || break
+    waiting=$(not_ready "$answer" | paste -sd, | sed 's/,/, /g' || true)
+    if [ -n "$waiting" ] && [ "$waiting" != "$last" ]; then say "server: waiting for $waiting"; fi
+    last=$waiting
+    sleep 0.1
+  done
+  say "server: is not ready; the end of $program_home/server.log:"
+  tail -20 "$program_home/server.log" >&2
+  return 1
+}
+
+program_stop() {
+  local pid
+  if pid=$(program_running); then
+    end_process "$pid" "$program_process" TERM 40
+    say "server: stopped"
+  fi
+  rm -f "$program_home/pid"
+}
