@@ -16,7 +16,7 @@ mod contract {
 
 pub use contract::google;
 pub use contract::openorder::{inventory, notification, order, payment, product};
-pub use events::{EventMessage, event_types, topics};
+pub use events::{EventMessage, by_type, event_types, topics};
 
 /// The whole contract with its comments and imports, an encoded `google.protobuf.FileDescriptorSet`: what
 /// gRPC reflection answers from.
