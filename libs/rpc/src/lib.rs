@@ -9,6 +9,8 @@
 pub mod caller;
 mod fingerprint;
 mod page;
+mod server;
+mod settings;
 pub mod status;
 pub mod timeout;
 mod values;
@@ -17,6 +19,8 @@ mod violations;
 pub use caller::{CallContext, caller_of};
 pub use fingerprint::request_fingerprint;
 pub use page::{PageTokens, page_size};
+pub use server::{CallMetrics, ListenError, MethodMetrics, adopt_foreign_status, listen, serve, serve_connections};
+pub use settings::{ConnectionSettings, RpcServerSettings};
 pub use status::{Refusal, fault_of, reason_of, rejection, status};
 pub use values::{money, money_to_proto, timestamp, timestamp_to_proto};
 pub use violations::{Violation, Violations};

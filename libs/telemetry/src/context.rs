@@ -30,11 +30,7 @@ impl TraceContext {
     #[must_use]
     pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         let text = traceparent.as_bytes();
-        if text.len() < TRACEPARENT_LENGTH
-            || text[2] != b'-'
-            || text[35] != b'-'
-            || text[52] != b'-'
-        {
+        if text.len() < TRACEPARENT_LENGTH || text[2] != b'-' || text[35] != b'-' || text[52] != b'-' {
             return None;
         }
         let version = hex(&text[0..2])?;
@@ -60,10 +56,7 @@ impl TraceContext {
     /// The `traceparent` header, version 00. Of an invalid context: all ids zero, which every reader refuses.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        self.traceparent_bytes()
-            .iter()
-            .map(|&byte| char::from(byte))
-            .collect()
+        self.traceparent_bytes().iter().map(|&byte| char::from(byte)).collect()
     }
 
     /// The `traceparent` header as ASCII, without heap memory.
@@ -120,13 +113,7 @@ impl TraceContext {
         // A zero id would be invalid; drawing one is as likely as never.
         let trace_id = TraceId::from(rand::random::<u128>().max(1));
         let span_id = SpanId::from(rand::random::<u64>().max(1));
-        Self(SpanContext::new(
-            trace_id,
-            span_id,
-            TraceFlags::NOT_SAMPLED,
-            false,
-            TraceState::NONE,
-        ))
+        Self(SpanContext::new(trace_id, span_id, TraceFlags::NOT_SAMPLED, false, TraceState::NONE))
     }
 }
 
@@ -169,9 +156,7 @@ fn write_hex(text: &mut [u8], bytes: &[u8]) {
 
 fn parse_state(header: Option<&str>) -> TraceState {
     match header {
-        Some(text) if !text.is_empty() && text.len() <= 512 => {
-            TraceState::from_str(text).unwrap_or(TraceState::NONE)
-        }
+        Some(text) if !text.is_empty() && text.len() <= 512 => TraceState::from_str(text).unwrap_or(TraceState::NONE),
         _ => TraceState::NONE,
     }
 }
@@ -188,15 +173,11 @@ mod tests {
 
     #[test]
     fn reads_and_writes_the_example_of_the_standard() {
-        let context =
-            TraceContext::parse(EXAMPLE, Some("congo=t61rcWkgMzE,rojo=00f067aa0ba902b7")).unwrap();
+        let context = TraceContext::parse(EXAMPLE, Some("congo=t61rcWkgMzE,rojo=00f067aa0ba902b7")).unwrap();
         assert!(context.is_valid() && context.is_sampled());
         assert_eq!(context.trace_id(), "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(context.traceparent(), EXAMPLE);
-        assert_eq!(
-            context.tracestate(),
-            "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"
-        );
+        assert_eq!(context.tracestate(), "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7");
     }
 
     #[test]
@@ -231,8 +212,7 @@ mod tests {
 
     #[test]
     fn takes_the_known_part_of_a_future_version() {
-        let future =
-            "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-fd-what-the-future-holds";
+        let future = "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-fd-what-the-future-holds";
         let context = TraceContext::parse(future, None).unwrap();
         assert_eq!(context.traceparent(), EXAMPLE);
     }
@@ -241,11 +221,7 @@ mod tests {
     fn a_broken_tracestate_does_not_harm_the_traceparent() {
         for state in ["no-equals-sign", "UPPER=1", &"a=1,".repeat(200)] {
             let context = TraceContext::parse(EXAMPLE, Some(state)).unwrap();
-            assert_eq!(
-                (context.traceparent().as_str(), context.has_tracestate()),
-                (EXAMPLE, false),
-                "{state:?}"
-            );
+            assert_eq!((context.traceparent().as_str(), context.has_tracestate()), (EXAMPLE, false), "{state:?}");
         }
     }
 

@@ -3,17 +3,13 @@
 use opentelemetry::global;
 use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::{
-    Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream,
-};
+use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream};
 use prometheus::{Registry, TextEncoder};
 
 use crate::setup::TelemetryError;
 
 /// Buckets of every histogram in seconds: half a millisecond to half a minute.
-const SECONDS: [f64; 15] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+const SECONDS: [f64; 15] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The meter of this process.
 ///
@@ -46,20 +42,15 @@ impl Metrics {
             .with_view(buckets_of_seconds)
             .build();
         global::set_meter_provider(provider.clone());
-        Ok(Self {
-            registry,
-            _provider: provider,
-        })
+        Ok(Self { registry, _provider: provider })
     }
 
     /// All metrics in the Prometheus text format.
     pub(crate) fn text(&self) -> String {
-        TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
-            .unwrap_or_else(|error| {
-                tracing::error!(%error, "metrics cannot be encoded");
-                String::new()
-            })
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
+            tracing::error!(%error, "metrics cannot be encoded");
+            String::new()
+        })
     }
 }
 
@@ -67,9 +58,6 @@ fn buckets_of_seconds(instrument: &Instrument) -> Option<Stream> {
     if instrument.kind() != InstrumentKind::Histogram || instrument.unit() != "s" {
         return None;
     }
-    let aggregation = Aggregation::ExplicitBucketHistogram {
-        boundaries: SECONDS.to_vec(),
-        record_min_max: false,
-    };
+    let aggregation = Aggregation::ExplicitBucketHistogram { boundaries: SECONDS.to_vec(), record_min_max: false };
     Stream::builder().with_aggregation(aggregation).build().ok()
 }

@@ -32,11 +32,7 @@ impl LogScope {
 
     fn of(role: &RoleTelemetry, context: &TraceContext) -> Self {
         let span_context = context.span_context();
-        Self {
-            role: role.role(),
-            trace_id: span_context.trace_id(),
-            span_id: span_context.span_id(),
-        }
+        Self { role: role.role(), trace_id: span_context.trace_id(), span_id: span_context.span_id() }
     }
 
     fn enter(self) -> Entered {
@@ -48,9 +44,7 @@ impl LogScope {
 /// request is given, and that finds its log lines.
 #[must_use]
 pub fn current_trace_id() -> Option<String> {
-    LogScope::current()
-        .filter(|scope| scope.trace_id != TraceId::INVALID)
-        .map(|scope| scope.trace_id.to_string())
+    LogScope::current().filter(|scope| scope.trace_id != TraceId::INVALID).map(|scope| scope.trace_id.to_string())
 }
 
 /// Restores the scope around this one, also when the work panics.
@@ -67,10 +61,7 @@ impl RoleTelemetry {
     ///
     /// The scope does not follow into spawned tasks: give those one of their own.
     pub fn scope<F: Future>(&self, context: &TraceContext, future: F) -> Scoped<F> {
-        Scoped {
-            future,
-            scope: LogScope::of(self, context),
-        }
+        Scoped { future, scope: LogScope::of(self, context) }
     }
 
     /// Like [`Self::scope`], for a function that does not wait.
@@ -118,15 +109,7 @@ mod tests {
                 (before, within, roles(), trace)
             })
             .await;
-        assert_eq!(
-            seen,
-            (
-                Some("order"),
-                Some("payment"),
-                Some("order"),
-                Some(context.trace_id())
-            )
-        );
+        assert_eq!(seen, (Some("order"), Some("payment"), Some("order"), Some(context.trace_id())));
         assert_eq!(roles(), None);
     }
 
@@ -134,9 +117,7 @@ mod tests {
     fn a_panic_leaves_no_scope_behind() {
         let role = RoleTelemetry::disabled("order");
         let result = std::panic::catch_unwind(|| {
-            role.in_scope(&TraceContext::NONE, || {
-                std::panic::resume_unwind(Box::new("boom"))
-            })
+            role.in_scope(&TraceContext::NONE, || std::panic::resume_unwind(Box::new("boom")))
         });
         assert!(result.is_err());
         assert_eq!(LogScope::current(), None);

@@ -9,9 +9,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider,
-};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -58,15 +56,11 @@ pub struct Telemetry {
 /// A bad setting, a log directory that cannot be written, or a second call.
 pub fn init(settings: &TelemetrySettings) -> Result<Telemetry, TelemetryError> {
     check(settings)?;
-    let filter =
-        EnvFilter::try_new(&settings.log_level).map_err(|error| TelemetryError::Setting {
-            name: "log_level",
-            detail: error.to_string(),
-        })?;
+    let filter = EnvFilter::try_new(&settings.log_level)
+        .map_err(|error| TelemetryError::Setting { name: "log_level", detail: error.to_string() })?;
     let writer = LogWriter::start(LogWriterSettings {
         stderr: settings.log_stderr,
-        directory: (!settings.log_directory.is_empty())
-            .then(|| PathBuf::from(&settings.log_directory)),
+        directory: (!settings.log_directory.is_empty()).then(|| PathBuf::from(&settings.log_directory)),
         queue_max: settings.log_queue_max,
         format: settings.log_format,
     })
@@ -78,21 +72,11 @@ pub fn init(settings: &TelemetrySettings) -> Result<Telemetry, TelemetryError> {
         .try_init()
         .map_err(|_| TelemetryError::AlreadySet)?;
     let metrics = Metrics::install(resource("openorder", &settings.service_version))?;
-    Ok(Telemetry {
-        settings: settings.clone(),
-        metrics,
-        writer,
-        roles: Mutex::default(),
-    })
+    Ok(Telemetry { settings: settings.clone(), metrics, writer, roles: Mutex::default() })
 }
 
 fn check(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
-    let refuse = |name, detail: &str| {
-        Err(TelemetryError::Setting {
-            name,
-            detail: detail.to_owned(),
-        })
-    };
+    let refuse = |name, detail: &str| Err(TelemetryError::Setting { name, detail: detail.to_owned() });
     if !(0.0..=1.0).contains(&settings.sampling_ratio) {
         return refuse("sampling_ratio", "must be between 0 and 1");
     }
@@ -131,19 +115,14 @@ impl Telemetry {
     pub async fn shutdown(&self, bound: Duration) {
         let providers: Vec<_> = {
             let mut roles = self.roles.lock().unwrap_or_else(PoisonError::into_inner);
-            roles
-                .values_mut()
-                .filter_map(|(_, provider)| provider.take())
-                .collect()
+            roles.values_mut().filter_map(|(_, provider)| provider.take()).collect()
         };
         let writer = Arc::clone(&self.writer);
         // Both block their thread, and the exporters need the runtime's workers meanwhile.
         let work = async move {
             let exports: Vec<_> = providers
                 .into_iter()
-                .map(|provider| {
-                    tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(bound))
-                })
+                .map(|provider| tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(bound)))
                 .collect();
             for export in exports {
                 if let Ok(Err(error)) = export.await {
@@ -174,11 +153,7 @@ impl Telemetry {
             .with_scheduled_delay(Duration::from_millis(settings.span_flush_interval_ms))
             .build();
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(
-                BatchSpanProcessor::builder(exporter)
-                    .with_batch_config(batches)
-                    .build(),
-            )
+            .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
             // Whether a trace is recorded is decided before a span is built: see `RoleTelemetry::start`.
             .with_sampler(Sampler::AlwaysOn)
             .with_resource(resource(role, &settings.service_version))

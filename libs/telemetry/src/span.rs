@@ -51,12 +51,7 @@ impl RoleTelemetry {
     /// * No valid parent: the root of a new trace. The sampling ratio decides whether it is recorded; its ids are
     ///   valid either way.
     #[must_use]
-    pub fn start(
-        &self,
-        kind: SpanKind,
-        name: impl FnOnce() -> Cow<'static, str>,
-        parent: &TraceContext,
-    ) -> Span {
+    pub fn start(&self, kind: SpanKind, name: impl FnOnce() -> Cow<'static, str>, parent: &TraceContext) -> Span {
         self.start_with(kind, name, parent, None)
     }
 
@@ -83,9 +78,7 @@ impl RoleTelemetry {
         let recorder = self.0.recorder.as_ref();
         if parent.is_valid() {
             return match recorder {
-                Some(recorder) if parent.is_sampled() => {
-                    recorder.record(kind, name(), parent, start)
-                }
+                Some(recorder) if parent.is_sampled() => recorder.record(kind, name(), parent, start),
                 _ => Span::unrecorded(parent.clone()),
             };
         }
@@ -125,17 +118,10 @@ impl Recorder {
         let span = self.tracer.build_with_context(builder, &around);
         let context = TraceContext::from(span.span_context().clone());
         if context.is_valid() {
-            return Span {
-                context,
-                recorded: Some(Box::new(span)),
-            };
+            return Span { context, recorded: Some(Box::new(span)) };
         }
         // The provider was shut down: work that still drains keeps valid ids.
-        Span::unrecorded(if parent.is_valid() {
-            parent.clone()
-        } else {
-            TraceContext::unsampled_root()
-        })
+        Span::unrecorded(if parent.is_valid() { parent.clone() } else { TraceContext::unsampled_root() })
     }
 }
 
@@ -151,10 +137,7 @@ impl Span {
     /// A span that only carries `context`.
     #[must_use]
     pub fn unrecorded(context: TraceContext) -> Self {
-        Self {
-            context,
-            recorded: None,
-        }
+        Self { context, recorded: None }
     }
 
     /// What to hand on: to callees, into message headers, into the event log.

@@ -17,19 +17,13 @@ impl RecordedSpans {
     /// All spans that ended, in the order of their end.
     #[must_use]
     pub fn all(&self) -> Vec<SpanData> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl SpanExporter for RecordedSpans {
     fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(batch);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(batch);
         ready(Ok(()))
     }
 }
@@ -38,13 +32,8 @@ impl SpanExporter for RecordedSpans {
 #[must_use]
 pub fn recording(role: &'static str, sampling_ratio: f64) -> (RoleTelemetry, RecordedSpans) {
     let spans = RecordedSpans::default();
-    let provider = SdkTracerProvider::builder()
-        .with_sampler(Sampler::AlwaysOn)
-        .with_simple_exporter(spans.clone())
-        .build();
-    let recorder = Recorder {
-        tracer: provider.tracer("openorder"),
-        sampling_ratio,
-    };
+    let provider =
+        SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_simple_exporter(spans.clone()).build();
+    let recorder = Recorder { tracer: provider.tracer("openorder"), sampling_ratio };
     (RoleTelemetry::new(role, Some(recorder)), spans)
 }

@@ -26,7 +26,6 @@ impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let scope = LogScope::current();
         let role = scope.map(|scope| scope.role);
-        self.writer
-            .write(role, line::of_event(event, scope, self.format));
+        self.writer.write(role, line::of_event(event, scope, self.format));
     }
 }

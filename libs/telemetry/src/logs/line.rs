@@ -16,12 +16,8 @@ use crate::settings::LogFormat;
 /// The line of an event, with its line feed.
 pub(crate) fn of_event(event: &Event<'_>, scope: Option<LogScope>, format: LogFormat) -> Vec<u8> {
     let metadata = event.metadata();
-    let mut fields = Fields {
-        format,
-        target: Cow::Borrowed(metadata.target()),
-        message: String::new(),
-        rest: Vec::new(),
-    };
+    let mut fields =
+        Fields { format, target: Cow::Borrowed(metadata.target()), message: String::new(), rest: Vec::new() };
     event.record(&mut fields);
     match format {
         LogFormat::Json => json(*metadata.level(), scope, &fields),
@@ -66,11 +62,7 @@ fn json(level: Level, scope: Option<LogScope>, fields: &Fields<'_>) -> Vec<u8> {
     }
     if let Some(scope) = traced(scope) {
         // Writing to a Vec cannot fail.
-        let _ = write!(
-            line,
-            ",\"trace_id\":\"{}\",\"span_id\":\"{}\"",
-            scope.trace_id, scope.span_id
-        );
+        let _ = write!(line, ",\"trace_id\":\"{}\",\"span_id\":\"{}\"", scope.trace_id, scope.span_id);
     }
     line.extend_from_slice(b"}\n");
     line
@@ -79,23 +71,10 @@ fn json(level: Level, scope: Option<LogScope>, fields: &Fields<'_>) -> Vec<u8> {
 fn text(level: Level, scope: Option<LogScope>, fields: &Fields<'_>) -> Vec<u8> {
     let mut line = Vec::with_capacity(160 + fields.message.len() + fields.rest.len());
     let role = scope.map_or("-", |scope| scope.role);
-    let _ = write!(
-        line,
-        "{} {level:>5} {role} {}: ",
-        timestamp(),
-        fields.target
-    );
+    let _ = write!(line, "{} {level:>5} {role} {}: ", timestamp(), fields.target);
     // A line stays a line, whatever somebody put into a value.
-    let _ = write!(
-        line,
-        "{}",
-        fields
-            .message
-            .escape_debug()
-            .collect::<String>()
-            .replace("\\\"", "\"")
-            .replace("\\'", "'")
-    );
+    let _ =
+        write!(line, "{}", fields.message.escape_debug().collect::<String>().replace("\\\"", "\"").replace("\\'", "'"));
     line.extend_from_slice(&fields.rest);
     if let Some(scope) = traced(scope) {
         let _ = write!(line, " trace_id={}", scope.trace_id);

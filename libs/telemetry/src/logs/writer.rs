@@ -111,11 +111,7 @@ impl Sinks {
             fs::create_dir_all(directory)?;
             files.insert(PROCESS, Some(append(directory, PROCESS)?));
         }
-        Ok(Self {
-            stderr: stderr.then(|| BufWriter::new(io::stderr())),
-            directory,
-            files,
-        })
+        Ok(Self { stderr: stderr.then(|| BufWriter::new(io::stderr())), directory, files })
     }
 
     fn write(&mut self, role: Option<&'static str>, line: &[u8]) {
@@ -124,10 +120,7 @@ impl Sinks {
         }
         if let Some(directory) = &self.directory {
             let name = role.unwrap_or(PROCESS);
-            let file = self
-                .files
-                .entry(name)
-                .or_insert_with(|| append(directory, name).ok());
+            let file = self.files.entry(name).or_insert_with(|| append(directory, name).ok());
             if let Some(file) = file {
                 let _ = file.write_all(line);
             }
@@ -146,9 +139,5 @@ impl Sinks {
 
 fn append(directory: &Path, name: &str) -> io::Result<BufWriter<File>> {
     let path = directory.join(format!("{name}.log"));
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map(BufWriter::new)
+    OpenOptions::new().create(true).append(true).open(path).map(BufWriter::new)
 }

@@ -1,0 +1,197 @@
+//! One incoming call, from its head to its last byte.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::Response;
+use openorder_telemetry::{RoleTelemetry, Span, SpanKind, TraceContext};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
+use tonic::Code;
+use tonic::body::Body;
+
+use crate::caller::trace_of_headers;
+use crate::server::metrics::{CallMetrics, MethodMetrics};
+use crate::server::observed::{ObservedBody, adopt_foreign_status};
+use crate::status::{Refusal, code_name};
+
+/// The span, the measurement and the place of a call. Dropped before it is finished, the call was cancelled.
+pub(crate) struct Call {
+    role: RoleTelemetry,
+    metrics: Arc<CallMetrics>,
+    method: Arc<MethodMetrics>,
+    /// The method's name while it is not known to exist.
+    unknown: Option<Box<str>>,
+    span: Option<Span>,
+    started: Instant,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Call {
+    pub(crate) fn start(
+        role: &RoleTelemetry,
+        metrics: &Arc<CallMetrics>,
+        parts: &http::request::Parts,
+        started: Instant,
+    ) -> Self {
+        let name = parts.uri.path().trim_start_matches('/');
+        let method = metrics.method(name);
+        let mut span = role.start(SpanKind::Server, || name.to_owned().into(), &trace_of_headers(&parts.headers));
+        if span.is_recording() {
+            span.set("rpc.system.name", "grpc");
+            span.set("rpc.method", name.to_owned());
+        }
+        Self {
+            role: role.clone(),
+            metrics: Arc::clone(metrics),
+            unknown: metrics.is_other(&method).then(|| name.into()),
+            method,
+            span: Some(span),
+            started,
+            _permit: None,
+        }
+    }
+
+    /// Keeps the call's place among those in flight until its end.
+    pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit) {
+        self._permit = Some(permit);
+    }
+
+    pub(crate) fn trace(&self) -> &TraceContext {
+        self.span.as_ref().map_or(&TraceContext::NONE, Span::context)
+    }
+
+    /// Runs work of this call: its log lines carry role and trace.
+    pub(crate) fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.role.in_scope(self.trace(), work)
+    }
+
+    /// Ends the call; the first end counts.
+    pub(crate) fn finish(&mut self, code: Code) {
+        let Some(mut span) = self.span.take() else { return };
+        if let Some(name) = self.unknown.take()
+            && code != Code::Unimplemented
+        {
+            self.metrics.learn(&name);
+            self.method = self.metrics.method(&name);
+        }
+        self.metrics.record(&self.method, code, self.started.elapsed());
+        if span.is_recording() {
+            span.set("rpc.response.status_code", code_name(code));
+            if is_server_error(code) {
+                span.fail(code_name(code), "");
+            }
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.finish(Code::Cancelled);
+    }
+}
+
+/// The codes that count as the server's failure (OpenTelemetry's conventions for gRPC server spans).
+fn is_server_error(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
+pin_project_lite::pin_project! {
+    /// The answer of a call to come. It keeps the deadline and turns a panic into an answer.
+    pub(crate) struct CallFuture<F> {
+        #[pin]
+        inner: Option<F>,
+        // Made when the first poll did not bring the answer: a timer costs more than many a handler.
+        #[pin]
+        timer: Option<Sleep>,
+        deadline: Instant,
+        answer: Option<Response<Body>>,
+        call: Option<Call>,
+    }
+}
+
+impl<F> CallFuture<F> {
+    /// A call that its handler works on.
+    pub(crate) fn running(call: Call, inner: F, deadline: Instant) -> Self {
+        Self { inner: Some(inner), timer: None, deadline, answer: None, call: Some(call) }
+    }
+
+    /// A call that never reaches a handler.
+    pub(crate) fn answered(call: Call, answer: Response<Body>) -> Self {
+        let deadline = call.started;
+        Self { inner: None, timer: None, deadline, answer: Some(answer), call: Some(call) }
+    }
+}
+
+impl<F> Future for CallFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(call) = this.call.as_ref() else {
+            // Polled after its end, which no executor does.
+            return Poll::Pending;
+        };
+        let polled = call.in_scope(|| match this.inner.as_mut().as_pin_mut() {
+            Some(inner) => catch_unwind(AssertUnwindSafe(|| inner.poll(context)))
+                .unwrap_or_else(|panic| Poll::Ready(Ok(panicked(panic.as_ref())))),
+            None => Poll::Ready(Ok(this.answer.take().unwrap_or_default())),
+        });
+        let answer = match polled {
+            Poll::Ready(Ok(answer)) => answer,
+            Poll::Pending => {
+                if this.timer.is_none() {
+                    let deadline = tokio::time::Instant::from_std(*this.deadline);
+                    this.timer.set(Some(tokio::time::sleep_until(deadline)));
+                }
+                match this.timer.as_mut().as_pin_mut().map(|timer| timer.poll(context)) {
+                    Some(Poll::Ready(())) => Refusal::deadline_exceeded().into_http(),
+                    _ => return Poll::Pending,
+                }
+            }
+        };
+        // The handler ends here, whatever still runs in it.
+        this.inner.set(None);
+        Poll::Ready(Ok(match this.call.take() {
+            Some(call) => observed(answer, call),
+            None => answer,
+        }))
+    }
+}
+
+/// The answer, with its call ended where it ends: in its head, or with its body.
+fn observed(answer: Response<Body>, mut call: Call) -> Response<Body> {
+    let (mut head, body) = answer.into_parts();
+    if head.status != http::StatusCode::OK {
+        call.finish(Code::Unknown);
+        return Response::from_parts(head, body);
+    }
+    if !head.headers.contains_key("grpc-status") {
+        return Response::from_parts(head, Body::new(ObservedBody::new(body, call)));
+    }
+    let code = call.in_scope(|| adopt_foreign_status(&mut head.headers));
+    call.finish(code);
+    Response::from_parts(head, body)
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Response<Body> {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("of unknown kind"), "a handler panicked");
+    Refusal::internal().into_http()
+}

@@ -1,0 +1,89 @@
+//! The routes of a service, with all that surrounds each call.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, Response, header};
+use hyper::body::Incoming;
+use openorder_telemetry::RoleTelemetry;
+use tokio::sync::Semaphore;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tower::Service;
+
+use crate::caller::{ServerCall, deadline_of};
+use crate::server::call::{Call, CallFuture};
+use crate::server::limited::LimitedBody;
+use crate::server::metrics::CallMetrics;
+use crate::settings::RpcServerSettings;
+use crate::status::Refusal;
+
+/// When a caller that was refused for load may come again.
+const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The routes of a service with all that surrounds them. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct RpcService {
+    routes: Routes,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    role: RoleTelemetry,
+    metrics: Arc<CallMetrics>,
+    in_flight: Arc<Semaphore>,
+    request_body_limit_bytes: usize,
+    default_timeout: Duration,
+}
+
+impl RpcService {
+    pub(crate) fn new(role: RoleTelemetry, settings: &RpcServerSettings, routes: Routes) -> Self {
+        let shared = Shared {
+            role,
+            metrics: Arc::default(),
+            in_flight: Arc::new(Semaphore::new(settings.in_flight_requests_max)),
+            request_body_limit_bytes: settings.request_body_limit_bytes,
+            default_timeout: Duration::from_millis(settings.default_timeout_ms),
+        };
+        Self { routes: routes.prepare(), shared: Arc::new(shared) }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for RpcService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = CallFuture<<Routes as Service<Request<Body>>>::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let started = Instant::now();
+        let shared = &*self.shared;
+        let (mut parts, body) = request.into_parts();
+        let mut call = Call::start(&shared.role, &shared.metrics, &parts, started);
+        if !is_grpc(&parts) {
+            return CallFuture::answered(call, unsupported_media_type());
+        }
+        let Ok(permit) = Arc::clone(&shared.in_flight).try_acquire_owned() else {
+            return CallFuture::answered(call, Refusal::overloaded(OVERLOADED_RETRY_AFTER).into_http());
+        };
+        call.hold(permit);
+        let deadline = deadline_of(&parts.headers, started).unwrap_or(started + shared.default_timeout);
+        let trace = call.trace().clone();
+        parts.extensions.insert(ServerCall { trace, deadline: Some(deadline) });
+        let body = LimitedBody::new(body, shared.request_body_limit_bytes);
+        let inner = self.routes.clone().call(Request::from_parts(parts, Body::new(body)));
+        CallFuture::running(call, inner, deadline)
+    }
+}
+
+/// Only POST with `application/grpc…` is gRPC (the protocol's document, "Requests").
+fn is_grpc(parts: &http::request::Parts) -> bool {
+    let content_type = parts.headers.get(header::CONTENT_TYPE);
+    parts.method == Method::POST && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn unsupported_media_type() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
+}
