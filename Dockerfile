@@ -1,0 +1,26 @@
+# syntax=docker/dockerfile:1.7
+# One image for all roles: `openorder serve order`, `openorder serve gateway`, …
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /source
+COPY . .
+# The toolchain of the image is the one that rust-toolchain.toml names: nothing is downloaded for it.
+ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_TERM_COLOR=never
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/source/target,id=openorder-target-bookworm \
+    cargo build --release --locked --package openorder --bin openorder \
+    && install -D --mode=755 target/release/openorder /image/usr/local/bin/openorder
+
+FROM debian:bookworm-slim
+# Certificates for calls to the outside (mail, webhooks); nothing else is needed.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin openorder
+COPY --from=build /image/ /
+USER 10001:10001
+# TERM begins the bounded drain; a second one ends at once.
+STOPSIGNAL SIGTERM
+# Health is asked by the deployment, because each role has its own address: `openorder probe`.
+ENTRYPOINT ["/usr/local/bin/openorder"]
+CMD ["--help"]
