@@ -19,15 +19,18 @@ admin_address=${OPENORDER_RUNTIME_ADMIN_LISTEN_ADDRESS:-127.0.0.1:8081}
 
 # Exports the stack's addresses as settings of the program, where the user has not set them, and the rest not at all.
 program_environment() {
-  local service variable server
+  local service variable server query=''
   eval "$("$dev/stack" env)"
-  server=${OPENORDER_POSTGRES_URL%/*}
+  server=$(sed -E 's#^([a-z]+://[^/?]+).*#\1#' <<<"$OPENORDER_POSTGRES_URL")
+  if [[ "$OPENORDER_POSTGRES_URL" == *\?* ]]; then query=?${OPENORDER_POSTGRES_URL#*\?}; fi
   for service in "${services[@]}"; do
-    variable=OPENORDER_${service^^}_DATABASE_URL
-    export "$variable=${!variable:-$server/openorder_$service}"
+    variable=OPENORDER_${service^^}_DATABASE_DATABASE_URL
+    export "$variable=${!variable:-$server/openorder_$service$query}"
   done
   export OPENORDER_TELEMETRY_LOG_DIRECTORY=${OPENORDER_TELEMETRY_LOG_DIRECTORY:-$program_logs}
   export OPENORDER_TELEMETRY_OTLP_ENDPOINT=${OPENORDER_TELEMETRY_OTLP_ENDPOINT:-${OPENORDER_OTLP_ENDPOINT:-}}
+  # Here every order can be looked at; in production a tenth is recorded.
+  export OPENORDER_TELEMETRY_SAMPLING_RATIO=${OPENORDER_TELEMETRY_SAMPLING_RATIO:-1.0}
   unset "${script_variables[@]}" "${!OPENORDER_DEV_@}"
 }
 
