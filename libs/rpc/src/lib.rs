@@ -4,9 +4,11 @@
 //!
 //! * a handler parses its request with [`Violations`] (`violations.rs`, `values.rs`), asks [`CallContext`] who calls
 //!   (`caller.rs`), and answers a failure with [`status`] (`status.rs`);
-//! * lists use [`PageTokens`] and [`page_size`] (`page.rs`), commands with a request id [`request_fingerprint`].
+//! * lists use [`PageTokens`] and [`page_size`] (`page.rs`), commands with a request id [`request_fingerprint`];
+//! * [`listen`] and [`serve`] are the server (`server/`), [`channel`] makes the channels of clients (`client/`).
 
 pub mod caller;
+mod client;
 mod fingerprint;
 mod page;
 mod server;
@@ -17,10 +19,11 @@ mod values;
 mod violations;
 
 pub use caller::{CallContext, caller_of};
+pub use client::{Outbound, Upstream, UpstreamBody, UpstreamChannel, UpstreamUrlError, channel};
 pub use fingerprint::request_fingerprint;
 pub use page::{PageTokens, page_size};
 pub use server::{CallMetrics, ListenError, MethodMetrics, adopt_foreign_status, listen, serve, serve_connections};
-pub use settings::{ConnectionSettings, RpcServerSettings};
+pub use settings::{ConnectionSettings, RpcClientSettings, RpcServerSettings};
 pub use status::{Refusal, fault_of, reason_of, rejection, status};
 pub use values::{money, money_to_proto, timestamp, timestamp_to_proto};
 pub use violations::{Violation, Violations};

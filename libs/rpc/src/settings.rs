@@ -50,3 +50,45 @@ impl Default for RpcServerSettings {
         }
     }
 }
+
+/// Settings of the calls to one other service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RpcClientSettings {
+    /// Connections, used in turn.
+    pub connections: usize,
+    /// How long connecting may take, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// The time of a call whose caller gives none, in milliseconds.
+    pub default_timeout_ms: u64,
+    /// Attempts of one call, the first included.
+    pub attempts_max: u32,
+    /// The shortest pause before another attempt, in milliseconds.
+    pub backoff_min_ms: u64,
+    /// The longest pause before another attempt, in milliseconds.
+    pub backoff_max_ms: u64,
+    /// Further attempts that are allowed for each hundred calls.
+    pub retry_percent: u32,
+    /// Further attempts a second that are always allowed.
+    pub retries_per_second_min: u32,
+    /// Time between two pings that test the connection, in milliseconds.
+    pub keepalive_interval_ms: u64,
+    /// How long the answer to a ping may take before the connection counts as broken, in milliseconds.
+    pub keepalive_timeout_ms: u64,
+}
+
+impl Default for RpcClientSettings {
+    fn default() -> Self {
+        Self {
+            connections: 1,
+            connect_timeout_ms: 1_000,
+            default_timeout_ms: 5_000,
+            attempts_max: 4,
+            backoff_min_ms: 50,
+            backoff_max_ms: 1_000,
+            retry_percent: 20,
+            retries_per_second_min: 10,
+            keepalive_interval_ms: 20_000,
+            keepalive_timeout_ms: 10_000,
+        }
+    }
+}

@@ -101,6 +101,11 @@ fn code_of(kind: RejectionKind) -> Code {
     }
 }
 
+/// The code in the head of an answer, which has one if the call failed before its first message.
+pub(crate) fn code_of_head(headers: &http::HeaderMap) -> Option<Code> {
+    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
+}
+
 /// The name of a code as the gRPC documents write it.
 pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
@@ -180,6 +185,12 @@ impl Refusal {
     #[must_use]
     pub fn deadline_exceeded() -> Status {
         Self::plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").into_status()
+    }
+
+    /// The one who answers gave up, and so does this call: `CANCELLED`.
+    #[must_use]
+    pub fn cancelled() -> Status {
+        Self::plain(Code::Cancelled, "CANCELLED", "the call was cancelled").into_status()
     }
 
     /// A failure of ours, logged under the trace id that the message names: `INTERNAL`.

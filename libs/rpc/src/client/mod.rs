@@ -1,0 +1,36 @@
+//! The client side: connections to the services that this one calls.
+//!
+//! * `connection.rs` holds one HTTP/2 connection, made when it is needed and made anew when it broke;
+//! * `upstream.rs` sends a call over one of several, and retries where that is safe: nowhere else are calls retried;
+//! * `body.rs` is the answer as it arrives;
+//! * `channel.rs` is what generated clients take.
+//!
+//! It stands on `h2` itself rather than on tonic's channel: a call costs no task and no queue of its own, and it is
+//! known for certain whether a request left the process, which decides whether it may be sent again.
+
+mod body;
+mod channel;
+mod connection;
+mod upstream;
+
+pub use body::UpstreamBody;
+pub use channel::UpstreamChannel;
+pub use upstream::{Outbound, Upstream, UpstreamUrlError};
+
+use openorder_telemetry::RoleTelemetry;
+
+use crate::settings::RpcClientSettings;
+
+/// The channel of `role` to the service at `url` (`http://host:port`), for generated clients. It connects when it is
+/// first used. Make it once and clone it.
+///
+/// # Errors
+///
+/// An `url` that is none, or not `http`.
+pub fn channel(
+    role: &RoleTelemetry,
+    url: &str,
+    settings: &RpcClientSettings,
+) -> Result<UpstreamChannel, UpstreamUrlError> {
+    Ok(UpstreamChannel::new(role.clone(), Upstream::new(url, settings)?))
+}
