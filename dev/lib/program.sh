@@ -22,7 +22,7 @@ program_environment() {
   local service variable server query=''
   eval "$("$dev/stack" env)"
   server=$(sed -E 's#^([a-z]+://[^/?]+).*#\1#' <<<"$OPENORDER_POSTGRES_URL")
-  if [[ "$OPENORDER_POSTGRES_URL" == *\?* ]]; then query=?${OPENORDER_POSTGRES_URL#*\?}; fi
+  if [[ "$OPENORDER_POSTGRES_URL" == *\?* ]]; then query="?${OPENORDER_POSTGRES_URL#*\?}"; fi
   for service in "${services[@]}"; do
     variable=OPENORDER_${service^^}_DATABASE_DATABASE_URL
     export "$variable=${!variable:-$server/openorder_$service$query}"
