@@ -200,6 +200,15 @@ impl Fault {
         }
     }
 
+    /// Its kind, for labels: `outage`, `retryable` or `permanent`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Outage { .. } => "outage",
+            Self::Retryable { .. } => "retryable",
+            Self::Permanent { .. } => "permanent",
+        }
+    }
+
     /// Can never succeed.
     pub fn permanent(detail: impl fmt::Display) -> Self {
         Self::Permanent {

@@ -1,0 +1,70 @@
+//! The one shape of all work: a use case takes a batch.
+
+use std::future::Future;
+
+use openorder_telemetry::TraceContext;
+use openorder_types::{Fault, Rejection};
+
+use crate::UnitOfWork;
+
+/// A command on its way to a use case, with the trace that it belongs to.
+#[derive(Debug, Clone)]
+pub struct Envelope<C> {
+    /// What is asked for; time and ids are data of the command or of the unit of work.
+    pub command: C,
+    /// Parent of the spans that the command causes.
+    pub trace: TraceContext,
+}
+
+/// A reply that can be kept under its request id and given again.
+pub trait Reply: Clone + Send + Sync + 'static {
+    /// The stored form.
+    fn encode(&self) -> Vec<u8>;
+    /// Reads the stored form; `None` when it is not one.
+    fn decode(bytes: &[u8]) -> Option<Self>;
+}
+
+/// For services that only consume.
+impl Reply for () {
+    fn encode(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn decode(_: &[u8]) -> Option<Self> {
+        Some(())
+    }
+}
+
+/// What each command of a batch ended in, in the batch's order.
+pub type Outcomes<R> = Vec<Result<R, Rejection>>;
+
+/// All work of a service, fed by the committer (gRPC callers) and the consumer (Kafka).
+///
+/// An implementation loads what the batch needs, decides each command in order with the pure domain, and
+/// writes the changes of all with one statement a table. It opens no transaction of its own.
+pub trait Application: Send + Sync + 'static {
+    /// Everything that the service can be asked or told.
+    type Command: Clone + Send + Sync + 'static;
+    /// What a caller gets back.
+    type Reply: Reply;
+
+    /// Work outside the transaction that a batch needs first, such as asking another service. The default does nothing.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    fn prepare(&self, batch: &[Envelope<Self::Command>]) -> impl Future<Output = Result<(), Fault>> + Send {
+        let _ = batch;
+        async { Ok(()) }
+    }
+
+    /// Executes the batch within `unit`. Exactly one outcome a command, in the same order; a rejection leaves
+    /// nothing behind and does not disturb its neighbours.
+    ///
+    /// # Errors
+    /// A [`Fault`] fails the whole batch: nothing of it is kept, and the runner splits or repeats it.
+    fn execute(
+        &self,
+        unit: &mut UnitOfWork,
+        batch: &[Envelope<Self::Command>],
+    ) -> impl Future<Output = Result<Outcomes<Self::Reply>, Fault>> + Send;
+}

@@ -1,0 +1,160 @@
+//! What every service stands on: its database, its event log, and the runners around its application.
+
+use std::sync::Arc;
+
+use openorder_config::Secret;
+use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, wait_for};
+use openorder_telemetry::RoleTelemetry;
+use sqlx::{PgPool, migrate::Migrator};
+use tokio::sync::{Notify, broadcast};
+
+use crate::{
+    Application, Committer, CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings,
+    Subscription,
+    consumer::{self, Consumer},
+    database, kafka, maintenance,
+    relay::Relay,
+    unit_of_work::PendingEvent,
+};
+
+/// How many batches of changes a slow watcher may lag behind before it has to look for itself.
+const CHANGES_MAX: usize = 1024;
+
+/// What a batch changed: (topic, aggregate id) of each event that it appended.
+pub type Changes = Arc<[(&'static str, String)]>;
+
+/// What a role is given to run with.
+#[derive(Clone)]
+pub struct RoleContext {
+    /// Name, tracer and log scope of the role.
+    pub telemetry: RoleTelemetry,
+    /// Where the role tells the state of its dependencies.
+    pub readiness: Readiness,
+    /// Told when the process has to end.
+    pub shutdown: Shutdown,
+    /// Where the role's background tasks run.
+    pub tasks: Tasks,
+}
+
+impl RoleContext {
+    /// A dependency of this role, waiting until told otherwise.
+    pub fn dependency(&self, name: &'static str) -> Dependency {
+        self.readiness.dependency(self.telemetry.role(), name)
+    }
+}
+
+/// One service's database, log and runners.
+pub struct Backbone {
+    role: RoleContext,
+    pool: PgPool,
+    database_name: String,
+    kafka: KafkaSettings,
+    wake_relay: Notify,
+    changes: broadcast::Sender<Changes>,
+}
+
+impl Backbone {
+    /// Waits for the database, brings its schema up to date, and keeps its readiness told from then on.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the process has to end before the database answered.
+    pub async fn start(
+        role: &RoleContext,
+        database_url: &Secret,
+        database: &DatabaseSettings,
+        kafka: &KafkaSettings,
+        migrations: &Migrator,
+    ) -> Result<Arc<Self>, Stopped> {
+        let dependency = role.dependency(database::POSTGRES);
+        let name = format!("openorder-{}", role.telemetry.role());
+        let pool =
+            wait_for(&dependency, &role.shutdown, || database::open(database_url, database, &name, migrations)).await?;
+        let database_name = pool.connect_options().get_database().unwrap_or_default().to_owned();
+        let (changes, _) = broadcast::channel(CHANGES_MAX);
+        let backbone = Arc::new(Self {
+            role: role.clone(),
+            pool,
+            database_name,
+            kafka: kafka.clone(),
+            wake_relay: Notify::new(),
+            changes,
+        });
+        let upkeep = maintenance::run(Arc::clone(&backbone), database.clone(), dependency);
+        role.tasks.spawn("maintenance", OnExit::StopProcess, upkeep);
+        Ok(backbone)
+    }
+
+    /// Starts the committer of `application`.
+    pub fn committer<A: Application>(self: &Arc<Self>, application: Arc<A>, settings: &CommitterSettings) -> Committer<A> {
+        let (committer, worker) = Committer::new(Arc::clone(self), application, settings.clone());
+        self.role.tasks.spawn("committer", OnExit::StopProcess, worker);
+        committer
+    }
+
+    /// Starts the consumer that feeds `application` from the topics of `subscription`, and the retries of what it parked.
+    pub fn consumer<A: Application>(
+        self: &Arc<Self>,
+        application: Arc<A>,
+        subscription: Subscription<A::Command>,
+        settings: &ConsumerSettings,
+    ) {
+        let dependency = self.role.dependency(consumer::DEPENDENCY);
+        let consumer = Arc::new(Consumer::new(Arc::clone(self), application, subscription, settings.clone(), dependency));
+        let retries = Arc::clone(&consumer);
+        self.role.tasks.spawn("consumer", OnExit::StopProcess, async move { consumer.run().await });
+        self.role.tasks.spawn("parked-retries", OnExit::StopProcess, async move { retries.retry_parked().await });
+    }
+
+    /// Starts the relay; `topics` are the ones that this service publishes to.
+    pub fn relay(self: &Arc<Self>, settings: &RelaySettings, topics: &[&'static str]) {
+        let dependency = self.role.dependency(kafka::KAFKA);
+        let relay = Relay::new(Arc::clone(self), settings.clone(), topics.to_vec(), dependency);
+        self.role.tasks.spawn("relay", OnExit::StopProcess, relay.run());
+    }
+
+    /// The service's own database, for queries.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Name, tracer and log scope of the role.
+    pub fn telemetry(&self) -> &RoleTelemetry {
+        &self.role.telemetry
+    }
+
+    /// Told when the process has to end.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.role.shutdown
+    }
+
+    /// Changes as they are committed by this process. Another instance's changes are not among them: a watcher
+    /// also has to look from time to time.
+    pub fn changes(&self) -> broadcast::Receiver<Changes> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn database_name(&self) -> &str {
+        &self.database_name
+    }
+
+    pub(crate) fn kafka(&self) -> &KafkaSettings {
+        &self.kafka
+    }
+
+    pub(crate) fn wake_relay(&self) -> &Notify {
+        &self.wake_relay
+    }
+
+    /// Tells the relay and the watchers what a transaction appended.
+    pub(crate) fn appended(&self, events: &[PendingEvent]) {
+        if events.is_empty() {
+            return;
+        }
+        self.wake_relay.notify_one();
+        if self.changes.receiver_count() > 0 {
+            let changed = events.iter().map(|pending| (pending.event.topic, pending.event.aggregate_id.clone())).collect();
+            // No receiver is left: nobody watches.
+            drop(self.changes.send(changed));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! From librdkafka's message to [`Received`].
+
+use openorder_telemetry::TraceContext;
+use rdkafka::{
+    ClientContext, Message,
+    consumer::{BaseConsumer, ConsumerContext, Rebalance, StreamConsumer},
+    message::{BorrowedMessage, Headers},
+};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::Received;
+
+/// Logs what rebalances bring; the batch in hand is never at risk: the inbox drops what another instance did meanwhile.
+pub(crate) struct Assignments {
+    pub(crate) group: String,
+}
+
+impl ClientContext for Assignments {}
+
+impl ConsumerContext for Assignments {
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(partitions) => {
+                tracing::info!(group = self.group, count = partitions.count(), "partitions assigned");
+            }
+            Rebalance::Revoke(partitions) => {
+                tracing::info!(group = self.group, count = partitions.count(), "partitions revoked");
+            }
+            Rebalance::Error(error) => tracing::warn!(group = self.group, %error, "rebalance failed"),
+        }
+    }
+}
+
+pub(crate) type KafkaConsumer = StreamConsumer<Assignments>;
+
+/// Reads a message; `prefix` is the deployment's topic prefix.
+pub(crate) fn received(message: &BorrowedMessage<'_>, prefix: &str) -> Received {
+    let topic = message.topic();
+    let topic = topic.strip_prefix(prefix).unwrap_or(topic);
+    let mut headers = Vec::new();
+    if let Some(borrowed) = message.headers() {
+        headers.reserve(borrowed.count());
+        for header in borrowed.iter() {
+            headers.push((header.key.to_owned(), header.value.unwrap_or_default().to_vec()));
+        }
+    }
+    from_parts(topic, message.partition(), message.offset(), message.key(), message.payload(), headers)
+}
+
+/// Builds a received message from its parts; also for one that was parked.
+pub(crate) fn from_parts(
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    key: Option<&[u8]>,
+    payload: Option<&[u8]>,
+    headers: Vec<(String, Vec<u8>)>,
+) -> Received {
+    let text = |name: &str| {
+        headers.iter().find(|(key, _)| key == name).and_then(|(_, value)| std::str::from_utf8(value).ok())
+    };
+    let event_id = text("ce_id")
+        .and_then(|id| Uuid::try_parse(id).ok())
+        .unwrap_or_else(|| id_of_place(topic, partition, offset));
+    let trace = text("traceparent")
+        .and_then(|parent| TraceContext::parse(parent, text("tracestate")))
+        .unwrap_or_default();
+    let event_type = text("ce_type").unwrap_or_default().to_owned();
+    let source = text("ce_source").and_then(|source| source.rsplit('/').next()).unwrap_or_default().to_owned();
+    Received {
+        topic: topic.to_owned(),
+        partition,
+        offset,
+        key: key.unwrap_or_default().to_vec(),
+        event_id,
+        event_type,
+        source,
+        payload: payload.unwrap_or_default().to_vec(),
+        trace,
+        headers,
+    }
+}
+
+/// A stable id for a message that brings none: its place in the topic.
+fn id_of_place(topic: &str, partition: i32, offset: i64) -> Uuid {
+    let digest = Sha256::digest(format!("{topic}/{partition}/{offset}"));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_without_an_id_gets_one_from_its_place_and_keeps_it() {
+        let read = |offset| from_parts("t.v1", 3, offset, None, None, Vec::new()).event_id;
+        assert_eq!(read(7), read(7));
+        assert_ne!(read(7), read(8));
+    }
+
+    #[test]
+    fn headers_that_are_not_text_are_kept_and_do_no_harm() {
+        let headers = vec![("ce_id".to_owned(), vec![0xff, 0xfe]), ("traceparent".to_owned(), b"junk".to_vec())];
+        let message = from_parts("t.v1", 0, 1, Some(b"k"), Some(b"v"), headers.clone());
+        assert_eq!(message.headers, headers);
+        assert!(!message.trace.is_valid());
+        assert!(message.event_type.is_empty());
+    }
+}

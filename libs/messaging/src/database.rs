@@ -1,0 +1,135 @@
+//! A service's own PostgreSQL database: connecting, migrating, and what its errors mean.
+
+use std::{str::FromStr, time::Duration};
+
+use openorder_config::Secret;
+use openorder_types::Fault;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::DatabaseSettings;
+
+/// Name of the dependency in faults, readiness and metrics.
+pub const POSTGRES: &str = "postgres";
+
+static MESSAGING: Migrator = sqlx::migrate!("./migrations");
+
+/// Connects, creates the database when it is missing and the setting allows it, and brings its schema up to date.
+///
+/// # Errors
+/// The error of the first step that failed, for the log; it names no secret.
+pub async fn open(
+    url: &Secret,
+    settings: &DatabaseSettings,
+    application_name: &str,
+    own: &Migrator,
+) -> Result<PgPool, OpenError> {
+    let options = PgConnectOptions::from_str(url.expose())
+        .map_err(|_| OpenError::Url)?
+        .application_name(application_name)
+        .options([("statement_timeout", settings.statement_timeout_ms.to_string())])
+        .log_statements(tracing::log::LevelFilter::Trace);
+    if settings.create_if_missing {
+        create_if_missing(&options).await?;
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.connections_max)
+        .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await?;
+    migrate(&pool, &MESSAGING).await?;
+    migrate(&pool, own).await?;
+    Ok(pool)
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The setting is no PostgreSQL URL.
+    #[error("database_url is not a PostgreSQL URL (postgres://user:password@host:port/database)")]
+    Url,
+    /// PostgreSQL refused or could not be reached.
+    #[error("{0}")]
+    Database(#[from] sqlx::Error),
+    /// A migration failed.
+    #[error("migration failed: {0}")]
+    Migrate(#[from] MigrateError),
+}
+
+async fn migrate(pool: &PgPool, migrator: &Migrator) -> Result<(), MigrateError> {
+    // Two sets of migrations share one table, so each has to accept the other's.
+    let mut migrator = Migrator::with_migrations(migrator.migrations.to_vec());
+    migrator.set_ignore_missing(true);
+    migrator.run(pool).await
+}
+
+async fn create_if_missing(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
+    let Some(name) = options.get_database() else { return Ok(()) };
+    let mut connection = options.clone().database("postgres").connect().await?;
+    let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(name)
+        .fetch_one(&mut connection)
+        .await?;
+    if !exists {
+        let quoted = format!("create database \"{}\"", name.replace('"', "\"\""));
+        match connection.execute(AssertSqlSafe(quoted)).await {
+            // Another instance was faster: 42P04 duplicate_database, or 23505 on the catalogue.
+            Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P04" | "23505")) => {}
+            other => drop(other?),
+        }
+    }
+    connection.close().await
+}
+
+/// What a database error means to a runner: an outage waits, a retryable error is tried again, all else is permanent.
+pub fn fault(error: sqlx::Error) -> Fault {
+    use sqlx::Error;
+    let detail = error.to_string();
+    match &error {
+        Error::Database(database) => match database.code().as_deref() {
+            Some(code) => classify(code, detail),
+            None => Fault::Permanent { detail },
+        },
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => {
+            Fault::Outage { dependency: POSTGRES, detail }
+        }
+        _ => Fault::Permanent { detail },
+    }
+}
+
+/// By SQLSTATE (PostgreSQL, appendix A).
+fn classify(code: &str, detail: String) -> Fault {
+    let outage = matches!(code.get(..2), Some("08" | "53" | "57" | "58"))
+        // Read-only: a standby, or a disk that is full.
+        || code == "25006";
+    // Serialization failures, deadlocks, lock timeouts; and a unique key that another transaction took meanwhile:
+    // on the next try the decision sees the other's row.
+    let retryable = matches!(code.get(..2), Some("40")) || matches!(code, "55P03" | "57014" | "23505");
+    if retryable {
+        Fault::Retryable { detail }
+    } else if outage {
+        Fault::Outage { dependency: POSTGRES, detail }
+    } else {
+        Fault::Permanent { detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_connection_is_an_outage_and_a_deadlock_is_retried() {
+        let outage = fault(sqlx::Error::PoolTimedOut);
+        assert!(matches!(outage, Fault::Outage { dependency: POSTGRES, .. }));
+        assert!(matches!(classify("57P01", String::new()), Fault::Outage { .. }));
+        assert!(matches!(classify("25006", String::new()), Fault::Outage { .. }));
+        assert!(matches!(classify("40P01", String::new()), Fault::Retryable { .. }));
+        assert!(matches!(classify("57014", String::new()), Fault::Retryable { .. }));
+        assert!(matches!(classify("22003", String::new()), Fault::Permanent { .. }));
+    }
+}

@@ -1,0 +1,107 @@
+//! Events on their way out (to the log and to Kafka) and on their way in.
+
+use openorder_telemetry::TraceContext;
+use openorder_types::Timestamp;
+use uuid::Uuid;
+
+/// A fact that a use case appends to its unit of work.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// CloudEvents type, `{domain}.{entity}.{action}`.
+    pub event_type: &'static str,
+    /// Topic without the deployment's prefix, `order.lifecycle.v1`.
+    pub topic: &'static str,
+    /// Kafka key: events of one key keep their order.
+    pub key: String,
+    /// The aggregate that the event belongs to; CloudEvents subject.
+    pub aggregate_id: String,
+    /// Version of the aggregate in this topic, from 1 without gaps; CloudEvents sequence.
+    pub aggregate_version: i64,
+    /// The encoded protobuf message of the event.
+    pub payload: Vec<u8>,
+    /// Index, in the batch handed to the use case, of the command that caused the event: the event joins its trace.
+    pub cause: usize,
+}
+
+/// An event as it stands in the log.
+#[derive(Debug, Clone)]
+pub struct LoggedEvent {
+    /// Commit order within one service's log.
+    pub position: i64,
+    /// UUID v7; CloudEvents id.
+    pub event_id: Uuid,
+    /// CloudEvents type.
+    pub event_type: String,
+    /// Topic without the deployment's prefix.
+    pub topic: String,
+    /// Kafka key.
+    pub key: String,
+    /// CloudEvents subject.
+    pub aggregate_id: String,
+    /// CloudEvents sequence.
+    pub aggregate_version: i64,
+    /// The encoded protobuf message of the event.
+    pub payload: Vec<u8>,
+    /// Context of the span that created the event.
+    pub trace: TraceContext,
+    /// When the event was decided.
+    pub occurred_at: Timestamp,
+}
+
+/// A message as a consumer received it.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// Topic without the deployment's prefix.
+    pub topic: String,
+    /// Partition of the topic.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Kafka key as it came; empty when there was none.
+    pub key: Vec<u8>,
+    /// CloudEvents id; derived from the message's place when the header is missing or malformed.
+    pub event_id: Uuid,
+    /// CloudEvents type; empty when the header is missing.
+    pub event_type: String,
+    /// Service that published the event, from CloudEvents source: `order` of `/openorder/order`.
+    pub source: String,
+    /// The encoded protobuf message of the event.
+    pub payload: Vec<u8>,
+    /// Context of the span that created the event.
+    pub trace: TraceContext,
+    /// All headers as they came, for parking and dead letters.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// Why a message can never be handled as it is.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DecodeError {
+    /// The value is not the protobuf message that its type promises, or breaks a rule of its contract.
+    #[error("malformed {event_type}: {detail}")]
+    Malformed {
+        /// CloudEvents type of the message.
+        event_type: String,
+        /// What did not fit; stays in the process and its tables.
+        detail: String,
+    },
+    /// No such event type is known for the topic.
+    #[error("unknown event type {0:?}")]
+    UnknownType(String),
+}
+
+impl DecodeError {
+    /// A malformed value of the received type.
+    pub fn malformed(message: &Received, detail: impl std::fmt::Display) -> Self {
+        Self::Malformed { event_type: message.event_type.clone(), detail: detail.to_string() }
+    }
+}
+
+impl Received {
+    /// Decodes the value as the protobuf message `M`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Malformed`] when the bytes are no `M`.
+    pub fn decode<M: prost::Message + Default>(&self) -> Result<M, DecodeError> {
+        M::decode(self.payload.as_slice()).map_err(|error| DecodeError::malformed(self, error))
+    }
+}

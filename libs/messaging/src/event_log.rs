@@ -1,0 +1,111 @@
+//! The event log: event store and outbox in one append-only table.
+//!
+//! Identity values are given before commit, so a reader that goes by `position > last` would skip a transaction
+//! that commits late. Appends are therefore serialised: the lock is a statement of its own, and a position is
+//! drawn only while it is held, until the commit. Group commit makes that cheap.
+
+use openorder_telemetry::TraceContext;
+use openorder_types::{Fault, Timestamp};
+use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::{LoggedEvent, database::fault, unit_of_work::PendingEvent};
+
+/// Advisory lock of the appenders, in the service's own database.
+pub(crate) const APPEND_LOCK: i64 = 0x6f70_656e_0001;
+/// Advisory lock of the active relay.
+pub(crate) const RELAY_LOCK: i64 = 0x6f70_656e_0002;
+
+pub(crate) async fn append(connection: &mut PgConnection, events: &[PendingEvent], now: Timestamp) -> Result<(), Fault> {
+    let count = events.len();
+    let (mut ids, mut types, mut topics) = (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut keys, mut aggregates) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut versions, mut payloads) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut parents, mut states) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for pending in events {
+        let event = &pending.event;
+        ids.push(pending.event_id);
+        types.push(event.event_type);
+        topics.push(event.topic);
+        keys.push(event.key.as_str());
+        aggregates.push(event.aggregate_id.as_str());
+        versions.push(event.aggregate_version);
+        payloads.push(event.payload.as_slice());
+        parents.push(pending.trace().traceparent());
+        states.push(pending.trace().tracestate());
+    }
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(APPEND_LOCK).execute(&mut *connection).await.map_err(fault)?;
+    sqlx::query(
+        "insert into event_log (event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, \
+                                traceparent, tracestate, occurred_at) \
+         select *, $10 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], \
+                                   $7::bytea[], $8::text[], $9::text[])",
+    )
+    .bind(ids)
+    .bind(types)
+    .bind(topics)
+    .bind(keys)
+    .bind(aggregates)
+    .bind(versions)
+    .bind(payloads)
+    .bind(parents)
+    .bind(states)
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+fn logged(row: &PgRow) -> Result<LoggedEvent, sqlx::Error> {
+    let parent: String = row.try_get("traceparent")?;
+    let state: String = row.try_get("tracestate")?;
+    Ok(LoggedEvent {
+        position: row.try_get("position")?,
+        event_id: row.try_get::<Uuid, _>("event_id")?,
+        event_type: row.try_get("event_type")?,
+        topic: row.try_get("topic")?,
+        key: row.try_get("key")?,
+        aggregate_id: row.try_get("aggregate_id")?,
+        aggregate_version: row.try_get("aggregate_version")?,
+        payload: row.try_get("payload")?,
+        trace: TraceContext::parse(&parent, Some(&state)).unwrap_or_default(),
+        occurred_at: row.try_get("occurred_at")?,
+    })
+}
+
+/// The events after `position`, oldest first, at most `limit`.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn read_after(executor: impl PgExecutor<'_>, position: i64, limit: i64) -> Result<Vec<LoggedEvent>, Fault> {
+    let rows = sqlx::query(
+        "select position, event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, traceparent, \
+                tracestate, occurred_at \
+         from event_log where position > $1 order by position limit $2",
+    )
+    .bind(position)
+    .bind(limit)
+    .fetch_all(executor)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(logged).collect::<Result<_, _>>().map_err(fault)
+}
+
+/// The history of one aggregate, in the order of its events, at most `limit`.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn history(executor: impl PgExecutor<'_>, aggregate_id: &str, limit: i64) -> Result<Vec<LoggedEvent>, Fault> {
+    let rows = sqlx::query(
+        "select position, event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, traceparent, \
+                tracestate, occurred_at \
+         from event_log where aggregate_id = $1 order by position limit $2",
+    )
+    .bind(aggregate_id)
+    .bind(limit)
+    .fetch_all(executor)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(logged).collect::<Result<_, _>>().map_err(fault)
+}

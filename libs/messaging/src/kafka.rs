@@ -1,0 +1,117 @@
+//! Kafka clients and topics: the one place where librdkafka is configured.
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+use crate::KafkaSettings;
+
+/// Name of the dependency in faults, readiness and metrics.
+pub const KAFKA: &str = "kafka";
+
+/// What all clients share.
+pub(crate) fn client(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &settings.brokers)
+        .set("client.id", client_id)
+        .set("socket.keepalive.enable", "true")
+        .set("socket.nagle.disable", "true")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "1000")
+        // A broker that is away is told by our own readiness, once, not by librdkafka's log every second.
+        .set("log.connection.close", "false")
+        .set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
+    config
+}
+
+/// The relay's producer: transactional, so that Kafka fences a relay that lost its place without knowing.
+pub(crate) fn producer(settings: &KafkaSettings, transactional_id: &str) -> ClientConfig {
+    let mut config = client(settings, transactional_id);
+    config
+        .set("transactional.id", transactional_id)
+        .set("transaction.timeout.ms", settings.transaction_timeout_ms.to_string())
+        .set("message.timeout.ms", settings.transaction_timeout_ms.to_string())
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        // The partitioner of the Java client: all languages agree on where a key lives.
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", &settings.compression)
+        .set("linger.ms", "1")
+        .set("batch.num.messages", "10000")
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.messages", "100000");
+    config
+}
+
+/// A consumer of `group`: cooperative, committed reads only, offsets by hand after the database.
+pub(crate) fn consumer(settings: &KafkaSettings, group: &str) -> ClientConfig {
+    let mut config = client(settings, group);
+    config
+        .set("group.id", group)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", settings.session_timeout_ms.to_string())
+        .set("heartbeat.interval.ms", (settings.session_timeout_ms / 5).max(200).to_string())
+        .set("max.poll.interval.ms", settings.poll_interval_max_ms.to_string())
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("topic.metadata.refresh.interval.ms", "30000")
+        .set("fetch.wait.max.ms", settings.fetch_wait_max_ms.to_string())
+        .set("fetch.min.bytes", "1")
+        // With the default of 1 s a backlog stalls between two full queues.
+        .set("fetch.queue.backoff.ms", "5")
+        .set("queued.min.messages", settings.prefetch_messages_max.to_string())
+        .set("queued.max.messages.kbytes", settings.prefetch_kib_max.to_string());
+    if !settings.group_instance_id.is_empty() {
+        config.set("group.instance.id", format!("{group}-{}", settings.group_instance_id));
+    }
+    config
+}
+
+/// Creates the topics that do not exist yet, with the partitions and replication of the settings.
+/// An existing topic is left as it is.
+///
+/// # Errors
+/// The client's error, or a description of the topics that could not be made.
+pub(crate) async fn ensure_topics(settings: &KafkaSettings, topics: &[&str]) -> Result<(), String> {
+    if !settings.create_topics || topics.is_empty() {
+        return Ok(());
+    }
+    let admin: AdminClient<DefaultClientContext> =
+        client(settings, "openorder-admin").create().map_err(|error| error.to_string())?;
+    let names: Vec<String> = topics.iter().map(|topic| settings.topic(topic)).collect();
+    let new: Vec<NewTopic<'_>> = names
+        .iter()
+        .map(|name| NewTopic::new(name, settings.partitions, TopicReplication::Fixed(settings.replication_factor)))
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+    let results = admin.create_topics(&new, &options).await.map_err(|error| error.to_string())?;
+    let failed: Vec<String> = results
+        .into_iter()
+        .filter_map(|result| match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => None,
+            Err((topic, code)) => Some(format!("{topic}: {code}")),
+        })
+        .collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+}
+
+/// Whether the client that gave this error has to be thrown away.
+pub(crate) fn is_fatal(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::Fatal
+                | RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch
+        )
+    )
+}

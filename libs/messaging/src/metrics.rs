@@ -1,0 +1,138 @@
+//! Metrics of messaging, by OpenTelemetry semantic conventions where there is one.
+
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Gauge, Histogram},
+};
+
+/// All instruments, made once.
+pub(crate) struct Metrics {
+    batch_size: Histogram<u64>,
+    batch_duration: Histogram<f64>,
+    process_duration: Histogram<f64>,
+    publish_duration: Histogram<f64>,
+    sent: Counter<u64>,
+    consumed: Counter<u64>,
+    parked: Counter<u64>,
+    parked_messages: Gauge<i64>,
+    unpublished_age: Gauge<f64>,
+    lag: Gauge<i64>,
+}
+
+impl Metrics {
+    pub(crate) fn get() -> &'static Self {
+        static METRICS: OnceLock<Metrics> = OnceLock::new();
+        METRICS.get_or_init(Self::new)
+    }
+
+    fn new() -> Self {
+        let meter = openorder_telemetry::meter();
+        Self {
+            batch_size: meter
+                .u64_histogram("openorder.batch.size")
+                .with_unit("{command}")
+                .with_description("Commands or messages in one transaction")
+                .with_boundaries(vec![1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0])
+                .build(),
+            batch_duration: meter
+                .f64_histogram("openorder.batch.duration")
+                .with_unit("s")
+                .with_description("One transaction, from begin to commit")
+                .build(),
+            process_duration: meter
+                .f64_histogram("messaging.process.duration")
+                .with_unit("s")
+                .with_description("Handling of a consumed message, the whole batch that it was handled in")
+                .build(),
+            publish_duration: meter
+                .f64_histogram("messaging.client.operation.duration")
+                .with_unit("s")
+                .with_description("Publishing of one batch to Kafka, from begin to commit of its transaction")
+                .build(),
+            sent: meter.u64_counter("messaging.client.sent.messages").with_unit("{message}").build(),
+            consumed: meter.u64_counter("messaging.client.consumed.messages").with_unit("{message}").build(),
+            parked: meter
+                .u64_counter("openorder.messages.parked")
+                .with_unit("{message}")
+                .with_description("Messages parked because they failed, or behind one of their key that did")
+                .build(),
+            parked_messages: meter
+                .i64_gauge("openorder.parked_messages")
+                .with_unit("{message}")
+                .with_description("Messages parked now, by state")
+                .build(),
+            unpublished_age: meter
+                .f64_gauge("openorder.event_log.publish_lag")
+                .with_unit("s")
+                .with_description("Age of the oldest event that is committed and not yet published")
+                .build(),
+            lag: meter
+                .i64_gauge("openorder.consumer.lag")
+                .with_unit("{message}")
+                .with_description("Messages of a partition that the group has not committed yet")
+                .build(),
+        }
+    }
+
+    pub(crate) fn batch(&self, role: &'static str, runner: &'static str, size: usize, from: SystemTime, to: SystemTime) {
+        let labels = [KeyValue::new("service", role), KeyValue::new("runner", runner)];
+        self.batch_size.record(size as u64, &labels);
+        self.batch_duration.record(seconds(from, to), &labels);
+    }
+
+    pub(crate) fn processed(&self, role: &'static str, topic: &str, count: u64, from: SystemTime, to: SystemTime) {
+        let labels = [
+            KeyValue::new("messaging.system", "kafka"),
+            KeyValue::new("messaging.consumer.group.name", role),
+            KeyValue::new("messaging.destination.name", topic.to_owned()),
+        ];
+        self.consumed.add(count, &labels);
+        self.process_duration.record(seconds(from, to), &labels);
+    }
+
+    pub(crate) fn published(&self, role: &'static str, count: usize, took: Duration, failed: bool) {
+        let outcome = if failed { "publish_failed" } else { "" };
+        let labels = [
+            KeyValue::new("messaging.system", "kafka"),
+            KeyValue::new("service", role),
+            KeyValue::new("messaging.operation.name", "send"),
+            KeyValue::new("error.type", outcome),
+        ];
+        self.publish_duration.record(took.as_secs_f64(), &labels);
+        if !failed {
+            self.sent.add(count as u64, &labels[..3]);
+        }
+    }
+
+    pub(crate) fn parked(&self, role: &'static str, topic: &str, count: u64) {
+        self.parked.add(count, &[KeyValue::new("service", role), KeyValue::new("topic", topic.to_owned())]);
+    }
+
+    pub(crate) fn parked_now(&self, role: &'static str, state: &'static str, count: i64) {
+        self.parked_messages.record(count, &[KeyValue::new("service", role), KeyValue::new("state", state)]);
+    }
+
+    pub(crate) fn unpublished_age(&self, role: &'static str, age: Duration) {
+        self.unpublished_age.record(age.as_secs_f64(), &[KeyValue::new("service", role)]);
+    }
+
+    pub(crate) fn lag(&self, role: &'static str, topic: &str, partition: i32, lag: i64) {
+        self.lag.record(
+            lag,
+            &[
+                KeyValue::new("service", role),
+                KeyValue::new("topic", topic.to_owned()),
+                KeyValue::new("partition", i64::from(partition)),
+            ],
+        );
+    }
+}
+
+fn seconds(from: SystemTime, to: SystemTime) -> f64 {
+    to.duration_since(from).unwrap_or_default().as_secs_f64()
+}

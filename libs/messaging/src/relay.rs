@@ -1,0 +1,279 @@
+//! The relay: publishes the event log to Kafka, in its order, by cursor.
+//!
+//! One relay a service is active (advisory lock); another instance takes over in seconds. Each batch is one Kafka
+//! transaction under the log's own `transactional.id`: a relay that was paused and lost its place is fenced by
+//! Kafka, and its cursor write fails on the epoch. What was published twice because the cursor did not move is
+//! dropped by the consumers' inbox.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use chrono::Utc;
+use openorder_runtime::{Dependency, Shutdown};
+use openorder_telemetry::{Span, SpanKind};
+use openorder_types::Fault;
+use rdkafka::{
+    error::KafkaError,
+    message::{Header, OwnedHeaders},
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+};
+use sqlx::{PgConnection, Row};
+
+use crate::{Backbone, LoggedEvent, RelaySettings, database::fault, event_log, kafka, metrics::Metrics};
+
+type RelayProducer = Arc<ThreadedProducer<DefaultProducerContext>>;
+
+/// Publishes one service's event log.
+pub(crate) struct Relay {
+    backbone: Arc<Backbone>,
+    settings: RelaySettings,
+    topics: Vec<&'static str>,
+    dependency: Dependency,
+    metrics: &'static Metrics,
+}
+
+/// Why the relay leaves its place; it tries to win it back after a pause.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("{0}")]
+    Database(Fault),
+    #[error("kafka: {0}")]
+    Kafka(String),
+    #[error("another relay of this service has taken over")]
+    Fenced,
+}
+
+impl From<Fault> for Lost {
+    fn from(fault: Fault) -> Self {
+        Self::Database(fault)
+    }
+}
+
+impl From<sqlx::Error> for Lost {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(fault(error))
+    }
+}
+
+impl From<KafkaError> for Lost {
+    fn from(error: KafkaError) -> Self {
+        if kafka::is_fatal(&error) { Self::Fenced } else { Self::Kafka(error.to_string()) }
+    }
+}
+
+impl Relay {
+    pub(crate) fn new(backbone: Arc<Backbone>, settings: RelaySettings, topics: Vec<&'static str>, dependency: Dependency) -> Self {
+        Self { backbone, settings, topics, dependency, metrics: Metrics::get() }
+    }
+
+    /// Runs until shutdown; what is committed by then and not published waits in the log for the next start.
+    pub(crate) async fn run(self) {
+        let shutdown = self.backbone.shutdown().clone();
+        let mut failures: u32 = 0;
+        while !shutdown.is_requested() {
+            match self.lead(&shutdown, &mut failures).await {
+                Ok(()) => failures = 0,
+                Err(lost) => {
+                    failures = failures.saturating_add(1);
+                    self.dependency.down(lost.to_string());
+                    if failures == 1 || failures.is_multiple_of(20) {
+                        tracing::warn!(reason = %lost, failures, "relay lost its place; events wait in the log");
+                    }
+                }
+            }
+            let backoff = self.settings.takeover_interval_ms.min(100 << failures.min(10));
+            self.pause(&shutdown, Duration::from_millis(backoff)).await;
+        }
+    }
+
+    /// Tries to become the active relay and publishes as long as it is. `Ok` when another one is active, or at shutdown.
+    async fn lead(&self, shutdown: &Shutdown, failures: &mut u32) -> Result<(), Lost> {
+        // A connection of its own, closed at the end: the session holds the lock and relaxes the cursor's commits.
+        let mut connection = self.backbone.pool().acquire().await?.detach();
+        let leader: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+            .bind(event_log::RELAY_LOCK)
+            .fetch_one(&mut connection)
+            .await?;
+        if !leader {
+            // Another instance relays: this one stands by.
+            self.dependency.ready();
+            return Ok(());
+        }
+        // Losing the cursor's last commits in a crash only publishes again.
+        sqlx::query("set synchronous_commit = off").execute(&mut connection).await?;
+        kafka::ensure_topics(self.backbone.kafka(), &self.topics).await.map_err(Lost::Kafka)?;
+        let row = sqlx::query("update relay_cursor set epoch = epoch + 1, updated_at = now() returning position, epoch")
+            .fetch_one(&mut connection)
+            .await?;
+        let (mut position, epoch): (i64, i64) = (row.try_get("position")?, row.try_get("epoch")?);
+        let producer = self.producer().await?;
+        self.dependency.ready();
+        *failures = 0;
+        tracing::info!(position, epoch, "relay is active");
+        while !shutdown.is_requested() {
+            let events = event_log::read_after(&mut connection, position, self.settings.batch_max).await?;
+            let Some(last) = events.last() else {
+                self.metrics.unpublished_age(self.backbone.telemetry().role(), Duration::ZERO);
+                self.pause(shutdown, Duration::from_millis(self.settings.poll_interval_ms)).await;
+                self.linger().await;
+                continue;
+            };
+            let next = last.position;
+            self.publish(&producer, events).await?;
+            self.move_cursor(&mut connection, next, epoch).await?;
+            position = next;
+        }
+        Ok(())
+    }
+
+    async fn producer(&self) -> Result<RelayProducer, Lost> {
+        let role = self.backbone.telemetry().role();
+        let id = self.backbone.kafka().topic(&format!("openorder-{role}-relay"));
+        let producer: RelayProducer = Arc::new(kafka::producer(self.backbone.kafka(), &id).create()?);
+        let timeout = Duration::from_millis(self.settings.init_timeout_ms);
+        let initialised = Arc::clone(&producer);
+        blocking(move || initialised.init_transactions(timeout)).await?;
+        Ok(producer)
+    }
+
+    /// One Kafka transaction. On an error nothing of it is visible to `read_committed` readers.
+    async fn publish(&self, producer: &RelayProducer, events: Vec<LoggedEvent>) -> Result<(), Lost> {
+        let started = Instant::now();
+        let oldest = events.first().map(|event| event.occurred_at);
+        let spans = self.spans(&events);
+        let count = events.len();
+        let role = self.backbone.telemetry().role();
+        let prefix = self.backbone.kafka().topic_prefix.clone();
+        let timeout = Duration::from_millis(self.settings.publish_timeout_ms);
+        let client = Arc::clone(producer);
+        let result = blocking(move || transaction(&client, &events, role, &prefix, timeout)).await;
+        self.metrics.published(role, count, started.elapsed(), result.is_err());
+        if let Some(oldest) = oldest {
+            self.metrics.unpublished_age(role, (Utc::now() - oldest).to_std().unwrap_or_default());
+        }
+        let ended = SystemTime::now();
+        for mut span in spans {
+            if result.is_err() {
+                span.fail("publish_failed", "the batch was not published; it is tried again");
+            }
+            span.end_at(ended);
+        }
+        Ok(result?)
+    }
+
+    fn spans(&self, events: &[LoggedEvent]) -> Vec<Span> {
+        let telemetry = self.backbone.telemetry();
+        let sampled = events.iter().filter(|event| event.trace.is_sampled());
+        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        sampled
+            .map(|event| {
+                let mut span = telemetry.start(SpanKind::Client, || format!("send {}", event.topic).into(), &event.trace);
+                span.link(&event.trace);
+                span.set("messaging.system", "kafka");
+                span.set("messaging.operation.name", "send");
+                span.set("messaging.operation.type", "send");
+                span.set("messaging.destination.name", event.topic.clone());
+                span.set("messaging.message.id", event.event_id.to_string());
+                span.set("messaging.message.conversation_id", event.key.clone());
+                span.set("messaging.kafka.message.key", event.key.clone());
+                span.set("messaging.batch.message_count", count);
+                span
+            })
+            .collect()
+    }
+
+    async fn move_cursor(&self, connection: &mut PgConnection, position: i64, epoch: i64) -> Result<(), Lost> {
+        let moved = sqlx::query("update relay_cursor set position = $1, updated_at = now() where epoch = $2")
+            .bind(position)
+            .bind(epoch)
+            .execute(connection)
+            .await?;
+        if moved.rows_affected() == 1 { Ok(()) } else { Err(Lost::Fenced) }
+    }
+
+    /// A short wait after a wake-up lets a burst become one transaction.
+    async fn linger(&self) {
+        if self.settings.linger_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(self.settings.linger_ms)).await;
+        }
+    }
+
+    async fn pause(&self, shutdown: &Shutdown, bound: Duration) {
+        tokio::select! {
+            () = self.backbone.wake_relay().notified() => {}
+            () = tokio::time::sleep(bound) => {}
+            () = shutdown.requested() => {}
+        }
+    }
+}
+
+async fn blocking(work: impl FnOnce() -> Result<(), KafkaError> + Send + 'static) -> Result<(), KafkaError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(KafkaError::Canceled))
+}
+
+fn transaction(
+    producer: &ThreadedProducer<DefaultProducerContext>,
+    events: &[LoggedEvent],
+    role: &str,
+    prefix: &str,
+    timeout: Duration,
+) -> Result<(), KafkaError> {
+    producer.begin_transaction()?;
+    let sent = send_all(producer, events, role, prefix).and_then(|()| producer.commit_transaction(timeout));
+    if let Err(error) = &sent
+        && !kafka::is_fatal(error)
+    {
+        // The producer is thrown away in any case; the abort only spares readers the transaction's time-out.
+        drop(producer.abort_transaction(timeout));
+    }
+    sent
+}
+
+fn send_all(
+    producer: &ThreadedProducer<DefaultProducerContext>,
+    events: &[LoggedEvent],
+    role: &str,
+    prefix: &str,
+) -> Result<(), KafkaError> {
+    let source = format!("/openorder/{role}");
+    let mut topic = String::new();
+    for event in events {
+        topic.clear();
+        topic.push_str(prefix);
+        topic.push_str(&event.topic);
+        let record = BaseRecord::to(&topic)
+            .key(event.key.as_str())
+            .payload(event.payload.as_slice())
+            .timestamp(event.occurred_at.timestamp_millis())
+            .headers(headers(event, &source));
+        // The queue is larger than a batch: a full one is a fault of the client, not a reason to wait.
+        producer.send(record).map_err(|(error, _)| error)?;
+    }
+    Ok(())
+}
+
+/// CloudEvents 1.0, Kafka binding, binary mode; W3C trace context.
+fn headers(event: &LoggedEvent, source: &str) -> OwnedHeaders {
+    let id = event.event_id.to_string();
+    let time = event.occurred_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let sequence = event.aggregate_version.to_string();
+    let mut headers = OwnedHeaders::new_with_capacity(10)
+        .insert(Header { key: "ce_specversion", value: Some("1.0") })
+        .insert(Header { key: "ce_id", value: Some(&id) })
+        .insert(Header { key: "ce_type", value: Some(&event.event_type) })
+        .insert(Header { key: "ce_source", value: Some(source) })
+        .insert(Header { key: "ce_subject", value: Some(&event.aggregate_id) })
+        .insert(Header { key: "ce_time", value: Some(&time) })
+        .insert(Header { key: "ce_sequence", value: Some(&sequence) })
+        .insert(Header { key: "content-type", value: Some("application/protobuf") });
+    if event.trace.is_valid() {
+        headers = headers.insert(Header { key: "traceparent", value: Some(&event.trace.traceparent()) });
+        let state = event.trace.tracestate();
+        if !state.is_empty() {
+            headers = headers.insert(Header { key: "tracestate", value: Some(&state) });
+        }
+    }
+    headers
+}

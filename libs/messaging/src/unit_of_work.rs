@@ -1,0 +1,82 @@
+//! One transaction: state, events, inbox and request results commit together or not at all.
+
+use chrono::Utc;
+use openorder_telemetry::{RoleTelemetry, Span, SpanKind, TraceContext};
+use openorder_types::{Fault, Timestamp};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+use crate::{NewEvent, database::fault, event_log};
+
+/// An event waiting for the commit, with the span that created it.
+pub(crate) struct PendingEvent {
+    pub(crate) event: NewEvent,
+    pub(crate) event_id: Uuid,
+    span: Span,
+}
+
+impl PendingEvent {
+    pub(crate) fn trace(&self) -> &TraceContext {
+        self.span.context()
+    }
+}
+
+/// The transaction that a batch runs in, and the events that it will append.
+pub struct UnitOfWork {
+    transaction: Transaction<'static, Postgres>,
+    telemetry: RoleTelemetry,
+    now: Timestamp,
+    causes: Vec<TraceContext>,
+    events: Vec<PendingEvent>,
+}
+
+impl UnitOfWork {
+    pub(crate) async fn begin(pool: &PgPool, telemetry: &RoleTelemetry) -> Result<Self, Fault> {
+        let transaction = pool.begin().await.map_err(fault)?;
+        Ok(Self { transaction, telemetry: telemetry.clone(), now: Utc::now(), causes: Vec::new(), events: Vec::new() })
+    }
+
+    /// Sets the traces that [`NewEvent::cause`] points into.
+    pub(crate) fn set_causes(&mut self, causes: Vec<TraceContext>) {
+        self.causes = causes;
+    }
+
+    /// The connection of the transaction.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+
+    /// The one time of this batch.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Appends an event; it is written, under the log's lock, as the last act before the commit. Returns its id.
+    pub fn append(&mut self, event: NewEvent) -> Uuid {
+        let none = TraceContext::default();
+        let parent = self.causes.get(event.cause).unwrap_or(&none);
+        let event_id = Uuid::now_v7();
+        let topic = event.topic;
+        let mut span = self.telemetry.start(SpanKind::Producer, || format!("create {topic}").into(), parent);
+        if span.is_recording() {
+            span.set("messaging.system", "kafka");
+            span.set("messaging.operation.name", "create");
+            span.set("messaging.operation.type", "create");
+            span.set("messaging.destination.name", topic);
+            span.set("messaging.message.id", event_id.to_string());
+            span.set("messaging.message.conversation_id", event.key.clone());
+            span.set("openorder.event.type", event.event_type);
+        }
+        self.events.push(PendingEvent { event, event_id, span });
+        event_id
+    }
+
+    /// Appends the events and commits. Returns what was appended, for those who wait for it in this process.
+    pub(crate) async fn commit(mut self) -> Result<Vec<PendingEvent>, Fault> {
+        if !self.events.is_empty() {
+            event_log::append(&mut self.transaction, &self.events, self.now).await?;
+        }
+        self.transaction.commit().await.map_err(fault)?;
+        Ok(self.events)
+    }
+}

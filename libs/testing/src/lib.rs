@@ -1,0 +1,190 @@
+//! A world for an integration test: databases, topics and groups of its own on the shared servers.
+//!
+//! The servers' addresses come from `OPENORDER_KAFKA_BROKERS`, `OPENORDER_POSTGRES_URL` and
+//! `OPENORDER_REDIS_URL`; without them, the local stack's own are taken (`dev/stack up`).
+//!
+//! ```no_run
+//! # async fn example() {
+//! let world = openorder_testing::World::new();
+//! let url = world.database_url("inventory");   // made when the service opens it
+//! let role = world.role("inventory");
+//! # drop((url, role));
+//! # }
+//! ```
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test that cannot have its world fails")]
+
+mod topics;
+
+use std::{
+    env,
+    net::{SocketAddr, TcpListener},
+    str::FromStr,
+    sync::Once,
+    time::{Duration, Instant},
+};
+
+use openorder_config::Secret;
+use openorder_messaging::{DatabaseSettings, KafkaSettings, RoleContext};
+use openorder_runtime::{Readiness, Shutdown, Tasks};
+use openorder_telemetry::RoleTelemetry;
+use rand::Rng;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
+
+pub use topics::{Tail, TestProducer, header};
+
+/// Everything of one test on the shared servers. Its databases are dropped by [`World::close`].
+pub struct World {
+    name: String,
+    readiness: Readiness,
+    shutdown: Shutdown,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl World {
+    /// A world with a name that no other test has.
+    pub fn new() -> Self {
+        static LOGS: Once = Once::new();
+        LOGS.call_once(|| {
+            let filter = env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned());
+            // Another subscriber may be set already by the code under test.
+            drop(
+                tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init(),
+            );
+        });
+        let name = format!("t{:08x}", rand::rng().random::<u32>());
+        Self { name, readiness: Readiness::new(), shutdown: Shutdown::new() }
+    }
+
+    /// Prefix of the topics, groups and transactional ids of this world.
+    pub fn topic_prefix(&self) -> String {
+        format!("{}.", self.name)
+    }
+
+    /// Kafka with topics of this world's own.
+    pub fn kafka(&self) -> KafkaSettings {
+        KafkaSettings {
+            brokers: brokers(),
+            topic_prefix: self.topic_prefix(),
+            partitions: 3,
+            session_timeout_ms: 6_000,
+            ..KafkaSettings::default()
+        }
+    }
+
+    /// Use of a database in tests: few connections, quick probes.
+    pub fn database(&self) -> DatabaseSettings {
+        DatabaseSettings { probe_interval_ms: 200, connections_max: 8, ..DatabaseSettings::default() }
+    }
+
+    /// URL of a database of this world's own, made when it is opened.
+    pub fn database_url(&self, service: &str) -> Secret {
+        let base = postgres_url();
+        let base = base.trim_end_matches('/');
+        // Without a database name in the URL of the server.
+        let server = match base.split_once("://").map(|(_, rest)| rest.contains('/')) {
+            Some(true) => base.rsplit_once('/').map_or(base, |(server, _)| server),
+            _ => base,
+        };
+        Secret::new(format!("{server}/{}_{service}", self.name))
+    }
+
+    /// What a role is given to run with; telemetry goes nowhere.
+    pub fn role(&self, name: &'static str) -> RoleContext {
+        let telemetry = RoleTelemetry::disabled(name);
+        RoleContext {
+            tasks: Tasks::new(self.shutdown.clone(), telemetry.clone()),
+            telemetry,
+            readiness: self.readiness.clone(),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    /// A role that can be stopped alone: a second instance, or one that is killed.
+    pub fn separate_role(&self, name: &'static str) -> RoleContext {
+        let telemetry = RoleTelemetry::disabled(name);
+        let shutdown = Shutdown::new();
+        RoleContext {
+            tasks: Tasks::new(shutdown.clone(), telemetry.clone()),
+            telemetry,
+            readiness: self.readiness.clone(),
+            shutdown,
+        }
+    }
+
+    /// Readiness of all roles of this world.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Ends the roles of this world and drops its databases and topics.
+    pub async fn close(self) {
+        self.shutdown.trigger();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop_databases(&self.name).await;
+        topics::delete(&brokers(), &self.topic_prefix()).await;
+    }
+}
+
+/// Brokers of the shared Kafka.
+pub fn brokers() -> String {
+    env::var("OPENORDER_KAFKA_BROKERS").unwrap_or_else(|_| "127.0.0.1:19092".to_owned())
+}
+
+/// URL of the shared PostgreSQL.
+pub fn postgres_url() -> String {
+    env::var("OPENORDER_POSTGRES_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:15432".to_owned())
+}
+
+/// URL of the shared Redis.
+pub fn redis_url() -> String {
+    env::var("OPENORDER_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:16379".to_owned())
+}
+
+/// An address on loopback that was free a moment ago, below the ephemeral range.
+pub fn free_address() -> SocketAddr {
+    for _ in 0..200 {
+        let port = rand::rng().random_range(20_000..32_000);
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().expect("a bound listener has an address");
+        }
+    }
+    panic!("no free port between 20000 and 32000");
+}
+
+/// Looks until `probe` gives something, at most `bound` long.
+///
+/// # Panics
+/// When it never does, naming `what`.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, bound: Duration, mut probe: impl FnMut() -> F) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(started.elapsed() < bound, "{what}: not within {bound:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn drop_databases(prefix: &str) {
+    let Ok(options) = PgConnectOptions::from_str(&postgres_url()) else { return };
+    let Ok(mut connection) = options.database("postgres").connect().await else { return };
+    let names: Vec<String> = sqlx::query_scalar("select datname::text from pg_database where datname like $1")
+        .bind(format!("{prefix}\\_%"))
+        .fetch_all(&mut connection)
+        .await
+        .unwrap_or_default();
+    for name in names {
+        let sql = format!("drop database if exists \"{name}\" with (force)");
+        if let Err(error) = connection.execute(AssertSqlSafe(sql)).await {
+            eprintln!("test database {name} was left behind: {error}");
+        }
+    }
+    // The connection was only for this.
+    drop(connection.close().await);
+}

@@ -1,0 +1,95 @@
+//! Initial stocks of products whose event has not arrived yet.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
+
+use openorder_proto::product::v1::{BatchGetProductsRequest, product_service_client::ProductServiceClient};
+use openorder_rpc::{CallContext, UpstreamChannel, upstream_fault};
+use openorder_telemetry::TraceContext;
+use openorder_types::{Fault, Sku};
+use sqlx::PgPool;
+
+use crate::persistence;
+
+/// SKUs remembered as having a level; forgotten all at once at this bound, which costs one query.
+const KNOWN_MAX: usize = 200_000;
+/// SKUs asked for in one call.
+const ASK_MAX: usize = 500;
+
+/// Where to ask for a product's initial stock.
+pub enum Catalogue {
+    /// The product service.
+    Service(ProductServiceClient<UpstreamChannel>),
+    /// No product service: a SKU without a level is unknown.
+    None,
+}
+
+/// Knows which SKUs have a level, and the initial stock of those that will get one.
+pub struct Seeds {
+    pool: PgPool,
+    catalogue: Catalogue,
+    known: Mutex<HashSet<Sku>>,
+    initial: Mutex<HashMap<Sku, i64>>,
+}
+
+impl Seeds {
+    /// `pool` is the service's own database.
+    pub fn new(pool: PgPool, catalogue: Catalogue) -> Self {
+        Self { pool, catalogue, known: Mutex::default(), initial: Mutex::default() }
+    }
+
+    /// Initial stock of a SKU that the catalogue told of.
+    pub fn initial_quantity(&self, sku: &Sku) -> Option<i64> {
+        self.initial.lock().unwrap_or_else(PoisonError::into_inner).get(sku).copied()
+    }
+
+    /// Makes sure that each SKU has a level, or an initial stock if the catalogue knows it.
+    ///
+    /// # Errors
+    /// [`Fault::Outage`] when the database or the product service is away.
+    pub async fn look_up(&self, skus: impl Iterator<Item = &Sku>) -> Result<(), Fault> {
+        let unknown: HashSet<Sku> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            skus.filter(|sku| !known.contains(sku)).cloned().collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = unknown.iter().map(Sku::as_str).collect();
+        let existing: HashSet<String> = persistence::existing_skus(&self.pool, &names).await?.into_iter().collect();
+        let (there, missing): (Vec<&Sku>, Vec<&Sku>) = unknown.iter().partition(|sku| existing.contains(sku.as_str()));
+        self.remember(there);
+        for part in missing.chunks(ASK_MAX) {
+            self.ask(part).await?;
+        }
+        Ok(())
+    }
+
+    fn remember(&self, skus: Vec<&Sku>) {
+        let mut initial = self.initial.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + skus.len() > KNOWN_MAX {
+            known.clear();
+        }
+        for sku in skus {
+            initial.remove(sku);
+            known.insert(sku.clone());
+        }
+    }
+
+    async fn ask(&self, skus: &[&Sku]) -> Result<(), Fault> {
+        let Catalogue::Service(client) = &self.catalogue else { return Ok(()) };
+        let request = BatchGetProductsRequest { skus: skus.iter().map(ToString::to_string).collect() };
+        let call = CallContext::of_service("inventory", TraceContext::default());
+        let answer = client.clone().batch_get_products(call.retry_safe_request(request)).await;
+        let products = answer.map_err(|status| upstream_fault("product", &status))?.into_inner().products;
+        let mut initial = self.initial.lock().unwrap_or_else(PoisonError::into_inner);
+        for product in products {
+            let sku = Sku::parse(&product.sku).map_err(Fault::permanent)?;
+            initial.insert(sku, i64::from(product.initial_stock));
+        }
+        Ok(())
+    }
+}

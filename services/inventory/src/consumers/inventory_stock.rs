@@ -1,0 +1,19 @@
+//! `inventory.stock.v1`: the order service asks here for stock to be given back. All else is this service's own.
+
+use openorder_messaging::{DecodeError, Received};
+use openorder_proto::{event_types, inventory::v1 as proto};
+use openorder_types::parse_uuid;
+
+use crate::{consumers::others, domain::Command, present};
+
+pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
+    match message.event_type.as_str() {
+        event_types::STOCK_RELEASE_REQUESTED => {
+            let asked: proto::StockReleaseRequested = message.decode()?;
+            let order_id = parse_uuid(&asked.order_id, "ORDER_ID_MALFORMED")
+                .map_err(|error| DecodeError::malformed(message, error.message))?;
+            Ok(Some(Command::Release { order_id, reason: present::release_reason_name(asked.reason()) }))
+        }
+        _ => others(message),
+    }
+}

@@ -1,0 +1,46 @@
+//! Everything that the service can be asked or told.
+
+use openorder_types::Sku;
+use uuid::Uuid;
+
+use crate::domain::Line;
+
+/// A command; facts of other services arrive as commands too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A product was added: its SKU gets its initial stock, once.
+    Seed {
+        /// The new product's SKU.
+        sku: Sku,
+        /// Pieces on hand to begin with.
+        initial_quantity: i64,
+    },
+    /// Pieces arrive or go other than by orders.
+    Adjust {
+        /// The SKU.
+        sku: Sku,
+        /// Pieces to add or take away, not 0.
+        delta: i64,
+        /// In the caller's words.
+        reason: String,
+    },
+    /// All lines are held for an order, or none.
+    Reserve {
+        /// The order.
+        order_id: Uuid,
+        /// Each SKU once.
+        lines: Vec<Line>,
+    },
+    /// What is held for an order is given back; nothing will be held for it later.
+    Release {
+        /// The order.
+        order_id: Uuid,
+        /// Stable, `UPPER_SNAKE`.
+        reason: String,
+    },
+    /// The pieces held for an order left the warehouse.
+    Ship {
+        /// The order.
+        order_id: Uuid,
+    },
+}

@@ -1,0 +1,9 @@
+//! The rules of stock, pure: no I/O, no clock, no protobuf.
+
+mod command;
+mod level;
+mod reservation;
+
+pub use command::Command;
+pub use level::{QUANTITY_MAX, StockLevel};
+pub use reservation::{Line, Reservation, ReservationState, Shortfall, ShortfallReason};

@@ -1,0 +1,184 @@
+//! `openorder.inventory.v1.InventoryService`: parse, call, answer.
+
+mod parse;
+
+use std::sync::Arc;
+
+use openorder_messaging::{Backbone, Committer, RequestKey};
+use openorder_proto::inventory::v1::{
+    self as proto, AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
+    GetStockRequest, GetStockResponse, ListReservationsRequest, ListReservationsResponse, ReleaseStockRequest,
+    ReleaseStockResponse, ReserveStockRequest, ReserveStockResponse,
+    inventory_service_server::{InventoryService, InventoryServiceServer},
+};
+use openorder_rpc::{CallContext, PageTokens, rejection, request_fingerprint, status};
+use openorder_types::{CallError, Caller, Fault, Rejection, Role};
+use prost::Message;
+use tonic::{Request, Response, Status, service::Routes};
+
+use crate::{
+    application::{Inventory, InventoryReply},
+    domain::{Command, Reservation},
+    persistence, present,
+};
+
+/// Name of the list in page tokens.
+const RESERVATIONS: &str = "inventory.reservations";
+
+/// The service's routes.
+pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Inventory>, page_tokens: PageTokens) -> Routes {
+    Routes::new(InventoryServiceServer::new(InventoryGrpc { backbone, committer, page_tokens }))
+}
+
+struct InventoryGrpc {
+    backbone: Arc<Backbone>,
+    committer: Committer<Inventory>,
+    page_tokens: PageTokens,
+}
+
+impl InventoryGrpc {
+    async fn submit(
+        &self,
+        call: CallContext,
+        request_id: String,
+        method: &'static str,
+        message: &impl Message,
+        command: Command,
+    ) -> Result<InventoryReply, CallError> {
+        let fingerprint = request_fingerprint(method, message);
+        let key = RequestKey { caller: call.caller.subject, request_id, method, fingerprint };
+        self.committer.submit(Some(key), command, call.trace, call.deadline).await
+    }
+
+    async fn adjust(&self, call: CallContext, message: AdjustStockRequest) -> Result<AdjustStockResponse, CallError> {
+        needs_staff(&call.caller)?;
+        let (request_id, command) = parse::adjust(&message)?;
+        match self.submit(call, request_id, "AdjustStock", &message, command).await? {
+            InventoryReply::Stock(stock) => Ok(AdjustStockResponse { stock: Some(stock) }),
+            _ => Err(CallError::Internal),
+        }
+    }
+
+    async fn reserve(&self, call: CallContext, message: ReserveStockRequest) -> Result<ReserveStockResponse, CallError> {
+        needs_staff(&call.caller)?;
+        let (request_id, command) = parse::reserve(&message)?;
+        match self.submit(call, request_id, "ReserveStock", &message, command).await? {
+            InventoryReply::Reservation(reservation) => {
+                held(&reservation)?;
+                Ok(ReserveStockResponse { reservation: Some(reservation) })
+            }
+            _ => Err(CallError::Internal),
+        }
+    }
+
+    async fn release(&self, call: CallContext, message: ReleaseStockRequest) -> Result<ReleaseStockResponse, CallError> {
+        needs_staff(&call.caller)?;
+        let (request_id, command) = parse::release(&message)?;
+        match self.submit(call, request_id, "ReleaseStock", &message, command).await? {
+            InventoryReply::Reservation(reservation) => Ok(ReleaseStockResponse { reservation: Some(reservation) }),
+            _ => Err(CallError::Internal),
+        }
+    }
+
+    async fn stock(&self, message: GetStockRequest) -> Result<GetStockResponse, CallError> {
+        let sku = parse::sku("sku", &message.sku)?;
+        let found = persistence::find_levels(self.backbone.pool(), &[sku.as_str()]).await.map_err(logged)?;
+        match found.first() {
+            Some((level, time)) => Ok(GetStockResponse { stock: Some(present::stock(level, *time)) }),
+            None => Err(Rejection::not_found("UNKNOWN_SKU", "there is no such SKU").with("sku", sku).into()),
+        }
+    }
+
+    async fn stocks(&self, message: BatchGetStockRequest) -> Result<BatchGetStockResponse, CallError> {
+        let skus = parse::skus(&message.skus)?;
+        let names: Vec<&str> = skus.iter().map(AsRef::as_ref).collect();
+        let found = persistence::find_levels(self.backbone.pool(), &names).await.map_err(logged)?;
+        Ok(BatchGetStockResponse { stocks: found.iter().map(|(level, time)| present::stock(level, *time)).collect() })
+    }
+
+    async fn reservations(
+        &self,
+        call: CallContext,
+        message: ListReservationsRequest,
+    ) -> Result<ListReservationsResponse, CallError> {
+        needs_staff(&call.caller)?;
+        let conditions = ListReservationsRequest { page_size: 0, page_token: String::new(), ..message.clone() };
+        let conditions = conditions.encode_to_vec();
+        let cursor = self.page_tokens.decode(RESERVATIONS, &call.caller, &conditions, &message.page_token)?;
+        let (filter, size) = parse::list(&message, cursor.as_deref())?;
+        let mut found =
+            persistence::list_reservations(self.backbone.pool(), &filter, i64::from(size) + 1).await.map_err(logged)?;
+        let next_page_token = if found.len() > size as usize {
+            found.truncate(size as usize);
+            let last = found.last().map(|last: &Reservation| last.order_id.into_bytes()).unwrap_or_default();
+            self.page_tokens.encode(RESERVATIONS, &call.caller, &conditions, &last)
+        } else {
+            String::new()
+        };
+        Ok(ListReservationsResponse { reservations: found.iter().map(present::reservation).collect(), next_page_token })
+    }
+}
+
+#[tonic::async_trait]
+impl InventoryService for InventoryGrpc {
+    async fn adjust_stock(&self, request: Request<AdjustStockRequest>) -> Result<Response<AdjustStockResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.adjust(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn get_stock(&self, request: Request<GetStockRequest>) -> Result<Response<GetStockResponse>, Status> {
+        CallContext::of(&request).map_err(rejection)?;
+        self.stock(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn batch_get_stock(&self, request: Request<BatchGetStockRequest>) -> Result<Response<BatchGetStockResponse>, Status> {
+        CallContext::of(&request).map_err(rejection)?;
+        self.stocks(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_reservations(
+        &self,
+        request: Request<ListReservationsRequest>,
+    ) -> Result<Response<ListReservationsResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.reservations(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn reserve_stock(&self, request: Request<ReserveStockRequest>) -> Result<Response<ReserveStockResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.reserve(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn release_stock(&self, request: Request<ReleaseStockRequest>) -> Result<Response<ReleaseStockResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.release(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+}
+
+fn needs_staff(caller: &Caller) -> Result<(), Rejection> {
+    if caller.has(Role::Operator) || caller.has(Role::Service) {
+        return Ok(());
+    }
+    Err(Rejection::permission_denied("ROLE_REQUIRED", "only operators and services may do this"))
+}
+
+/// The answer to ReserveStock is a held reservation or the reason why there is none.
+fn held(reservation: &proto::Reservation) -> Result<(), Rejection> {
+    let refused = match (reservation.state(), reservation.reason.as_str()) {
+        (proto::ReservationState::Held | proto::ReservationState::Shipped, _) => return Ok(()),
+        (proto::ReservationState::Rejected, "UNKNOWN_SKU") => {
+            Rejection::failed_precondition("UNKNOWN_SKU", "there is no such SKU")
+        }
+        (proto::ReservationState::Rejected, _) => {
+            Rejection::failed_precondition("OUT_OF_STOCK", "fewer pieces are available than were asked for")
+        }
+        _ => Rejection::failed_precondition("RESERVATION_RELEASED", "the order was called off"),
+    };
+    Err(refused.with("order_id", &reservation.order_id))
+}
+
+/// The cause stands in the log; the caller hears that something is away, or nothing of it.
+fn logged(fault: Fault) -> CallError {
+    tracing::warn!(%fault, "query failed");
+    CallError::from(fault)
+}

@@ -1,0 +1,57 @@
+//! The inventory service: stock levels, and what is held of them for orders.
+//!
+//! Reading guide:
+//! - `domain/`: the rules, pure: levels, reservations (all lines of an order or none);
+//! - `application/`: one batch in, one outcome a command out; `working_set` is load, decide, save;
+//! - `persistence/`: all the SQL;
+//! - `consumers/`: which events of others are commands here (a file a topic);
+//! - `grpc/`: parse, call, answer;
+//! - [`serve`]: how it is put together.
+
+mod application;
+mod config;
+mod consumers;
+pub mod domain;
+mod grpc;
+mod persistence;
+mod present;
+
+use std::sync::Arc;
+
+use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
+use openorder_proto::{product::v1::product_service_client::ProductServiceClient, topics};
+use openorder_rpc::PageTokens;
+use sqlx::migrate::Migrator;
+
+pub use config::InventorySettings;
+
+use crate::application::{Catalogue, Inventory, Seeds};
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Topics that the service publishes to.
+const PUBLISHES: &[&str] = &[topics::INVENTORY_STOCK];
+
+/// Runs the service until shutdown.
+///
+/// # Errors
+/// When a setting cannot be used or the port cannot be bound.
+pub async fn serve(
+    role: RoleContext,
+    settings: InventorySettings,
+    kafka: KafkaSettings,
+    page_tokens: PageTokens,
+) -> anyhow::Result<()> {
+    let listener = openorder_rpc::bind(&role.telemetry, &settings.listen_address).await?;
+    let backbone = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS).await?;
+    let products = openorder_rpc::channel(&role.telemetry, "product", &settings.product_url, &settings.client)?;
+    let catalogue = Catalogue::Service(ProductServiceClient::new(products));
+    let seeds = Arc::new(Seeds::new(backbone.pool().clone(), catalogue));
+    let inventory = Arc::new(Inventory::new(seeds, &settings));
+    let committer = backbone.committer(Arc::clone(&inventory), &settings.committer);
+    backbone.consumer(inventory, consumers::subscription(), &settings.consumer);
+    backbone.relay(&settings.relay, PUBLISHES);
+    let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
+    openorder_rpc::serve(&role.telemetry, listener, &settings.server, service, &role.shutdown).await?;
+    Ok(())
+}

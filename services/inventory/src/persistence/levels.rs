@@ -1,0 +1,112 @@
+//! Table `stock_level`.
+
+use openorder_messaging::fault;
+use openorder_types::{Fault, Sku, Timestamp};
+use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
+
+use crate::domain::StockLevel;
+
+/// A level with the time of its last change.
+pub type Level = (StockLevel, Timestamp);
+
+/// Locks the levels of these SKUs, in one order for all transactions, so that none deadlock.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn lock(connection: &mut PgConnection, skus: &[&str]) -> Result<Vec<Level>, Fault> {
+    let rows = sqlx::query(
+        "select sku, on_hand_quantity, reserved_quantity, version, event_version, update_time from stock_level \
+         where sku = any ($1) order by sku for update",
+    )
+    .bind(skus)
+    .fetch_all(connection)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(level).collect()
+}
+
+/// The levels of these SKUs as last committed.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn find(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Level>, Fault> {
+    let rows = sqlx::query(
+        "select sku, on_hand_quantity, reserved_quantity, version, event_version, update_time from stock_level \
+         where sku = any ($1)",
+    )
+    .bind(skus)
+    .fetch_all(executor)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(level).collect()
+}
+
+/// Which of these SKUs have a level.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn existing_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<String>, Fault> {
+    sqlx::query_scalar("select sku from stock_level where sku = any ($1)").bind(skus).fetch_all(executor).await.map_err(fault)
+}
+
+/// Writes new levels, which must not exist, and changed ones, which must be locked.
+///
+/// # Errors
+/// [`Fault`] of the database; retryable when another transaction made one of the new ones first.
+pub async fn save(
+    connection: &mut PgConnection,
+    new: &[&StockLevel],
+    changed: &[&StockLevel],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    write(
+        &mut *connection,
+        "insert into stock_level (sku, on_hand_quantity, reserved_quantity, version, event_version, update_time) \
+         select *, $6 from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])",
+        new,
+        now,
+    )
+    .await?;
+    write(
+        connection,
+        "update stock_level set on_hand_quantity = n.on_hand, reserved_quantity = n.reserved, version = n.version, \
+                event_version = n.event_version, update_time = $6 \
+         from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) \
+              as n (sku, on_hand, reserved, version, event_version) \
+         where stock_level.sku = n.sku",
+        changed,
+        now,
+    )
+    .await
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    levels: &[&StockLevel],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    if levels.is_empty() {
+        return Ok(());
+    }
+    let skus: Vec<&str> = levels.iter().map(|level| level.sku.as_str()).collect();
+    let on_hand: Vec<i64> = levels.iter().map(|level| level.on_hand_quantity).collect();
+    let reserved: Vec<i64> = levels.iter().map(|level| level.reserved_quantity).collect();
+    let versions: Vec<i64> = levels.iter().map(|level| level.version).collect();
+    let event_versions: Vec<i64> = levels.iter().map(|level| level.event_version).collect();
+    let query = sqlx::query(sql).bind(skus).bind(on_hand).bind(reserved).bind(versions).bind(event_versions).bind(now);
+    query.execute(connection).await.map_err(fault)?;
+    Ok(())
+}
+
+fn level(row: &PgRow) -> Result<Level, Fault> {
+    let sku: String = row.try_get("sku").map_err(fault)?;
+    let level = StockLevel {
+        sku: Sku::parse(&sku).map_err(Fault::permanent)?,
+        on_hand_quantity: row.try_get("on_hand_quantity").map_err(fault)?,
+        reserved_quantity: row.try_get("reserved_quantity").map_err(fault)?,
+        version: row.try_get("version").map_err(fault)?,
+        event_version: row.try_get("event_version").map_err(fault)?,
+    };
+    Ok((level, row.try_get("update_time").map_err(fault)?))
+}
