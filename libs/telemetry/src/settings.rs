@@ -1,5 +1,7 @@
 //! What an operator may say about telemetry.
 
+use openorder_config::{Value, settings, value::Raw};
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -10,50 +12,60 @@ pub enum LogFormat {
     Text,
 }
 
-/// Settings of traces and logs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TelemetrySettings {
-    /// OTLP/gRPC endpoint that spans are sent to, such as `http://127.0.0.1:4317`; empty: none are recorded.
-    pub otlp_endpoint: String,
-    /// The share of traces started here that are recorded, 0 to 1. A caller's own decision always stands.
-    pub sampling_ratio: f64,
-    /// Spans that wait for export, a role; more are dropped (and counted in the log).
-    pub span_queue_max: usize,
-    /// Spans sent at once.
-    pub span_batch_max: usize,
-    /// How long a span waits for others, in milliseconds.
-    pub span_flush_interval_ms: u64,
-    /// How long one export may take, in milliseconds.
-    pub span_export_timeout_ms: u64,
-    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
-    pub log_level: String,
-    /// How log lines look.
-    pub log_format: LogFormat,
-    /// Whether log lines go to standard error.
-    pub log_stderr: bool,
-    /// Directory of one appended file a role, `<role>.log`; empty: no files.
-    pub log_directory: String,
-    /// Lines that wait for the log writer; more are dropped (and their number is logged).
-    pub log_queue_max: usize,
-    /// `service.version` of all spans.
-    pub service_version: String,
+impl Value for LogFormat {
+    type Given = Self;
+
+    fn given(default: Self) -> Self {
+        default
+    }
+
+    fn read(raw: &Raw) -> Option<Self> {
+        match raw {
+            Raw::Text(text) if text == "json" => Some(Self::Json),
+            Raw::Text(text) if text == "text" => Some(Self::Text),
+            _ => None,
+        }
+    }
+
+    fn allowed() -> String {
+        "json or text".to_owned()
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        }
+        .to_owned()
+    }
 }
 
-impl Default for TelemetrySettings {
-    fn default() -> Self {
-        Self {
-            otlp_endpoint: String::new(),
-            sampling_ratio: 0.1,
-            span_queue_max: 16_384,
-            span_batch_max: 2_048,
-            span_flush_interval_ms: 1_000,
-            span_export_timeout_ms: 5_000,
-            log_level: "info".to_owned(),
-            log_format: LogFormat::Json,
-            log_stderr: true,
-            log_directory: String::new(),
-            log_queue_max: 65_536,
-            service_version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
+settings! {
+    /// Settings of traces and logs.
+    pub struct TelemetrySettings {
+        /// OTLP/gRPC endpoint that spans are sent to, such as `http://127.0.0.1:4317`; empty: none are recorded.
+        otlp_endpoint: String = "";
+        /// The share of traces started here that are recorded, 0 to 1. A caller's own decision always stands.
+        sampling_ratio: f64 = 0.1, 0.0..=1.0;
+        /// Spans that wait for export, a role; more are dropped (and counted in the log).
+        span_queue_max: usize = 16_384, 1..=10_000_000;
+        /// Spans sent at once.
+        span_batch_max: usize = 2_048, 1..=100_000;
+        /// How long a span waits for others, in milliseconds.
+        span_flush_interval_ms: u64 = 1_000, 1..=60_000;
+        /// How long one export may take, in milliseconds.
+        span_export_timeout_ms: u64 = 5_000, 1..=60_000;
+        /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+        log_level: String = "info";
+        /// How log lines look.
+        log_format: LogFormat = LogFormat::Json;
+        /// Whether log lines go to standard error.
+        log_stderr: bool = true;
+        /// Directory of one appended file a role, `<role>.log`; empty: no files.
+        log_directory: String = "";
+        /// Lines that wait for the log writer; more are dropped (and their number is logged).
+        log_queue_max: usize = 65_536, 1..=10_000_000;
+        /// `service.version` of all spans.
+        service_version: String = env!("CARGO_PKG_VERSION");
     }
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
+pub use opentelemetry_sdk::trace::SpanData;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanExporter};
 
 use crate::span::{Recorder, RoleTelemetry};
 

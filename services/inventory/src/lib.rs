@@ -25,7 +25,7 @@ use sqlx::migrate::Migrator;
 
 pub use config::InventorySettings;
 
-use crate::application::{Catalogue, Inventory, Seeds};
+use crate::application::{Inventory, Seeds};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -42,16 +42,15 @@ pub async fn serve(
     kafka: KafkaSettings,
     page_tokens: PageTokens,
 ) -> anyhow::Result<()> {
-    let listener = openorder_rpc::bind(&role.telemetry, &settings.listen_address).await?;
+    let listener = openorder_rpc::listen(&settings.listen_address).await?;
     let backbone = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS).await?;
-    let products = openorder_rpc::channel(&role.telemetry, "product", &settings.product_url, &settings.client)?;
-    let catalogue = Catalogue::Service(ProductServiceClient::new(products));
-    let seeds = Arc::new(Seeds::new(backbone.pool().clone(), catalogue));
+    let products = openorder_rpc::channel(&role.telemetry, &settings.product_url, &settings.client)?;
+    let seeds = Arc::new(Seeds::new(backbone.pool().clone(), ProductServiceClient::new(products)));
     let inventory = Arc::new(Inventory::new(seeds, &settings));
     let committer = backbone.committer(Arc::clone(&inventory), &settings.committer);
     backbone.consumer(inventory, consumers::subscription(), &settings.consumer);
     backbone.relay(&settings.relay, PUBLISHES);
     let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
-    openorder_rpc::serve(&role.telemetry, listener, &settings.server, service, &role.shutdown).await?;
+    openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())
 }

@@ -11,7 +11,7 @@ use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
 use openorder_types::Fault;
 
 pub use reply::InventoryReply;
-pub use seeds::{Catalogue, Seeds};
+pub use seeds::Seeds;
 
 use crate::{application::working_set::WorkingSet, config::InventorySettings, domain::Command};
 

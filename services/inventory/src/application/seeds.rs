@@ -6,7 +6,7 @@ use std::{
 };
 
 use openorder_proto::product::v1::{BatchGetProductsRequest, product_service_client::ProductServiceClient};
-use openorder_rpc::{CallContext, UpstreamChannel, upstream_fault};
+use openorder_rpc::{CallContext, UpstreamChannel, fault_of};
 use openorder_telemetry::TraceContext;
 use openorder_types::{Fault, Sku};
 use sqlx::PgPool;
@@ -18,26 +18,18 @@ const KNOWN_MAX: usize = 200_000;
 /// SKUs asked for in one call.
 const ASK_MAX: usize = 500;
 
-/// Where to ask for a product's initial stock.
-pub enum Catalogue {
-    /// The product service.
-    Service(ProductServiceClient<UpstreamChannel>),
-    /// No product service: a SKU without a level is unknown.
-    None,
-}
-
 /// Knows which SKUs have a level, and the initial stock of those that will get one.
 pub struct Seeds {
     pool: PgPool,
-    catalogue: Catalogue,
+    products: ProductServiceClient<UpstreamChannel>,
     known: Mutex<HashSet<Sku>>,
     initial: Mutex<HashMap<Sku, i64>>,
 }
 
 impl Seeds {
-    /// `pool` is the service's own database.
-    pub fn new(pool: PgPool, catalogue: Catalogue) -> Self {
-        Self { pool, catalogue, known: Mutex::default(), initial: Mutex::default() }
+    /// `pool` is the service's own database; `products` is asked about SKUs that have no level.
+    pub fn new(pool: PgPool, products: ProductServiceClient<UpstreamChannel>) -> Self {
+        Self { pool, products, known: Mutex::default(), initial: Mutex::default() }
     }
 
     /// Initial stock of a SKU that the catalogue told of.
@@ -80,11 +72,10 @@ impl Seeds {
     }
 
     async fn ask(&self, skus: &[&Sku]) -> Result<(), Fault> {
-        let Catalogue::Service(client) = &self.catalogue else { return Ok(()) };
         let request = BatchGetProductsRequest { skus: skus.iter().map(ToString::to_string).collect() };
         let call = CallContext::of_service("inventory", TraceContext::default());
-        let answer = client.clone().batch_get_products(call.retry_safe_request(request)).await;
-        let products = answer.map_err(|status| upstream_fault("product", &status))?.into_inner().products;
+        let answer = self.products.clone().batch_get_products(call.retry_safe_request(request)).await;
+        let products = answer.map_err(asked)?.into_inner().products;
         let mut initial = self.initial.lock().unwrap_or_else(PoisonError::into_inner);
         for product in products {
             let sku = Sku::parse(&product.sku).map_err(Fault::permanent)?;
@@ -92,4 +83,9 @@ impl Seeds {
         }
         Ok(())
     }
+}
+
+/// A catalogue that cannot answer is waited for: "unknown" is said only when it said so.
+fn asked(status: tonic::Status) -> Fault {
+    fault_of("product", &status).unwrap_or_else(|| Fault::retryable("the product service gave no answer"))
 }
