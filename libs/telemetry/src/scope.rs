@@ -116,9 +116,8 @@ mod tests {
     #[test]
     fn a_panic_leaves_no_scope_behind() {
         let role = RoleTelemetry::disabled("order");
-        let result = std::panic::catch_unwind(|| {
-            role.in_scope(&TraceContext::NONE, || std::panic::resume_unwind(Box::new("boom")))
-        });
+        let work = || role.in_scope(&TraceContext::NONE, || std::panic::resume_unwind(Box::new("boom")));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         assert!(result.is_err());
         assert_eq!(LogScope::current(), None);
     }
