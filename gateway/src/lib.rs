@@ -1,1 +1,143 @@
 //! The generic gRPC edge of OpenOrder: one port in front of every service, and no business rule.
+//!
+//! Reading guide:
+//!
+//! * `routes.rs`: which method goes where, read from the contract;
+//! * `forward.rs`: one call: who calls, in which trace, until when, within which limits;
+//! * `health.rs`: the health of all services as one;
+//! * `address.rs`: where the gateway may listen while callers are not authenticated;
+//! * [`serve`]: how it is put together.
+
+mod address;
+mod body;
+mod config;
+mod forward;
+mod health;
+mod routes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use openorder_proto::FILE_DESCRIPTOR_SET;
+use openorder_rpc::RpcServerSettings;
+use openorder_rpc::caller::CallerHeaders;
+use openorder_rpc::server::{CallMetrics, RpcService, serve_connections};
+use openorder_runtime::{Readiness, Shutdown};
+use openorder_telemetry::RoleTelemetry;
+use openorder_types::{Caller, Role};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tonic::service::Routes;
+use tonic_health::server::health_reporter;
+
+pub use config::GatewaySettings;
+pub use routes::Backend;
+
+use crate::forward::{Gateway, Limits, Shared};
+use crate::health::HealthPoll;
+use crate::routes::RouteTable;
+
+/// Every caller until there is sign-in.
+const ANONYMOUS: &str = "anonymous-operator";
+
+/// Runs the gateway until shutdown.
+///
+/// # Errors
+///
+/// When a setting cannot be used or the port cannot be bound.
+pub async fn serve(
+    role: RoleTelemetry,
+    readiness: &Readiness,
+    settings: GatewaySettings,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    address::check(&settings).await?;
+    let listener = openorder_rpc::listen(&settings.listen_address).await?;
+    let backends = backends(&settings);
+    serve_backends(role, readiness, listener, &settings, FILE_DESCRIPTOR_SET, backends, shutdown).await
+}
+
+/// Runs a gateway in front of any services of a contract, on a port that is bound already.
+///
+/// # Errors
+///
+/// When a backend's address cannot be used, or the contract does not have its service.
+pub async fn serve_backends(
+    role: RoleTelemetry,
+    readiness: &Readiness,
+    listener: TcpListener,
+    settings: &GatewaySettings,
+    descriptors: &'static [u8],
+    backends: Vec<Backend>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let routes = RouteTable::new(descriptors, backends, &settings.client)?;
+    let (reporter, health) = health_reporter();
+    let poll = HealthPoll::new(
+        reporter,
+        routes.services(),
+        readiness,
+        Duration::from_millis(settings.health_interval_ms),
+        Duration::from_millis(settings.health_timeout_ms),
+    );
+    poll.begin().await;
+    let services = routes.services().iter().map(|(backend, _)| backend.service);
+    let local = reflection(descriptors, services)?.add_service(health);
+    let local_settings = RpcServerSettings {
+        request_body_limit_bytes: settings.request_body_limit_bytes,
+        in_flight_requests_max: settings.in_flight_requests_max,
+        default_timeout_ms: settings.default_timeout_ms,
+        ..RpcServerSettings::default()
+    };
+    let local = RpcService::new(role.clone(), &local_settings, local);
+    let gateway = Gateway::new(shared(role, routes, settings)?, local);
+    tokio::select! {
+        () = serve_connections(listener, &settings.connection, gateway, shutdown) => Ok(()),
+        () = poll.run() => Ok(()),
+    }
+}
+
+fn backends(settings: &GatewaySettings) -> Vec<Backend> {
+    let backend = |role, service, url: &String| Backend { role, service, url: url.clone() };
+    vec![
+        backend("order", "openorder.order.v1.OrderService", &settings.order_url),
+        backend("product", "openorder.product.v1.ProductService", &settings.product_url),
+        backend("inventory", "openorder.inventory.v1.InventoryService", &settings.inventory_url),
+        backend("payment", "openorder.payment.v1.PaymentService", &settings.payment_url),
+        backend("notification", "openorder.notification.v1.NotificationService", &settings.notification_url),
+    ]
+}
+
+/// Reflection, both versions, of the services behind the gateway.
+fn reflection(descriptors: &'static [u8], services: impl Iterator<Item = &'static str>) -> anyhow::Result<Routes> {
+    let own =
+        ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+    let names: Vec<_> = services.chain(own).collect();
+    let builder = || {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
+    };
+    let v1 = builder().build_v1().context("reflection")?;
+    let v1alpha = builder().build_v1alpha().context("reflection")?;
+    Ok(Routes::new(v1).add_service(v1alpha))
+}
+
+fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -> anyhow::Result<Shared> {
+    let caller = Caller::new(ANONYMOUS, [Role::Operator]);
+    Ok(Shared {
+        role,
+        routes,
+        metrics: Arc::new(CallMetrics::default()),
+        caller: CallerHeaders::new(&caller).context("the anonymous caller")?,
+        limits: Limits {
+            in_flight: Arc::new(Semaphore::new(settings.in_flight_requests_max)),
+            streams: Arc::new(Semaphore::new(settings.streams_max)),
+            request_body_bytes: settings.request_body_limit_bytes,
+            default_timeout: Duration::from_millis(settings.default_timeout_ms),
+            timeout_max: Duration::from_millis(settings.timeout_max_ms),
+        },
+    })
+}

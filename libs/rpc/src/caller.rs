@@ -160,7 +160,7 @@ pub(crate) fn trace_of_headers(headers: &HeaderMap) -> TraceContext {
 }
 
 /// Writes the trace context, whatever was said before.
-pub(crate) fn write_trace(trace: &TraceContext, headers: &mut HeaderMap) {
+pub fn write_trace(trace: &TraceContext, headers: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::from_bytes(&trace.traceparent_bytes()) {
         headers.insert("traceparent", value);
     }
@@ -171,7 +171,8 @@ pub(crate) fn write_trace(trace: &TraceContext, headers: &mut HeaderMap) {
 }
 
 /// The deadline that the headers ask for, counted from `now`.
-pub(crate) fn deadline_of(headers: &HeaderMap, now: Instant) -> Option<Instant> {
+#[must_use]
+pub fn deadline_of(headers: &HeaderMap, now: Instant) -> Option<Instant> {
     now.checked_add(timeout::parse(headers)?)
 }
 

@@ -81,6 +81,12 @@ pub fn is_not_found(status: &Status) -> bool {
     status.code() == Code::NotFound
 }
 
+/// Whether the upstream has no such method.
+#[must_use]
+pub fn is_unimplemented(status: &Status) -> bool {
+    status.code() == Code::Unimplemented
+}
+
 /// Whether another try may succeed: the only code that is ever retried.
 #[must_use]
 pub fn is_unavailable(status: &Status) -> bool {

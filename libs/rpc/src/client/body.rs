@@ -15,33 +15,36 @@ use crate::status::Refusal;
 
 /// The body of an answer as it arrives, trailers as they are.
 ///
-/// An answer that breaks off ends with trailers that say so: its reader sees a gRPC status, not a broken stream.
+/// The default is the body of an answer that has none. An answer that breaks off ends with trailers that say so: its reader sees a gRPC status, not a broken stream.
+#[derive(Default)]
 pub struct UpstreamBody {
-    stream: RecvStream,
+    stream: Option<RecvStream>,
     state: State,
     deadline: Option<Instant>,
     /// Made when the answer first lets itself be waited for.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 enum State {
     Data,
     Trailers,
+    #[default]
     Ended,
 }
 
 impl UpstreamBody {
     pub(crate) fn new(stream: RecvStream, deadline: Option<Instant>) -> Self {
-        Self { stream, state: State::Data, deadline, timer: None }
+        Self { stream: Some(stream), state: State::Data, deadline, timer: None }
     }
 
     fn poll_upstream(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
         if self.state == State::Data {
-            match ready!(self.stream.poll_data(context)) {
+            match ready!(stream.poll_data(context)) {
                 Some(Ok(data)) => {
                     // Handed on, the bytes no longer count against the sender's window.
-                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    let _ = stream.flow_control().release_capacity(data.len());
                     return Poll::Ready(Some(Frame::data(data)));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(self.broken(&error))),
@@ -51,7 +54,7 @@ impl UpstreamBody {
         if self.state == State::Ended {
             return Poll::Ready(None);
         }
-        Poll::Ready(match ready!(self.stream.poll_trailers(context)) {
+        Poll::Ready(match ready!(stream.poll_trailers(context)) {
             Ok(trailers) => {
                 self.state = State::Ended;
                 trailers.map(Frame::trailers)
@@ -94,7 +97,7 @@ impl http_body::Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state == State::Ended || self.stream.is_end_stream()
+        self.state == State::Ended || self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {

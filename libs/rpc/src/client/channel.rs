@@ -28,8 +28,8 @@ pub struct UpstreamChannel {
 impl UpstreamChannel {
     /// Calls of this role to that upstream.
     #[must_use]
-    pub fn new(role: RoleTelemetry, upstream: Upstream) -> Self {
-        Self { role, upstream: Arc::new(upstream) }
+    pub fn new(role: RoleTelemetry, upstream: Arc<Upstream>) -> Self {
+        Self { role, upstream }
     }
 
     async fn send(self, request: Request<Body>) -> Result<Response<Body>, Status> {

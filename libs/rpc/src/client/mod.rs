@@ -17,6 +17,8 @@ pub use body::UpstreamBody;
 pub use channel::UpstreamChannel;
 pub use upstream::{Outbound, Upstream, UpstreamUrlError};
 
+use std::sync::Arc;
+
 use openorder_telemetry::RoleTelemetry;
 
 use crate::settings::RpcClientSettings;
@@ -32,5 +34,5 @@ pub fn channel(
     url: &str,
     settings: &RpcClientSettings,
 ) -> Result<UpstreamChannel, UpstreamUrlError> {
-    Ok(UpstreamChannel::new(role.clone(), Upstream::new(url, settings)?))
+    Ok(UpstreamChannel::new(role.clone(), Arc::new(Upstream::new(url, settings)?)))
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::Response;
 use openorder_telemetry::{RoleTelemetry, Span, SpanKind, TraceContext};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
-use tonic::Code;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use crate::caller::trace_of_headers;
 use crate::server::metrics::{CallMetrics, MethodMetrics};
@@ -21,7 +22,7 @@ use crate::server::observed::{ObservedBody, adopt_foreign_status};
 use crate::status::{Refusal, code_name};
 
 /// The span, the measurement and the place of a call. Dropped before it is finished, the call was cancelled.
-pub(crate) struct Call {
+pub struct Call {
     role: RoleTelemetry,
     metrics: Arc<CallMetrics>,
     method: Arc<MethodMetrics>,
@@ -33,7 +34,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn start(
+    /// Begins a call: a SERVER span inside the caller's own, or the root of a new trace.
+    pub fn start(
         role: &RoleTelemetry,
         metrics: &Arc<CallMetrics>,
         parts: &http::request::Parts,
@@ -58,21 +60,23 @@ impl Call {
     }
 
     /// Keeps the call's place among those in flight until its end.
-    pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit) {
+    pub fn hold(&mut self, permit: OwnedSemaphorePermit) {
         self._permit = Some(permit);
     }
 
-    pub(crate) fn trace(&self) -> &TraceContext {
+    /// The call's span: parent of all that is done for it.
+    #[must_use]
+    pub fn trace(&self) -> &TraceContext {
         self.span.as_ref().map_or(&TraceContext::NONE, Span::context)
     }
 
     /// Runs work of this call: its log lines carry role and trace.
-    pub(crate) fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
         self.role.in_scope(self.trace(), work)
     }
 
     /// Ends the call; the first end counts.
-    pub(crate) fn finish(&mut self, code: Code) {
+    pub fn finish(&mut self, code: Code) {
         let Some(mut span) = self.span.take() else { return };
         if let Some(name) = self.unknown.take()
             && code != Code::Unimplemented
@@ -111,34 +115,34 @@ fn is_server_error(code: Code) -> bool {
 
 pin_project_lite::pin_project! {
     /// The answer of a call to come. It keeps the deadline and turns a panic into an answer.
-    pub(crate) struct CallFuture<F> {
+    pub struct CallFuture<F> {
         #[pin]
         inner: Option<F>,
         // Made when the first poll did not bring the answer: a timer costs more than many a handler.
         #[pin]
         timer: Option<Sleep>,
-        deadline: Instant,
-        answer: Option<Response<Body>>,
+        deadline: Option<Instant>,
+        refusal: Option<Response<Body>>,
         call: Option<Call>,
     }
 }
 
 impl<F> CallFuture<F> {
-    /// A call that its handler works on.
-    pub(crate) fn running(call: Call, inner: F, deadline: Instant) -> Self {
-        Self { inner: Some(inner), timer: None, deadline, answer: None, call: Some(call) }
+    /// A call that is worked on; its head must come before the deadline.
+    pub fn running(call: Call, inner: F, deadline: Option<Instant>) -> Self {
+        Self { inner: Some(inner), timer: None, deadline, refusal: None, call: Some(call) }
     }
 
-    /// A call that never reaches a handler.
-    pub(crate) fn answered(call: Call, answer: Response<Body>) -> Self {
-        let deadline = call.started;
-        Self { inner: None, timer: None, deadline, answer: Some(answer), call: Some(call) }
+    /// A call that nobody works on.
+    pub fn refused(call: Call, refusal: Response<Body>) -> Self {
+        Self { inner: None, timer: None, deadline: None, refusal: Some(refusal), call: Some(call) }
     }
 }
 
-impl<F> Future for CallFuture<F>
+impl<F, B> Future for CallFuture<F>
 where
-    F: Future<Output = Result<Response<Body>, Infallible>>,
+    F: Future<Output = Result<Response<B>, Infallible>>,
+    B: http_body::Body<Data = Bytes, Error = Status> + Send + Unpin + 'static,
 {
     type Output = Result<Response<Body>, Infallible>;
 
@@ -148,46 +152,56 @@ where
             // Polled after its end, which no executor does.
             return Poll::Pending;
         };
-        let polled = call.in_scope(|| match this.inner.as_mut().as_pin_mut() {
-            Some(inner) => catch_unwind(AssertUnwindSafe(|| inner.poll(context)))
-                .unwrap_or_else(|panic| Poll::Ready(Ok(panicked(panic.as_ref())))),
-            None => Poll::Ready(Ok(this.answer.take().unwrap_or_default())),
+        let polled = call.in_scope(|| {
+            let inner = this.inner.as_mut().as_pin_mut()?;
+            Some(catch_unwind(AssertUnwindSafe(|| inner.poll(context))).map_err(|panic| panicked(panic.as_ref())))
         });
-        let answer = match polled {
-            Poll::Ready(Ok(answer)) => answer,
-            Poll::Pending => {
+        let refusal = match polled {
+            Some(Ok(Poll::Ready(Ok(answer)))) => {
+                this.inner.set(None);
+                return Poll::Ready(Ok(match this.call.take() {
+                    Some(call) => observed(answer, call),
+                    None => answer.map(Body::new),
+                }));
+            }
+            Some(Ok(Poll::Pending)) => {
+                let Some(deadline) = *this.deadline else { return Poll::Pending };
                 if this.timer.is_none() {
-                    let deadline = tokio::time::Instant::from_std(*this.deadline);
-                    this.timer.set(Some(tokio::time::sleep_until(deadline)));
+                    this.timer.set(Some(tokio::time::sleep_until(deadline.into())));
                 }
                 match this.timer.as_mut().as_pin_mut().map(|timer| timer.poll(context)) {
                     Some(Poll::Ready(())) => Refusal::deadline_exceeded().into_http(),
                     _ => return Poll::Pending,
                 }
             }
+            Some(Err(panicked)) => panicked,
+            None => this.refusal.take().unwrap_or_default(),
         };
-        // The handler ends here, whatever still runs in it.
+        // The work ends here, whatever still runs in it.
         this.inner.set(None);
         Poll::Ready(Ok(match this.call.take() {
-            Some(call) => observed(answer, call),
-            None => answer,
+            Some(call) => observed(refusal, call),
+            None => refusal,
         }))
     }
 }
 
 /// The answer, with its call ended where it ends: in its head, or with its body.
-fn observed(answer: Response<Body>, mut call: Call) -> Response<Body> {
+fn observed<B>(answer: Response<B>, mut call: Call) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes, Error = Status> + Send + Unpin + 'static,
+{
     let (mut head, body) = answer.into_parts();
     if head.status != http::StatusCode::OK {
         call.finish(Code::Unknown);
-        return Response::from_parts(head, body);
+        return Response::from_parts(head, Body::new(body));
     }
     if !head.headers.contains_key("grpc-status") {
         return Response::from_parts(head, Body::new(ObservedBody::new(body, call)));
     }
     let code = call.in_scope(|| adopt_foreign_status(&mut head.headers));
     call.finish(code);
-    Response::from_parts(head, body)
+    Response::from_parts(head, Body::new(body))
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Response<Body> {

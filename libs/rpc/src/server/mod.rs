@@ -18,10 +18,10 @@ use openorder_telemetry::RoleTelemetry;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
+pub use call::{Call, CallFuture};
 pub use listen::{ListenError, listen, serve_connections};
 pub use metrics::{CallMetrics, MethodMetrics};
-pub use observed::adopt_foreign_status;
-pub(crate) use service::RpcService;
+pub use service::{OVERLOADED_RETRY_AFTER, RpcService, is_grpc, unsupported_media_type};
 
 use crate::settings::RpcServerSettings;
 

@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::server::call::Call;
@@ -17,18 +16,21 @@ const GRPC_MESSAGE: &str = "grpc-message";
 const GRPC_DETAILS: &str = "grpc-status-details-bin";
 
 /// The body of an answer whose call ends with it.
-pub(crate) struct ObservedBody {
-    inner: Body,
+pub(crate) struct ObservedBody<B> {
+    inner: B,
     call: Option<Call>,
 }
 
-impl ObservedBody {
-    pub(crate) fn new(inner: Body, call: Call) -> Self {
+impl<B> ObservedBody<B> {
+    pub(crate) fn new(inner: B, call: Call) -> Self {
         Self { inner, call: Some(call) }
     }
 }
 
-impl http_body::Body for ObservedBody {
+impl<B> http_body::Body for ObservedBody<B>
+where
+    B: http_body::Body<Data = Bytes, Error = Status> + Unpin,
+{
     type Data = Bytes;
     type Error = Status;
 
@@ -69,7 +71,7 @@ impl http_body::Body for ObservedBody {
     }
 }
 
-impl ObservedBody {
+impl<B> ObservedBody<B> {
     fn adopt(&self, trailers: &mut HeaderMap) -> Code {
         match &self.call {
             Some(call) => call.in_scope(|| adopt_foreign_status(trailers)),

@@ -20,11 +20,11 @@ use crate::settings::RpcServerSettings;
 use crate::status::Refusal;
 
 /// When a caller that was refused for load may come again.
-const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
+pub const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The routes of a service with all that surrounds them. Clones share everything.
 #[derive(Clone)]
-pub(crate) struct RpcService {
+pub struct RpcService {
     routes: Routes,
     shared: Arc<Shared>,
 }
@@ -38,7 +38,9 @@ struct Shared {
 }
 
 impl RpcService {
-    pub(crate) fn new(role: RoleTelemetry, settings: &RpcServerSettings, routes: Routes) -> Self {
+    /// Surrounds these routes.
+    #[must_use]
+    pub fn new(role: RoleTelemetry, settings: &RpcServerSettings, routes: Routes) -> Self {
         let shared = Shared {
             role,
             metrics: Arc::default(),
@@ -61,10 +63,10 @@ impl hyper::service::Service<Request<Incoming>> for RpcService {
         let (mut parts, body) = request.into_parts();
         let mut call = Call::start(&shared.role, &shared.metrics, &parts, started);
         if !is_grpc(&parts) {
-            return CallFuture::answered(call, unsupported_media_type());
+            return CallFuture::refused(call, unsupported_media_type());
         }
         let Ok(permit) = Arc::clone(&shared.in_flight).try_acquire_owned() else {
-            return CallFuture::answered(call, Refusal::overloaded(OVERLOADED_RETRY_AFTER).into_http());
+            return CallFuture::refused(call, Refusal::overloaded(OVERLOADED_RETRY_AFTER).into_http());
         };
         call.hold(permit);
         let deadline = deadline_of(&parts.headers, started).unwrap_or(started + shared.default_timeout);
@@ -72,17 +74,20 @@ impl hyper::service::Service<Request<Incoming>> for RpcService {
         parts.extensions.insert(ServerCall { trace, deadline: Some(deadline) });
         let body = LimitedBody::new(body, shared.request_body_limit_bytes);
         let inner = self.routes.clone().call(Request::from_parts(parts, Body::new(body)));
-        CallFuture::running(call, inner, deadline)
+        CallFuture::running(call, inner, Some(deadline))
     }
 }
 
 /// Only POST with `application/grpc…` is gRPC (the protocol's document, "Requests").
-fn is_grpc(parts: &http::request::Parts) -> bool {
+#[must_use]
+pub fn is_grpc(parts: &http::request::Parts) -> bool {
     let content_type = parts.headers.get(header::CONTENT_TYPE);
     parts.method == Method::POST && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-fn unsupported_media_type() -> Response<Body> {
+/// The answer to what is no gRPC.
+#[must_use]
+pub fn unsupported_media_type() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
     response

@@ -1,0 +1,42 @@
+//! Settings of the gateway.
+
+use openorder_config::settings;
+use openorder_rpc::{ConnectionSettings, RpcClientSettings};
+
+settings! {
+    /// Gateway: the one port for callers from outside.
+    pub struct GatewaySettings {
+        /// Address that the gateway listens on.
+        listen_address: String = "127.0.0.1:8080";
+        /// Allows an address that other machines can reach, although callers are not authenticated.
+        allow_insecure_listen: bool = false;
+        /// Where the order service answers.
+        order_url: String = "http://127.0.0.1:8101";
+        /// Where the product service answers.
+        product_url: String = "http://127.0.0.1:8102";
+        /// Where the inventory service answers.
+        inventory_url: String = "http://127.0.0.1:8103";
+        /// Where the payment service answers.
+        payment_url: String = "http://127.0.0.1:8104";
+        /// Where the notification service answers.
+        notification_url: String = "http://127.0.0.1:8105";
+        /// Largest request in bytes.
+        request_body_limit_bytes: usize = 1_048_576, 1_024..=67_108_864;
+        /// The time of a call whose caller gives none, in milliseconds. Streams have none.
+        default_timeout_ms: u64 = 10_000, 1..=600_000;
+        /// The longest time that a caller can ask for, in milliseconds.
+        timeout_max_ms: u64 = 60_000, 1..=600_000;
+        /// Calls at a time; more are refused at once.
+        in_flight_requests_max: usize = 4_096, 1..=1_000_000;
+        /// Open streams at a time, besides the calls; more are refused at once.
+        streams_max: usize = 1_024, 1..=1_000_000;
+        /// Time between two looks at the health of each service, in milliseconds.
+        health_interval_ms: u64 = 2_000, 10..=600_000;
+        /// How long the answer to a look may take, in milliseconds.
+        health_timeout_ms: u64 = 1_000, 10..=60_000;
+        /// Connections of callers.
+        connection: ConnectionSettings;
+        /// Connections to the services.
+        client: RpcClientSettings;
+    }
+}

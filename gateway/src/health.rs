@@ -1,0 +1,107 @@
+//! The health of the services behind the gateway, asked again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openorder_rpc::status::is_unimplemented;
+use openorder_rpc::{Upstream, UpstreamChannel};
+use openorder_runtime::{Dependency, Readiness};
+use openorder_telemetry::RoleTelemetry;
+use tonic::Request;
+use tonic_health::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus as Told;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::server::HealthReporter;
+
+use crate::routes::Backend;
+
+/// Asks every service for its health, and tells the sum.
+pub(crate) struct HealthPoll {
+    reporter: HealthReporter,
+    watched: Vec<Watched>,
+    interval: Duration,
+    timeout: Duration,
+}
+
+struct Watched {
+    service: &'static str,
+    client: HealthClient<UpstreamChannel>,
+    /// Waiting until the service served for the first time. A service that fails later makes the gateway no less
+    /// able to serve the others.
+    start: Dependency,
+    served: bool,
+}
+
+impl HealthPoll {
+    pub(crate) fn new(
+        reporter: HealthReporter,
+        services: &[(Backend, Arc<Upstream>)],
+        readiness: &Readiness,
+        interval: Duration,
+        timeout: Duration,
+    ) -> Self {
+        // Asking is no part of any caller's trace.
+        let silent = RoleTelemetry::disabled("gateway");
+        let watched = services
+            .iter()
+            .map(|(backend, upstream)| Watched {
+                service: backend.service,
+                client: HealthClient::new(UpstreamChannel::new(silent.clone(), Arc::clone(upstream))),
+                start: readiness.dependency("gateway", backend.role),
+                served: false,
+            })
+            .collect();
+        Self { reporter, watched, interval, timeout }
+    }
+
+    /// Before the first answer nothing serves.
+    pub(crate) async fn begin(&self) {
+        for watched in &self.watched {
+            self.reporter.set_service_status(watched.service, ServingStatus::NotServing).await;
+        }
+        self.reporter.set_service_status("", ServingStatus::NotServing).await;
+    }
+
+    /// Asks for ever.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let timeout = self.timeout;
+            let asked = self.watched.iter_mut().map(|watched| watched.ask(timeout));
+            let serving = futures::future::join_all(asked).await;
+            for (watched, serving) in self.watched.iter().zip(&serving) {
+                self.reporter.set_service_status(watched.service, status(*serving)).await;
+            }
+            self.reporter.set_service_status("", status(serving.iter().all(|serving| *serving))).await;
+            tokio::time::sleep(self.interval).await;
+        }
+    }
+}
+
+fn status(serving: bool) -> ServingStatus {
+    if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+}
+
+impl Watched {
+    async fn ask(&mut self, timeout: Duration) -> bool {
+        let mut request = Request::new(HealthCheckRequest { service: String::new() });
+        request.set_timeout(timeout);
+        let refusal = match tokio::time::timeout(timeout, self.client.check(request)).await {
+            Ok(Ok(answer)) if answer.get_ref().status() == Told::Serving => None,
+            Ok(Ok(_)) => Some("it waits for something itself".to_owned()),
+            // It answers; what it says of itself is all that is missing.
+            Ok(Err(error)) if is_unimplemented(&error) => None,
+            Ok(Err(error)) => Some(error.message().to_owned()),
+            Err(_) => Some("it does not answer in time".to_owned()),
+        };
+        match &refusal {
+            None => {
+                self.served = true;
+                self.start.ready();
+            }
+            Some(reason) if !self.served => self.start.waiting(reason),
+            Some(reason) => tracing::debug!(service = self.service, reason, "a service is not healthy"),
+        }
+        refusal.is_none()
+    }
+}

@@ -1,0 +1,83 @@
+//! Which method goes where: read from the contract, so that a new method needs no line here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use openorder_rpc::{RpcClientSettings, Upstream};
+use prost::Message;
+use prost_types::FileDescriptorSet;
+
+/// A service behind the gateway.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// The role that answers, such as `order`.
+    pub role: &'static str,
+    /// Full name of its gRPC service, such as `openorder.order.v1.OrderService`.
+    pub service: &'static str,
+    /// Where it answers, `http://host:port`.
+    pub url: String,
+}
+
+/// One method of a service behind the gateway.
+pub(crate) struct Route {
+    pub(crate) upstream: Arc<Upstream>,
+    /// Whether the answer is a stream, which may stay open for hours.
+    pub(crate) streams: bool,
+}
+
+/// All methods, by path (`/package.Service/Method`), and the services they belong to.
+pub(crate) struct RouteTable {
+    methods: HashMap<String, Route>,
+    services: Vec<(Backend, Arc<Upstream>)>,
+}
+
+impl RouteTable {
+    /// The methods that the descriptor set gives each backend's service.
+    pub(crate) fn new(descriptors: &[u8], backends: Vec<Backend>, client: &RpcClientSettings) -> anyhow::Result<Self> {
+        let descriptors = FileDescriptorSet::decode(descriptors).context("the contract's descriptors do not decode")?;
+        let mut table = Self { methods: HashMap::new(), services: Vec::new() };
+        for backend in backends {
+            let upstream = Upstream::new(&backend.url, client)
+                .with_context(|| format!("gateway.{}_url", backend.role))
+                .map(Arc::new)?;
+            let found = table.add(&descriptors, backend.service, &upstream);
+            anyhow::ensure!(found, "the contract has no service {}", backend.service);
+            table.services.push((backend, upstream));
+        }
+        Ok(table)
+    }
+
+    fn add(&mut self, descriptors: &FileDescriptorSet, service: &str, upstream: &Arc<Upstream>) -> bool {
+        let mut found = false;
+        for file in &descriptors.file {
+            for candidate in &file.service {
+                if format!("{}.{}", file.package(), candidate.name()) != service {
+                    continue;
+                }
+                found = true;
+                for method in &candidate.method {
+                    let path = format!("/{service}/{}", method.name());
+                    let route = Route { upstream: Arc::clone(upstream), streams: method.server_streaming() };
+                    self.methods.insert(path, route);
+                }
+            }
+        }
+        found
+    }
+
+    /// The route of a path, if there is such a method.
+    pub(crate) fn find(&self, path: &str) -> Option<&Route> {
+        self.methods.get(path)
+    }
+
+    /// All paths.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.methods.keys().map(String::as_str)
+    }
+
+    /// All services with their upstreams.
+    pub(crate) fn services(&self) -> &[(Backend, Arc<Upstream>)] {
+        &self.services
+    }
+}
