@@ -1,0 +1,102 @@
+//! The copy of the catalogue: kept by events, completed by asking.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+use openorder_messaging::fault;
+use openorder_proto::product::v1::{BatchGetProductsRequest, Product, product_service_client::ProductServiceClient};
+use openorder_rpc::{CallContext, UpstreamChannel, fault_of};
+use openorder_types::{CallError, Fault, Money, Sku, ValueError, parse_uuid};
+use sqlx::PgPool;
+
+use crate::{domain::CatalogItem, persistence};
+
+/// SKUs remembered as orderable; forgotten all at once at this bound, which costs one query.
+const KNOWN_MAX: usize = 200_000;
+
+/// Makes sure that a product made a millisecond ago can be ordered.
+pub(crate) struct Catalogue {
+    pool: PgPool,
+    products: ProductServiceClient<UpstreamChannel>,
+    known: Mutex<HashSet<Sku>>,
+}
+
+impl Catalogue {
+    pub(crate) fn new(pool: PgPool, products: ProductServiceClient<UpstreamChannel>) -> Self {
+        Self { pool, products, known: Mutex::default() }
+    }
+
+    /// Asks the product service about SKUs that this service's copy does not have, and keeps what it says.
+    ///
+    /// # Errors
+    /// `Unavailable` when a SKU is not known here and the product service, or the database, is away.
+    pub(crate) async fn ensure(&self, skus: impl Iterator<Item = &Sku>, call: &CallContext) -> Result<(), CallError> {
+        let unknown: Vec<Sku> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            skus.filter(|sku| !known.contains(*sku)).cloned().collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.look_up(unknown, call).await.map_err(|fault| {
+            tracing::warn!(%fault, "catalogue cannot be asked");
+            CallError::from(fault)
+        })
+    }
+
+    async fn look_up(&self, unknown: Vec<Sku>, call: &CallContext) -> Result<(), Fault> {
+        let names: Vec<&str> = unknown.iter().map(Sku::as_str).collect();
+        let here: HashSet<String> = persistence::orderable_skus(&self.pool, &names).await?.into_iter().collect();
+        let (there, missing): (Vec<Sku>, Vec<Sku>) = unknown.into_iter().partition(|sku| here.contains(sku.as_str()));
+        self.remember(there);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let request = BatchGetProductsRequest { skus: missing.iter().map(ToString::to_string).collect() };
+        let answer = self.products.clone().batch_get_products(call.retry_safe_request(request)).await;
+        let products = answer.map_err(asked)?.into_inner().products;
+        let items = products.iter().map(item).collect::<Result<Vec<_>, _>>().map_err(|error| Fault::permanent(error.message))?;
+        let mut connection = self.pool.acquire().await.map_err(fault)?;
+        persistence::upsert_catalogue(&mut connection, &items.iter().collect::<Vec<_>>()).await?;
+        self.remember(items.into_iter().map(|item| item.sku).collect());
+        Ok(())
+    }
+
+    fn remember(&self, skus: Vec<Sku>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + skus.len() > KNOWN_MAX {
+            known.clear();
+        }
+        known.extend(skus);
+    }
+
+    /// A SKU that turned out not to be orderable is asked about again.
+    pub(crate) fn forget<'a>(&self, skus: impl Iterator<Item = &'a Sku>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for sku in skus {
+            known.remove(sku);
+        }
+    }
+}
+
+/// A catalogue that cannot answer is waited for: "unknown" is said only when it said so.
+fn asked(status: tonic::Status) -> Fault {
+    fault_of("product", &status).unwrap_or_else(|| Fault::retryable("the product service gave no answer"))
+}
+
+/// A product as orders need it.
+pub(crate) fn item(product: &Product) -> Result<CatalogItem, ValueError> {
+    let price = product.price.as_ref().ok_or_else(|| ValueError::new("PRICE_MISSING", "a product without a price"))?;
+    let unit_price = Money::from_units_nanos(&price.currency_code, price.units, price.nanos)
+        .map_err(|error| ValueError::new(error.reason(), error.to_string()))?;
+    Ok(CatalogItem {
+        sku: Sku::parse(&product.sku)?,
+        product_id: parse_uuid(&product.product_id, "PRODUCT_ID_MALFORMED")?,
+        product_version: product.version,
+        display_name: product.display_name.clone(),
+        unit_price,
+        deleted: product.delete_time.is_some(),
+    })
+}

@@ -1,0 +1,116 @@
+//! The facts and requests that a batch brings about, as protobuf events.
+
+use openorder_messaging::NewEvent;
+use openorder_proto::{EventMessage, inventory::v1 as inventory, order::v1 as proto, payment::v1 as payment};
+use openorder_rpc::money_to_proto;
+
+use crate::{
+    domain::{CancellationCause, Order, OrderEvent, OrderStatus},
+    persistence::Record,
+    present,
+};
+
+/// What all order events begin with; the same in every one of them.
+macro_rules! event {
+    ($message:ident, $order:expr $(, $field:ident : $value:expr)*) => {
+        proto::$message {
+            order_id: $order.order_id.to_string(),
+            customer_id: $order.customer_id.to_string(),
+            version: $order.version,
+            status: present::status($order.status).into(),
+            customer_email: present::email($order),
+            total: $order.total.as_ref().map(money_to_proto),
+            $($field: $value,)*
+        }
+    };
+}
+
+/// The event of `order.lifecycle.v1` for what happened; `order` is as it stands after it.
+pub(crate) fn lifecycle(order: &Order, event: &OrderEvent, previous: Option<OrderStatus>, cause: usize) -> NewEvent {
+    match event {
+        OrderEvent::Created { .. } => {
+            let message = event!(OrderCreated, order,
+                lines: present::lines(order),
+                reservation_mode: present::reservation_mode(order.reservation_mode).into(),
+                payment_mode: present::payment_mode(order.payment_mode).into(),
+                create_time: Some(openorder_rpc::timestamp_to_proto(&order.create_time)));
+            of(order, &message, cause)
+        }
+        OrderEvent::Confirmed => {
+            let mode = present::payment_mode(order.payment_mode);
+            of(order, &event!(OrderConfirmed, order, payment_mode: mode.into()), cause)
+        }
+        OrderEvent::Paid { payment_id } => {
+            let message = event!(OrderPaid, order, lines: present::lines(order), payment_id: payment_id.clone());
+            of(order, &message, cause)
+        }
+        OrderEvent::Preparing => of(order, &event!(OrderPreparing, order), cause),
+        OrderEvent::Shipped => of(order, &event!(OrderShipped, order, lines: present::lines(order)), cause),
+        OrderEvent::Delivered => of(order, &event!(OrderDelivered, order, lines: present::lines(order)), cause),
+        OrderEvent::Cancelled { cause: by, reason, detail } => {
+            let message = event!(OrderCancelled, order,
+                lines: present::lines(order),
+                cause: present::cancellation_cause(*by).into(),
+                status_reason: reason.clone(),
+                status_detail: detail.clone(),
+                previous_status: previous.map_or(proto::OrderStatus::Unspecified, present::status).into());
+            of(order, &message, cause)
+        }
+        OrderEvent::Rejected { reason, detail } => {
+            let message = event!(OrderRejected, order,
+                lines: present::lines(order),
+                status_reason: reason.clone(),
+                status_detail: detail.clone());
+            of(order, &message, cause)
+        }
+    }
+}
+
+fn of<M: EventMessage>(order: &Order, message: &M, cause: usize) -> NewEvent {
+    new(order, order.version, message, cause)
+}
+
+fn new<M: EventMessage>(order: &Order, version: i64, message: &M, cause: usize) -> NewEvent {
+    let id = order.order_id.to_string();
+    NewEvent {
+        event_type: M::EVENT_TYPE,
+        topic: M::TOPIC,
+        key: id.clone(),
+        aggregate_id: id,
+        aggregate_version: version,
+        payload: message.encode_to_vec(),
+        cause,
+    }
+}
+
+/// Asks the inventory service to give the stock back. These requests are a stream of their own in its topic.
+pub(crate) fn release(record: &Record, why: CancellationCause, cause: usize) -> NewEvent {
+    let reason = match why {
+        CancellationCause::PaymentFailed => inventory::StockReleaseReason::PaymentFailed,
+        CancellationCause::StepTimedOut => inventory::StockReleaseReason::StepTimedOut,
+        CancellationCause::ReservationExpired => inventory::StockReleaseReason::Expired,
+        CancellationCause::Customer | CancellationCause::Operator => inventory::StockReleaseReason::OrderCancelled,
+    };
+    let message = inventory::StockReleaseRequested {
+        order_id: record.order.order_id.to_string(),
+        reason: reason.into(),
+        order_version: record.order.version,
+    };
+    new(&record.order, record.saga.releases, &message, cause)
+}
+
+/// Asks the payment service to give the money back, or never to take it.
+pub(crate) fn refund(record: &Record, why: CancellationCause, cause: usize) -> NewEvent {
+    let reason = match why {
+        CancellationCause::StepTimedOut => payment::PaymentRefundReason::StepTimedOut,
+        _ => payment::PaymentRefundReason::OrderCancelled,
+    };
+    let message = payment::PaymentRefundRequested {
+        order_id: record.order.order_id.to_string(),
+        user_id: record.order.customer_id.to_string(),
+        amount: record.order.total.as_ref().map(money_to_proto),
+        reason: reason.into(),
+        order_version: record.order.version,
+    };
+    new(&record.order, record.saga.refunds, &message, cause)
+}

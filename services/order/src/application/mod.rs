@@ -1,0 +1,39 @@
+//! The use cases and the runner of the saga: load what the batch needs, decide each command in order, write all.
+
+mod catalogue;
+mod events;
+mod reply;
+mod timers;
+mod working_set;
+
+use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
+use openorder_types::Fault;
+
+pub(crate) use catalogue::{Catalogue, item as catalog_item};
+pub(crate) use reply::OrderReply;
+pub(crate) use timers::watch_deadlines;
+
+use crate::{application::working_set::WorkingSet, domain::Command, saga::SagaTimeouts};
+
+/// All work of the order service.
+pub(crate) struct Orders {
+    timeouts: SagaTimeouts,
+}
+
+impl Orders {
+    pub(crate) fn new(timeouts: SagaTimeouts) -> Self {
+        Self { timeouts }
+    }
+}
+
+impl Application for Orders {
+    type Command = Command;
+    type Reply = OrderReply;
+
+    async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<Command>]) -> Result<Outcomes<OrderReply>, Fault> {
+        let mut set = WorkingSet::load(unit, batch, self.timeouts).await?;
+        let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.decide(envelope, cause)).collect();
+        set.save(unit).await?;
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,22 @@
+//! What a caller gets back, and its stored form.
+
+use openorder_messaging::Reply;
+use openorder_proto::order::v1::Order;
+use prost::Message;
+
+/// Reply of a command: the order as it stands after it; none for a fact that was taken note of.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OrderReply(pub(crate) Option<Box<Order>>);
+
+impl Reply for OrderReply {
+    fn encode(&self) -> Vec<u8> {
+        self.0.as_ref().map(|order| order.encode_to_vec()).unwrap_or_default()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.is_empty() {
+            return Some(Self(None));
+        }
+        Order::decode(bytes).ok().map(|order| Self(Some(Box::new(order))))
+    }
+}

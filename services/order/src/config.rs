@@ -1,0 +1,65 @@
+//! Settings of the order service.
+
+use std::time::Duration;
+
+use openorder_config::{Secret, settings};
+use openorder_messaging::{CommitterSettings, ConsumerSettings, DatabaseSettings, RelaySettings};
+use openorder_rpc::{RpcClientSettings, RpcServerSettings};
+
+use crate::saga::SagaTimeouts;
+
+settings! {
+    /// Order service.
+    pub struct OrderSettings {
+        /// Address that the gRPC server listens on.
+        listen_address: String = "127.0.0.1:8101";
+        /// Where the product service answers, asked for products whose event has not arrived yet.
+        product_url: String = "http://127.0.0.1:8102";
+        /// Where the inventory service answers, asked to hold stock before CreateOrder answers.
+        inventory_url: String = "http://127.0.0.1:8103";
+        /// How long a step of the saga (stock, payment) may stay unanswered before the order is compensated, in milliseconds.
+        saga_step_timeout_ms: u64 = 120_000, 100..=86_400_000;
+        /// How long giving back may stay unanswered before it is asked for again, in milliseconds; doubled each time.
+        saga_compensation_timeout_ms: u64 = 10_000, 100..=86_400_000;
+        /// How often giving back is asked for again before the saga shows as COMPENSATION_FAILED.
+        saga_compensation_attempts_max: u32 = 10, 0..=100;
+        /// How often due deadlines are looked for, in milliseconds.
+        saga_timer_interval_ms: u64 = 500, 10..=60_000;
+        /// Deadlines looked at together.
+        saga_timer_batch_max: i64 = 1_000, 1..=10_000;
+        /// After how long a deadline that an instance took and did not look at is due again, in milliseconds.
+        saga_timer_lease_ms: u64 = 30_000, 1_000..=600_000;
+        /// Open sagas are counted once in so many looks at deadlines.
+        saga_metrics_every_rounds: u64 = 20, 1..=100_000;
+        /// How long CreateOrder waits for the stock in immediate mode, in milliseconds.
+        immediate_reservation_timeout_ms: u64 = 3_000, 10..=60_000;
+        /// Orders that may be watched at a time.
+        watchers_max: usize = 1_000, 1..=1_000_000;
+        /// How often a watched order is looked at when nothing was heard of it, in milliseconds.
+        watch_poll_interval_ms: u64 = 1_000, 10..=60_000;
+        /// URL of its own database, `postgres://user:password@host:port/database`.
+        database_url: Secret = "postgres://postgres@127.0.0.1:15432/openorder_order";
+        /// Use of the database.
+        database: DatabaseSettings;
+        /// Group commit for gRPC callers.
+        committer: CommitterSettings;
+        /// Batches from Kafka.
+        consumer: ConsumerSettings;
+        /// Publishing of its events.
+        relay: RelaySettings;
+        /// Limits of the gRPC server.
+        server: RpcServerSettings;
+        /// Calls to other services.
+        client: RpcClientSettings;
+    }
+}
+
+impl OrderSettings {
+    pub(crate) fn timeouts(&self) -> SagaTimeouts {
+        SagaTimeouts {
+            step: Duration::from_millis(self.saga_step_timeout_ms),
+            compensation: Duration::from_millis(self.saga_compensation_timeout_ms),
+            compensation_attempts_max: self.saga_compensation_attempts_max,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What other services' events mean to this one: decode, then a command.
+
+mod inventory_stock;
+mod payment_transaction;
+mod product_catalog;
+
+use openorder_messaging::{DecodeError, Received, Subscription};
+use openorder_proto::topics;
+use openorder_types::parse_uuid;
+
+use crate::{domain::Command, saga::Signal};
+
+/// The topics that the order service follows.
+pub(crate) fn subscription() -> Subscription<Command> {
+    Subscription {
+        topics: vec![topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION, topics::PRODUCT_CATALOG],
+        decode,
+    }
+}
+
+fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
+    match message.topic.as_str() {
+        topics::INVENTORY_STOCK => inventory_stock::decode(message),
+        topics::PAYMENT_TRANSACTION => payment_transaction::decode(message),
+        topics::PRODUCT_CATALOG => product_catalog::decode(message),
+        _ => Err(DecodeError::UnknownType(message.event_type.clone())),
+    }
+}
+
+fn signal(message: &Received, order_id: &str, signal: Signal) -> Result<Option<Command>, DecodeError> {
+    let order_id = parse_uuid(order_id, "ORDER_ID_MALFORMED")
+        .map_err(|error| DecodeError::malformed(message, error.message))?;
+    Ok(Some(Command::Signal { order_id, signal }))
+}
+
+/// For the types that this service does not act on: known ones are passed over, unknown ones are an error.
+fn others(message: &Received) -> Result<Option<Command>, DecodeError> {
+    match openorder_proto::by_type(&message.event_type) {
+        Some(known) if known.topic == message.topic => Ok(None),
+        _ => Err(DecodeError::UnknownType(message.event_type.clone())),
+    }
+}

@@ -1,0 +1,78 @@
+//! Facts about orders.
+
+use openorder_types::{EmailAddress, Money, UserId};
+
+use crate::domain::{OrderLine, PaymentMode, ReservationMode};
+
+/// Why an order was cancelled; numbered as `openorder.order.v1.CancellationCause`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancellationCause {
+    /// The customer called it off.
+    Customer = 1,
+    /// An operator or a service called it off.
+    Operator = 2,
+    /// The payment failed.
+    PaymentFailed = 3,
+    /// A step of the saga did not answer in time.
+    StepTimedOut = 4,
+    /// The held stock was given back before the order was paid.
+    ReservationExpired = 5,
+}
+
+impl CancellationCause {
+    /// From its number.
+    pub fn from_number(number: i16) -> Option<Self> {
+        [Self::Customer, Self::Operator, Self::PaymentFailed, Self::StepTimedOut, Self::ReservationExpired]
+            .into_iter()
+            .find(|cause| *cause as i16 == number)
+    }
+}
+
+/// What happened to an order; each makes one version of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderEvent {
+    /// It was accepted.
+    Created {
+        /// Who buys.
+        customer_id: UserId,
+        /// Where mail goes.
+        customer_email: Option<EmailAddress>,
+        /// With their prices.
+        lines: Vec<OrderLine>,
+        /// The sum; none when a SKU was unknown.
+        total: Option<Money>,
+        /// When the stock is held.
+        reservation_mode: ReservationMode,
+        /// Who starts the payment.
+        payment_mode: PaymentMode,
+    },
+    /// The stock of all lines is held.
+    Confirmed,
+    /// The total was taken.
+    Paid {
+        /// Of the payment service.
+        payment_id: String,
+    },
+    /// It is made ready for the carrier.
+    Preparing,
+    /// It is with the carrier.
+    Shipped,
+    /// The customer has it.
+    Delivered,
+    /// It was called off.
+    Cancelled {
+        /// By whom or by what.
+        cause: CancellationCause,
+        /// Stable, `UPPER_SNAKE`.
+        reason: String,
+        /// For people.
+        detail: String,
+    },
+    /// It could not be fulfilled.
+    Rejected {
+        /// Stable, `UPPER_SNAKE`.
+        reason: String,
+        /// For people.
+        detail: String,
+    },
+}

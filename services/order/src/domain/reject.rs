@@ -1,0 +1,55 @@
+//! Every legitimate "no" of the order service.
+
+use openorder_types::Rejection;
+use uuid::Uuid;
+
+use crate::domain::OrderStatus;
+
+/// No such order, or none that the caller may see.
+pub fn order_not_found(order_id: Uuid) -> Rejection {
+    Rejection::not_found("ORDER_NOT_FOUND", "there is no such order").with("order_id", order_id)
+}
+
+/// The order can no longer be called off.
+pub fn not_cancellable(order_id: Uuid, status: OrderStatus) -> Rejection {
+    let text = format!("an order that is {status} cannot be cancelled");
+    Rejection::failed_precondition("ORDER_NOT_CANCELLABLE", text).with("order_id", order_id).with("status", status)
+}
+
+/// The order stands elsewhere than the caller believes.
+pub fn status_mismatch(order_id: Uuid, believed: OrderStatus, status: OrderStatus) -> Rejection {
+    let text = format!("the order is {status}, not {believed}");
+    Rejection::failed_precondition("ORDER_STATUS_MISMATCH", text).with("order_id", order_id).with("status", status)
+}
+
+/// Not a move that may be asked for.
+pub fn transition_not_allowed(from: OrderStatus, to: OrderStatus) -> Rejection {
+    let text = format!("{from} to {to} is not allowed; PREPARING to SHIPPED and SHIPPED to DELIVERED are");
+    Rejection::failed_precondition("ORDER_TRANSITION_NOT_ALLOWED", text)
+}
+
+/// The products of one order are priced in different currencies.
+pub fn currency_mismatch() -> Rejection {
+    Rejection::failed_precondition("CURRENCY_MISMATCH", "the products are priced in different currencies")
+}
+
+/// The sum is more than an amount can hold.
+pub fn total_too_large() -> Rejection {
+    Rejection::out_of_range("TOTAL_TOO_LARGE", "the total of the order is larger than an amount can be")
+}
+
+/// Immediate reservation was asked for and there is too little.
+pub fn out_of_stock(order_id: Uuid) -> Rejection {
+    Rejection::failed_precondition("OUT_OF_STOCK", "fewer pieces are available than were asked for")
+        .with("order_id", order_id)
+}
+
+/// Immediate reservation was asked for and a SKU does not exist.
+pub fn unknown_sku(order_id: Uuid) -> Rejection {
+    Rejection::failed_precondition("UNKNOWN_SKU", "there is no such SKU").with("order_id", order_id)
+}
+
+/// A signal that has no effect where the order stands: late, doubled or overtaken.
+pub fn no_effect(order_id: Uuid) -> Rejection {
+    Rejection::failed_precondition("SIGNAL_WITHOUT_EFFECT", "the order has moved on").with("order_id", order_id)
+}

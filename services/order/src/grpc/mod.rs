@@ -1,0 +1,193 @@
+//! `openorder.order.v1.OrderService`: parse, call, answer.
+
+mod immediate;
+mod parse;
+mod timeline;
+mod watch;
+
+use std::{pin::Pin, sync::Arc};
+
+use openorder_messaging::{Backbone, Committer, RequestKey};
+use openorder_proto::{
+    inventory::v1::inventory_service_client::InventoryServiceClient,
+    order::v1::{
+        CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, GetOrderRequest,
+        GetOrderResponse, GetOrderTimelineRequest, GetOrderTimelineResponse, ListOrdersRequest, ListOrdersResponse, Order,
+        UpdateOrderStatusRequest, UpdateOrderStatusResponse, WatchOrderRequest, WatchOrderResponse,
+        order_service_server::{OrderService, OrderServiceServer},
+    },
+};
+use openorder_rpc::{CallContext, PageTokens, UpstreamChannel, rejection, request_fingerprint, status};
+use openorder_types::{CallError, Caller, Fault, Rejection, Role};
+use prost::Message;
+use tokio::sync::Semaphore;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, service::Routes};
+use uuid::Uuid;
+
+use crate::{
+    application::{Catalogue, OrderReply, Orders},
+    config::OrderSettings,
+    domain::{Command, ReservationMode, reject},
+    persistence::{self, Record},
+    present,
+};
+
+/// Name of the list in page tokens.
+const ORDERS: &str = "order.orders";
+
+/// The service's routes.
+pub(crate) fn service(grpc: OrderGrpc) -> Routes {
+    Routes::new(OrderServiceServer::from_arc(Arc::new(grpc)))
+}
+
+/// What the handlers work with.
+pub(crate) struct OrderGrpc {
+    pub(crate) backbone: Arc<Backbone>,
+    pub(crate) committer: Committer<Orders>,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) inventory: InventoryServiceClient<UpstreamChannel>,
+    pub(crate) page_tokens: PageTokens,
+    pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) settings: OrderSettings,
+}
+
+impl OrderGrpc {
+    async fn submit(
+        &self,
+        call: &CallContext,
+        request_id: String,
+        method: &'static str,
+        message: &impl Message,
+        command: Command,
+    ) -> Result<Order, CallError> {
+        let fingerprint = request_fingerprint(method, message);
+        let key = RequestKey { caller: call.caller.subject.clone(), request_id, method, fingerprint };
+        let reply = self.committer.submit(Some(key), command, call.trace.clone(), call.deadline).await?;
+        match reply {
+            OrderReply(Some(order)) => Ok(*order),
+            OrderReply(None) => Err(CallError::Internal),
+        }
+    }
+
+    async fn create(&self, call: CallContext, message: CreateOrderRequest) -> Result<CreateOrderResponse, CallError> {
+        let (request_id, new) = parse::create(&message)?;
+        if !call.caller.may_act_for(&new.customer_id) {
+            return Err(parse::not_yours().into());
+        }
+        self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), &call).await?;
+        let immediate = new.reservation_mode == ReservationMode::Immediate;
+        let skus: Vec<_> = new.lines.iter().map(|line| line.sku.clone()).collect();
+        let command = Command::Create(Box::new(new));
+        let mut order = self.submit(&call, request_id, "CreateOrder", &message, command).await?;
+        if order.lines.iter().any(|line| line.unit_price.is_none()) {
+            self.catalogue.forget(skus.iter());
+        }
+        if immediate {
+            order = self.reserve_now(&call, order).await?;
+        }
+        Ok(CreateOrderResponse { order: Some(order) })
+    }
+
+    async fn get(&self, call: CallContext, message: GetOrderRequest) -> Result<GetOrderResponse, CallError> {
+        let record = self.visible(&call.caller, parse::order_id(&message.order_id)?).await?;
+        Ok(GetOrderResponse { order: Some(present::order(&record)) })
+    }
+
+    async fn list(&self, call: CallContext, message: ListOrdersRequest) -> Result<ListOrdersResponse, CallError> {
+        let conditions = ListOrdersRequest { page_size: 0, page_token: String::new(), ..message.clone() };
+        let conditions = conditions.encode_to_vec();
+        let cursor = self.page_tokens.decode(ORDERS, &call.caller, &conditions, &message.page_token)?;
+        let (filter, size) = parse::list(&message, &call.caller, cursor.as_deref())?;
+        let mut found = persistence::list_orders(self.backbone.pool(), &filter, i64::from(size) + 1).await.map_err(logged)?;
+        let next_page_token = if found.len() > size as usize {
+            found.truncate(size as usize);
+            let last = found.last().map(|last| last.order.order_id.into_bytes()).unwrap_or_default();
+            self.page_tokens.encode(ORDERS, &call.caller, &conditions, &last)
+        } else {
+            String::new()
+        };
+        Ok(ListOrdersResponse { orders: found.iter().map(present::order).collect(), next_page_token })
+    }
+
+    async fn cancel(&self, call: CallContext, message: CancelOrderRequest) -> Result<CancelOrderResponse, CallError> {
+        let (request_id, command) = parse::cancel(&message, &call.caller)?;
+        let order = self.submit(&call, request_id, "CancelOrder", &message, command).await?;
+        Ok(CancelOrderResponse { order: Some(order) })
+    }
+
+    async fn update_status(
+        &self,
+        call: CallContext,
+        message: UpdateOrderStatusRequest,
+    ) -> Result<UpdateOrderStatusResponse, CallError> {
+        if !call.caller.has(Role::Operator) && !call.caller.has(Role::Service) {
+            let text = "only operators and services may move an order on";
+            return Err(Rejection::permission_denied("ROLE_REQUIRED", text).into());
+        }
+        let (request_id, command) = parse::update_status(&message)?;
+        let order = self.submit(&call, request_id, "UpdateOrderStatus", &message, command).await?;
+        Ok(UpdateOrderStatusResponse { order: Some(order) })
+    }
+
+    /// An order that the caller may see; any other is answered as one that does not exist.
+    async fn visible(&self, caller: &Caller, order_id: Uuid) -> Result<Record, CallError> {
+        let found = persistence::find_order(self.backbone.pool(), order_id).await.map_err(logged)?;
+        let visible = found.filter(|record| caller.may_act_for(&record.order.customer_id));
+        visible.ok_or_else(|| reject::order_not_found(order_id).into())
+    }
+}
+
+type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchOrderResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl OrderService for OrderGrpc {
+    type WatchOrderStream = WatchStream;
+
+    async fn create_order(&self, request: Request<CreateOrderRequest>) -> Result<Response<CreateOrderResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.create(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<GetOrderResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.get(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_orders(&self, request: Request<ListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.list(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Result<Response<CancelOrderResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.cancel(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn update_order_status(
+        &self,
+        request: Request<UpdateOrderStatusRequest>,
+    ) -> Result<Response<UpdateOrderStatusResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.update_status(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn get_order_timeline(
+        &self,
+        request: Request<GetOrderTimelineRequest>,
+    ) -> Result<Response<GetOrderTimelineResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.timeline(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn watch_order(&self, request: Request<WatchOrderRequest>) -> Result<Response<WatchStream>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.watch(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+}
+
+/// The cause stands in the log; the caller hears that something is away, or nothing of it.
+fn logged(fault: Fault) -> CallError {
+    tracing::warn!(%fault, "query failed");
+    CallError::from(fault)
+}

@@ -1,0 +1,235 @@
+//! From requests to commands: every rule of shape, all violations at once.
+
+use std::collections::BTreeSet;
+
+use openorder_proto::order::v1::{
+    CancelOrderRequest, CreateOrderRequest, ListOrdersRequest, PaymentMode as ProtoPaymentMode, RequestedLine as ProtoLine,
+    ReservationMode as ProtoReservationMode, UpdateOrderStatusRequest,
+};
+use openorder_rpc::{Violations, page_size, timestamp};
+use openorder_types::{Caller, EmailAddress, Quantity, Rejection, RequestId, Role, Sku, UserId, parse_uuid};
+use uuid::Uuid;
+
+use crate::{
+    domain::{CancellationCause, Command, NewOrder, OrderStatus, PaymentMode, RequestedLine, ReservationMode},
+    persistence::Filter,
+};
+
+/// Lines of one order at most.
+const LINES_MAX: usize = 100;
+/// Characters of a reason at most.
+const REASON_LENGTH_MAX: usize = 500;
+/// Statuses in one filter at most.
+const STATUSES_MAX: usize = 10;
+const PAGE_SIZE_DEFAULT: u32 = 50;
+const PAGE_SIZE_MAX: u32 = 500;
+
+pub(super) fn order_id(text: &str) -> Result<Uuid, Rejection> {
+    let mut violations = Violations::new();
+    let order_id = violations.take("order_id", parse_uuid(text, "ORDER_ID_MALFORMED"));
+    finish(violations, order_id)
+}
+
+pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder), Rejection> {
+    let mut violations = Violations::new();
+    let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
+    let customer_id = violations.take("customer_id", UserId::parse(&message.customer_id));
+    let customer_email = match message.customer_email.as_str() {
+        "" => None,
+        email => violations.take("customer_email", EmailAddress::parse(email)),
+    };
+    let lines = lines(&mut violations, &message.lines);
+    let reservation_mode = match ProtoReservationMode::try_from(message.reservation_mode) {
+        Ok(ProtoReservationMode::Immediate) => ReservationMode::Immediate,
+        Ok(ProtoReservationMode::Deferred | ProtoReservationMode::Unspecified) => ReservationMode::Deferred,
+        Err(_) => {
+            violations.add("reservation_mode", "RESERVATION_MODE_UNKNOWN", "must be a reservation mode");
+            ReservationMode::Deferred
+        }
+    };
+    match ProtoPaymentMode::try_from(message.payment_mode) {
+        Ok(ProtoPaymentMode::Automatic | ProtoPaymentMode::Unspecified) => {}
+        Ok(ProtoPaymentMode::Manual) => {
+            violations.add("payment_mode", "PAYMENT_MODE_UNSUPPORTED", "manual payment is not supported yet");
+        }
+        Err(_) => violations.add("payment_mode", "PAYMENT_MODE_UNKNOWN", "must be a payment mode"),
+    }
+    let payment_mode = PaymentMode::Automatic;
+    let parsed = request_id.zip(customer_id).map(|(request_id, customer_id)| {
+        // The id is drawn here: deciding is pure.
+        let order_id = Uuid::now_v7();
+        let order = NewOrder { order_id, customer_id, customer_email, lines, reservation_mode, payment_mode };
+        (request_id.into_string(), order)
+    });
+    finish(violations, parsed)
+}
+
+pub(super) fn cancel(message: &CancelOrderRequest, caller: &Caller) -> Result<(String, Command), Rejection> {
+    let mut violations = Violations::new();
+    let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
+    let order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
+    if message.reason.chars().count() > REASON_LENGTH_MAX {
+        let text = format!("must have at most {REASON_LENGTH_MAX} characters");
+        violations.add("reason", "REASON_TOO_LONG", text);
+    }
+    let owner = owner(caller)?;
+    let cause = if owner.is_some() { CancellationCause::Customer } else { CancellationCause::Operator };
+    let detail = message.reason.clone();
+    let parsed = request_id.zip(order_id);
+    let command = parsed.map(|(id, order_id)| (id.into_string(), Command::Cancel { order_id, cause, detail, owner }));
+    finish(violations, command)
+}
+
+/// Whom an order has to belong to for this caller to see it; `None`, anyone.
+pub(super) fn owner(caller: &Caller) -> Result<Option<UserId>, Rejection> {
+    if caller.has(Role::Operator) || caller.has(Role::Service) {
+        return Ok(None);
+    }
+    UserId::parse(&caller.subject).map(Some).map_err(|_| not_yours())
+}
+
+pub(super) fn update_status(message: &UpdateOrderStatusRequest) -> Result<(String, Command), Rejection> {
+    let mut violations = Violations::new();
+    let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
+    let order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
+    let previous = status(&mut violations, "previous_status", message.previous_status);
+    let current = status(&mut violations, "current_status", message.current_status);
+    let parsed = request_id.zip(order_id).zip(previous.zip(current)).map(|((request_id, order_id), (previous, current))| {
+        (request_id.into_string(), Command::UpdateStatus { order_id, previous, current })
+    });
+    finish(violations, parsed)
+}
+
+pub(super) fn list(message: &ListOrdersRequest, caller: &Caller, cursor: Option<&[u8]>) -> Result<(Filter, u32), Rejection> {
+    let mut violations = Violations::new();
+    let mut filter = Filter { before: cursor.and_then(|bytes| Uuid::from_slice(bytes).ok()), ..Filter::default() };
+    if !message.customer_id.is_empty() {
+        filter.customer_id = violations.take("customer_id", UserId::parse(&message.customer_id));
+    }
+    if message.statuses.len() > STATUSES_MAX {
+        violations.add("statuses", "LIST_TOO_LONG", format!("must have at most {STATUSES_MAX} entries"));
+    }
+    for (index, number) in message.statuses.iter().take(STATUSES_MAX).enumerate() {
+        filter.statuses.extend(status(&mut violations, &format!("statuses[{index}]"), *number));
+    }
+    if message.create_time_from.is_some() {
+        filter.create_time_from = timestamp("create_time_from", message.create_time_from, &mut violations);
+    }
+    if message.create_time_until.is_some() {
+        filter.create_time_until = timestamp("create_time_until", message.create_time_until, &mut violations);
+    }
+    let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
+    let (mut filter, size) = finish(violations, size.map(|size| (filter, size)))?;
+    if let Some(owner) = owner(caller)? {
+        if filter.customer_id.as_ref().is_some_and(|customer| *customer != owner) {
+            return Err(not_yours());
+        }
+        filter.customer_id = Some(owner);
+    }
+    Ok((filter, size))
+}
+
+/// The answer to a caller that acts for somebody else.
+pub(super) fn not_yours() -> Rejection {
+    Rejection::permission_denied("CUSTOMER_MISMATCH", "customers may only see and make orders of their own")
+}
+
+fn status(violations: &mut Violations, field: &str, number: i32) -> Option<OrderStatus> {
+    let status = OrderStatus::from_number(number);
+    if status.is_none() {
+        violations.add(field, "STATUS_UNKNOWN", "must be a status of an order");
+    }
+    status
+}
+
+fn lines(violations: &mut Violations, messages: &[ProtoLine]) -> Vec<RequestedLine> {
+    if messages.is_empty() {
+        violations.add("lines", "LINES_EMPTY", "must have at least one line");
+    } else if messages.len() > LINES_MAX {
+        violations.add("lines", "LINES_TOO_MANY", format!("must have at most {LINES_MAX} lines"));
+    }
+    let mut seen = BTreeSet::new();
+    let mut lines = Vec::with_capacity(messages.len().min(LINES_MAX));
+    for (index, message) in messages.iter().take(LINES_MAX).enumerate() {
+        let sku = take(violations, index, "sku", Sku::parse(&message.sku));
+        let quantity = take(violations, index, "quantity", Quantity::parse(message.quantity));
+        if !seen.insert(message.sku.as_str()) {
+            violations.add(format!("lines[{index}].sku"), "SKU_DOUBLED", "must stand in one line only");
+        }
+        lines.extend(sku.zip(quantity).map(|(sku, quantity)| RequestedLine { sku, quantity }));
+    }
+    lines
+}
+
+/// Names the field only when something is wrong with it: this is the hot path.
+fn take<T>(violations: &mut Violations, index: usize, field: &str, parsed: Result<T, openorder_types::ValueError>) -> Option<T> {
+    match parsed {
+        Ok(value) => Some(value),
+        error => violations.take(format!("lines[{index}].{field}"), error),
+    }
+}
+
+fn finish<T>(violations: Violations, parsed: Option<T>) -> Result<T, Rejection> {
+    violations.finish()?;
+    // Without a violation every part was parsed.
+    parsed.ok_or_else(|| Rejection::invalid(Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn line(sku: &str, quantity: i32) -> ProtoLine {
+        ProtoLine { sku: sku.to_owned(), quantity }
+    }
+
+    #[test]
+    fn every_wrong_field_of_an_order_is_named_at_once() {
+        let message = CreateOrderRequest {
+            request_id: "spaces are wrong".to_owned(),
+            customer_id: String::new(),
+            customer_email: "no-at-sign".to_owned(),
+            lines: vec![line("A", 0), line("A", -1), line("B", 1_000_001)],
+            reservation_mode: 77,
+            payment_mode: 2,
+        };
+        let rejection = create(&message).unwrap_err();
+        let fields: Vec<&str> = rejection.violations.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "request_id",
+                "customer_id",
+                "customer_email",
+                "lines[0].quantity",
+                "lines[1].quantity",
+                "lines[1].sku",
+                "lines[2].quantity",
+                "reservation_mode",
+                "payment_mode"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_order_needs_one_to_a_hundred_lines() {
+        let order = |lines| CreateOrderRequest { request_id: "r".into(), customer_id: "c".into(), lines, ..Default::default() };
+        assert_eq!(create(&order(Vec::new())).unwrap_err().reason, "LINES_EMPTY");
+        let many = (0..101).map(|number| line(&format!("S{number}"), 1)).collect();
+        assert_eq!(create(&order(many)).unwrap_err().reason, "LINES_TOO_MANY");
+        assert_eq!(create(&order(vec![line("S", 1)])).unwrap().1.lines.len(), 1);
+    }
+
+    #[test]
+    fn a_customer_lists_its_own_orders_only() {
+        let customer = Caller::new("anna", [Role::Customer]);
+        let own = ListOrdersRequest::default();
+        assert_eq!(list(&own, &customer, None).unwrap().0.customer_id.unwrap().as_str(), "anna");
+        let other = ListOrdersRequest { customer_id: "bert".into(), ..Default::default() };
+        assert_eq!(list(&other, &customer, None).unwrap_err().reason, "CUSTOMER_MISMATCH");
+        let operator = Caller::new("op", [Role::Operator]);
+        assert!(list(&own, &operator, None).unwrap().0.customer_id.is_none());
+    }
+}

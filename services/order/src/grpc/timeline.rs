@@ -1,0 +1,104 @@
+//! GetOrderTimeline: the events of one order out of the event log.
+
+use std::collections::BTreeMap;
+
+use openorder_messaging::{LoggedEvent, event_log};
+use openorder_proto::{
+    event_types,
+    order::v1::{self as proto, GetOrderTimelineRequest, GetOrderTimelineResponse, OrderStatus, OrderTimelineEntry},
+};
+use openorder_rpc::{CallContext, timestamp_to_proto};
+use openorder_types::CallError;
+use prost::Message;
+
+use crate::grpc::{OrderGrpc, logged, parse};
+
+/// Events of one order at most; an order has about ten.
+const EVENTS_MAX: i64 = 1_000;
+
+impl OrderGrpc {
+    pub(super) async fn timeline(
+        &self,
+        call: CallContext,
+        message: GetOrderTimelineRequest,
+    ) -> Result<GetOrderTimelineResponse, CallError> {
+        let order_id = parse::order_id(&message.order_id)?;
+        self.visible(&call.caller, order_id).await?;
+        let events = event_log::history(self.backbone.pool(), &order_id.to_string(), EVENTS_MAX).await.map_err(logged)?;
+        let mut status = OrderStatus::Unspecified;
+        let mut version = 0;
+        let events = events.iter().map(|event| {
+            let said = said(event);
+            // A request to another service changes neither.
+            if let Some(after) = said.status {
+                status = after;
+                version = event.aggregate_version;
+            }
+            entry(event, said, status, version)
+        });
+        Ok(GetOrderTimelineResponse { events: events.collect() })
+    }
+}
+
+/// What an event says.
+#[derive(Default)]
+struct Said {
+    status: Option<OrderStatus>,
+    reason: String,
+    details: BTreeMap<String, String>,
+}
+
+fn entry(event: &LoggedEvent, said: Said, status: OrderStatus, version: i64) -> OrderTimelineEntry {
+    OrderTimelineEntry {
+        event_id: event.event_id.to_string(),
+        event_type: event.event_type.clone(),
+        version,
+        occurred_at: Some(timestamp_to_proto(&event.occurred_at)),
+        status: status.into(),
+        reason: said.reason,
+        trace_id: event.trace.trace_id(),
+        details: said.details,
+    }
+}
+
+/// An event of an older version that no longer decodes is shown without its details.
+fn said(event: &LoggedEvent) -> Said {
+    let payload = event.payload.as_slice();
+    let mut said = Said::default();
+    match event.event_type.as_str() {
+        event_types::ORDER_CREATED => {
+            said.status = Some(OrderStatus::Pending);
+            if let Ok(created) = proto::OrderCreated::decode(payload) {
+                said.details.insert("lines".to_owned(), created.lines.len().to_string());
+                said.details.insert("reservation_mode".to_owned(), created.reservation_mode().as_str_name().to_owned());
+            }
+        }
+        event_types::ORDER_CONFIRMED => said.status = Some(OrderStatus::Confirmed),
+        event_types::ORDER_PAID => {
+            said.status = Some(OrderStatus::Paid);
+            if let Ok(paid) = proto::OrderPaid::decode(payload) {
+                said.details.insert("payment_id".to_owned(), paid.payment_id);
+            }
+        }
+        event_types::ORDER_PREPARING => said.status = Some(OrderStatus::Preparing),
+        event_types::ORDER_SHIPPED => said.status = Some(OrderStatus::Shipped),
+        event_types::ORDER_DELIVERED => said.status = Some(OrderStatus::Delivered),
+        event_types::ORDER_CANCELLED => {
+            said.status = Some(OrderStatus::Cancelled);
+            if let Ok(cancelled) = proto::OrderCancelled::decode(payload) {
+                said.reason = cancelled.status_reason;
+                said.details.insert("detail".to_owned(), cancelled.status_detail);
+            }
+        }
+        event_types::ORDER_REJECTED => {
+            said.status = Some(OrderStatus::Rejected);
+            if let Ok(rejected) = proto::OrderRejected::decode(payload) {
+                said.reason = rejected.status_reason;
+                said.details.insert("detail".to_owned(), rejected.status_detail);
+            }
+        }
+        _ => {}
+    }
+    said.details.retain(|_, value| !value.is_empty());
+    said
+}

@@ -1,0 +1,71 @@
+//! The order service: orders, and the saga that carries them through stock and payment.
+//!
+//! Reading guide:
+//! - `domain/`: the order aggregate, pure: statuses, prices, what may be asked of an order;
+//! - `saga/`: the step table and `next(saga, signal)`, pure;
+//! - `application/`: one batch in, one outcome a command out; `working_set` performs the saga's effects;
+//! - `persistence/`: all the SQL; `consumers/`: which events of others are signals here;
+//! - `grpc/`: parse, call, answer; `grpc/immediate.rs` holds stock before it answers;
+//! - [`serve`]: how it is put together.
+
+mod application;
+mod config;
+mod consumers;
+pub mod domain;
+mod grpc;
+mod persistence;
+mod present;
+pub mod saga;
+
+use std::sync::Arc;
+
+use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
+use openorder_proto::{
+    inventory::v1::inventory_service_client::InventoryServiceClient,
+    product::v1::product_service_client::ProductServiceClient, topics,
+};
+use openorder_rpc::PageTokens;
+use openorder_runtime::OnExit;
+use sqlx::migrate::Migrator;
+
+pub use config::OrderSettings;
+
+use crate::application::{Catalogue, Orders};
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Topics that the service publishes to: its own, and its requests to stock and payment.
+const PUBLISHES: &[&str] = &[topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION];
+
+/// Runs the service until shutdown.
+///
+/// # Errors
+/// When a setting cannot be used or the port cannot be bound.
+pub async fn serve(
+    role: RoleContext,
+    settings: OrderSettings,
+    kafka: KafkaSettings,
+    page_tokens: PageTokens,
+) -> anyhow::Result<()> {
+    let listener = openorder_rpc::listen(&settings.listen_address).await?;
+    let products = openorder_rpc::channel(&role.telemetry, &settings.product_url, &settings.client)?;
+    let inventory = openorder_rpc::channel(&role.telemetry, &settings.inventory_url, &settings.client)?;
+    let backbone = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS).await?;
+    let orders = Arc::new(Orders::new(settings.timeouts()));
+    let committer = backbone.committer(Arc::clone(&orders), &settings.committer);
+    backbone.consumer(orders, consumers::subscription(), &settings.consumer);
+    backbone.relay(&settings.relay, PUBLISHES);
+    let deadlines = application::watch_deadlines(Arc::clone(&backbone), committer.clone(), settings.clone());
+    role.tasks.spawn("saga-deadlines", OnExit::StopProcess, deadlines);
+    let service = grpc::service(grpc::OrderGrpc {
+        catalogue: Catalogue::new(backbone.pool().clone(), ProductServiceClient::new(products)),
+        inventory: InventoryServiceClient::new(inventory),
+        committer,
+        page_tokens,
+        watchers: Arc::new(tokio::sync::Semaphore::new(settings.watchers_max)),
+        settings: settings.clone(),
+        backbone,
+    });
+    openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
+    Ok(())
+}

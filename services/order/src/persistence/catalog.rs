@@ -1,0 +1,97 @@
+//! Table `catalog_item`: the catalogue as orders need it.
+
+use openorder_messaging::fault;
+use openorder_types::{Currency, Fault, Money, Sku};
+use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::domain::CatalogItem;
+
+/// The items of these SKUs, deleted ones included.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn load(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<CatalogItem>, Fault> {
+    let rows = sqlx::query(
+        "select sku, product_id, product_version, display_name, currency, unit_price_minor, deleted \
+         from catalog_item where sku = any ($1)",
+    )
+    .bind(skus)
+    .fetch_all(executor)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(item).collect()
+}
+
+/// Which of these SKUs can be ordered.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn orderable_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<String>, Fault> {
+    sqlx::query_scalar("select sku from catalog_item where sku = any ($1) and not deleted")
+        .bind(skus)
+        .fetch_all(executor)
+        .await
+        .map_err(fault)
+}
+
+/// Takes over what the catalogue says. An older version of a product never replaces a newer one, and an older
+/// product (ids are UUID v7) never one that got its SKU later.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn upsert(connection: &mut PgConnection, items: &[&CatalogItem]) -> Result<(), Fault> {
+    // One statement may touch a row once: the last of a SKU stands for all, for they came in order.
+    let mut latest: Vec<&CatalogItem> = Vec::with_capacity(items.len());
+    for item in items {
+        match latest.iter_mut().find(|other| other.sku == item.sku) {
+            Some(other) if (item.product_id, item.product_version) >= (other.product_id, other.product_version) => *other = item,
+            Some(_) => {}
+            None => latest.push(item),
+        }
+    }
+    latest.sort_unstable_by(|a, b| a.sku.cmp(&b.sku));
+    if latest.is_empty() {
+        return Ok(());
+    }
+    let skus: Vec<&str> = latest.iter().map(|item| item.sku.as_str()).collect();
+    let products: Vec<Uuid> = latest.iter().map(|item| item.product_id).collect();
+    let versions: Vec<i64> = latest.iter().map(|item| item.product_version).collect();
+    let names: Vec<&str> = latest.iter().map(|item| item.display_name.as_str()).collect();
+    let currencies: Vec<String> = latest.iter().map(|item| item.unit_price.currency().as_str().to_owned()).collect();
+    let prices: Vec<i64> = latest.iter().map(|item| item.unit_price.minor_units()).collect();
+    let deleted: Vec<bool> = latest.iter().map(|item| item.deleted).collect();
+    sqlx::query(
+        "insert into catalog_item (sku, product_id, product_version, display_name, currency, unit_price_minor, deleted) \
+         select * from unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::boolean[]) \
+         on conflict (sku) do update set product_id = excluded.product_id, product_version = excluded.product_version, \
+             display_name = excluded.display_name, currency = excluded.currency, \
+             unit_price_minor = excluded.unit_price_minor, deleted = excluded.deleted \
+         where (excluded.product_id, excluded.product_version) > (catalog_item.product_id, catalog_item.product_version)",
+    )
+    .bind(skus)
+    .bind(products)
+    .bind(versions)
+    .bind(names)
+    .bind(currencies)
+    .bind(prices)
+    .bind(deleted)
+    .execute(connection)
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+fn item(row: &PgRow) -> Result<CatalogItem, Fault> {
+    let sku: String = row.try_get("sku").map_err(fault)?;
+    let currency: String = row.try_get("currency").map_err(fault)?;
+    let currency = Currency::parse(&currency).map_err(Fault::permanent)?;
+    Ok(CatalogItem {
+        sku: Sku::parse(&sku).map_err(Fault::permanent)?,
+        product_id: row.try_get("product_id").map_err(fault)?,
+        product_version: row.try_get("product_version").map_err(fault)?,
+        display_name: row.try_get("display_name").map_err(fault)?,
+        unit_price: Money::new(row.try_get("unit_price_minor").map_err(fault)?, currency),
+        deleted: row.try_get("deleted").map_err(fault)?,
+    })
+}

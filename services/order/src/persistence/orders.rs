@@ -1,0 +1,200 @@
+//! Table `orders`.
+
+use openorder_messaging::fault;
+use openorder_types::{Fault, Timestamp, UserId};
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::{
+    domain::OrderStatus,
+    persistence::{
+        Record,
+        record::{ChangingColumns, read, stored_lines},
+    },
+};
+
+/// Conditions of a list; all must hold.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// Of this customer.
+    pub customer_id: Option<UserId>,
+    /// In one of these; empty, in any.
+    pub statuses: Vec<OrderStatus>,
+    /// Made at this time or later.
+    pub create_time_from: Option<Timestamp>,
+    /// Made before this time.
+    pub create_time_until: Option<Timestamp>,
+    /// Older than this order: the last of the page before.
+    pub before: Option<Uuid>,
+}
+
+/// Locks these orders, in one order for all transactions.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<Record>, Fault> {
+    let rows = sqlx::query(
+        "select order_id, customer_id, customer_email, status, version, reservation_mode, payment_mode, \
+                lines::text as lines, currency, total_minor, status_reason, status_detail, payment_id, traceparent, \
+                saga_step, saga_stock, saga_payment, saga_cause, saga_reason, saga_undo_attempts, saga_releases, \
+                saga_refunds, saga_step_time, create_time, update_time \
+         from orders where order_id = any ($1) order by order_id for update",
+    )
+    .bind(orders)
+    .fetch_all(connection)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(read).collect()
+}
+
+/// One order as last committed.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn find(executor: impl PgExecutor<'_>, order_id: Uuid) -> Result<Option<Record>, Fault> {
+    let row = sqlx::query(
+        "select order_id, customer_id, customer_email, status, version, reservation_mode, payment_mode, \
+                lines::text as lines, currency, total_minor, status_reason, status_detail, payment_id, traceparent, \
+                saga_step, saga_stock, saga_payment, saga_cause, saga_reason, saga_undo_attempts, saga_releases, \
+                saga_refunds, saga_step_time, create_time, update_time \
+         from orders where order_id = $1",
+    )
+    .bind(order_id)
+    .fetch_optional(executor)
+    .await
+    .map_err(fault)?;
+    row.as_ref().map(read).transpose()
+}
+
+/// The newest first, at most `limit`.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) -> Result<Vec<Record>, Fault> {
+    let statuses: Vec<i16> = filter.statuses.iter().map(|status| *status as i16).collect();
+    let rows = sqlx::query(
+        "select order_id, customer_id, customer_email, status, version, reservation_mode, payment_mode, \
+                lines::text as lines, currency, total_minor, status_reason, status_detail, payment_id, traceparent, \
+                saga_step, saga_stock, saga_payment, saga_cause, saga_reason, saga_undo_attempts, saga_releases, \
+                saga_refunds, saga_step_time, create_time, update_time \
+         from orders \
+         where ($1::text is null or customer_id = $1) and (cardinality($2::smallint[]) = 0 or status = any ($2)) \
+           and ($3::timestamptz is null or create_time >= $3) and ($4::timestamptz is null or create_time < $4) \
+           and ($5::uuid is null or order_id < $5) \
+         order by order_id desc limit $6",
+    )
+    .bind(filter.customer_id.as_ref().map(UserId::as_str))
+    .bind(statuses)
+    .bind(filter.create_time_from)
+    .bind(filter.create_time_until)
+    .bind(filter.before)
+    .bind(limit)
+    .fetch_all(executor)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(read).collect()
+}
+
+/// Writes new orders.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn insert(connection: &mut PgConnection, records: &[&Record]) -> Result<(), Fault> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let columns = ChangingColumns::of(records);
+    let customers: Vec<&str> = records.iter().map(|record| record.order.customer_id.as_str()).collect();
+    let emails: Vec<&str> =
+        records.iter().map(|record| record.order.customer_email.as_ref().map_or("", |email| email.as_str())).collect();
+    let reservation_modes: Vec<i16> = records.iter().map(|record| record.order.reservation_mode as i16).collect();
+    let payment_modes: Vec<i16> = records.iter().map(|record| record.order.payment_mode as i16).collect();
+    let lines: Vec<String> = records.iter().map(|record| stored_lines(&record.order.lines)).collect::<Result<_, _>>()?;
+    let currencies: Vec<Option<String>> =
+        records.iter().map(|record| record.order.total.map(|total| total.currency().as_str().to_owned())).collect();
+    let totals: Vec<Option<i64>> = records.iter().map(|record| record.order.total.map(|total| total.minor_units())).collect();
+    let parents: Vec<String> = records.iter().map(|record| record.trace.traceparent()).collect();
+    let create_times: Vec<Timestamp> = records.iter().map(|record| record.order.create_time).collect();
+    sqlx::query(
+        "insert into orders (order_id, status, version, status_reason, status_detail, payment_id, saga_step, saga_stock, \
+                             saga_payment, saga_cause, saga_reason, saga_undo_attempts, saga_releases, saga_refunds, \
+                             saga_step_time, update_time, customer_id, customer_email, reservation_mode, payment_mode, \
+                             lines, currency, total_minor, traceparent, create_time) \
+         select a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u::jsonb, v, w, x, y \
+         from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::smallint[], \
+                     $8::smallint[], $9::smallint[], $10::smallint[], $11::text[], $12::int[], $13::bigint[], \
+                     $14::bigint[], $15::timestamptz[], $16::timestamptz[], $17::text[], $18::text[], $19::smallint[], \
+                     $20::smallint[], $21::text[], $22::text[], $23::bigint[], $24::text[], $25::timestamptz[]) \
+              as x (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y)",
+    )
+    .bind(columns.order_ids)
+    .bind(columns.statuses)
+    .bind(columns.versions)
+    .bind(columns.status_reasons)
+    .bind(columns.status_details)
+    .bind(columns.payment_ids)
+    .bind(columns.steps)
+    .bind(columns.stocks)
+    .bind(columns.payments)
+    .bind(columns.causes)
+    .bind(columns.reasons)
+    .bind(columns.undo_attempts)
+    .bind(columns.releases)
+    .bind(columns.refunds)
+    .bind(columns.step_times)
+    .bind(columns.update_times)
+    .bind(customers)
+    .bind(emails)
+    .bind(reservation_modes)
+    .bind(payment_modes)
+    .bind(lines)
+    .bind(currencies)
+    .bind(totals)
+    .bind(parents)
+    .bind(create_times)
+    .execute(connection)
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+/// Writes what changed of locked orders.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn update(connection: &mut PgConnection, records: &[&Record]) -> Result<(), Fault> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let columns = ChangingColumns::of(records);
+    sqlx::query(
+        "update orders set status = b, version = c, status_reason = d, status_detail = e, payment_id = f, saga_step = g, \
+                saga_stock = h, saga_payment = i, saga_cause = j, saga_reason = k, saga_undo_attempts = l, \
+                saga_releases = m, saga_refunds = n, saga_step_time = o, update_time = p \
+         from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::smallint[], \
+                     $8::smallint[], $9::smallint[], $10::smallint[], $11::text[], $12::int[], $13::bigint[], \
+                     $14::bigint[], $15::timestamptz[], $16::timestamptz[]) \
+              as x (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p) \
+         where order_id = a",
+    )
+    .bind(columns.order_ids)
+    .bind(columns.statuses)
+    .bind(columns.versions)
+    .bind(columns.status_reasons)
+    .bind(columns.status_details)
+    .bind(columns.payment_ids)
+    .bind(columns.steps)
+    .bind(columns.stocks)
+    .bind(columns.payments)
+    .bind(columns.causes)
+    .bind(columns.reasons)
+    .bind(columns.undo_attempts)
+    .bind(columns.releases)
+    .bind(columns.refunds)
+    .bind(columns.step_times)
+    .bind(columns.update_times)
+    .execute(connection)
+    .await
+    .map_err(fault)?;
+    Ok(())
+}

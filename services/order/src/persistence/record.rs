@@ -1,0 +1,174 @@
+//! An order with its saga and trace, as it is stored.
+
+use openorder_messaging::fault;
+use openorder_telemetry::TraceContext;
+use openorder_types::{Currency, EmailAddress, Fault, Money, Quantity, Sku, UserId};
+use serde::{Deserialize, Serialize};
+use sqlx::{Row, postgres::PgRow};
+
+use crate::{
+    domain::{CancellationCause, Order, OrderLine, OrderStatus, PaymentMode, ReservationMode},
+    saga::{Part, Saga, Step},
+};
+
+/// An order, where its saga stands, and the trace of the call that made it.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The aggregate.
+    pub order: Order,
+    /// Its saga.
+    pub saga: Saga,
+    /// Late work joins this trace.
+    pub trace: TraceContext,
+}
+
+/// A line as it is stored; amounts in minor units of the order's currency.
+#[derive(Serialize, Deserialize)]
+struct StoredLine<'a> {
+    sku: &'a str,
+    display_name: std::borrow::Cow<'a, str>,
+    quantity: i64,
+    unit_price_minor: Option<i64>,
+    line_total_minor: Option<i64>,
+    currency: Option<&'a str>,
+}
+
+pub(super) fn stored_lines(lines: &[OrderLine]) -> Result<String, Fault> {
+    let currencies: Vec<Option<Currency>> = lines.iter().map(|line| line.price.map(|(unit, _)| unit.currency())).collect();
+    let stored: Vec<StoredLine<'_>> = lines
+        .iter()
+        .zip(&currencies)
+        .map(|(line, currency)| StoredLine {
+            sku: line.sku.as_str(),
+            display_name: line.display_name.as_str().into(),
+            quantity: line.quantity.get(),
+            unit_price_minor: line.price.map(|(unit, _)| unit.minor_units()),
+            line_total_minor: line.price.map(|(_, total)| total.minor_units()),
+            currency: currency.as_ref().map(Currency::as_str),
+        })
+        .collect();
+    serde_json::to_string(&stored).map_err(Fault::permanent)
+}
+
+fn read_lines(text: &str) -> Result<Vec<OrderLine>, Fault> {
+    let stored: Vec<StoredLine<'_>> = serde_json::from_str(text).map_err(Fault::permanent)?;
+    let lines = stored.into_iter().map(|line| {
+        let currency = line.currency.map(Currency::parse).transpose().map_err(Fault::permanent)?;
+        let price = currency.and_then(|currency| {
+            let (unit, total) = line.unit_price_minor.zip(line.line_total_minor)?;
+            Some((Money::new(unit, currency), Money::new(total, currency)))
+        });
+        Ok(OrderLine {
+            sku: Sku::parse(line.sku).map_err(Fault::permanent)?,
+            display_name: line.display_name.into_owned(),
+            quantity: Quantity::parse(line.quantity).map_err(Fault::permanent)?,
+            price,
+        })
+    });
+    lines.collect()
+}
+
+fn number<T>(row: &PgRow, column: &str, read: impl Fn(i16) -> Option<T>) -> Result<T, Fault> {
+    let number: i16 = row.try_get(column).map_err(fault)?;
+    read(number).ok_or_else(|| Fault::permanent(format!("{column} {number} is not known")))
+}
+
+pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
+    let order = read_order(row)?;
+    let cause: i16 = row.try_get("saga_cause").map_err(fault)?;
+    let reason: String = row.try_get("saga_reason").map_err(fault)?;
+    let undo_attempts: i32 = row.try_get("saga_undo_attempts").map_err(fault)?;
+    let saga = Saga {
+        step: number(row, "saga_step", Step::from_number)?,
+        stock: number(row, "saga_stock", Part::from_number)?,
+        payment: number(row, "saga_payment", Part::from_number)?,
+        pending: CancellationCause::from_number(cause).map(|cause| (cause, reason)),
+        undo_attempts: u32::try_from(undo_attempts).unwrap_or(0),
+        releases: row.try_get("saga_releases").map_err(fault)?,
+        refunds: row.try_get("saga_refunds").map_err(fault)?,
+        step_time: row.try_get("saga_step_time").map_err(fault)?,
+    };
+    let traceparent: String = row.try_get("traceparent").map_err(fault)?;
+    Ok(Record { order, saga, trace: TraceContext::parse(&traceparent, None).unwrap_or_default() })
+}
+
+fn read_order(row: &PgRow) -> Result<Order, Fault> {
+    let customer_id: String = row.try_get("customer_id").map_err(fault)?;
+    let email: String = row.try_get("customer_email").map_err(fault)?;
+    let lines: String = row.try_get("lines").map_err(fault)?;
+    let currency: Option<String> = row.try_get("currency").map_err(fault)?;
+    let total: Option<i64> = row.try_get("total_minor").map_err(fault)?;
+    let currency = currency.map(|code| Currency::parse(&code)).transpose().map_err(Fault::permanent)?;
+    let customer_email = (!email.is_empty()).then(|| EmailAddress::parse(&email)).transpose().map_err(Fault::permanent)?;
+    Ok(Order {
+        order_id: row.try_get("order_id").map_err(fault)?,
+        customer_id: UserId::parse(&customer_id).map_err(Fault::permanent)?,
+        customer_email,
+        status: number(row, "status", |number| OrderStatus::from_number(i32::from(number)))?,
+        version: row.try_get("version").map_err(fault)?,
+        lines: read_lines(&lines)?,
+        total: total.zip(currency).map(|(minor_units, currency)| Money::new(minor_units, currency)),
+        reservation_mode: number(row, "reservation_mode", |number| match number {
+            1 => Some(ReservationMode::Immediate),
+            2 => Some(ReservationMode::Deferred),
+            _ => None,
+        })?,
+        payment_mode: number(row, "payment_mode", |number| match number {
+            1 => Some(PaymentMode::Automatic),
+            2 => Some(PaymentMode::Manual),
+            _ => None,
+        })?,
+        status_reason: row.try_get("status_reason").map_err(fault)?,
+        status_detail: row.try_get("status_detail").map_err(fault)?,
+        payment_id: row.try_get("payment_id").map_err(fault)?,
+        create_time: row.try_get("create_time").map_err(fault)?,
+        update_time: row.try_get("update_time").map_err(fault)?,
+    })
+}
+
+/// What changes in an order's row after it was made, as columns for UNNEST.
+#[derive(Default)]
+pub(super) struct ChangingColumns {
+    pub(super) order_ids: Vec<uuid::Uuid>,
+    pub(super) statuses: Vec<i16>,
+    pub(super) versions: Vec<i64>,
+    pub(super) status_reasons: Vec<String>,
+    pub(super) status_details: Vec<String>,
+    pub(super) payment_ids: Vec<String>,
+    pub(super) steps: Vec<i16>,
+    pub(super) stocks: Vec<i16>,
+    pub(super) payments: Vec<i16>,
+    pub(super) causes: Vec<i16>,
+    pub(super) reasons: Vec<String>,
+    pub(super) undo_attempts: Vec<i32>,
+    pub(super) releases: Vec<i64>,
+    pub(super) refunds: Vec<i64>,
+    pub(super) step_times: Vec<openorder_types::Timestamp>,
+    pub(super) update_times: Vec<openorder_types::Timestamp>,
+}
+
+impl ChangingColumns {
+    pub(super) fn of(records: &[&Record]) -> Self {
+        let mut columns = Self::default();
+        for Record { order, saga, .. } in records {
+            columns.order_ids.push(order.order_id);
+            columns.statuses.push(order.status as i16);
+            columns.versions.push(order.version);
+            columns.status_reasons.push(order.status_reason.clone());
+            columns.status_details.push(order.status_detail.clone());
+            columns.payment_ids.push(order.payment_id.clone());
+            columns.steps.push(saga.step as i16);
+            columns.stocks.push(saga.stock as i16);
+            columns.payments.push(saga.payment as i16);
+            let (cause, reason) = saga.pending.clone().map_or((0, String::new()), |(cause, reason)| (cause as i16, reason));
+            columns.causes.push(cause);
+            columns.reasons.push(reason);
+            columns.undo_attempts.push(i32::try_from(saga.undo_attempts).unwrap_or(i32::MAX));
+            columns.releases.push(saga.releases);
+            columns.refunds.push(saga.refunds);
+            columns.step_times.push(saga.step_time);
+            columns.update_times.push(order.update_time);
+        }
+        columns
+    }
+}

@@ -1,0 +1,186 @@
+//! Where a saga stands, and what it is told.
+
+use std::time::Duration;
+
+use openorder_types::Timestamp;
+
+use crate::domain::CancellationCause;
+
+/// Where the saga is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Stock was asked for.
+    Reserving = 1,
+    /// Payment was asked for.
+    Paying = 2,
+    /// Paid; the order goes its way.
+    Completed = 3,
+    /// What was held or taken is being given back.
+    Compensating = 4,
+    /// All was given back.
+    Compensated = 5,
+    /// Giving back was asked for as often as it may be and not answered: an operator has to look.
+    CompensationFailed = 6,
+    /// Nothing was held, nothing is to be given back.
+    Rejected = 7,
+}
+
+impl Step {
+    /// From its number.
+    pub fn from_number(number: i16) -> Option<Self> {
+        [
+            Self::Reserving,
+            Self::Paying,
+            Self::Completed,
+            Self::Compensating,
+            Self::Compensated,
+            Self::CompensationFailed,
+            Self::Rejected,
+        ]
+        .into_iter()
+        .find(|step| *step as i16 == number)
+    }
+
+    /// Its name in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserving => "RESERVING",
+            Self::Paying => "PAYING",
+            Self::Completed => "COMPLETED",
+            Self::Compensating => "COMPENSATING",
+            Self::Compensated => "COMPENSATED",
+            Self::CompensationFailed => "COMPENSATION_FAILED",
+            Self::Rejected => "REJECTED",
+        }
+    }
+}
+
+/// What is known of one participant: the stock, or the payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Not asked.
+    Idle = 1,
+    /// Asked, not answered.
+    Asked = 2,
+    /// Held, or taken.
+    Done = 3,
+    /// Answered with no.
+    Refused = 4,
+    /// Asked to give back, not answered.
+    Undoing = 5,
+    /// Given back.
+    Undone = 6,
+}
+
+impl Part {
+    /// From its number.
+    pub fn from_number(number: i16) -> Option<Self> {
+        [Self::Idle, Self::Asked, Self::Done, Self::Refused, Self::Undoing, Self::Undone]
+            .into_iter()
+            .find(|part| *part as i16 == number)
+    }
+
+    /// Whether it still holds something, or may come to.
+    pub(crate) const fn is_open(self) -> bool {
+        matches!(self, Self::Asked | Self::Done | Self::Undoing)
+    }
+}
+
+/// The saga of one order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saga {
+    /// Where it is.
+    pub step: Step,
+    /// The inventory service's part.
+    pub stock: Part,
+    /// The payment service's part.
+    pub payment: Part,
+    /// What the order will be cancelled for once all is given back; none if it is already, or need not be.
+    pub pending: Option<(CancellationCause, String)>,
+    /// How often giving back was asked for again.
+    pub undo_attempts: u32,
+    /// How often stock was asked back: the version of that stream of events.
+    pub releases: i64,
+    /// How often money was asked back: the version of that stream of events.
+    pub refunds: i64,
+    /// When the step began, or the last asking for giving back.
+    pub step_time: Timestamp,
+}
+
+/// How long the saga waits.
+#[derive(Debug, Clone, Copy)]
+pub struct SagaTimeouts {
+    /// For stock or payment.
+    pub step: Duration,
+    /// For giving back, at first; doubled with each attempt.
+    pub compensation: Duration,
+    /// Attempts at giving back, before an operator has to look.
+    pub compensation_attempts_max: u32,
+}
+
+impl Saga {
+    /// The saga of a new order: stock has been asked for.
+    pub fn begin(now: Timestamp) -> Self {
+        Self {
+            step: Step::Reserving,
+            stock: Part::Asked,
+            payment: Part::Idle,
+            pending: None,
+            undo_attempts: 0,
+            releases: 0,
+            refunds: 0,
+            step_time: now,
+        }
+    }
+
+    /// When the present step's time is up; none when it may take for ever.
+    pub fn deadline(&self, timeouts: &SagaTimeouts) -> Option<Timestamp> {
+        match self.step {
+            Step::Reserving | Step::Paying => Some(self.step_time + timeouts.step),
+            Step::Compensating => {
+                let factor = 1_u32 << self.undo_attempts.min(10);
+                Some(self.step_time + timeouts.compensation.saturating_mul(factor))
+            }
+            Step::Completed | Step::Compensated | Step::CompensationFailed | Step::Rejected => None,
+        }
+    }
+}
+
+/// What the saga is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// All lines are held.
+    StockReserved,
+    /// They cannot be.
+    StockRejected {
+        /// `OUT_OF_STOCK` or `UNKNOWN_SKU`.
+        reason: String,
+        /// For people.
+        detail: String,
+    },
+    /// Nothing is held any more.
+    StockReleased,
+    /// The total was taken.
+    PaymentCompleted {
+        /// Of the payment service.
+        payment_id: String,
+    },
+    /// It was not, and will not be.
+    PaymentFailed {
+        /// `INSUFFICIENT_BALANCE`, `VOIDED` …
+        reason: String,
+    },
+    /// It was given back.
+    PaymentRefunded,
+    /// The step's time is up.
+    DeadlinePassed,
+    /// The order was called off; the order has checked that it may be.
+    CancelRequested {
+        /// By whom.
+        cause: CancellationCause,
+        /// In their words.
+        detail: String,
+    },
+    /// Shipped or delivered: the saga is at its end.
+    MovedOn,
+}
