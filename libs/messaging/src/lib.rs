@@ -7,6 +7,7 @@
 //! - [`relay`]: publishes the log to Kafka by cursor, fenced;
 //! - [`consumer`]: batches from Kafka, each event once in effect (inbox), failing keys parked;
 //! - [`backbone`]: puts these together for a service.
+//! - [`tail`]: watches a topic from outside.
 
 mod application;
 mod backbone;
@@ -21,6 +22,7 @@ mod metrics;
 mod relay;
 mod request_results;
 mod settings;
+mod tail;
 mod unit_of_work;
 
 pub use application::{Application, Envelope, Outcomes, Reply};
@@ -32,4 +34,5 @@ pub use event::{DecodeError, LoggedEvent, NewEvent, Received};
 pub use kafka::KAFKA;
 pub use request_results::RequestKey;
 pub use settings::{CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings};
+pub use tail::{Tail, TailError};
 pub use unit_of_work::UnitOfWork;

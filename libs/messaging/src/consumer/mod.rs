@@ -27,7 +27,7 @@ use crate::{
 mod batch;
 mod inbox;
 pub(crate) mod parking;
-mod receive;
+pub(crate) mod receive;
 
 /// Name of the dependency in readiness.
 pub(crate) const DEPENDENCY: &str = "kafka-consumer";
