@@ -147,9 +147,11 @@ async fn open_streams_are_bounded() {
 #[tokio::test]
 async fn only_this_machine_is_listened_to_until_callers_sign_in() {
     let run = async |address: &str, allow: bool| {
-        let mut settings = GatewaySettings::default();
-        settings.listen_address = address.to_owned();
-        settings.allow_insecure_listen = allow;
+        let settings = GatewaySettings {
+            listen_address: address.to_owned(),
+            allow_insecure_listen: allow,
+            ..GatewaySettings::default()
+        };
         let shutdown = Shutdown::new();
         // Stopped before it begins: what is asked is whether it would begin.
         shutdown.trigger();

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use openorder_gateway::{Backend, GatewaySettings, serve_backends};
 use openorder_proto::FILE_DESCRIPTOR_SET;
-use openorder_rpc::{RpcServerSettings, listen, rejection, serve, with_health};
+use openorder_rpc::{RpcClientSettings, RpcServerSettings, listen, rejection, serve, with_health};
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::RoleTelemetry;
 use openorder_types::Rejection;
@@ -220,11 +220,8 @@ pub async fn gateway_of(role: RoleTelemetry, order: &str, product: &str, setting
 
 /// Settings under which tests are fast.
 pub fn settings() -> GatewaySettings {
-    let mut settings = GatewaySettings::default();
-    settings.health_interval_ms = 20;
-    settings.client.backoff_min_ms = 1;
-    settings.client.backoff_max_ms = 20;
-    settings
+    let client = RpcClientSettings { backoff_min_ms: 1, backoff_max_ms: 20, ..RpcClientSettings::default() };
+    GatewaySettings { health_interval_ms: 20, client, ..GatewaySettings::default() }
 }
 
 /// A caller from outside: a plain channel.
