@@ -6,7 +6,11 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::{NewEvent, database::fault, event_log};
+use crate::{
+    NewEvent,
+    database::{POSTGRES, fault},
+    event_log,
+};
 
 /// An event waiting for the commit, with the span that created it.
 pub(crate) struct PendingEvent {
@@ -32,7 +36,8 @@ pub struct UnitOfWork {
 
 impl UnitOfWork {
     pub(crate) async fn begin(pool: &PgPool, telemetry: &RoleTelemetry) -> Result<Self, Fault> {
-        let transaction = pool.begin().await.map_err(fault)?;
+        // Whatever keeps a transaction from beginning is nothing that the work has done wrong.
+        let transaction = pool.begin().await.map_err(|error| Fault::outage(POSTGRES, error))?;
         Ok(Self { transaction, telemetry: telemetry.clone(), now: Utc::now(), causes: Vec::new(), events: Vec::new() })
     }
 

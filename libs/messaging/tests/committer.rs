@@ -1,0 +1,173 @@
+//! Group commit: each caller gets its own answer, a request id is done once, a guilty command stands alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::collections::HashSet;
+
+use common::{Add, Added, add, request, start};
+use futures::future::join_all;
+use openorder_telemetry::TraceContext;
+use openorder_testing::World;
+use openorder_types::CallError;
+use sqlx::Row;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_or_a_fault_of_one_command_never_fails_its_neighbours() {
+    let world = World::new();
+    let instance = start(&world, world.role("ledger"), "ledger").await;
+    let committer = instance.committer();
+    let calls = (0..200).map(|number| {
+        let committer = committer.clone();
+        async move {
+            match number % 20 {
+                7 => add(&committer, "broken", number).await,
+                11 => add(&committer, "panic", number).await,
+                13 => add(&committer, "good", -number).await,
+                _ => add(&committer, &format!("good-{number}"), number).await,
+            }
+        }
+    });
+    let answers = join_all(calls).await;
+    for (number, answer) in answers.into_iter().enumerate() {
+        match number % 20 {
+            7 | 11 => assert_eq!(answer, Err(CallError::Internal), "{number}"),
+            13 => assert!(matches!(answer, Err(CallError::Rejected(_))), "{number}: {answer:?}"),
+            _ => assert_eq!(answer, Ok(Added(i64::try_from(number).unwrap()))),
+        }
+    }
+    assert_eq!(instance.count("ledger").await, 170);
+    assert_eq!(instance.count("event_log").await, 170);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_id_is_done_once_and_answered_again_and_refuses_other_content() {
+    let world = World::new();
+    let instance = start(&world, world.role("ledger"), "ledger").await;
+    let committer = instance.committer();
+    let submit = |caller: &'static str, id: &'static str, content: u8, number: i64| {
+        let committer = committer.clone();
+        async move {
+            let command = Add { key: "k".to_owned(), number };
+            committer.submit(Some(request(caller, id, content)), command, TraceContext::default(), None).await
+        }
+    };
+    // Many at once, in one batch or in several.
+    let answers = join_all((0..50).map(|_| submit("anna", "r1", 1, 1))).await;
+    assert!(answers.iter().all(|answer| *answer == Ok(Added(1))), "{answers:?}");
+    assert_eq!(submit("anna", "r1", 1, 1).await, Ok(Added(1)));
+    assert_eq!(instance.numbers("k").await, [1]);
+    let Err(CallError::Rejected(reused)) = submit("anna", "r1", 2, 2).await else { panic!("accepted") };
+    assert_eq!(reused.reason, "REQUEST_ID_REUSED");
+    // Another caller's ids are its own.
+    assert_eq!(submit("bert", "r1", 2, 2).await, Ok(Added(2)));
+    // A rejected command did nothing: its id may be used again.
+    assert!(matches!(submit("anna", "r2", 3, -3).await, Err(CallError::Rejected(_))));
+    assert_eq!(submit("anna", "r2", 4, 4).await, Ok(Added(4)));
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_do_a_request_id_once() {
+    let world = World::new();
+    let one = start(&world, world.role("ledger"), "ledger").await;
+    let two = start(&world, world.separate_role("ledger"), "ledger").await;
+    let (first, second) = (one.committer(), two.committer());
+    let calls = (0..40_i64).flat_map(|number| [(first.clone(), number), (second.clone(), number)]);
+    let answers = join_all(calls.map(|(committer, number)| async move {
+        let command = Add { key: format!("k{number}"), number };
+        let key = request("anna", &format!("r{number}"), 1);
+        committer.submit(Some(key), command, TraceContext::default(), None).await
+    }))
+    .await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(one.count("ledger").await, 40);
+    two.stop().await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_concurrent_writers_a_reader_by_position_loses_nothing_and_sees_versions_in_order() {
+    let world = World::new();
+    let one = start(&world, world.role("ledger"), "ledger").await;
+    let two = start(&world, world.separate_role("ledger"), "ledger").await;
+    let committers = [one.committer(), two.committer()];
+    let pool = one.pool().clone();
+    const KEYS: i64 = 8;
+    const EACH: i64 = 60;
+    // Reads behind the writers, as the relay does.
+    let reader = tokio::spawn(async move {
+        let (mut position, mut seen) = (0_i64, Vec::new());
+        while seen.len() < usize::try_from(KEYS * EACH).unwrap() {
+            let rows = sqlx::query("select position, aggregate_id, aggregate_version from event_log where position > $1 order by position")
+                .bind(position)
+                .fetch_all(&pool)
+                .await
+                .unwrap();
+            for row in rows {
+                position = row.get(0);
+                seen.push((row.get::<String, _>(1), row.get::<i64, _>(2)));
+            }
+        }
+        seen
+    });
+    // Different writers of one key meet on its version: the later one is tried again.
+    let writers = (0..KEYS * EACH).map(|number| {
+        let committer = committers[usize::try_from(number % 2).unwrap()].clone();
+        async move { add(&committer, &format!("k{}", number % KEYS), number).await }
+    });
+    for answer in join_all(writers).await {
+        answer.unwrap();
+    }
+    let seen = tokio::time::timeout(std::time::Duration::from_secs(30), reader).await.expect("a reader that loses nothing ends").unwrap();
+    for key in 0..KEYS {
+        let versions: Vec<i64> = seen.iter().filter(|(id, _)| *id == format!("k{key}")).map(|(_, version)| *version).collect();
+        assert_eq!(versions, (1..=EACH).collect::<Vec<_>>(), "key {key}");
+    }
+    assert_eq!(seen.iter().collect::<HashSet<_>>().len(), seen.len());
+    two.stop().await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_cut_off_is_unavailable_and_the_same_request_id_finds_one_effect() {
+    let world = World::new();
+    let instance = start(&world, world.role("ledger"), "ledger").await;
+    let committer = instance.committer();
+    let key = || request("anna", "r1", 1);
+    let command = || Add { key: "k".to_owned(), number: 1 };
+    committer.submit(Some(key()), command(), TraceContext::default(), None).await.unwrap();
+    // Every connection of this database is cut, again and again, while callers go on.
+    let name = world.database_url("ledger").expose().rsplit_once('/').unwrap().1.to_owned();
+    let cut = tokio::spawn(async move {
+        use sqlx::Connection;
+        let mut admin = sqlx::PgConnection::connect(&format!("{}/postgres", openorder_testing::postgres_url())).await.unwrap();
+        for _ in 0..20 {
+            sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+                .bind(&name)
+                .execute(&mut admin)
+                .await
+                .unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
+    });
+    let mut unavailable = 0;
+    for number in 0..60_i64 {
+        let id = format!("n{number}");
+        loop {
+            let command = Add { key: "many".to_owned(), number };
+            match committer.submit(Some(request("anna", &id, 1)), command, TraceContext::default(), None).await {
+                Ok(_) => break,
+                Err(CallError::Unavailable { .. }) => unavailable += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    cut.await.unwrap();
+    assert!(unavailable > 0, "the cut was never felt");
+    assert_eq!(instance.numbers("many").await, (0..60).collect::<Vec<_>>());
+    assert_eq!(committer.submit(Some(key()), command(), TraceContext::default(), None).await, Ok(Added(1)));
+    world.close().await;
+}

@@ -1,0 +1,175 @@
+//! A little service over the real engine: it writes numbers into a ledger and tells of each.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "shared by several tests")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use openorder_messaging::{
+    Application, Backbone, Committer, CommitterSettings, ConsumerSettings, DecodeError, Envelope, NewEvent, Outcomes,
+    Received, RelaySettings, Reply, RequestKey, RoleContext, Subscription, UnitOfWork, fault,
+};
+use openorder_telemetry::TraceContext;
+use openorder_testing::World;
+use openorder_types::{CallError, Fault, Rejection};
+use sqlx::{PgPool, Row, migrate::Migrator};
+
+pub static MIGRATIONS: Migrator = sqlx::migrate!("tests/migrations");
+pub const TOPIC: &str = "ledger.entry.v1";
+pub const ADDED: &str = "ledger.entry.added";
+
+/// Writes `number` under `key`. Negative numbers are refused; some keys misbehave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Add {
+    pub key: String,
+    pub number: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added(pub i64);
+
+impl Reply for Added {
+    fn encode(&self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(Self(i64::from_be_bytes(bytes.try_into().ok()?)))
+    }
+}
+
+/// The service; `mended` tells whether the keys `broken…` work by now.
+#[derive(Default)]
+pub struct Ledger {
+    pub mended: AtomicBool,
+}
+
+impl Application for Ledger {
+    type Command = Add;
+    type Reply = Added;
+
+    async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<Add>]) -> Result<Outcomes<Added>, Fault> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for (cause, envelope) in batch.iter().enumerate() {
+            let Add { key, number } = &envelope.command;
+            if *number < 0 {
+                outcomes.push(Err(Rejection::failed_precondition("NEGATIVE", "not below zero")));
+                continue;
+            }
+            assert!(!key.starts_with("panic"), "this key panics");
+            if key.starts_with("broken") && !self.mended.load(Ordering::SeqCst) {
+                return Err(Fault::permanent("this key is broken"));
+            }
+            let version: i64 = sqlx::query_scalar(
+                "with new as (insert into ledger (key, number) values ($1, $2)) \
+                 select count(*) + 1 from ledger where key = $1",
+            )
+            .bind(key)
+            .bind(number)
+            .fetch_one(&mut *unit.connection())
+            .await
+            .map_err(fault)?;
+            unit.append(NewEvent {
+                event_type: ADDED,
+                topic: TOPIC,
+                key: key.clone(),
+                aggregate_id: key.clone(),
+                aggregate_version: version,
+                payload: number.to_be_bytes().to_vec(),
+                cause,
+            });
+            outcomes.push(Ok(Added(*number)));
+        }
+        Ok(outcomes)
+    }
+}
+
+pub fn decode(message: &Received) -> Result<Option<Add>, DecodeError> {
+    let bytes = message.payload.as_slice().try_into().map_err(|_| DecodeError::malformed(message, "not 8 bytes"))?;
+    let key = String::from_utf8(message.key.clone()).map_err(|error| DecodeError::malformed(message, error))?;
+    Ok(Some(Add { key, number: i64::from_be_bytes(bytes) }))
+}
+
+/// A running instance of the little service.
+pub struct Instance {
+    pub role: RoleContext,
+    pub backbone: Arc<Backbone>,
+    pub ledger: Arc<Ledger>,
+}
+
+pub async fn start(world: &World, role: RoleContext, database: &str) -> Instance {
+    let url = world.database_url(database);
+    let backbone = Backbone::start(&role, &url, &world.database(), &world.kafka(), &MIGRATIONS).await.unwrap();
+    Instance { role, backbone, ledger: Arc::default() }
+}
+
+impl Instance {
+    pub fn committer(&self) -> Committer<Ledger> {
+        self.backbone.committer(Arc::clone(&self.ledger), &CommitterSettings::default())
+    }
+
+    pub fn relay(&self) {
+        self.backbone.relay(&RelaySettings::default(), &[TOPIC]);
+    }
+
+    pub fn consumer(&self) {
+        let settings = ConsumerSettings {
+            retry_delay_base_ms: 20,
+            retry_delay_max_ms: 100,
+            retry_poll_interval_ms: 20,
+            attempts_max: 1_000,
+            ..ConsumerSettings::default()
+        };
+        let subscription = Subscription { topics: vec![TOPIC], decode };
+        self.backbone.consumer(Arc::clone(&self.ledger), subscription, &settings);
+    }
+
+    pub fn pool(&self) -> &PgPool {
+        self.backbone.pool()
+    }
+
+    pub async fn numbers(&self, key: &str) -> Vec<i64> {
+        sqlx::query("select number from ledger where key = $1 order by position")
+            .bind(key)
+            .fetch_all(self.pool())
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
+    }
+
+    pub async fn count(&self, table: &'static str) -> i64 {
+        let sql = match table {
+            "ledger" => "select count(*) from ledger",
+            "event_log" => "select count(*) from event_log",
+            "parked_message" => "select count(*) from parked_message",
+            "inbox" => "select count(*) from inbox",
+            other => panic!("no table {other}"),
+        };
+        sqlx::query_scalar(sql).fetch_one(self.pool()).await.unwrap()
+    }
+
+    pub async fn stop(self) {
+        let left = self.role.tasks.drain(Duration::from_secs(10)).await;
+        assert!(left.is_empty(), "did not end: {left:?}");
+    }
+}
+
+pub async fn add(committer: &Committer<Ledger>, key: &str, number: i64) -> Result<Added, CallError> {
+    let command = Add { key: key.to_owned(), number };
+    committer.submit(None, command, TraceContext::default(), None).await
+}
+
+pub fn request(caller: &str, request_id: &str, content: u8) -> RequestKey {
+    RequestKey {
+        caller: caller.to_owned(),
+        request_id: request_id.to_owned(),
+        method: "Add",
+        fingerprint: [content; 32],
+    }
+}
