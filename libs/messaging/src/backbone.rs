@@ -67,8 +67,9 @@ impl Backbone {
     ) -> Result<Arc<Self>, Stopped> {
         let dependency = role.dependency(database::POSTGRES);
         let name = format!("openorder-{}", role.telemetry.role());
-        let pool =
-            wait_for(&dependency, &role.shutdown, || database::open(database_url, database, &name, migrations)).await?;
+        // Boxed: start-up need not make every caller's future as large as its migrations.
+        let open = || Box::pin(database::open(database_url, database, &name, migrations));
+        let pool = Box::pin(wait_for(&dependency, &role.shutdown, open)).await?;
         let database_name = pool.connect_options().get_database().unwrap_or_default().to_owned();
         let (changes, _) = broadcast::channel(CHANGES_MAX);
         let backbone = Arc::new(Self {

@@ -79,7 +79,9 @@ async fn create_if_missing(options: &PgConnectOptions) -> Result<(), sqlx::Error
         match connection.execute(AssertSqlSafe(quoted)).await {
             // Another instance was faster: 42P04 duplicate_database, or 23505 on the catalogue.
             Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P04" | "23505")) => {}
-            other => drop(other?),
+            other => {
+                other?;
+            }
         }
     }
     connection.close().await

@@ -50,7 +50,7 @@ impl World {
     pub fn new() -> Self {
         static LOGS: Once = Once::new();
         LOGS.call_once(|| {
-            let filter = env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned());
+            let filter = variable("RUST_LOG", "error");
             // Another subscriber may be set already by the code under test.
             drop(
                 tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init(),
@@ -132,17 +132,23 @@ impl World {
 
 /// Brokers of the shared Kafka.
 pub fn brokers() -> String {
-    env::var("OPENORDER_KAFKA_BROKERS").unwrap_or_else(|_| "127.0.0.1:19092".to_owned())
+    variable("OPENORDER_KAFKA_BROKERS", "127.0.0.1:19092")
 }
 
 /// URL of the shared PostgreSQL.
 pub fn postgres_url() -> String {
-    env::var("OPENORDER_POSTGRES_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:15432".to_owned())
+    variable("OPENORDER_POSTGRES_URL", "postgres://postgres@127.0.0.1:15432")
 }
 
 /// URL of the shared Redis.
 pub fn redis_url() -> String {
-    env::var("OPENORDER_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:16379".to_owned())
+    variable("OPENORDER_REDIS_URL", "redis://127.0.0.1:16379")
+}
+
+/// A variable that says where the shared servers are.
+#[expect(clippy::disallowed_methods, reason = "tests have no settings of a process")]
+pub fn variable(name: &str, default: &str) -> String {
+    env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
 /// An address on loopback that was free a moment ago, below the ephemeral range.
