@@ -13,6 +13,7 @@
 //! Semantic conventions: OpenTelemetry 1.44. Formats: W3C Trace Context, Prometheus text.
 
 mod context;
+mod exporter;
 mod logs;
 mod metrics;
 mod scope;

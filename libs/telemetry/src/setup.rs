@@ -14,10 +14,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::exporter::WatchedExporter;
 use crate::logs::{LogLayer, LogWriter, LogWriterSettings};
 use crate::metrics::Metrics;
 use crate::settings::TelemetrySettings;
 use crate::span::{Recorder, RoleTelemetry};
+
+/// How long the last log lines may take.
+const LOG_FLUSH_BOUND: Duration = Duration::from_secs(1);
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -111,27 +115,30 @@ impl Telemetry {
         self.metrics.text()
     }
 
-    /// Sends the spans and writes the log lines that wait, within `bound` altogether. Spans started afterwards are not recorded.
+    /// Sends the spans that wait, within `bound`, and then writes the log lines that wait, in a second at most. Spans
+    /// started afterwards are not recorded.
     pub async fn shutdown(&self, bound: Duration) {
         let providers: Vec<_> = {
             let mut roles = self.roles.lock().unwrap_or_else(PoisonError::into_inner);
             roles.values_mut().filter_map(|(_, provider)| provider.take()).collect()
         };
-        let writer = Arc::clone(&self.writer);
-        // Both block their thread, and the exporters need the runtime's workers meanwhile.
-        let work = async move {
-            let exports: Vec<_> = providers
-                .into_iter()
-                .map(|provider| tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(bound)))
-                .collect();
+        // Each blocks its thread, and its exporter needs the runtime's workers meanwhile.
+        let exports: Vec<_> = providers
+            .into_iter()
+            .map(|provider| tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(bound)))
+            .collect();
+        let exported = async {
             for export in exports {
                 if let Ok(Err(error)) = export.await {
                     tracing::warn!(%error, "spans were lost at shutdown");
                 }
             }
-            let _ = tokio::task::spawn_blocking(move || writer.flush(bound)).await;
         };
-        let _ = tokio::time::timeout(bound, work).await;
+        if tokio::time::timeout(bound, exported).await.is_err() {
+            tracing::warn!("spans were lost at shutdown: the collector did not take them in time");
+        }
+        let writer = Arc::clone(&self.writer);
+        let _ = tokio::task::spawn_blocking(move || writer.flush(LOG_FLUSH_BOUND)).await;
     }
 
     /// The role's own provider: in one process with others it stays a service of its own in Jaeger.
@@ -153,7 +160,9 @@ impl Telemetry {
             .with_scheduled_delay(Duration::from_millis(settings.span_flush_interval_ms))
             .build();
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
+            .with_span_processor(
+                BatchSpanProcessor::builder(WatchedExporter::new(exporter, role)).with_batch_config(batches).build(),
+            )
             // Whether a trace is recorded is decided before a span is built: see `RoleTelemetry::start`.
             .with_sampler(Sampler::AlwaysOn)
             .with_resource(resource(role, &settings.service_version))
@@ -165,7 +174,7 @@ impl Telemetry {
 impl Drop for Telemetry {
     /// A process that ends early, with an error, still shows its last lines.
     fn drop(&mut self) {
-        self.writer.flush(Duration::from_secs(1));
+        self.writer.flush(LOG_FLUSH_BOUND);
     }
 }
 

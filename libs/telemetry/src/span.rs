@@ -188,3 +188,98 @@ impl Span {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::recording;
+
+    const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+    fn parent(text: &str) -> TraceContext {
+        TraceContext::parse(text, None).unwrap()
+    }
+
+    #[test]
+    fn the_span_of_an_unsampled_parent_is_the_parent_and_its_name_is_never_made() {
+        let (role, spans) = recording("order", 1.0);
+        let parent = parent(UNSAMPLED);
+        let mut span = role.start(SpanKind::Server, || panic!("the name was made"), &parent);
+        span.set("key", "value");
+        span.link(&parent);
+        span.fail("timeout", "too late");
+        assert!(!span.is_recording());
+        assert_eq!(*span.context(), parent);
+        span.end();
+        assert!(spans.all().is_empty());
+    }
+
+    #[test]
+    fn the_span_of_a_sampled_parent_is_its_recorded_child() {
+        let (role, spans) = recording("order", 0.0);
+        let (parent, other) = (parent(SAMPLED), TraceContext::unsampled_root());
+        let mut span = role.start(SpanKind::Consumer, || "process".into(), &parent);
+        span.set("key", 7);
+        span.link(&other);
+        span.link(&TraceContext::NONE);
+        span.fail("timeout", "too late");
+        let context = span.context().clone();
+        drop(span);
+        let seen = spans.all().remove(0);
+        assert_eq!((seen.name.as_ref(), seen.span_kind.clone()), ("process", SpanKind::Consumer));
+        assert_eq!(seen.span_context, *context.span_context());
+        assert_eq!(seen.span_context.trace_id(), parent.span_context().trace_id());
+        assert_eq!(seen.parent_span_id, parent.span_context().span_id());
+        assert!(seen.parent_span_is_remote && context.is_sampled());
+        assert_eq!(seen.links.len(), 1, "nothing is no link");
+        assert_eq!(seen.status, Status::error("too late"));
+        let attributes: Vec<_> = seen.attributes.iter().map(|one| format!("{}={}", one.key, one.value)).collect();
+        assert_eq!(attributes, ["key=7", "error.type=timeout"]);
+    }
+
+    #[test]
+    fn the_ratio_decides_about_new_traces_alone() {
+        for (ratio, recorded) in [(0.0, false), (1.0, true)] {
+            let (role, spans) = recording("order", ratio);
+            let span = role.start(SpanKind::Server, || "root".into(), &TraceContext::NONE);
+            assert!(span.context().is_valid());
+            assert_eq!((span.is_recording(), span.context().is_sampled()), (recorded, recorded));
+            drop(span);
+            assert_eq!(spans.all().len(), usize::from(recorded));
+        }
+    }
+
+    #[test]
+    fn about_the_asked_share_is_recorded() {
+        let (role, spans) = recording("order", 0.25);
+        for _ in 0..4_000 {
+            drop(role.start(SpanKind::Server, || "root".into(), &TraceContext::NONE));
+        }
+        // Seven standard deviations around 1,000.
+        assert!((800..=1_200).contains(&spans.all().len()), "{}", spans.all().len());
+    }
+
+    #[test]
+    fn nothing_is_recorded_without_an_exporter_and_contexts_go_on() {
+        let role = RoleTelemetry::disabled("order");
+        let span = role.start(SpanKind::Server, || panic!("the name was made"), &parent(SAMPLED));
+        assert_eq!(*span.context(), parent(SAMPLED));
+        let root = role.start(SpanKind::Server, || panic!("the name was made"), &TraceContext::NONE);
+        assert!(root.context().is_valid() && !root.context().is_sampled());
+    }
+
+    #[test]
+    fn a_span_made_afterwards_has_its_own_times() {
+        let (role, spans) = recording("order", 1.0);
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let span = role.start_at(SpanKind::Internal, || "batch".into(), &parent(SAMPLED), start);
+        span.end_at(start + Duration::from_secs(5));
+        let seen = spans.all().remove(0);
+        assert_eq!((seen.start_time, seen.end_time), (start, start + Duration::from_secs(5)));
+    }
+}

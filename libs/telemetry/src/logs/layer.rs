@@ -22,8 +22,15 @@ impl LogLayer {
     }
 }
 
+/// Events of the OpenTelemetry SDK that come with each failed export; `WatchedExporter` tells them once.
+const TOLD_ELSEWHERE: [&str; 2] = ["BatchSpanProcessor.ExportError", "Export.Failed."];
+
 impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let name = event.metadata().name();
+        if TOLD_ELSEWHERE.iter().any(|told| name.starts_with(told)) {
+            return;
+        }
         let scope = LogScope::current();
         let role = scope.map(|scope| scope.role);
         self.writer.write(role, line::of_event(event, scope, self.format));

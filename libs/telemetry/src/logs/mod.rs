@@ -6,3 +6,6 @@ mod writer;
 
 pub(crate) use layer::LogLayer;
 pub(crate) use writer::{LogWriter, LogWriterSettings};
+
+#[cfg(test)]
+mod tests;

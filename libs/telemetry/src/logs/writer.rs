@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::logs::line;
 use crate::settings::LogFormat;
@@ -59,13 +59,22 @@ impl LogWriter {
         }
     }
 
-    /// Waits until all lines queued so far are written, at most `bound` long once the queue took the wish.
+    /// Waits until all lines queued so far are written, at most `bound` long: a disk that hangs does not hold the
+    /// process.
     pub(crate) fn flush(&self, bound: Duration) {
+        const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
+        let until = Instant::now() + bound;
         let (done, wait) = sync_channel(1);
-        if self.commands.send(Command::Flush(done)).is_ok() {
-            // A disk that hangs longer than the bound does not hold the process.
-            let _ = wait.recv_timeout(bound);
+        let mut command = Command::Flush(done);
+        while let Err(TrySendError::Full(back)) = self.commands.try_send(command) {
+            if Instant::now() >= until {
+                return;
+            }
+            // Nobody answers before the wish is queued: this is a pause.
+            let _ = wait.recv_timeout(FULL_QUEUE_PAUSE);
+            command = back;
         }
+        let _ = wait.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 
