@@ -1,0 +1,34 @@
+//! The use cases: load what the batch needs, decide each command in order, write all.
+
+mod events;
+mod reply;
+mod working_set;
+
+use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
+use openorder_types::Fault;
+
+pub use reply::PaymentReply;
+
+use crate::{application::working_set::WorkingSet, domain::Command};
+
+/// All work of the payment service.
+pub struct Payments;
+
+impl Application for Payments {
+    type Command = Command;
+    type Reply = PaymentReply;
+
+    async fn execute(
+        &self,
+        unit: &mut UnitOfWork,
+        batch: &[Envelope<Command>],
+    ) -> Result<Outcomes<PaymentReply>, Fault> {
+        let mut set = WorkingSet::load(unit, batch).await?;
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for (cause, envelope) in batch.iter().enumerate() {
+            outcomes.push(set.decide(&envelope.command, cause)?);
+        }
+        set.save(unit).await?;
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,384 @@
+//! Commands in, events and state out: the whole decision of the service without its database.
+
+use openorder_messaging::NewEvent;
+use openorder_proto::{EventMessage, payment::v1 as proto};
+use openorder_types::{Currency, Money};
+use proptest::prelude::*;
+use prost::Message;
+
+use super::*;
+use crate::domain::{BALANCE_MINOR_UNITS_MAX, FailureReason};
+
+/// The tables, and the log.
+#[derive(Default)]
+struct Store {
+    wallets: HashMap<UserId, Wallet>,
+    payments: HashMap<Uuid, Payment>,
+    log: Vec<NewEvent>,
+}
+
+impl Store {
+    /// Runs a batch as the service does, on what it would load and no more. `cause` of the log counts all commands.
+    fn run(&mut self, batch: &[Command], first_cause: usize) -> Vec<Outcome> {
+        let orders: BTreeSet<Uuid> = batch.iter().filter_map(order_of).collect();
+        let payments: Vec<Payment> =
+            orders.iter().filter_map(|order_id| self.payments.get(order_id)).cloned().collect();
+        let users = wallets_of(batch.iter(), &payments);
+        let wallets = users.iter().filter_map(|user| self.wallets.get(&user_id(user))).cloned().collect();
+        let mut set = WorkingSet::new(wallets, payments.clone(), Timestamp::from_timestamp(1_000_000, 0).unwrap());
+        let outcomes = batch
+            .iter()
+            .enumerate()
+            .map(|(index, command)| set.decide(command, first_cause + index).unwrap())
+            .collect();
+        let changed = set.changed_wallets.iter().map(|user_id| set.wallets[user_id].clone());
+        self.wallets.extend(changed.map(|wallet| (wallet.user_id.clone(), wallet)));
+        let changed = set.changed_payments.iter().map(|order_id| set.payments[order_id].clone());
+        self.payments.extend(changed.map(|payment| (payment.order_id, payment)));
+        self.log.extend(set.events.all().iter().cloned());
+        outcomes
+    }
+
+    fn balance(&self, user: &str) -> Option<i64> {
+        self.wallets.get(&user_id(user)).map(|wallet| wallet.balance.minor_units())
+    }
+
+    fn state(&self, order: u128) -> PaymentState {
+        self.payments[&Uuid::from_u128(order)].state
+    }
+
+    /// Type less its topic, aggregate and version of the events from `cause` on.
+    fn told(&self, cause: usize) -> Vec<(&str, &str, i64)> {
+        let since = self.log.iter().filter(|event| event.cause >= cause);
+        let short = |event: &'static str| event.rsplit('.').next().unwrap_or(event);
+        since.map(|event| (short(event.event_type), event.aggregate_id.as_str(), event.aggregate_version)).collect()
+    }
+}
+
+fn user_id(text: &str) -> UserId {
+    UserId::parse(text).unwrap()
+}
+
+fn amount(minor_units: i64, currency: &str) -> Amount {
+    Amount::parse(Money::new(minor_units, Currency::parse(currency).unwrap())).unwrap()
+}
+
+fn charge(user: &str, minor_units: i64, currency: &str) -> Command {
+    Command::Charge { user_id: user_id(user), amount: amount(minor_units, currency) }
+}
+
+fn pay(order: u128, user: &str, minor_units: i64, currency: &str) -> Command {
+    Command::Pay { order_id: Uuid::from_u128(order), user_id: user_id(user), amount: amount(minor_units, currency) }
+}
+
+fn refund(order: u128, user: &str, minor_units: i64) -> Command {
+    let reason = RefundReason::OrderCancelled;
+    let amount = Some(amount(minor_units, "EUR"));
+    Command::Refund { order_id: Uuid::from_u128(order), user_id: user_id(user), amount, reason }
+}
+
+fn id(order: u128) -> String {
+    Uuid::from_u128(order).to_string()
+}
+
+/// Given the events of earlier commands, when a command comes, then its outcome.
+fn given(commands: &[Command]) -> Store {
+    let mut store = Store::default();
+    store.run(commands, 0);
+    store
+}
+
+#[test]
+fn a_charge_opens_a_wallet_and_answers_it() {
+    let mut store = Store::default();
+    let outcomes = store.run(&[charge("ada", 500, "EUR"), charge("ada", 20, "EUR")], 0);
+    let Ok(PaymentReply::Wallet(wallet)) = &outcomes[1] else { panic!("{outcomes:?}") };
+    assert_eq!((wallet.user_id.as_str(), wallet.version), ("ada", 2));
+    assert_eq!(wallet.balance.as_ref().map(|balance| (balance.units, balance.nanos)), Some((5, 200_000_000)));
+    assert_eq!(store.told(0), [("charged", "ada", 1), ("charged", "ada", 2)]);
+    let told = proto::WalletCharged::decode(store.log[1].payload.as_slice()).unwrap();
+    assert_eq!((told.wallet.as_ref(), told.cause()), (Some(wallet), proto::WalletChargeCause::TopUp));
+}
+
+#[test]
+fn a_charge_that_is_refused_leaves_nothing_behind() {
+    let mut store = given(&[charge("ada", 500, "EUR"), charge("max", BALANCE_MINOR_UNITS_MAX, "EUR")]);
+    let batch = [charge("ada", 1, "KRW"), charge("max", 1, "EUR"), charge("new", BALANCE_MINOR_UNITS_MAX + 1, "EUR")];
+    let outcomes = store.run(&batch, 2);
+    let reasons: Vec<&str> = outcomes.iter().map(|outcome| outcome.as_ref().unwrap_err().reason).collect();
+    assert_eq!(reasons, ["CURRENCY_MISMATCH", "WALLET_LIMIT_EXCEEDED", "WALLET_LIMIT_EXCEEDED"]);
+    assert_eq!((store.balance("ada"), store.balance("new")), (Some(500), None));
+    assert_eq!(store.told(2), []);
+}
+
+#[test]
+fn a_payment_debits_and_tells_both() {
+    let mut store = given(&[charge("ada", 500, "EUR")]);
+    assert_eq!(store.run(&[pay(1, "ada", 500, "EUR")], 1), [Ok(PaymentReply::Noted)]);
+    assert_eq!(store.told(1), [("completed", id(1).as_str(), 1), ("debited", "ada", 2)]);
+    assert_eq!(store.balance("ada"), Some(0));
+    let completed = proto::PaymentCompleted::decode(store.log[1].payload.as_slice()).unwrap();
+    let debited = proto::WalletDebited::decode(store.log[2].payload.as_slice()).unwrap();
+    assert_eq!((&debited.payment_id, &debited.order_id), (&completed.payment_id, &id(1)));
+    assert_eq!((completed.user_id.as_str(), completed.version), ("ada", 1));
+    assert_eq!(debited.wallet.unwrap().version, 2);
+}
+
+#[test]
+fn a_payment_that_cannot_be_taken_fails_with_its_reason() {
+    let mut store = given(&[charge("ada", 500, "EUR")]);
+    store.run(&[pay(1, "ada", 501, "EUR"), pay(2, "ada", 1, "KRW"), pay(3, "bob", 1, "EUR")], 1);
+    let told: Vec<_> =
+        store.log[1..].iter().map(|event| proto::PaymentFailed::decode(event.payload.as_slice())).collect();
+    let reasons: Vec<_> = told.iter().map(|failed| failed.as_ref().unwrap().reason()).collect();
+    let expected = [
+        proto::PaymentFailureReason::InsufficientBalance,
+        proto::PaymentFailureReason::CurrencyMismatch,
+        proto::PaymentFailureReason::WalletNotFound,
+    ];
+    assert_eq!(reasons, expected);
+    assert!(store.log[1..].iter().all(|event| event.event_type == proto::PaymentFailed::EVENT_TYPE));
+    assert_eq!((store.balance("ada"), store.balance("bob")), (Some(500), None));
+}
+
+#[test]
+fn many_payments_of_one_wallet_are_decided_in_order() {
+    let mut store = Store::default();
+    store.run(
+        &[charge("hot", 100, "EUR"), pay(1, "hot", 60, "EUR"), pay(2, "hot", 60, "EUR"), pay(3, "hot", 40, "EUR")],
+        0,
+    );
+    let failed = PaymentState::Failed { amount: Some(amount(60, "EUR")), reason: FailureReason::InsufficientBalance };
+    assert_eq!(store.state(1), PaymentState::Completed { amount: amount(60, "EUR") });
+    assert_eq!(store.state(2), failed);
+    assert_eq!(store.state(3), PaymentState::Completed { amount: amount(40, "EUR") });
+    assert_eq!(store.balance("hot"), Some(0));
+}
+
+#[test]
+fn a_doubled_payment_changes_nothing() {
+    let mut store = given(&[charge("ada", 500, "EUR"), pay(1, "ada", 100, "EUR"), pay(2, "bob", 100, "EUR")]);
+    let outcomes = store.run(&[pay(1, "ada", 100, "EUR"), pay(1, "ada", 7, "EUR"), pay(2, "bob", 100, "EUR")], 3);
+    assert!(outcomes.iter().all(|outcome| outcome.as_ref().unwrap_err().reason == "PAYMENT_ALREADY_DECIDED"));
+    assert_eq!((store.told(3), store.balance("ada")), (vec![], Some(400)));
+}
+
+#[test]
+fn a_refund_gives_back_what_was_taken_to_who_paid() {
+    let mut store = given(&[charge("ada", 500, "EUR"), pay(1, "ada", 100, "EUR")]);
+    // The request's own user and amount count for nothing once the payment is there.
+    store.run(&[refund(1, "bob", 1)], 2);
+    assert_eq!(store.told(2), [("refunded", id(1).as_str(), 2), ("charged", "ada", 3)]);
+    assert_eq!((store.balance("ada"), store.balance("bob")), (Some(500), None));
+    let charged = proto::WalletCharged::decode(store.log.last().unwrap().payload.as_slice()).unwrap();
+    assert_eq!((charged.cause(), charged.order_id), (proto::WalletChargeCause::Refund, id(1)));
+    let refunded = proto::PaymentRefunded::decode(store.log[store.log.len() - 2].payload.as_slice()).unwrap();
+    assert_eq!(refunded.reason(), proto::PaymentRefundReason::OrderCancelled);
+    assert_eq!(refunded.payment_id, charged.payment_id);
+}
+
+#[test]
+fn a_refund_is_answered_each_time_and_credited_once() {
+    let mut store = given(&[charge("ada", 500, "EUR"), pay(1, "ada", 100, "EUR"), refund(1, "ada", 100)]);
+    store.run(&[refund(1, "ada", 100), refund(1, "ada", 100)], 3);
+    assert_eq!(store.told(3), [("refunded", id(1).as_str(), 3), ("refunded", id(1).as_str(), 4)]);
+    assert_eq!(store.balance("ada"), Some(500));
+}
+
+#[test]
+fn a_refund_of_what_failed_is_answered_with_its_reason() {
+    let mut store = given(&[pay(1, "ada", 100, "EUR")]);
+    store.run(&[refund(1, "ada", 100)], 1);
+    assert_eq!(store.told(1), [("failed", id(1).as_str(), 2)]);
+    let failed = proto::PaymentFailed::decode(store.log[1].payload.as_slice()).unwrap();
+    assert_eq!(failed.reason(), proto::PaymentFailureReason::WalletNotFound);
+}
+
+#[test]
+fn a_refund_that_comes_first_voids_the_payment_for_ever() {
+    let mut store = given(&[charge("ada", 500, "EUR")]);
+    store.run(&[refund(1, "ada", 100)], 1);
+    assert_eq!(store.told(1), [("failed", id(1).as_str(), 1)]);
+    let failed = proto::PaymentFailed::decode(store.log[1].payload.as_slice()).unwrap();
+    assert_eq!((failed.reason(), failed.version), (proto::PaymentFailureReason::Voided, 1));
+    let outcomes = store.run(&[pay(1, "ada", 100, "EUR"), refund(1, "ada", 100)], 2);
+    assert_eq!(outcomes[0].as_ref().unwrap_err().reason, "PAYMENT_ALREADY_DECIDED");
+    assert_eq!(store.told(2), [("failed", id(1).as_str(), 2)]);
+    assert_eq!(store.balance("ada"), Some(500));
+}
+
+#[test]
+fn a_payment_and_its_refund_in_one_batch_are_two_versions() {
+    let mut store = given(&[charge("ada", 500, "EUR")]);
+    store.run(&[pay(1, "ada", 100, "EUR"), refund(1, "ada", 100)], 1);
+    let order = id(1);
+    let expected = [
+        ("completed", order.as_str(), 1),
+        ("debited", "ada", 2),
+        ("refunded", order.as_str(), 2),
+        ("charged", "ada", 3),
+    ];
+    assert_eq!(store.told(1), expected);
+    assert_eq!(store.balance("ada"), Some(500));
+}
+
+const USERS: [&str; 3] = ["ada", "bob", "hot"];
+
+fn commands() -> impl Strategy<Value = Command> {
+    let user = || proptest::sample::select(USERS.as_slice());
+    let currency = || prop_oneof![9 => Just("EUR"), 1 => Just("KRW")];
+    // Few orders: most of them are paid, given back and asked for again several times, in any order.
+    prop_oneof![
+        2 => (user(), 1_i64..300, currency()).prop_map(|(user, minor_units, currency)| charge(user, minor_units, currency)),
+        4 => (0_u128..12, user(), 1_i64..200, currency())
+            .prop_map(|(order, user, minor_units, currency)| pay(order, user, minor_units, currency)),
+        3 => (0_u128..12, user(), 1_i64..200).prop_map(|(order, user, minor_units)| refund(order, user, minor_units)),
+    ]
+}
+
+/// Money that an event moved into (+) or out of (−) a wallet, and where the wallet stood after it.
+fn moved(event: &NewEvent) -> Option<(i64, proto::Wallet, Option<String>)> {
+    let minor = |money: &Option<openorder_proto::google::r#type::Money>| {
+        let money = money.as_ref().unwrap();
+        Money::from_units_nanos(&money.currency_code, money.units, money.nanos).unwrap().minor_units()
+    };
+    if event.event_type == proto::WalletCharged::EVENT_TYPE {
+        let told = proto::WalletCharged::decode(event.payload.as_slice()).unwrap();
+        let refunded = (told.cause() == proto::WalletChargeCause::Refund).then_some(told.order_id.clone());
+        return Some((minor(&told.amount), told.wallet.unwrap(), refunded));
+    }
+    if event.event_type == proto::WalletDebited::EVENT_TYPE {
+        let told = proto::WalletDebited::decode(event.payload.as_slice()).unwrap();
+        return Some((-minor(&told.amount), told.wallet.unwrap(), None));
+    }
+    None
+}
+
+/// Σ charges = balances + captured − refunded; balances are what the wallets' events add up to and never negative.
+fn check_money(store: &Store) -> Result<(), TestCaseError> {
+    let mut balances: HashMap<String, i64> = HashMap::new();
+    let (mut charged, mut captured, mut refunded) = (0, 0, 0);
+    for event in &store.log {
+        let Some((change, wallet, refund_of)) = moved(event) else { continue };
+        let balance = balances.entry(wallet.user_id.clone()).or_default();
+        *balance += change;
+        prop_assert!(*balance >= 0, "{} went below nothing", wallet.user_id);
+        let told = wallet.balance.unwrap();
+        let told = Money::from_units_nanos(&told.currency_code, told.units, told.nanos).unwrap();
+        prop_assert_eq!(told.minor_units(), *balance, "an event tells the balance after it");
+        match (change < 0, refund_of) {
+            (true, _) => captured -= change,
+            (false, Some(_)) => refunded += change,
+            (false, None) => charged += change,
+        }
+    }
+    prop_assert_eq!(charged, balances.values().sum::<i64>() + captured - refunded);
+    for (user, wallet) in &store.wallets {
+        prop_assert_eq!(wallet.balance.minor_units(), balances[user.as_str()]);
+    }
+    let held = |state: fn(&PaymentState) -> bool| -> i64 {
+        let payments = store.payments.values().filter(|payment| state(&payment.state));
+        payments.filter_map(Payment::amount).map(|amount| amount.money().minor_units()).sum()
+    };
+    prop_assert_eq!(captured - refunded, held(|state| matches!(state, PaymentState::Completed { .. })));
+    prop_assert_eq!(refunded, held(|state| matches!(state, PaymentState::Refunded { .. })));
+    Ok(())
+}
+
+/// Versions without gaps, one charge and one giving back an order at most, and each refund request answered once.
+fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
+    let mut versions: HashMap<(&str, &str), i64> = HashMap::new();
+    let (mut completed, mut given_back) = (HashSet::new(), HashSet::new());
+    for event in &store.log {
+        prop_assert_eq!(&event.key, &event.aggregate_id);
+        let version = versions.entry((event.topic, event.aggregate_id.as_str())).or_default();
+        *version += 1;
+        prop_assert_eq!(event.aggregate_version, *version);
+        if event.event_type == proto::PaymentCompleted::EVENT_TYPE {
+            prop_assert_eq!(event.aggregate_version, 1, "only a payment that is new takes money");
+            prop_assert!(completed.insert(&event.aggregate_id), "charged twice");
+        }
+        if let Some((_, _, Some(order_id))) = moved(event) {
+            prop_assert!(given_back.insert(order_id), "given back twice");
+        }
+    }
+    for (cause, command) in history.iter().enumerate() {
+        let answers =
+            store.log.iter().filter(|event| event.cause == cause && event.topic == proto::PaymentFailed::TOPIC);
+        let answers: Vec<&str> = answers.map(|event| event.event_type).collect();
+        match command {
+            Command::Charge { .. } => prop_assert!(answers.is_empty()),
+            Command::Pay { .. } => prop_assert!(answers.len() <= 1),
+            Command::Refund { .. } => {
+                let known = [proto::PaymentRefunded::EVENT_TYPE, proto::PaymentFailed::EVENT_TYPE];
+                prop_assert!(answers.len() == 1 && known.contains(&answers[0]), "{:?}", answers);
+            }
+        }
+    }
+    for (order_id, payment) in &store.payments {
+        let stream = (proto::PaymentFailed::TOPIC, order_id.to_string());
+        prop_assert_eq!(payment.version, versions[&(stream.0, stream.1.as_str())]);
+    }
+    for (user_id, wallet) in &store.wallets {
+        prop_assert_eq!(wallet.version, versions[&(proto::WalletCharged::TOPIC, user_id.as_str())]);
+    }
+    Ok(())
+}
+
+/// The first word on an order stands: what came later never takes money for it.
+fn check_orders(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
+    for (order_id, payment) in &store.payments {
+        let first = history.iter().find(|command| order_of(command) == Some(*order_id));
+        let voided = matches!(payment.state, PaymentState::Failed { reason: FailureReason::Voided, .. });
+        prop_assert_eq!(voided, matches!(first, Some(Command::Refund { .. })));
+        let asked_back = history
+            .iter()
+            .any(|command| matches!(command, Command::Refund { .. }) && order_of(command) == Some(*order_id));
+        prop_assert!(
+            !asked_back || !matches!(payment.state, PaymentState::Completed { .. }),
+            "kept what was asked back"
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    /// For any history of charges, payments and refunds, in any order, doubled and late.
+    #[test]
+    fn money_is_conserved_and_no_order_is_charged_twice(history in proptest::collection::vec(commands(), 0..80)) {
+        let mut store = Store::default();
+        for (cause, command) in history.iter().enumerate() {
+            store.run(std::slice::from_ref(command), cause);
+            check_money(&store)?;
+        }
+        check_log(&store, &history)?;
+        check_orders(&store, &history)?;
+    }
+
+    /// Where one batch ends and the next begins makes no difference, and batches load all that they need.
+    #[test]
+    fn batches_decide_as_single_commands_do(
+        history in proptest::collection::vec(commands(), 0..80),
+        sizes in proptest::collection::vec(1_usize..20, 80),
+    ) {
+        let (mut one_by_one, mut batched) = (Store::default(), Store::default());
+        let single: Vec<Outcome> =
+            history.iter().enumerate().flat_map(|(cause, command)| one_by_one.run(std::slice::from_ref(command), cause)).collect();
+        let (mut rest, mut cause, mut together) = (history.as_slice(), 0, Vec::new());
+        for size in sizes {
+            let (batch, later) = rest.split_at(size.min(rest.len()));
+            together.extend(batched.run(batch, cause));
+            cause += batch.len();
+            rest = later;
+        }
+        prop_assert_eq!(single, together);
+        prop_assert_eq!(&one_by_one.wallets, &batched.wallets);
+        prop_assert_eq!(one_by_one.told(0), batched.told(0));
+        for (order_id, payment) in &one_by_one.payments {
+            let other = &batched.payments[order_id];
+            prop_assert_eq!((payment.state, payment.version), (other.state, other.version));
+        }
+        check_money(&batched)?;
+        check_log(&batched, &history)?;
+    }
+}

@@ -1,0 +1,39 @@
+//! Every legitimate "no" of the service. A payment that fails is not among them: it is a fact that is told.
+
+use openorder_types::{Currency, Rejection, UserId};
+use uuid::Uuid;
+
+use crate::domain::{Amount, BALANCE_MINOR_UNITS_MAX};
+
+/// The wallet holds another currency than the one that is put in.
+pub fn currency_mismatch(wallet: Currency, amount: Amount) -> Rejection {
+    let text = format!("the wallet is in {wallet}, the amount in {}", amount.currency());
+    Rejection::failed_precondition("CURRENCY_MISMATCH", text).with("wallet_currency", wallet)
+}
+
+/// The wallet would hold more than a wallet may be charged to.
+pub fn wallet_limit() -> Rejection {
+    let text = "a wallet can be charged to at most 10^15 minor units of its currency";
+    Rejection::out_of_range("WALLET_LIMIT_EXCEEDED", text).with("balance_minor_units_max", BALANCE_MINOR_UNITS_MAX)
+}
+
+/// A customer wants to charge the wallet of somebody else.
+pub fn not_your_wallet(user_id: &UserId) -> Rejection {
+    Rejection::permission_denied("NOT_YOUR_WALLET", "customers charge their own wallet only").with("user_id", user_id)
+}
+
+/// The user has no wallet, or the caller may not see it.
+pub fn wallet_not_found(user_id: &UserId) -> Rejection {
+    Rejection::not_found("WALLET_NOT_FOUND", "there is no such wallet").with("user_id", user_id)
+}
+
+/// There is no such payment, or the caller may not see it.
+pub fn payment_not_found() -> Rejection {
+    Rejection::not_found("PAYMENT_NOT_FOUND", "there is no such payment")
+}
+
+/// The order was paid, refused or called off before: this changes nothing.
+pub fn already_decided(order_id: Uuid) -> Rejection {
+    let text = "the payment of this order was decided before";
+    Rejection::already_exists("PAYMENT_ALREADY_DECIDED", text).with("order_id", order_id)
+}

@@ -1,0 +1,70 @@
+//! From the domain to protobuf.
+
+use openorder_proto::{google::r#type::Money as MoneyMessage, payment::v1 as proto};
+use openorder_rpc::{money_to_proto, timestamp_to_proto};
+
+use crate::domain::{Amount, FailureReason, Payment, PaymentState, RefundReason, Wallet};
+
+pub(crate) fn amount(amount: Amount) -> MoneyMessage {
+    money_to_proto(&amount.money())
+}
+
+pub(crate) fn wallet(wallet: &Wallet) -> proto::Wallet {
+    proto::Wallet {
+        user_id: wallet.user_id.to_string(),
+        balance: Some(money_to_proto(&wallet.balance)),
+        version: wallet.version,
+        update_time: Some(timestamp_to_proto(&wallet.update_time)),
+    }
+}
+
+pub(crate) fn payment(payment: &Payment) -> proto::Payment {
+    let (state, reason) = match payment.state {
+        PaymentState::Completed { .. } => (proto::PaymentState::Completed, None),
+        PaymentState::Failed { reason, .. } => (proto::PaymentState::Failed, Some(reason)),
+        PaymentState::Refunded { .. } => (proto::PaymentState::Refunded, None),
+    };
+    proto::Payment {
+        payment_id: payment.payment_id.to_string(),
+        order_id: payment.order_id.to_string(),
+        user_id: payment.user_id.to_string(),
+        amount: payment.amount().map(amount),
+        state: state.into(),
+        failure_reason: reason.map(failure_reason).unwrap_or_default().into(),
+        version: payment.version,
+        create_time: Some(timestamp_to_proto(&payment.create_time)),
+        update_time: Some(timestamp_to_proto(&payment.update_time)),
+    }
+}
+
+pub(crate) fn failure_reason(reason: FailureReason) -> proto::PaymentFailureReason {
+    match reason {
+        FailureReason::InsufficientBalance => proto::PaymentFailureReason::InsufficientBalance,
+        FailureReason::WalletNotFound => proto::PaymentFailureReason::WalletNotFound,
+        FailureReason::CurrencyMismatch => proto::PaymentFailureReason::CurrencyMismatch,
+        FailureReason::Voided => proto::PaymentFailureReason::Voided,
+    }
+}
+
+pub(crate) fn refund_reason(reason: RefundReason) -> proto::PaymentRefundReason {
+    match reason {
+        RefundReason::Other => proto::PaymentRefundReason::Unspecified,
+        RefundReason::OrderCancelled => proto::PaymentRefundReason::OrderCancelled,
+        RefundReason::StepTimedOut => proto::PaymentRefundReason::StepTimedOut,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_numbers_are_those_of_the_contract() {
+        for reason in FailureReason::ALL {
+            assert_eq!(failure_reason(reason) as i32, reason as i32);
+        }
+        for reason in RefundReason::ALL {
+            assert_eq!(refund_reason(reason) as i32, reason as i32);
+        }
+    }
+}
