@@ -1,0 +1,157 @@
+//! One order, one trace: span by span from Jaeger's query API, and message by message from Kafka.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{collections::HashMap, time::Duration};
+
+use openorder_proto::order::v1::{OrderCreated, OrderStatus};
+use openorder_scenarios::{Deployment, Shop, eur, id};
+use openorder_testing::{Tail, header, variable};
+use prost::Message as _;
+use rdkafka::Message as _;
+use serde_json::Value;
+
+struct Span {
+    id: String,
+    name: String,
+    service: String,
+    kind: String,
+    parent: Option<String>,
+    links: Vec<String>,
+    tags: HashMap<String, Value>,
+}
+
+async fn spans(trace_id: &str) -> Vec<Span> {
+    let jaeger = variable("OPENORDER_JAEGER_URL", "http://127.0.0.1:16686");
+    let Ok(answer) = reqwest::get(format!("{jaeger}/api/traces/{trace_id}")).await else { return Vec::new() };
+    let answer: Value = answer.json().await.unwrap_or_default();
+    let trace = &answer["data"][0];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let spans = trace["spans"].as_array().cloned().unwrap_or_default();
+    spans
+        .iter()
+        .map(|span| {
+            let references = span["references"].as_array().cloned().unwrap_or_default();
+            let of = |kind: &str| references.iter().filter(|one| one["refType"] == kind).map(|one| text(&one["spanID"])).collect::<Vec<_>>();
+            let tags: HashMap<String, Value> =
+                span["tags"].as_array().into_iter().flatten().map(|tag| (text(&tag["key"]), tag["value"].clone())).collect();
+            Span {
+                id: text(&span["spanID"]),
+                name: text(&span["operationName"]),
+                service: text(&trace["processes"][text(&span["processID"])]["serviceName"]),
+                kind: tags.get("span.kind").map(&text).unwrap_or_default(),
+                parent: of("CHILD_OF").into_iter().next(),
+                links: of("FOLLOWS_FROM"),
+                tags,
+            }
+        })
+        .collect()
+}
+
+/// The span of a service with this name below `parent`.
+fn below<'a>(spans: &'a [Span], service: &str, name: &str, parent: &Span) -> &'a Span {
+    let found = spans.iter().find(|span| {
+        span.service == service && span.name == name && span.parent.as_ref() == Some(&parent.id)
+    });
+    found.unwrap_or_else(|| panic!("no span {service} {name} below {} {}", parent.service, parent.name))
+}
+
+/// From the span that created an event: its publishing, its handling by another service, and that one's database batch.
+fn handled<'a>(spans: &'a [Span], created: &Span, publisher: &str, topic: &str, consumer: &str) -> &'a Span {
+    assert_eq!(created.kind, "producer", "{}", created.name);
+    let sent = below(spans, publisher, &format!("send {topic}"), created);
+    assert_eq!(sent.kind, "client");
+    assert_eq!(sent.tags["messaging.system"], "kafka");
+    let processed = below(spans, consumer, &format!("process {topic}"), created);
+    assert_eq!(processed.kind, "consumer");
+    assert!(processed.links.contains(&created.id), "the handling links to the creation");
+    for (key, value) in [
+        ("messaging.system", "kafka"),
+        ("messaging.operation.name", "process"),
+        ("messaging.operation.type", "process"),
+        ("messaging.destination.name", topic),
+        ("messaging.consumer.group.name", consumer),
+    ] {
+        assert_eq!(processed.tags[key], value, "{key}");
+    }
+    for key in ["messaging.destination.partition.id", "messaging.kafka.offset", "messaging.message.id", "messaging.message.conversation_id"] {
+        assert!(processed.tags.contains_key(key), "{key}");
+    }
+    let committed = below(spans, consumer, "commit batch", processed);
+    assert_eq!(committed.tags["db.system.name"], "postgresql");
+    processed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_order_is_one_trace_from_the_call_to_the_mail() {
+    let system = Deployment::start(&[]).await;
+    let shop = system.shop();
+    let (sku, customer) = (id("trace"), id("tess"));
+    shop.product(&sku, eur(1, 0), 10).await;
+    shop.charge(&customer, eur(10, 0)).await;
+    let order = shop.create(Shop::request(&customer, &sku, 1)).await.unwrap();
+    shop.until(&order.order_id, OrderStatus::Preparing).await;
+    let spans = system
+        .eventually("the spans of the whole way", || async {
+            let spans = spans(&order.trace_id).await;
+            let complete = spans.iter().any(|span| span.service == "notification" && span.name == "deliver email")
+                && spans.iter().any(|span| span.service == "order" && span.name == "process payment.transaction.v1")
+                && spans.iter().filter(|span| span.service == "order" && span.name == "send order.lifecycle.v1").count() >= 4
+                && spans.iter().any(|span| span.service == "gateway");
+            complete.then_some(spans)
+        })
+        .await;
+    let method = "openorder.order.v1.OrderService/CreateOrder";
+    let gateway = spans.iter().find(|span| span.service == "gateway" && span.name == method).expect("the gateway's span");
+    assert_eq!((gateway.kind.as_str(), gateway.parent.as_ref()), ("server", None));
+    let call = below(&spans, "order", method, gateway);
+    assert_eq!(call.kind, "server");
+    assert_eq!(call.tags["rpc.system.name"], "grpc");
+    below(&spans, "order", "commit batch", call);
+    let created = below(&spans, "order", "create order.lifecycle.v1", call);
+    let reserving = handled(&spans, created, "order", "order.lifecycle.v1", "inventory");
+    let reserved = below(&spans, "inventory", "create inventory.stock.v1", reserving);
+    let confirming = handled(&spans, reserved, "inventory", "inventory.stock.v1", "order");
+    let confirmed = below(&spans, "order", "create order.lifecycle.v1", confirming);
+    let paying = handled(&spans, confirmed, "order", "order.lifecycle.v1", "payment");
+    let paid = below(&spans, "payment", "create payment.transaction.v1", paying);
+    let finishing = handled(&spans, paid, "payment", "payment.transaction.v1", "order");
+    let announced = spans
+        .iter()
+        .filter(|span| span.parent.as_ref() == Some(&finishing.id) && span.name == "create order.lifecycle.v1")
+        .find(|span| spans.iter().any(|below| below.parent.as_ref() == Some(&span.id) && below.service == "notification"))
+        .expect("an event that notification handles");
+    let telling = handled(&spans, announced, "order", "order.lifecycle.v1", "notification");
+    below(&spans, "notification", "deliver email", telling);
+    // A log line inside a span carries its trace id, in the file of its role.
+    system.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callers_own_trace_is_continued_and_the_messages_carry_it() {
+    let system = Deployment::start(&[]).await;
+    let shop = system.shop();
+    let (sku, customer) = (id("own"), id("olga"));
+    shop.product(&sku, eur(1, 0), 10).await;
+    shop.charge(&customer, eur(10, 0)).await;
+    let trace_id = uuid::Uuid::new_v4().simple().to_string();
+    let mut request = tonic::Request::new(Shop::request(&customer, &sku, 1));
+    request.metadata_mut().insert("traceparent", format!("00-{trace_id}-00f067aa0ba902b7-01").parse().unwrap());
+    let order = shop.orders.clone().create_order(request).await.unwrap().into_inner().order.unwrap();
+    assert_eq!(order.trace_id, trace_id);
+    let tail = Tail::new(&system.world, "order.lifecycle.v1");
+    let messages = tail.take(4, Duration::from_secs(30)).await;
+    let types: Vec<String> = messages.iter().map(|message| header(message, "ce_type").unwrap()).collect();
+    assert_eq!(types, ["created", "confirmed", "paid", "preparing"].map(|action| format!("order.lifecycle.{action}")));
+    for (index, message) in messages.iter().enumerate() {
+        assert_eq!(message.key(), Some(order.order_id.as_bytes()));
+        assert!(header(message, "traceparent").unwrap().starts_with(&format!("00-{trace_id}-")));
+        assert_eq!(header(message, "ce_sequence").unwrap(), (index + 1).to_string());
+        assert_eq!(header(message, "ce_subject").unwrap(), order.order_id);
+        assert_eq!(header(message, "ce_source").unwrap(), "/openorder/order");
+        assert_eq!(header(message, "content-type").unwrap(), "application/protobuf");
+    }
+    let created = OrderCreated::decode(messages[0].payload().unwrap()).unwrap();
+    assert_eq!((created.order_id, created.lines.len()), (order.order_id.clone(), 1));
+    assert_eq!(created.total, order.total);
+    system.close().await;
+}
