@@ -129,6 +129,35 @@ async fn more_calls_than_the_limit_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_storm_of_callers_that_give_up_breaks_no_connection() {
+    let orders = orders().await;
+    let gateway = gateway(&orders.url(), &orders.url(), settings()).await;
+    let outside = caller(&gateway).await;
+    let patient = tokio::spawn({
+        let outside = outside.clone();
+        async move { call(&outside, GET_ORDER, "sleep 1500").await }
+    });
+    until(async || orders.begun() == 1).await;
+    let storm: Vec<_> = (0..1_000)
+        .map(|_| {
+            let outside = outside.clone();
+            tokio::spawn(async move {
+                let mut request = Request::new("sleep 60000".to_owned());
+                request.set_timeout(Duration::from_millis(300));
+                call_with(&outside, GET_ORDER, request).await.unwrap_err().code()
+            })
+        })
+        .collect();
+    for call in storm {
+        // tonic's own client says CANCELLED when its timer is first.
+        let code = call.await.unwrap();
+        assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled), "{code:?}");
+    }
+    assert_eq!(patient.await.unwrap().unwrap().into_inner(), "slept", "a call beside the storm");
+    until(async || orders.dropped() + 1 == orders.begun()).await;
+}
+
+#[tokio::test]
 async fn open_streams_are_bounded() {
     let orders = orders().await;
     let mut settings = settings();

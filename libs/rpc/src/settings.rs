@@ -9,6 +9,8 @@ settings! {
         connections_max: usize = 1_024, 1..=100_000;
         /// Concurrent calls on one connection; a client's further calls wait on its side.
         streams_per_connection_max: u32 = 4_096, 1..=100_000;
+        /// Calls of one connection that are cancelled before they are taken up; a client with more is cut off.
+        cancelled_early_max: usize = 256, 1..=100_000;
         /// After how long without a sign of life a client is pinged, in milliseconds.
         keepalive_interval_ms: u64 = 20_000, 100..=3_600_000;
         /// How long the answer to a ping may take before the connection is cut, in milliseconds.
