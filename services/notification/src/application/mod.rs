@@ -1,0 +1,94 @@
+//! The use cases: load what the batch needs, decide each command in order, write all.
+
+mod events;
+mod reply;
+mod working_set;
+
+use std::time::SystemTime;
+
+use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
+use openorder_telemetry::{
+    RoleTelemetry, SpanKind,
+    api::{Counter, KeyValue},
+    meter,
+};
+use openorder_types::Fault;
+
+pub use reply::NotificationReply;
+
+use crate::{
+    application::working_set::WorkingSet,
+    config::{EmailTransport, NotificationSettings},
+    domain::{Channel, Command, Handover, Notification, Status},
+};
+
+/// All work of the notification service.
+pub struct Notifications {
+    telemetry: RoleTelemetry,
+    handover: Handover,
+    attempts_max: i32,
+    notifications: Counter<u64>,
+}
+
+impl Notifications {
+    /// `settings` say whether mail leaves the machine.
+    pub fn new(telemetry: RoleTelemetry, settings: &NotificationSettings) -> Self {
+        let handover = match settings.email_transport {
+            EmailTransport::Record => Handover::AtOnce,
+            EmailTransport::Smtp => Handover::ByWorker,
+        };
+        let notifications = meter()
+            .u64_counter("openorder.notification.decisions")
+            .with_description("Notifications by what was decided about them at first.")
+            .build();
+        Self { telemetry, handover, attempts_max: settings.delivery.attempts_max, notifications }
+    }
+
+    /// The last span of an order's trace: the message is in the history, which is where this transport delivers to.
+    fn trace(&self, made: &Notification, envelope: &Envelope<Command>, started: SystemTime) {
+        let attributes = [KeyValue::new("kind", made.kind.as_str()), KeyValue::new("status", made.status.as_str())];
+        self.notifications.add(1, &attributes);
+        if made.status != Status::Sent {
+            return;
+        }
+        let name = || deliver_span_name(made.channel).into();
+        let mut span = self.telemetry.start_at(SpanKind::Producer, name, &envelope.trace, started);
+        if span.is_recording() {
+            span.set("messaging.message.conversation_id", made.order_id.to_string());
+            span.set("openorder.notification.id", made.notification_id.to_string());
+            span.set("openorder.notification.kind", made.kind.as_str());
+            span.set("openorder.notification.transport", EmailTransport::Record.as_str());
+        }
+        span.end();
+    }
+}
+
+/// Name of the span around a delivery.
+pub(crate) fn deliver_span_name(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "deliver email",
+        Channel::Sms => "deliver sms",
+        Channel::Push => "deliver push",
+    }
+}
+
+impl Application for Notifications {
+    type Command = Command;
+    type Reply = NotificationReply;
+
+    async fn execute(
+        &self,
+        unit: &mut UnitOfWork,
+        batch: &[Envelope<Command>],
+    ) -> Result<Outcomes<NotificationReply>, Fault> {
+        let started = SystemTime::now();
+        let mut set = WorkingSet::load(unit, batch, self.handover, self.attempts_max).await?;
+        let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.decide(envelope, cause)).collect();
+        for (made, cause) in set.save(unit).await? {
+            if let Some(envelope) = batch.get(cause) {
+                self.trace(&made, envelope, started);
+            }
+        }
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,86 @@
+//! Everything that the service can be asked or told.
+
+use openorder_types::{Timestamp, UserId};
+use uuid::Uuid;
+
+use crate::domain::{Notice, PreferencesChange};
+
+/// A command; facts of other services and results of deliveries arrive as commands too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Something happened to an order that its customer is to hear.
+    Notify(Box<Notice>),
+    /// A user says what it wants to be told.
+    UpdatePreferences {
+        /// The user.
+        user_id: UserId,
+        /// What is to change.
+        change: PreferencesChange,
+    },
+    /// A notification is to be sent once more.
+    Resend {
+        /// The notification.
+        notification_id: Uuid,
+    },
+    /// An attempt to hand a notification over has ended.
+    Delivered(Box<Delivery>),
+}
+
+/// One attempt to hand a notification over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The notification.
+    pub notification_id: Uuid,
+    /// The round that the attempt belongs to: a late result does not touch a later round.
+    pub round: i32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// How it ended.
+    pub outcome: DeliveryOutcome,
+    /// When another attempt is due, if there is to be one.
+    pub retry_at: Timestamp,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// The other side took the message.
+    Accepted,
+    /// It may take it later.
+    TryLater {
+        /// Stable, `UPPER_SNAKE`.
+        reason: &'static str,
+        /// What the other side said, without addresses.
+        detail: String,
+    },
+    /// It never will.
+    Refused {
+        /// Stable, `UPPER_SNAKE`.
+        reason: &'static str,
+        /// What the other side said, without addresses.
+        detail: String,
+    },
+}
+
+impl DeliveryOutcome {
+    /// The number in table `delivery_attempt`.
+    #[must_use]
+    pub const fn number(&self) -> i16 {
+        match self {
+            Self::Accepted => 1,
+            Self::TryLater { .. } => 2,
+            Self::Refused { .. } => 3,
+        }
+    }
+
+    /// Reason and detail; both empty for an accepted message.
+    #[must_use]
+    pub fn why(&self) -> (&'static str, &str) {
+        match self {
+            Self::Accepted => ("", ""),
+            Self::TryLater { reason, detail } | Self::Refused { reason, detail } => (reason, detail),
+        }
+    }
+}

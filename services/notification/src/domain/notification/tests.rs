@@ -1,0 +1,210 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::PreferencesChange;
+
+const ATTEMPTS_MAX: i32 = 3;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_timestamp(second, 0).unwrap()
+}
+
+fn notice(recipient: Option<&str>) -> Notice {
+    Notice {
+        order_id: Uuid::from_u128(7),
+        user_id: UserId::parse("ada").unwrap(),
+        recipient: recipient.map(|address| EmailAddress::parse(address).unwrap()),
+        kind: Kind::OrderPaid,
+        total: None,
+        lines: Vec::new(),
+        reason: String::new(),
+        detail: String::new(),
+    }
+}
+
+fn decide(recipient: Option<&str>, preferences: &Preferences, handover: Handover) -> Notification {
+    Notification::decide(Uuid::from_u128(1), &notice(recipient), preferences, handover, String::new(), at(10))
+}
+
+fn anything() -> Preferences {
+    Preferences::default_of(UserId::parse("ada").unwrap())
+}
+
+fn requested() -> Notification {
+    decide(Some("ada@example.com"), &anything(), Handover::ByWorker)
+}
+
+fn attempt(round: i32, second: i64, outcome: DeliveryOutcome) -> Delivery {
+    Delivery {
+        notification_id: Uuid::from_u128(1),
+        round,
+        started_at: at(second - 1),
+        ended_at: at(second),
+        outcome,
+        retry_at: at(second) + TimeDelta::seconds(30),
+    }
+}
+
+fn later() -> DeliveryOutcome {
+    DeliveryOutcome::TryLater { reason: "SERVER_BUSY", detail: "451".to_owned() }
+}
+
+fn refused() -> DeliveryOutcome {
+    DeliveryOutcome::Refused { reason: "RECIPIENT_REFUSED", detail: "550".to_owned() }
+}
+
+#[test]
+fn the_history_takes_a_message_at_once() {
+    let sent = decide(Some("ada@example.com"), &anything(), Handover::AtOnce);
+    assert_eq!((sent.status, sent.attempts, sent.send_time), (Status::Sent, 1, Some(at(10))));
+    assert_eq!((sent.version, sent.event_version, sent.next_attempt_at), (1, 1, None));
+}
+
+#[test]
+fn a_message_for_the_worker_is_due_at_once() {
+    let waiting = requested();
+    assert_eq!((waiting.status, waiting.attempts, waiting.send_time), (Status::Requested, 0, None));
+    assert_eq!((waiting.version, waiting.event_version, waiting.next_attempt_at), (1, 1, Some(at(10))));
+}
+
+#[test]
+fn what_is_not_wanted_is_not_sent_and_not_told() {
+    let no_mail = PreferencesChange { email_enabled: Some(false), ..PreferencesChange::default() };
+    let muted = Some(BTreeSet::from([Kind::OrderPaid]));
+    let muted = PreferencesChange { muted_kinds: muted, ..PreferencesChange::default() };
+    for (recipient, preferences, reason) in [
+        (None, anything(), "RECIPIENT_MISSING"),
+        (Some("ada@example.com"), anything().changed(&no_mail, at(0)), "CHANNEL_DISABLED"),
+        (Some("ada@example.com"), anything().changed(&muted, at(0)), "KIND_MUTED"),
+        (None, anything().changed(&muted, at(0)), "KIND_MUTED"),
+    ] {
+        for handover in [Handover::AtOnce, Handover::ByWorker] {
+            let suppressed = decide(recipient, &preferences, handover);
+            assert_eq!((suppressed.status, suppressed.failure_reason.as_str()), (Status::Suppressed, reason));
+            assert_eq!((suppressed.attempts, suppressed.event_version), (0, 0));
+            assert_eq!((suppressed.send_time, suppressed.next_attempt_at), (None, None));
+        }
+    }
+}
+
+#[test]
+fn an_accepted_message_is_sent() {
+    let mut one = requested();
+    one.delivered(&attempt(1, 20, DeliveryOutcome::Accepted), ATTEMPTS_MAX).unwrap();
+    assert_eq!((one.status, one.attempts, one.send_time), (Status::Sent, 1, Some(at(20))));
+    assert_eq!((one.version, one.event_version, one.next_attempt_at), (2, 2, None));
+}
+
+#[test]
+fn attempts_are_bounded() {
+    let mut one = requested();
+    for second in [20, 30] {
+        one.delivered(&attempt(1, second, later()), ATTEMPTS_MAX).unwrap();
+        assert_eq!((one.status, one.next_attempt_at), (Status::Requested, Some(at(second + 30))));
+        assert_eq!(one.event_version, 1, "nothing is told before the end");
+    }
+    one.delivered(&attempt(1, 40, later()), ATTEMPTS_MAX).unwrap();
+    assert_eq!((one.status, one.failure_reason.as_str()), (Status::Failed, "ATTEMPTS_EXHAUSTED"));
+    assert_eq!((one.attempts, one.version, one.event_version, one.next_attempt_at), (3, 4, 2, None));
+}
+
+#[test]
+fn a_refusal_is_the_end() {
+    let mut one = requested();
+    one.delivered(&attempt(1, 20, refused()), ATTEMPTS_MAX).unwrap();
+    assert_eq!((one.status, one.failure_reason.as_str()), (Status::Failed, "RECIPIENT_REFUSED"));
+}
+
+#[test]
+fn a_late_result_changes_nothing() {
+    let mut one = requested();
+    one.delivered(&attempt(1, 20, refused()), ATTEMPTS_MAX).unwrap();
+    let before = one.clone();
+    let late = one.delivered(&attempt(1, 30, DeliveryOutcome::Accepted), ATTEMPTS_MAX).unwrap_err();
+    assert_eq!((late.reason, &one), ("DELIVERY_OUTDATED", &before));
+
+    one.resend(Handover::ByWorker, at(40)).unwrap();
+    let before = one.clone();
+    let late = one.delivered(&attempt(1, 50, DeliveryOutcome::Accepted), ATTEMPTS_MAX).unwrap_err();
+    assert_eq!((late.reason, &one), ("DELIVERY_OUTDATED", &before), "a result of the round before");
+}
+
+#[test]
+fn sending_again_starts_a_round_of_its_own() {
+    let mut one = requested();
+    one.delivered(&attempt(1, 20, refused()), ATTEMPTS_MAX).unwrap();
+    one.resend(Handover::ByWorker, at(30)).unwrap();
+    assert_eq!((one.status, one.round, one.failure_reason.as_str()), (Status::Requested, 2, ""));
+    assert_eq!((one.version, one.event_version, one.next_attempt_at), (3, 3, Some(at(30))));
+    one.delivered(&attempt(2, 40, later()), ATTEMPTS_MAX).unwrap();
+    assert_eq!((one.status, one.attempts, one.round_attempts), (Status::Requested, 2, 1));
+}
+
+#[test]
+fn a_sent_and_a_suppressed_one_may_be_sent_again() {
+    let no_mail = PreferencesChange { email_enabled: Some(false), ..PreferencesChange::default() };
+    let mut suppressed = decide(Some("ada@example.com"), &anything().changed(&no_mail, at(0)), Handover::AtOnce);
+    suppressed.resend(Handover::AtOnce, at(30)).unwrap();
+    assert_eq!((suppressed.status, suppressed.event_version), (Status::Sent, 1));
+
+    let mut sent = decide(Some("ada@example.com"), &anything(), Handover::AtOnce);
+    sent.resend(Handover::AtOnce, at(30)).unwrap();
+    assert_eq!((sent.status, sent.attempts, sent.send_time), (Status::Sent, 2, Some(at(30))));
+}
+
+#[test]
+fn what_cannot_be_sent_again_says_why() {
+    let mut waiting = requested();
+    assert_eq!(waiting.resend(Handover::ByWorker, at(30)).unwrap_err().reason, "NOTIFICATION_IN_PROGRESS");
+    let mut nowhere = decide(None, &anything(), Handover::ByWorker);
+    assert_eq!(nowhere.resend(Handover::ByWorker, at(30)).unwrap_err().reason, "RECIPIENT_MISSING");
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Resend(Handover),
+    Attempt(i32, DeliveryOutcome),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let handover = prop_oneof![Just(Handover::AtOnce), Just(Handover::ByWorker)];
+    let outcome = prop_oneof![Just(DeliveryOutcome::Accepted), Just(later()), Just(refused())];
+    let step = prop_oneof![
+        handover.prop_map(Step::Resend),
+        (1..4_i32, outcome).prop_map(|(round, outcome)| Step::Attempt(round, outcome)),
+    ];
+    proptest::collection::vec(step, 0..30)
+}
+
+proptest! {
+    /// Whatever comes in whatever order: a refused step leaves nothing behind, a version is never skipped, every
+    /// status change but a new round's start is told, and a round's attempts stay within their bound.
+    #[test]
+    fn no_sequence_breaks_the_rules(steps in steps()) {
+        let mut one = requested();
+        for step in steps {
+            let before = one.clone();
+            let result = match &step {
+                Step::Resend(handover) => one.resend(*handover, at(30)),
+                Step::Attempt(round, outcome) => one.delivered(&attempt(*round, 20, outcome.clone()), ATTEMPTS_MAX),
+            };
+            if result.is_err() {
+                prop_assert_eq!(&one, &before);
+                continue;
+            }
+            prop_assert_eq!(one.version, before.version + 1);
+            let told = one.event_version - before.event_version;
+            let news = one.status != before.status || matches!(step, Step::Resend(_));
+            prop_assert_eq!(told, i64::from(news));
+            prop_assert!(one.round_attempts <= ATTEMPTS_MAX);
+            prop_assert_eq!(one.status == Status::Requested, one.next_attempt_at.is_some());
+            prop_assert_eq!(one.status == Status::Sent, one.send_time.is_some());
+            prop_assert_eq!(one.status == Status::Failed, !one.failure_reason.is_empty());
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! From requests to commands: every rule of shape, all violations at once.
+
+use std::collections::BTreeSet;
+
+use openorder_proto::notification::v1::{
+    ListNotificationsRequest, NotificationPreferences, ResendNotificationRequest, UpdatePreferencesRequest,
+};
+use openorder_rpc::{Violations, page_size};
+use openorder_types::{Rejection, RequestId, UserId, parse_uuid};
+use uuid::Uuid;
+
+use crate::{
+    domain::{Command, Kind, PreferencesChange},
+    persistence::Filter,
+};
+
+const PAGE_SIZE_DEFAULT: u32 = 50;
+const PAGE_SIZE_MAX: u32 = 500;
+
+pub(super) fn user(text: &str) -> Result<UserId, Rejection> {
+    let mut violations = Violations::new();
+    let user_id = violations.take("user_id", UserId::parse(text));
+    finish(violations, user_id)
+}
+
+pub(super) fn list(message: &ListNotificationsRequest, cursor: Option<&[u8]>) -> Result<(Filter, u32), Rejection> {
+    let mut violations = Violations::new();
+    let mut filter = Filter { before: cursor.and_then(|bytes| Uuid::from_slice(bytes).ok()), ..Filter::default() };
+    if !message.order_id.is_empty() {
+        filter.order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
+    }
+    if !message.user_id.is_empty() {
+        filter.user_id = violations.take("user_id", UserId::parse(&message.user_id)).map(UserId::into_string);
+    }
+    let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
+    finish(violations, size.map(|size| (filter, size)))
+}
+
+pub(super) fn resend(message: &ResendNotificationRequest) -> Result<(String, Command), Rejection> {
+    let mut violations = Violations::new();
+    let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
+    let parsed = parse_uuid(&message.notification_id, "NOTIFICATION_ID_MALFORMED");
+    let notification_id = violations.take("notification_id", parsed);
+    let parsed = request_id.zip(notification_id);
+    finish(violations, parsed.map(|(id, notification_id)| (id.into_string(), Command::Resend { notification_id })))
+}
+
+pub(super) fn update(message: &UpdatePreferencesRequest) -> Result<(String, UserId, PreferencesChange), Rejection> {
+    let mut violations = Violations::new();
+    let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
+    let user_id = violations.take("user_id", UserId::parse(&message.user_id));
+    let preferences = violations.required("preferences", message.preferences.as_ref());
+    let paths = message.update_mask.as_ref().map(|mask| mask.paths.as_slice()).unwrap_or_default();
+    if paths.is_empty() {
+        violations.add("update_mask", "FIELD_MISSING", "must name at least one field");
+    }
+    let mut change = PreferencesChange::default();
+    for path in paths {
+        let known = match preferences {
+            Some(preferences) => take_field(path, preferences, &mut change, &mut violations),
+            None => is_field(path),
+        };
+        if !known {
+            let allowed = "must name email_enabled, sms_enabled, push_enabled and muted_kinds only";
+            violations.add("update_mask", "UPDATE_MASK_INVALID", allowed);
+            break;
+        }
+    }
+    let parsed = request_id.zip(user_id).map(|(id, user_id)| (id.into_string(), user_id, change));
+    finish(violations, parsed)
+}
+
+fn is_field(path: &str) -> bool {
+    matches!(path, "email_enabled" | "sms_enabled" | "push_enabled" | "muted_kinds")
+}
+
+/// Takes over the field that the path names; `false` when there is none that could be changed.
+fn take_field(
+    path: &str,
+    preferences: &NotificationPreferences,
+    change: &mut PreferencesChange,
+    violations: &mut Violations,
+) -> bool {
+    match path {
+        "email_enabled" => change.email_enabled = Some(preferences.email_enabled),
+        "sms_enabled" => change.sms_enabled = Some(preferences.sms_enabled),
+        "push_enabled" => change.push_enabled = Some(preferences.push_enabled),
+        "muted_kinds" => change.muted_kinds = Some(muted_kinds(&preferences.muted_kinds, violations)),
+        _ => return false,
+    }
+    true
+}
+
+fn muted_kinds(numbers: &[i32], violations: &mut Violations) -> BTreeSet<Kind> {
+    let mut kinds = BTreeSet::new();
+    // Each kind once: longer lists have a violation among their first entries.
+    for (index, number) in numbers.iter().enumerate().take(Kind::ALL.len() + 1) {
+        let field = format!("preferences.muted_kinds[{index}]");
+        match i16::try_from(*number).ok().and_then(Kind::from_number) {
+            Some(kind) if kinds.insert(kind) => {}
+            Some(_) => violations.add(field, "KIND_DOUBLED", "must stand in the list once"),
+            None => violations.add(field, "KIND_UNKNOWN", "must be a kind of notification"),
+        }
+    }
+    kinds
+}
+
+fn finish<T>(violations: Violations, parsed: Option<T>) -> Result<T, Rejection> {
+    violations.finish()?;
+    // Without a violation every part was parsed.
+    parsed.ok_or_else(|| Rejection::invalid(Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use prost_types::FieldMask;
+
+    use super::*;
+
+    fn request(paths: &[&str], preferences: Option<NotificationPreferences>) -> UpdatePreferencesRequest {
+        UpdatePreferencesRequest {
+            request_id: "r1".to_owned(),
+            user_id: "ada".to_owned(),
+            preferences,
+            update_mask: Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+        }
+    }
+
+    fn violations(rejection: &Rejection) -> Vec<(&str, &str)> {
+        rejection.violations.iter().map(|one| (one.field.as_str(), one.reason)).collect()
+    }
+
+    #[test]
+    fn only_masked_fields_are_read() {
+        let preferences = NotificationPreferences {
+            email_enabled: false,
+            sms_enabled: true,
+            push_enabled: true,
+            muted_kinds: vec![2, 4],
+            ..NotificationPreferences::default()
+        };
+        let (_, _, change) = update(&request(&["email_enabled", "muted_kinds"], Some(preferences))).unwrap();
+        let muted_kinds = Some(BTreeSet::from([Kind::OrderShipped, Kind::OrderCancelled]));
+        let expected =
+            PreferencesChange { email_enabled: Some(false), muted_kinds, sms_enabled: None, push_enabled: None };
+        assert_eq!(change, expected);
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_at_once() {
+        let muted_kinds = vec![0, 1, 1, 6, -1, 70_000, 2];
+        let preferences = NotificationPreferences { muted_kinds, ..NotificationPreferences::default() };
+        let message = UpdatePreferencesRequest {
+            request_id: String::new(),
+            user_id: "not a user".to_owned(),
+            ..request(&["muted_kinds", "version"], Some(preferences))
+        };
+        assert_eq!(
+            violations(&update(&message).unwrap_err()),
+            [
+                ("request_id", "REQUEST_ID_MALFORMED"),
+                ("user_id", "USER_ID_MALFORMED"),
+                ("preferences.muted_kinds[0]", "KIND_UNKNOWN"),
+                ("preferences.muted_kinds[2]", "KIND_DOUBLED"),
+                ("preferences.muted_kinds[3]", "KIND_UNKNOWN"),
+                ("preferences.muted_kinds[4]", "KIND_UNKNOWN"),
+                ("preferences.muted_kinds[5]", "KIND_UNKNOWN"),
+                ("update_mask", "UPDATE_MASK_INVALID"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_change_names_what_it_changes() {
+        let nothing = update(&request(&[], None)).unwrap_err();
+        assert_eq!(violations(&nothing), [("preferences", "FIELD_MISSING"), ("update_mask", "FIELD_MISSING")]);
+        let unknown = update(&request(&["colour"], Some(NotificationPreferences::default()))).unwrap_err();
+        assert_eq!(unknown.reason, "UPDATE_MASK_INVALID");
+    }
+
+    #[test]
+    fn a_list_needs_no_conditions_but_well_formed_ones() {
+        let (filter, size) = list(&ListNotificationsRequest::default(), None).unwrap();
+        assert_eq!((filter.order_id, filter.user_id, filter.before, size), (None, None, None, 50));
+        let message = ListNotificationsRequest {
+            order_id: "no uuid".to_owned(),
+            user_id: "no user".to_owned(),
+            page_size: -1,
+            page_token: String::new(),
+        };
+        let reasons =
+            [("order_id", "ORDER_ID_MALFORMED"), ("user_id", "USER_ID_MALFORMED"), ("page_size", "PAGE_SIZE_NEGATIVE")];
+        assert_eq!(violations(&list(&message, None).unwrap_err()), reasons);
+    }
+}

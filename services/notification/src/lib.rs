@@ -1,0 +1,54 @@
+//! The notification service: what customers are told about their orders, and what they want to be told.
+//!
+//! Reading guide:
+//! - `domain/`: the rules, pure: one notification from decision to end, preferences, templates;
+//! - `application/`: one batch in, one outcome a command out; `working_set` is load, decide, save;
+//! - `persistence/`: all the SQL; the natural key (order, kind, channel) keeps a doubled event from doubling a mail;
+//! - `consumers/`: which events of others are commands here (a file a topic);
+//! - `grpc/`: parse, call, answer;
+//! - [`serve`]: how it is put together.
+
+mod application;
+mod config;
+mod consumers;
+pub mod domain;
+mod grpc;
+mod persistence;
+mod present;
+
+use std::sync::Arc;
+
+use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
+use openorder_proto::topics;
+use openorder_rpc::PageTokens;
+use sqlx::migrate::Migrator;
+
+pub use config::{DeliverySettings, EmailTransport, NotificationSettings, SmtpSecurity, SmtpSettings};
+
+use crate::application::Notifications;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Topics that the service publishes to.
+const PUBLISHES: &[&str] = &[topics::NOTIFICATION_DELIVERY];
+
+/// Runs the service until shutdown.
+///
+/// # Errors
+/// When a setting cannot be used or the port cannot be bound.
+pub async fn serve(
+    role: RoleContext,
+    settings: NotificationSettings,
+    kafka: KafkaSettings,
+    page_tokens: PageTokens,
+) -> anyhow::Result<()> {
+    let listener = openorder_rpc::listen(&settings.listen_address).await?;
+    let backbone = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS).await?;
+    let notifications = Arc::new(Notifications::new(role.telemetry.clone(), &settings));
+    let committer = backbone.committer(Arc::clone(&notifications), &settings.committer);
+    backbone.consumer(notifications, consumers::subscription(), &settings.consumer);
+    backbone.relay(&settings.relay, PUBLISHES);
+    let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
+    openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
+    Ok(())
+}

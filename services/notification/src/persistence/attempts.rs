@@ -1,0 +1,44 @@
+//! Table `delivery_attempt`.
+
+use openorder_messaging::fault;
+use openorder_types::Fault;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::domain::Delivery;
+
+/// Writes attempts, each with its number over all rounds of its notification.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn insert(connection: &mut PgConnection, attempts: &[(i32, &Delivery)]) -> Result<(), Fault> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = attempts.iter().map(|(_, delivery)| delivery.notification_id).collect();
+    let numbers: Vec<i32> = attempts.iter().map(|(number, _)| *number).collect();
+    let rounds: Vec<i32> = attempts.iter().map(|(_, delivery)| delivery.round).collect();
+    let started: Vec<_> = attempts.iter().map(|(_, delivery)| delivery.started_at).collect();
+    let ended: Vec<_> = attempts.iter().map(|(_, delivery)| delivery.ended_at).collect();
+    let outcomes: Vec<i16> = attempts.iter().map(|(_, delivery)| delivery.outcome.number()).collect();
+    let (reasons, details): (Vec<&str>, Vec<&str>) =
+        attempts.iter().map(|(_, delivery)| delivery.outcome.why()).unzip();
+    sqlx::query(
+        "insert into delivery_attempt \
+         (notification_id, attempt, round, started_at, ended_at, outcome, reason, detail) \
+         select * from unnest($1::uuid[], $2::integer[], $3::integer[], $4::timestamptz[], $5::timestamptz[], \
+                              $6::smallint[], $7::text[], $8::text[])",
+    )
+    .bind(ids)
+    .bind(numbers)
+    .bind(rounds)
+    .bind(started)
+    .bind(ended)
+    .bind(outcomes)
+    .bind(reasons)
+    .bind(details)
+    .execute(connection)
+    .await
+    .map_err(fault)?;
+    Ok(())
+}

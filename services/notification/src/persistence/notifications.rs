@@ -1,0 +1,189 @@
+//! Table `notification`.
+
+use openorder_messaging::fault;
+use openorder_types::{EmailAddress, Fault, Timestamp, UserId};
+use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::domain::{Channel, Kind, Notification, Status};
+
+/// Conditions of a list; all must hold.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// About this order.
+    pub order_id: Option<Uuid>,
+    /// For this user.
+    pub user_id: Option<String>,
+    /// Older than this notification: the last of the page before.
+    pub before: Option<Uuid>,
+}
+
+/// Writes new notifications; returns the ids of those that did not stand there under their order, kind and channel.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn insert(connection: &mut PgConnection, new: &[Notification]) -> Result<Vec<Uuid>, Fault> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = new.iter().map(|one| one.notification_id).collect();
+    let orders: Vec<Uuid> = new.iter().map(|one| one.order_id).collect();
+    let users: Vec<&str> = new.iter().map(|one| one.user_id.as_str()).collect();
+    let kinds: Vec<i16> = new.iter().map(|one| one.kind as i16).collect();
+    let channels: Vec<i16> = new.iter().map(|one| one.channel as i16).collect();
+    let statuses: Vec<i16> = new.iter().map(|one| one.status as i16).collect();
+    let recipients: Vec<&str> = new.iter().map(|one| address(one.recipient.as_ref())).collect();
+    let subjects: Vec<&str> = new.iter().map(|one| one.subject.as_str()).collect();
+    let bodies: Vec<&str> = new.iter().map(|one| one.body.as_str()).collect();
+    let attempts: Vec<i32> = new.iter().map(|one| one.attempts).collect();
+    let reasons: Vec<&str> = new.iter().map(|one| one.failure_reason.as_str()).collect();
+    let traces: Vec<&str> = new.iter().map(|one| one.traceparent.as_str()).collect();
+    let event_versions: Vec<i64> = new.iter().map(|one| one.event_version).collect();
+    let created: Vec<Timestamp> = new.iter().map(|one| one.create_time).collect();
+    let sent: Vec<Option<Timestamp>> = new.iter().map(|one| one.send_time).collect();
+    let due: Vec<Option<Timestamp>> = new.iter().map(|one| one.next_attempt_at).collect();
+    sqlx::query_scalar(
+        "insert into notification \
+         (notification_id, order_id, user_id, kind, channel, status, recipient, subject, body, round, attempts, \
+          round_attempts, failure_reason, traceparent, version, event_version, create_time, send_time, next_attempt_at) \
+         select i, o, u, k, c, s, r, j, b, 1, a, a, f, t, 1, e, z, w, d from unnest( \
+                $1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::smallint[], $6::smallint[], $7::text[], \
+                $8::text[], $9::text[], $10::integer[], $11::text[], $12::text[], $13::bigint[], $14::timestamptz[], \
+                $15::timestamptz[], $16::timestamptz[]) \
+              as n (i, o, u, k, c, s, r, j, b, a, f, t, e, z, w, d) \
+         on conflict on constraint notification_natural_key do nothing returning notification_id",
+    )
+    .bind(ids)
+    .bind(orders)
+    .bind(users)
+    .bind(kinds)
+    .bind(channels)
+    .bind(statuses)
+    .bind(recipients)
+    .bind(subjects)
+    .bind(bodies)
+    .bind(attempts)
+    .bind(reasons)
+    .bind(traces)
+    .bind(event_versions)
+    .bind(created)
+    .bind(sent)
+    .bind(due)
+    .fetch_all(connection)
+    .await
+    .map_err(fault)
+}
+
+/// Writes changed notifications, which must be locked.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn update(connection: &mut PgConnection, changed: &[&Notification]) -> Result<(), Fault> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = changed.iter().map(|one| one.notification_id).collect();
+    let statuses: Vec<i16> = changed.iter().map(|one| one.status as i16).collect();
+    let rounds: Vec<i32> = changed.iter().map(|one| one.round).collect();
+    let attempts: Vec<i32> = changed.iter().map(|one| one.attempts).collect();
+    let round_attempts: Vec<i32> = changed.iter().map(|one| one.round_attempts).collect();
+    let reasons: Vec<&str> = changed.iter().map(|one| one.failure_reason.as_str()).collect();
+    let versions: Vec<i64> = changed.iter().map(|one| one.version).collect();
+    let event_versions: Vec<i64> = changed.iter().map(|one| one.event_version).collect();
+    let sent: Vec<Option<Timestamp>> = changed.iter().map(|one| one.send_time).collect();
+    let due: Vec<Option<Timestamp>> = changed.iter().map(|one| one.next_attempt_at).collect();
+    sqlx::query(
+        "update notification set status = n.s, round = n.r, attempts = n.a, round_attempts = n.ra, \
+                failure_reason = n.f, version = n.v, event_version = n.e, send_time = n.w, next_attempt_at = n.d \
+         from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::integer[], $5::integer[], $6::text[], \
+                     $7::bigint[], $8::bigint[], $9::timestamptz[], $10::timestamptz[]) \
+              as n (i, s, r, a, ra, f, v, e, w, d) \
+         where notification_id = n.i",
+    )
+    .bind(ids)
+    .bind(statuses)
+    .bind(rounds)
+    .bind(attempts)
+    .bind(round_attempts)
+    .bind(reasons)
+    .bind(versions)
+    .bind(event_versions)
+    .bind(sent)
+    .bind(due)
+    .execute(connection)
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+/// Locks these notifications, in one order for all transactions.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn lock(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Notification>, Fault> {
+    let rows =
+        sqlx::query("select * from notification where notification_id = any ($1) order by notification_id for update")
+            .bind(ids)
+            .fetch_all(connection)
+            .await
+            .map_err(fault)?;
+    rows.iter().map(notification).collect()
+}
+
+/// The newest first, at most `limit`.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) -> Result<Vec<Notification>, Fault> {
+    let rows = sqlx::query(
+        "select * from notification \
+         where ($1::uuid is null or order_id = $1) and ($2::text is null or user_id = $2) \
+           and ($3::uuid is null or notification_id < $3) \
+         order by notification_id desc limit $4",
+    )
+    .bind(filter.order_id)
+    .bind(filter.user_id.as_deref())
+    .bind(filter.before)
+    .bind(limit)
+    .fetch_all(executor)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(notification).collect()
+}
+
+fn address(recipient: Option<&EmailAddress>) -> &str {
+    recipient.map(EmailAddress::as_str).unwrap_or_default()
+}
+
+fn kind(row: &PgRow) -> Result<Kind, Fault> {
+    let number: i16 = row.try_get("kind").map_err(fault)?;
+    Kind::from_number(number).ok_or_else(|| Fault::permanent("unknown kind of notification"))
+}
+
+fn notification(row: &PgRow) -> Result<Notification, Fault> {
+    let user: String = row.try_get("user_id").map_err(fault)?;
+    let channel: i16 = row.try_get("channel").map_err(fault)?;
+    let status: i16 = row.try_get("status").map_err(fault)?;
+    let recipient: String = row.try_get("recipient").map_err(fault)?;
+    Ok(Notification {
+        notification_id: row.try_get("notification_id").map_err(fault)?,
+        order_id: row.try_get("order_id").map_err(fault)?,
+        user_id: UserId::parse(&user).map_err(Fault::permanent)?,
+        kind: kind(row)?,
+        channel: Channel::from_number(channel).ok_or_else(|| Fault::permanent("unknown channel"))?,
+        status: Status::from_number(status).ok_or_else(|| Fault::permanent("unknown status of a notification"))?,
+        recipient: EmailAddress::parse(&recipient).ok(),
+        subject: row.try_get("subject").map_err(fault)?,
+        body: row.try_get("body").map_err(fault)?,
+        round: row.try_get("round").map_err(fault)?,
+        attempts: row.try_get("attempts").map_err(fault)?,
+        round_attempts: row.try_get("round_attempts").map_err(fault)?,
+        failure_reason: row.try_get("failure_reason").map_err(fault)?,
+        traceparent: row.try_get("traceparent").map_err(fault)?,
+        version: row.try_get("version").map_err(fault)?,
+        event_version: row.try_get("event_version").map_err(fault)?,
+        create_time: row.try_get("create_time").map_err(fault)?,
+        send_time: row.try_get("send_time").map_err(fault)?,
+        next_attempt_at: row.try_get("next_attempt_at").map_err(fault)?,
+    })
+}

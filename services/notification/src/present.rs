@@ -1,0 +1,96 @@
+//! From the domain to protobuf.
+
+use openorder_proto::notification::v1 as proto;
+use openorder_rpc::timestamp_to_proto;
+use openorder_types::EmailAddress;
+
+use crate::domain::{Channel, Kind, Notification, Preferences, Status};
+
+pub(crate) fn notification(one: &Notification) -> proto::Notification {
+    proto::Notification {
+        notification_id: one.notification_id.to_string(),
+        user_id: one.user_id.to_string(),
+        order_id: one.order_id.to_string(),
+        channel: channel(one.channel).into(),
+        kind: kind(one.kind).into(),
+        subject: one.subject.clone(),
+        body: one.body.clone(),
+        masked_recipient: one.recipient.as_ref().map(EmailAddress::masked).unwrap_or_default(),
+        status: status(one.status).into(),
+        attempts: one.attempts,
+        create_time: Some(timestamp_to_proto(&one.create_time)),
+        send_time: one.send_time.as_ref().map(timestamp_to_proto),
+        failure_reason: one.failure_reason.clone(),
+        trace_id: trace_id(&one.traceparent).to_owned(),
+        version: one.version,
+    }
+}
+
+pub(crate) fn preferences(preferences: &Preferences) -> proto::NotificationPreferences {
+    proto::NotificationPreferences {
+        user_id: preferences.user_id.to_string(),
+        email_enabled: preferences.email_enabled,
+        sms_enabled: preferences.sms_enabled,
+        push_enabled: preferences.push_enabled,
+        muted_kinds: preferences.muted_kinds.iter().map(|muted| kind(*muted).into()).collect(),
+        version: preferences.version,
+        update_time: preferences.update_time.as_ref().map(timestamp_to_proto),
+    }
+}
+
+pub(crate) fn kind(kind: Kind) -> proto::NotificationKind {
+    match kind {
+        Kind::OrderPaid => proto::NotificationKind::OrderPaid,
+        Kind::OrderShipped => proto::NotificationKind::OrderShipped,
+        Kind::OrderDelivered => proto::NotificationKind::OrderDelivered,
+        Kind::OrderCancelled => proto::NotificationKind::OrderCancelled,
+        Kind::OrderRejected => proto::NotificationKind::OrderRejected,
+    }
+}
+
+pub(crate) fn channel(channel: Channel) -> proto::NotificationChannel {
+    match channel {
+        Channel::Email => proto::NotificationChannel::Email,
+        Channel::Sms => proto::NotificationChannel::Sms,
+        Channel::Push => proto::NotificationChannel::Push,
+    }
+}
+
+fn status(status: Status) -> proto::NotificationStatus {
+    match status {
+        Status::Requested => proto::NotificationStatus::Requested,
+        Status::Sent => proto::NotificationStatus::Sent,
+        Status::Failed => proto::NotificationStatus::Failed,
+        Status::Suppressed => proto::NotificationStatus::Suppressed,
+    }
+}
+
+/// The second part of a traceparent (W3C Trace Context).
+fn trace_id(traceparent: &str) -> &str {
+    traceparent.split('-').nth(1).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_the_tables_are_those_of_the_contract() {
+        for one in Kind::ALL {
+            assert_eq!(kind(*one) as i32, i32::from(*one as i16));
+        }
+        for one in Channel::ALL {
+            assert_eq!(channel(*one) as i32, i32::from(*one as i16));
+        }
+        for one in Status::ALL {
+            assert_eq!(status(*one) as i32, i32::from(*one as i16));
+        }
+    }
+
+    #[test]
+    fn a_trace_id_is_part_of_its_context() {
+        let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(trace_id(context), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(trace_id(""), "");
+    }
+}

@@ -1,0 +1,10 @@
+//! The notification service over real PostgreSQL, Kafka and Redis, as its callers and its neighbours see it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot have what it needs fails"
+)]
+
+mod history;
+mod world;
