@@ -7,7 +7,7 @@ use openorder_proto::order::v1::{OrderCreated, OrderStatus};
 use openorder_scenarios::{Deployment, Shop, eur, id};
 use openorder_testing::{Tail, header, variable};
 use prost::Message as _;
-use rdkafka::Message as _;
+use openorder_testing::Message as _;
 use serde_json::Value;
 
 struct Span {

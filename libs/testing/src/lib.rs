@@ -30,6 +30,7 @@ use openorder_telemetry::RoleTelemetry;
 use rand::Rng;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
 
+pub use rdkafka::Message;
 pub use topics::{Tail, TestProducer, header};
 
 /// Everything of one test on the shared servers. Its databases are dropped by [`World::close`].
