@@ -1,0 +1,30 @@
+//! The use cases: load what the batch needs, decide each command in order, write all.
+
+mod reply;
+mod working_set;
+
+use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
+use openorder_types::Fault;
+
+pub use reply::ProductReply;
+
+use crate::{application::working_set::WorkingSet, domain::Command};
+
+/// All work of the product service.
+pub struct Catalogue;
+
+impl Application for Catalogue {
+    type Command = Command;
+    type Reply = ProductReply;
+
+    async fn execute(
+        &self,
+        unit: &mut UnitOfWork,
+        batch: &[Envelope<Command>],
+    ) -> Result<Outcomes<ProductReply>, Fault> {
+        let mut set = WorkingSet::load(unit, batch).await?;
+        let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.decide(&envelope.command, cause)).collect();
+        set.save(unit).await?;
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,11 @@
+//! The rules of the catalogue, pure: no I/O, no clock, no protobuf.
+
+mod command;
+mod product;
+mod rejection;
+mod value;
+
+pub use command::{Changes, Command, NewProduct, ProductKey};
+pub use product::{Field, Product};
+pub use rejection::{not_found, sku_taken};
+pub use value::{DESCRIPTION_LENGTH_MAX, Description, DisplayName, InitialStock, Price};

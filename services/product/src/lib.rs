@@ -1,0 +1,52 @@
+//! The product service: the catalogue that orders are made from.
+//!
+//! Reading guide:
+//! - `domain/`: the rules, pure: what a product is, how it changes;
+//! - `application/`: one batch in, one outcome a command out; `working_set` is load, decide, save;
+//! - `persistence/`: all the SQL;
+//! - `grpc/`: parse, call, answer;
+//! - [`serve`]: how it is put together.
+
+mod application;
+mod config;
+pub mod domain;
+mod grpc;
+mod persistence;
+mod present;
+
+use std::sync::Arc;
+
+use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
+use openorder_proto::topics;
+use openorder_rpc::PageTokens;
+use sqlx::migrate::Migrator;
+
+pub use config::ProductSettings;
+
+use crate::application::Catalogue;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Topics that the service publishes to.
+const PUBLISHES: &[&str] = &[topics::PRODUCT_CATALOG];
+
+/// Runs the service until shutdown.
+///
+/// # Errors
+/// When a setting cannot be used or the port cannot be bound.
+pub async fn serve(
+    role: RoleContext,
+    settings: ProductSettings,
+    kafka: KafkaSettings,
+    page_tokens: PageTokens,
+) -> anyhow::Result<()> {
+    let listener = openorder_rpc::listen(&settings.listen_address).await?;
+    let starting = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS);
+    // Boxed: the future of opening a database is large, and needed once.
+    let backbone = Box::pin(starting).await?;
+    let committer = backbone.committer(Arc::new(Catalogue), &settings.committer);
+    backbone.relay(&settings.relay, PUBLISHES);
+    let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
+    openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
+    Ok(())
+}

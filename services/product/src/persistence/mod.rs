@@ -1,0 +1,5 @@
+//! All the SQL of the service: one statement a table for a whole batch.
+
+mod products;
+
+pub use products::{Page, find_by_id, find_by_skus, list, lock, save};

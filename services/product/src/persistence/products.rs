@@ -1,0 +1,228 @@
+//! Table `product`.
+
+use openorder_messaging::fault;
+use openorder_types::{Currency, Fault, Money, Sku, Timestamp};
+use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::domain::{Description, DisplayName, InitialStock, Price, Product};
+
+/// A page of the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// The last product of the page before.
+    pub after: Option<Uuid>,
+    /// Deleted products too.
+    pub show_deleted: bool,
+    /// Rows at most.
+    pub limit: i64,
+}
+
+/// Locks the products with these ids, and those with these SKUs that are not deleted, in one order for all
+/// transactions, so that none deadlock.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn lock(connection: &mut PgConnection, ids: &[Uuid], skus: &[&str]) -> Result<Vec<Product>, Fault> {
+    let rows = sqlx::query(
+        "select product_id, sku, display_name, description, price_minor_units, price_currency, \
+                initial_stock_quantity, version, create_time, update_time, delete_time \
+         from product where product_id = any ($1) or (sku = any ($2) and delete_time is null) \
+         order by product_id for update",
+    )
+    .bind(ids)
+    .bind(skus)
+    .fetch_all(connection)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(product).collect()
+}
+
+/// The product with this id, deleted or not.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn find_by_id(executor: impl PgExecutor<'_>, product_id: Uuid) -> Result<Option<Product>, Fault> {
+    let row = sqlx::query(
+        "select product_id, sku, display_name, description, price_minor_units, price_currency, \
+                initial_stock_quantity, version, create_time, update_time, delete_time \
+         from product where product_id = $1",
+    )
+    .bind(product_id)
+    .fetch_optional(executor)
+    .await
+    .map_err(fault)?;
+    row.as_ref().map(product).transpose()
+}
+
+/// The products with these SKUs that are not deleted.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn find_by_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Product>, Fault> {
+    let rows = sqlx::query(
+        "select product_id, sku, display_name, description, price_minor_units, price_currency, \
+                initial_stock_quantity, version, create_time, update_time, delete_time \
+         from product where sku = any ($1) and delete_time is null",
+    )
+    .bind(skus)
+    .fetch_all(executor)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(product).collect()
+}
+
+/// A page, the oldest first.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn list(executor: impl PgExecutor<'_>, page: Page) -> Result<Vec<Product>, Fault> {
+    let rows = sqlx::query(
+        "select product_id, sku, display_name, description, price_minor_units, price_currency, \
+                initial_stock_quantity, version, create_time, update_time, delete_time \
+         from product where ($1::uuid is null or product_id > $1) and ($2 or delete_time is null) \
+         order by product_id limit $3",
+    )
+    .bind(page.after)
+    .bind(page.show_deleted)
+    .bind(page.limit)
+    .fetch_all(executor)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(product).collect()
+}
+
+/// Writes changed products, which must be locked, and new ones, which must not exist.
+///
+/// # Errors
+/// [`Fault`] of the database; retryable when another transaction took the SKU of a new one first.
+pub async fn save(connection: &mut PgConnection, new: &[&Product], changed: &[&Product]) -> Result<(), Fault> {
+    // Changes first: a product deleted by this batch sets its SKU free for a new one.
+    update(&mut *connection, changed).await?;
+    insert(connection, new).await
+}
+
+async fn insert(connection: &mut PgConnection, new: &[&Product]) -> Result<(), Fault> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into product (product_id, sku, display_name, description, price_minor_units, price_currency, \
+                              initial_stock_quantity, version, create_time, update_time, delete_time) \
+         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], \
+                              $7::bigint[], $8::bigint[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[])",
+    )
+    .bind(column(new, |product| product.product_id))
+    .bind(column(new, |product| product.sku.to_string()))
+    .bind(column(new, |product| product.display_name.to_string()))
+    .bind(column(new, |product| product.description.as_str().to_owned()))
+    .bind(column(new, |product| product.price.amount().minor_units()))
+    .bind(column(new, |product| product.price.amount().currency().as_str().to_owned()))
+    .bind(column(new, |product| product.initial_stock.get()))
+    .bind(column(new, |product| product.version))
+    .bind(column(new, |product| product.create_time))
+    .bind(column(new, |product| product.update_time))
+    .bind(column(new, |product| product.delete_time))
+    .execute(connection)
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+async fn update(connection: &mut PgConnection, changed: &[&Product]) -> Result<(), Fault> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update product set display_name = n.display_name, description = n.description, \
+                price_minor_units = n.minor_units, price_currency = n.currency, version = n.version, \
+                update_time = n.update_time, delete_time = n.delete_time \
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], \
+                     $7::timestamptz[], $8::timestamptz[]) \
+              as n (product_id, display_name, description, minor_units, currency, version, update_time, delete_time) \
+         where product.product_id = n.product_id",
+    )
+    .bind(column(changed, |product| product.product_id))
+    .bind(column(changed, |product| product.display_name.to_string()))
+    .bind(column(changed, |product| product.description.as_str().to_owned()))
+    .bind(column(changed, |product| product.price.amount().minor_units()))
+    .bind(column(changed, |product| product.price.amount().currency().as_str().to_owned()))
+    .bind(column(changed, |product| product.version))
+    .bind(column(changed, |product| product.update_time))
+    .bind(column(changed, |product| product.delete_time))
+    .execute(connection)
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+fn column<T>(products: &[&Product], value: impl Fn(&Product) -> T) -> Vec<T> {
+    products.iter().map(|product| value(product)).collect()
+}
+
+fn product(row: &PgRow) -> Result<Product, Fault> {
+    let sku: &str = row.try_get("sku").map_err(fault)?;
+    let display_name: &str = row.try_get("display_name").map_err(fault)?;
+    let description: &str = row.try_get("description").map_err(fault)?;
+    let currency: &str = row.try_get("price_currency").map_err(fault)?;
+    let currency = Currency::parse(currency).map_err(Fault::permanent)?;
+    let price = Money::new(row.try_get("price_minor_units").map_err(fault)?, currency);
+    let initial_stock: i64 = row.try_get("initial_stock_quantity").map_err(fault)?;
+    Ok(Product {
+        product_id: row.try_get("product_id").map_err(fault)?,
+        sku: Sku::parse(sku).map_err(Fault::permanent)?,
+        display_name: DisplayName::parse(display_name).map_err(Fault::permanent)?,
+        description: Description::parse(description).map_err(Fault::permanent)?,
+        price: Price::parse(price).map_err(Fault::permanent)?,
+        initial_stock: InitialStock::parse(initial_stock).map_err(Fault::permanent)?,
+        version: row.try_get("version").map_err(fault)?,
+        create_time: row.try_get::<Timestamp, _>("create_time").map_err(fault)?,
+        update_time: row.try_get::<Timestamp, _>("update_time").map_err(fault)?,
+        delete_time: row.try_get("delete_time").map_err(fault)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use openorder_testing::World;
+
+    use super::*;
+    use crate::domain::NewProduct;
+
+    fn product(id: u128, minor_units: i64) -> Product {
+        let new = NewProduct {
+            product_id: Uuid::from_u128(id),
+            sku: Sku::parse("KB-1").unwrap(),
+            display_name: DisplayName::parse("Tastatur „Größe“").unwrap(),
+            description: Description::parse("a\nb").unwrap(),
+            price: Price::parse(Money::new(minor_units, Currency::parse("KWD").unwrap())).unwrap(),
+            initial_stock: InitialStock::parse(1_000_000_000).unwrap(),
+        };
+        Product::create(new, Timestamp::from_timestamp_micros(1_800_000_000_123_456).unwrap())
+    }
+
+    /// One batch may delete a product and make another with its SKU; what is read is what was written.
+    #[tokio::test]
+    async fn a_batch_may_free_a_sku_and_take_it_again() {
+        let world = World::new();
+        let url = world.database_url("product");
+        let pool = openorder_messaging::open(&url, &world.database(), "test", &crate::MIGRATIONS).await.unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        let mut old = product(1, 1_000_000_000_000);
+        save(&mut connection, &[&old], &[]).await.unwrap();
+        assert_eq!(find_by_id(&pool, old.product_id).await.unwrap(), Some(old.clone()));
+        let taken = save(&mut connection, &[&product(2, 1)], &[]).await.unwrap_err();
+        assert_eq!(taken.kind(), "retryable", "the next try sees who took the SKU: {taken}");
+
+        old.delete(old.create_time).unwrap();
+        let new = product(3, 1);
+        save(&mut connection, &[&new], &[&old]).await.unwrap();
+        assert_eq!(find_by_skus(&pool, &["KB-1"]).await.unwrap(), std::slice::from_ref(&new));
+        let mut both = lock(&mut connection, &[old.product_id], &["KB-1"]).await.unwrap();
+        both.sort_by_key(|product| product.product_id);
+        assert_eq!(both, [old, new]);
+        drop(connection);
+        pool.close().await;
+        world.close().await;
+    }
+}
