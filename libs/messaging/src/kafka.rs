@@ -91,7 +91,8 @@ pub(crate) async fn ensure_topics(settings: &KafkaSettings, topics: &[&str]) -> 
         .iter()
         .map(|name| NewTopic::new(name, settings.partitions, TopicReplication::Fixed(settings.replication_factor)))
         .collect();
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+    let bound = Some(Duration::from_millis(settings.admin_timeout_ms));
+    let options = AdminOptions::new().request_timeout(bound).operation_timeout(bound);
     let results = admin.create_topics(&new, &options).await.map_err(|error| error.to_string())?;
     let failed: Vec<String> = results
         .into_iter()

@@ -90,6 +90,8 @@ impl Relay {
 
     /// Tries to become the active relay and publishes as long as it is. `Ok` when another one is active, or at shutdown.
     async fn lead(&self, shutdown: &Shutdown, failures: &mut u32) -> Result<(), Lost> {
+        // Before the lock: a relay that cannot reach Kafka must not keep one that can from its place.
+        kafka::ensure_topics(self.backbone.kafka(), &self.topics).await.map_err(Lost::Kafka)?;
         // A connection of its own, closed at the end: the session holds the lock and relaxes the cursor's commits.
         let mut connection = self.backbone.pool().acquire().await?.detach();
         let leader: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
@@ -103,12 +105,14 @@ impl Relay {
         }
         // Losing the cursor's last commits in a crash only publishes again.
         sqlx::query("set synchronous_commit = off").execute(&mut connection).await?;
-        kafka::ensure_topics(self.backbone.kafka(), &self.topics).await.map_err(Lost::Kafka)?;
         let row = sqlx::query("update relay_cursor set epoch = epoch + 1, updated_at = now() returning position, epoch")
             .fetch_one(&mut connection)
             .await?;
         let (mut position, epoch): (i64, i64) = (row.try_get("position")?, row.try_get("epoch")?);
-        let producer = self.producer().await?;
+        let producer = tokio::select! {
+            producer = self.producer() => producer?,
+            () = shutdown.requested() => return Ok(()),
+        };
         self.dependency.ready();
         *failures = 0;
         tracing::info!(position, epoch, "relay is active");

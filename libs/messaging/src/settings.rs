@@ -11,6 +11,8 @@ settings! {
         topic_prefix: String = "";
         /// Whether missing topics are created at start.
         create_topics: bool = true;
+        /// How long the creation of topics may take before it is tried again, in milliseconds.
+        admin_timeout_ms: u64 = 5_000, 100..=60_000;
         /// Partitions of a topic that is created; the most instances that can share a service's work.
         partitions: i32 = 6, 1..=1_000;
         /// Replicas of a topic that is created.
@@ -116,7 +118,7 @@ settings! {
         /// How often a standby tries to take over, and the longest pause after a failure.
         takeover_interval_ms: u64 = 1_000, 10..=60_000;
         /// How long the fencing of an earlier relay may take.
-        init_timeout_ms: u64 = 30_000, 1_000..=300_000;
+        init_timeout_ms: u64 = 10_000, 1_000..=300_000;
         /// How long the publishing of one batch may take.
         publish_timeout_ms: u64 = 30_000, 100..=300_000;
     }

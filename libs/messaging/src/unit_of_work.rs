@@ -1,6 +1,6 @@
 //! One transaction: state, events, inbox and request results commit together or not at all.
 
-use chrono::Utc;
+use chrono::{SubsecRound, Utc};
 use openorder_telemetry::{RoleTelemetry, Span, SpanKind, TraceContext};
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -38,7 +38,7 @@ impl UnitOfWork {
     pub(crate) async fn begin(pool: &PgPool, telemetry: &RoleTelemetry) -> Result<Self, Fault> {
         // Whatever keeps a transaction from beginning is nothing that the work has done wrong.
         let transaction = pool.begin().await.map_err(|error| Fault::outage(POSTGRES, error))?;
-        Ok(Self { transaction, telemetry: telemetry.clone(), now: Utc::now(), causes: Vec::new(), events: Vec::new() })
+        Ok(Self { transaction, telemetry: telemetry.clone(), now: Utc::now().trunc_subsecs(6), causes: Vec::new(), events: Vec::new() })
     }
 
     /// Sets the traces that [`NewEvent::cause`] points into.
@@ -51,7 +51,7 @@ impl UnitOfWork {
         &mut self.transaction
     }
 
-    /// The one time of this batch.
+    /// The one time of this batch, in the microseconds that PostgreSQL keeps: what is answered is what is read later.
     pub fn now(&self) -> Timestamp {
         self.now
     }
