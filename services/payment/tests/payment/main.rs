@@ -1,0 +1,8 @@
+//! The payment service over real PostgreSQL and Kafka: what other services and callers see of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod histories;
+mod orders;
+mod restarts;
+mod support;
+mod wallets;
