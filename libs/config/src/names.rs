@@ -4,8 +4,18 @@
 pub const PREFIX: &str = "OPENORDER_";
 
 /// Variables that begin like ours and are read by somebody else: where the configuration stands,
-/// what tests and the local stack are told.
-const OTHERS: &[&str] = &["OPENORDER_CONFIG", "OPENORDER_DATA_DIR", "OPENORDER_FAULT_INJECTION", "OPENORDER_STACK"];
+/// what tests and the local stack are told. A setting of the same name is a setting.
+const OTHERS: &[&str] = &[
+    "OPENORDER_CONFIG",
+    "OPENORDER_DATA_DIR",
+    "OPENORDER_FAULT_INJECTION",
+    "OPENORDER_JAEGER_URL",
+    "OPENORDER_KAFKA_BROKERS",
+    "OPENORDER_OTLP_ENDPOINT",
+    "OPENORDER_POSTGRES_URL",
+    "OPENORDER_REDIS_URL",
+    "OPENORDER_STACK",
+];
 
 /// The environment variable of a key: `order.relay.batch_max` is `OPENORDER_ORDER_RELAY_BATCH_MAX`.
 #[must_use]
@@ -83,6 +93,7 @@ mod tests {
             "OPENORDER_STACK",
             "OPENORDER_DATA_DIR",
             "OPENORDER_DEV_KEEP",
+            "OPENORDER_POSTGRES_URL",
             "OPENORDER_KAFKA_PORT",
         ] {
             assert!(is_others(name), "{name}");
