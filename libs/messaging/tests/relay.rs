@@ -5,9 +5,10 @@ mod common;
 
 use std::{collections::HashMap, time::Duration};
 
-use common::{ADDED, TOPIC, add, start};
+use common::{ADDED, TOPIC, add, start, start_with};
 use futures::future::join_all;
-use openorder_testing::{Tail, World, header};
+use openorder_messaging::KafkaSettings;
+use openorder_testing::{Tail, World, free_address, header};
 use rdkafka::Message;
 
 fn number(message: &impl Message) -> i64 {
@@ -101,5 +102,23 @@ async fn a_relay_that_lost_its_lock_without_knowing_puts_no_old_event_between_ne
     assert_eq!(highest, 199);
     first.stop().await;
     second.stop().await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_cannot_reach_kafka_keeps_none_that_can_from_its_place_and_stops_when_asked() {
+    let world = World::new();
+    let nowhere = KafkaSettings { brokers: free_address().to_string(), ..world.kafka() };
+    let cut_off = start_with(&world, world.separate_role("ledger"), "ledger", nowhere).await;
+    let healthy = start(&world, world.separate_role("ledger"), "ledger").await;
+    // Kafka is not needed to accept a command.
+    add(&cut_off.committer(), "k", 1).await.unwrap();
+    cut_off.relay();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    healthy.relay();
+    let tail = Tail::new(&world, TOPIC);
+    assert_eq!(number(&tail.take(1, Duration::from_secs(15)).await[0]), 1);
+    cut_off.stop().await;
+    healthy.stop().await;
     world.close().await;
 }

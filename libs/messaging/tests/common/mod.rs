@@ -10,7 +10,7 @@ use std::{
 };
 
 use openorder_messaging::{
-    Application, Backbone, Committer, CommitterSettings, ConsumerSettings, DecodeError, Envelope, NewEvent, Outcomes,
+    Application, Backbone, Committer, CommitterSettings, ConsumerSettings, DecodeError, Envelope, KafkaSettings, NewEvent, Outcomes,
     Received, RelaySettings, Reply, RequestKey, RoleContext, Subscription, UnitOfWork, fault,
 };
 use openorder_telemetry::TraceContext;
@@ -102,8 +102,12 @@ pub struct Instance {
 }
 
 pub async fn start(world: &World, role: RoleContext, database: &str) -> Instance {
+    start_with(world, role, database, world.kafka()).await
+}
+
+pub async fn start_with(world: &World, role: RoleContext, database: &str, kafka: KafkaSettings) -> Instance {
     let url = world.database_url(database);
-    let backbone = Backbone::start(&role, &url, &world.database(), &world.kafka(), &MIGRATIONS).await.unwrap();
+    let backbone = Backbone::start(&role, &url, &world.database(), &kafka, &MIGRATIONS).await.unwrap();
     Instance { role, backbone, ledger: Arc::default() }
 }
 
