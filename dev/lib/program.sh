@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 # The `openorder` program as a local server: what it is told, starting, waiting, stopping.
 
 program=$repository/target/release/openorder
@@ -10,12 +10,12 @@ program_process="$program serve all"
 script_variables=(
   OPENORDER_STACK OPENORDER_DATA_DIR OPENORDER_KAFKA_PORT OPENORDER_KAFKA_CONTROLLER_PORT OPENORDER_POSTGRES_PORT
   OPENORDER_REDIS_PORT OPENORDER_JAEGER_PORT OPENORDER_OTLP_PORT OPENORDER_POSTGRES_URL OPENORDER_REDIS_URL
-  OPENORDER_OTLP_ENDPOINT
+  OPENORDER_OTLP_ENDPOINT OPENORDER_JAEGER_URL
 )
 services=(order product inventory payment notification)
 
 gateway_address=${OPENORDER_GATEWAY_LISTEN_ADDRESS:-127.0.0.1:8080}
-admin_address=${OPENORDER_RUNTIME_ADMIN_LISTEN_ADDRESS:-127.0.0.1:8081}
+admin_address=${OPENORDER_ADMIN_LISTEN_ADDRESS:-127.0.0.1:8081}
 
 # Exports the stack's addresses as settings of the program, where the user has not set them, and the rest not at all.
 program_environment() {
@@ -24,11 +24,13 @@ program_environment() {
   server=$(sed -E 's#^([a-z]+://[^/?]+).*#\1#' <<<"$OPENORDER_POSTGRES_URL")
   if [[ "$OPENORDER_POSTGRES_URL" == *\?* ]]; then query="?${OPENORDER_POSTGRES_URL#*\?}"; fi
   for service in "${services[@]}"; do
-    variable=OPENORDER_${service^^}_DATABASE_DATABASE_URL
+    variable=OPENORDER_${service^^}_DATABASE_URL
     export "$variable=${!variable:-$server/openorder_$service$query}"
   done
+  export OPENORDER_NOTIFICATION_REDIS_URL=${OPENORDER_NOTIFICATION_REDIS_URL:-$OPENORDER_REDIS_URL}
   export OPENORDER_TELEMETRY_LOG_DIRECTORY=${OPENORDER_TELEMETRY_LOG_DIRECTORY:-$program_logs}
   export OPENORDER_TELEMETRY_OTLP_ENDPOINT=${OPENORDER_TELEMETRY_OTLP_ENDPOINT:-${OPENORDER_OTLP_ENDPOINT:-}}
+  jaeger_url=${OPENORDER_JAEGER_URL:-http://127.0.0.1:16686}
   # Here every order can be looked at; in production a tenth is recorded.
   export OPENORDER_TELEMETRY_SAMPLING_RATIO=${OPENORDER_TELEMETRY_SAMPLING_RATIO:-1.0}
   unset "${script_variables[@]}" "${!OPENORDER_DEV_@}"
@@ -41,7 +43,7 @@ program_running() { find_process "$program_home/pid" "$program_process"; }
 
 program_need_ports() {
   need_port "${gateway_address##*:}" OPENORDER_GATEWAY_LISTEN_ADDRESS gateway &&
-    need_port "${admin_address##*:}" OPENORDER_RUNTIME_ADMIN_LISTEN_ADDRESS 'admin port'
+    need_port "${admin_address##*:}" OPENORDER_ADMIN_LISTEN_ADDRESS 'admin port'
 }
 
 # Starts the server, or leaves it alone when it is the same already. The environment is set.
