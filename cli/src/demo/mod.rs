@@ -1,0 +1,126 @@
+//! `openorder demo`: three orders through a running system, each followed to its end.
+//!
+//! - `world.rs`: the product and the wallet that the orders need, and what is left of them afterwards;
+//! - `story.rs`: one order: placed, watched, explained by its timeline;
+//! - `trace.rs`: where the first order's trace can be seen;
+//! - `show.rs`: how values look.
+
+mod show;
+mod story;
+mod trace;
+mod world;
+
+use std::time::Duration;
+
+use clap::Args;
+use openorder_proto::order::v1::OrderStatus;
+
+use crate::args::SettingsArgs;
+use crate::edge::{self, Edge};
+use crate::output::line;
+use crate::{block_on, config};
+
+use show::mark;
+use story::Story;
+use world::World;
+
+/// How long an order, or what follows from it, may take before the demo says that it does not come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const HELP: &str = "\
+Examples:
+  openorder demo
+  openorder demo --gateway http://127.0.0.1:9080
+
+It makes a product and a wallet of its own each time, so it can be run as often as you like. Nothing is cleaned up
+afterwards: look at what it made. The exit code is 0 when everything came out as expected.";
+
+/// Arguments of `openorder demo`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub struct DemoArgs {
+    /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
+    #[arg(long, value_name = "URL")]
+    pub gateway: Option<String>,
+    /// Jaeger's page, for the link to the trace.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:16686")]
+    pub jaeger: String,
+    /// What was said about settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Runs the demo; whether everything came out as expected.
+///
+/// # Errors
+/// What could not be done, and what to do about it.
+pub fn run(settings: &SettingsArgs, args: &DemoArgs) -> anyhow::Result<bool> {
+    let gateway = edge::address(settings, args.gateway.as_ref())?;
+    // Only shown: settings that cannot be used are told where they are needed.
+    let admin = config::load(settings, &[]).ok().map(|loaded| loaded.settings.admin.listen_address);
+    block_on(Box::pin(demo(&gateway, &args.jaeger, admin.as_deref())))?
+}
+
+async fn demo(gateway: &str, jaeger: &str, admin: Option<&str>) -> anyhow::Result<bool> {
+    line(format_args!("OpenOrder, through its gateway {gateway}\n"));
+    let edge = Edge::connect(gateway).await?;
+    let world = World::make(&edge).await?;
+
+    let mut told = Vec::new();
+    for (number, story) in stories(&world).iter().enumerate() {
+        line(format_args!("\n{}. {}", number + 1, story.title));
+        told.push(story.tell(&edge).await?);
+    }
+
+    line("\nWhat is left");
+    let settled = world.check(&edge).await?;
+    let notified = world.show_notifications(&edge, &told).await?;
+    let expected = settled && notified && told.iter().all(|order| order.as_expected);
+
+    line("\nGo on from here");
+    try_it(&edge, &world);
+    if let Some(first) = told.first() {
+        line(format_args!("  {}", trace::link(jaeger, &first.trace_id).await));
+    }
+    addresses(&edge, jaeger, admin);
+    line(format_args!("\n{} {}", mark(expected), verdict(expected)));
+    Ok(expected)
+}
+
+fn stories(world: &World) -> [Story<'_>; 3] {
+    let story = |title, quantity, status, reason| Story { title, world, quantity, status, reason };
+    [
+        story("An order that succeeds", world::BOUGHT, OrderStatus::Preparing, ""),
+        story("An order of more than there is", world::TOO_MANY, OrderStatus::Rejected, "OUT_OF_STOCK"),
+        story("An order that cannot be paid", world::TOO_DEAR, OrderStatus::Cancelled, "INSUFFICIENT_BALANCE"),
+    ]
+}
+
+fn try_it(edge: &Edge, world: &World) {
+    let request = serde_json::json!({
+        "request_id": format!("try-{}", world.customer_id),
+        "customer_id": world.customer_id,
+        "lines": [{ "sku": world.sku, "quantity": 1 }],
+    });
+    line("  Place an order yourself (no grpcurl? `dev/tool grpcurl` is one; a new order needs a new request_id):");
+    line(format_args!(
+        "    grpcurl -plaintext -d '{request}' {} openorder.order.v1.OrderService/CreateOrder",
+        edge.authority()
+    ));
+}
+
+fn addresses(edge: &Edge, jaeger: &str, admin: Option<&str>) {
+    line(format_args!("  gRPC, with reflection: {}", edge.authority()));
+    line(format_args!("  Jaeger:                {jaeger}"));
+    if let Some(admin) = admin {
+        line(format_args!("  Metrics and readiness: http://{admin}/metrics  http://{admin}/readyz"));
+    }
+}
+
+fn verdict(expected: bool) -> &'static str {
+    if expected {
+        "Everything came out as expected."
+    } else {
+        "Not everything came out as expected: see the lines marked above. `openorder logs ROLE` shows what a role says."
+    }
+}

@@ -1,0 +1,156 @@
+//! One order: placed, watched to its end, explained by its timeline.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use openorder_proto::order::v1::order_service_client::OrderServiceClient;
+use openorder_proto::order::v1::{
+    CreateOrderRequest, GetOrderTimelineRequest, Order, OrderStatus, RequestedLine, WatchOrderRequest,
+};
+use openorder_proto::reasons::Word;
+use openorder_rpc::status::is_unavailable;
+use tonic::{Request, Status};
+use uuid::Uuid;
+
+use super::PATIENCE;
+use super::show::{mark, money, timeline};
+use super::world::World;
+use crate::edge::{Edge, failed};
+use crate::output::line;
+
+/// Pause between two looks at something that is about to change.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// An order, and how it has to end.
+pub(super) struct Story<'a> {
+    pub(super) title: &'static str,
+    pub(super) world: &'a World,
+    pub(super) quantity: i32,
+    pub(super) status: OrderStatus,
+    pub(super) reason: &'static str,
+}
+
+/// How it ended.
+pub(super) struct Told {
+    pub(super) order_id: String,
+    pub(super) trace_id: String,
+    pub(super) as_expected: bool,
+}
+
+impl Story<'_> {
+    pub(super) async fn tell(&self, edge: &Edge) -> anyhow::Result<Told> {
+        let mut client = OrderServiceClient::new(edge.clone());
+        let began = Instant::now();
+        let placed = client.create_order(self.request()).await;
+        let placed = placed.map_err(|status| failed("the order could not be placed", &status))?;
+        let order = placed.into_inner().order.context("CreateOrder answered without an order")?;
+        line(format_args!(
+            "   {} × {} for {}: order {} is {}, answered in {:.1} ms",
+            self.quantity,
+            self.world.sku,
+            money(order.total.as_ref()),
+            order.order_id,
+            order.status().word(),
+            began.elapsed().as_secs_f64() * 1_000.0,
+        ));
+        let (last, seen) = watch(&mut client, order).await?;
+        line(format_args!("   watched: {}", seen.iter().map(|status| status.word()).collect::<Vec<_>>().join(" → ")));
+
+        let request = GetOrderTimelineRequest { order_id: last.order_id.clone() };
+        let events = client.get_order_timeline(request).await;
+        let events = events.map_err(|status| failed("the timeline could not be read", &status))?.into_inner().events;
+        timeline(&events).iter().for_each(|event| line(format_args!("   {event}")));
+        Ok(self.compare(last))
+    }
+
+    fn request(&self) -> CreateOrderRequest {
+        CreateOrderRequest {
+            request_id: Uuid::now_v7().to_string(),
+            customer_id: self.world.customer_id.clone(),
+            customer_email: format!("{}@example.com", self.world.customer_id),
+            lines: vec![RequestedLine { sku: self.world.sku.clone(), quantity: self.quantity }],
+            ..Default::default()
+        }
+    }
+
+    fn compare(&self, last: Order) -> Told {
+        let as_expected = last.status() == self.status && last.status_reason == self.reason;
+        let named = |status: OrderStatus, reason: &str| match reason {
+            "" => status.word().to_owned(),
+            reason => format!("{}, {reason}", status.word()),
+        };
+        let ended = named(last.status(), &last.status_reason);
+        match as_expected {
+            true => line(format_args!("   {} {ended}, as expected", mark(true))),
+            false => line(format_args!(
+                "   {} {ended}; expected: {}. `openorder probe` says what the system waits for",
+                mark(false),
+                named(self.status, self.reason),
+            )),
+        }
+        Told { order_id: last.order_id, trace_id: last.trace_id, as_expected }
+    }
+}
+
+/// Where this demo's orders end: nobody ships them.
+fn is_end(status: OrderStatus) -> bool {
+    !matches!(status, OrderStatus::Unspecified | OrderStatus::Pending | OrderStatus::Confirmed | OrderStatus::Paid)
+}
+
+/// Follows an order until its end or the end of patience: as it stood last, and the statuses that were seen.
+async fn watch(client: &mut OrderServiceClient<Edge>, mut order: Order) -> anyhow::Result<(Order, Vec<OrderStatus>)> {
+    let until = Instant::now() + PATIENCE;
+    let mut seen = vec![order.status()];
+    while !is_end(order.status()) && Instant::now() < until {
+        match follow(client, &mut order, &mut seen, until).await {
+            Ok(()) => {}
+            // A service that restarts: the order goes on, and so does the watching.
+            Err(status) if is_unavailable(&status) => {}
+            // The time that was given to the stream is over; the order is told as it stands.
+            Err(_) if Instant::now() >= until => break,
+            Err(status) => return Err(failed("the order could not be watched", &status)),
+        }
+        if !is_end(order.status()) {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+    Ok((order, seen))
+}
+
+/// One stream, as far as it goes.
+async fn follow(
+    client: &mut OrderServiceClient<Edge>,
+    order: &mut Order,
+    seen: &mut Vec<OrderStatus>,
+    until: Instant,
+) -> Result<(), Status> {
+    let mut request = Request::new(WatchOrderRequest { order_id: order.order_id.clone() });
+    request.set_timeout(until.saturating_duration_since(Instant::now()));
+    let mut changes = client.watch_order(request).await?.into_inner();
+    while let Some(change) = changes.message().await? {
+        let Some(now) = change.order else { continue };
+        if seen.last() != Some(&now.status()) {
+            seen.push(now.status());
+        }
+        *order = now;
+        if is_end(order.status()) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_end_where_nothing_more_happens_by_itself() {
+        for status in [OrderStatus::Preparing, OrderStatus::Cancelled, OrderStatus::Rejected, OrderStatus::Delivered] {
+            assert!(is_end(status), "{status:?}");
+        }
+        for status in [OrderStatus::Pending, OrderStatus::Confirmed, OrderStatus::Paid, OrderStatus::Unspecified] {
+            assert!(!is_end(status), "{status:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Calls through the gateway, as any caller makes them: no trace is begun here and nothing is said about who calls, so
+//! that the system does what it does for everybody.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use openorder_rpc::status::is_unavailable;
+use openorder_rpc::{Outbound, RpcClientSettings, Upstream, reason_of, timeout};
+use tokio::net::TcpStream;
+use tonic::Status;
+use tonic::body::Body;
+
+use crate::args::SettingsArgs;
+use crate::config;
+
+/// How long to wait for somebody to listen.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Where the gateway is: the flag, or what the settings say of its own address.
+///
+/// # Errors
+/// Settings that cannot be used.
+pub(crate) fn address(settings: &SettingsArgs, flag: Option<&String>) -> anyhow::Result<String> {
+    match flag {
+        Some(url) => Ok(url.clone()),
+        None => Ok(url_of(&config::load(settings, &[])?.settings.gateway.listen_address)),
+    }
+}
+
+/// An address that is listened on, as one to connect to: "every address" is this machine.
+pub(crate) fn url_of(listen_address: &str) -> String {
+    let address = listen_address.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1);
+    format!("http://{address}")
+}
+
+/// The gateway, for generated clients. Every call is sent again while the gateway is away: all of them are reads, or
+/// carry a request id.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    upstream: Arc<Upstream>,
+}
+
+impl Edge {
+    /// The gateway at `url`, once it is known that somebody listens there.
+    pub(crate) async fn connect(url: &str) -> anyhow::Result<Self> {
+        let settings = RpcClientSettings {
+            default_timeout_ms: 10_000,
+            attempts_max: 10,
+            retry_percent: 100,
+            ..Default::default()
+        };
+        let upstream = Upstream::new(url, &settings)?;
+        reach(&upstream, url).await?;
+        Ok(Self { upstream: Arc::new(upstream) })
+    }
+
+    /// `host:port`, as grpcurl wants it.
+    pub(crate) fn authority(&self) -> &str {
+        self.upstream.authority().as_str()
+    }
+
+    async fn send(self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let bound = timeout::parse(&parts.headers).unwrap_or(self.upstream.default_timeout());
+        let deadline = Some(Instant::now() + bound);
+        let mut headers = parts.headers;
+        headers.insert(timeout::GRPC_TIMEOUT, timeout::header(bound));
+        let path = parts.uri.into_parts().path_and_query.ok_or_else(|| Status::internal("a call without a path"))?;
+        let outbound = Outbound { path, headers, body, deadline, body_deadline: deadline, retry_safe: true };
+        Ok(self.upstream.call(outbound).await?.map(Body::new))
+    }
+}
+
+impl tower::Service<Request<Body>> for Edge {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.clone().send(request))
+    }
+}
+
+/// Tells "nobody is there" from "somebody is not ready", which a call cannot.
+pub(crate) async fn reach(upstream: &Upstream, url: &str) -> anyhow::Result<()> {
+    let connected = TcpStream::connect(upstream.authority().as_str());
+    let failure = match tokio::time::timeout(CONNECT_TIMEOUT, connected).await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {CONNECT_TIMEOUT:?}"),
+    };
+    bail!(
+        "no gateway at {url}: {failure}. Start the system (`make demo`, `openorder serve all`), or name its gateway with --gateway"
+    )
+}
+
+/// A failed call in words: what was tried, what came back, and what to do where that is known.
+pub(crate) fn failed(what: &str, status: &Status) -> anyhow::Error {
+    let reason = reason_of(status).unwrap_or_else(|| format!("{:?}", status.code()));
+    let advice = match is_unavailable(status) {
+        true => ". `openorder probe` says what the system waits for",
+        false => "",
+    };
+    anyhow::anyhow!("{what}: {reason}: {}{advice}", status.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_listened_on_can_be_connected_to() {
+        assert_eq!(url_of("0.0.0.0:8080"), "http://127.0.0.1:8080");
+        assert_eq!(url_of("[::]:8080"), "http://[::1]:8080");
+        assert_eq!(url_of("127.0.0.1:80"), "http://127.0.0.1:80");
+        assert_eq!(url_of("gateway:8080"), "http://gateway:8080");
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_told_with_advice() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let told = Edge::connect(&url).await.err().unwrap().to_string();
+        assert!(told.contains(&url) && told.contains("serve all") && told.contains("--gateway"), "{told}");
+    }
+}

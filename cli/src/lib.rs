@@ -1,0 +1,68 @@
+//! The `openorder` program as a library: commands, and the system that `serve` runs.
+//!
+//! Reading guide:
+//!
+//! - [`args`]: what can be asked on the command line;
+//! - [`settings`], [`check`], [`mod@config`]: all settings of a process, their rules, and the command that shows them;
+//! - [`roles`], [`system`], [`serve`]: what a process can serve, and how it starts, is watched and drains;
+//! - [`probe`], [`logs`]: looking at a running process;
+//! - [`demo`], [`load`]: using a running system through its gateway, as any caller would (`edge.rs`);
+//! - [`output`]: the only place that writes to the terminal.
+//!
+//! Tests start the system in their own process:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), openorder::StartError> {
+//! use openorder::{ProcessSettings, Role, System};
+//! let system = System::start(ProcessSettings::default(), Role::ALL).await?;
+//! system.readiness().wait_ready().await;
+//! assert!(system.stop().await.is_clean());
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod args;
+pub mod check;
+pub mod config;
+pub mod demo;
+mod edge;
+mod http;
+pub mod load;
+pub mod logs;
+pub mod output;
+mod port;
+pub mod probe;
+pub mod roles;
+pub mod serve;
+pub mod settings;
+pub mod system;
+
+use anyhow::Context;
+
+pub use roles::Role;
+pub use settings::ProcessSettings;
+pub use system::{Ending, StartError, System};
+
+use args::{Cli, Command};
+
+/// Carries out a command; false when its answer is "no", such as that of a probe.
+///
+/// # Errors
+/// Why it could not be carried out. [`openorder_config::ConfigErrors`] are among them.
+pub fn run(cli: &Cli) -> anyhow::Result<bool> {
+    let settings = &cli.all_settings();
+    match &cli.command {
+        Command::Serve(args) => serve::run(settings, args).map(|()| true),
+        Command::Config(args) => config::run(settings, args),
+        Command::Probe(args) => probe::run(settings, args),
+        Command::Demo(args) => demo::run(settings, args),
+        Command::Load(args) => load::run(settings, args),
+        Command::Logs(args) => logs::run(settings, args).map(|()| true),
+    }
+}
+
+/// Runs a command's work on this thread.
+pub(crate) fn block_on<F: Future>(work: F) -> anyhow::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.context("the command's thread cannot be set up")?.block_on(work))
+}

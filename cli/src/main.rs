@@ -1,0 +1,23 @@
+//! The `openorder` program.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use openorder::args::Cli;
+use openorder::{StartError, output};
+use openorder_config::ConfigErrors;
+
+/// Exit code of wrong arguments (clap's own) and wrong settings.
+const WRONG_INPUT: u8 = 2;
+
+fn main() -> ExitCode {
+    match openorder::run(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            output::error(format_args!("{error:#}"));
+            let settings = error.is::<ConfigErrors>() || matches!(error.downcast_ref(), Some(StartError::Settings(_)));
+            if settings { ExitCode::from(WRONG_INPUT) } else { ExitCode::FAILURE }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! All settings of a process, each section declared by the crate that uses it.
+
+use openorder_config::{Secret, settings};
+use openorder_gateway::GatewaySettings;
+use openorder_inventory::InventorySettings;
+use openorder_messaging::KafkaSettings;
+use openorder_notification::NotificationSettings;
+use openorder_order::OrderSettings;
+use openorder_payment::PaymentSettings;
+use openorder_product::ProductSettings;
+use openorder_telemetry::TelemetrySettings;
+
+use crate::roles::Role;
+
+settings! {
+    /// The process itself.
+    pub struct RuntimeSettings {
+        /// Threads that run the work of all roles; 0: one a core.
+        worker_threads: usize = 0, 0..=1_024;
+        /// How long the work in hand may take to end once a stop was asked for, in milliseconds; what is left is cut.
+        drain_timeout_ms: u64 = 30_000, 0..=600_000;
+        /// Secret that page tokens are signed with, the same in all processes of a role. Empty: a random one, and page tokens end with the process.
+        page_token_secret: Secret = "";
+    }
+}
+
+settings! {
+    /// The port for operators, one a process, without authentication.
+    pub struct AdminSettings {
+        /// Address of /livez, /readyz and /metrics.
+        listen_address: String = "127.0.0.1:8081";
+    }
+}
+
+settings! {
+    /// All settings of a process.
+    pub struct ProcessSettings {
+        /// The process itself.
+        process: RuntimeSettings;
+        /// The port for operators.
+        admin: AdminSettings;
+        /// Traces, logs and metrics.
+        telemetry: TelemetrySettings;
+        /// Kafka, shared by all roles.
+        kafka: KafkaSettings;
+        /// The gateway.
+        gateway: GatewaySettings;
+        /// The order service.
+        order: OrderSettings;
+        /// The product service.
+        product: ProductSettings;
+        /// The inventory service.
+        inventory: InventorySettings;
+        /// The payment service.
+        payment: PaymentSettings;
+        /// The notification service.
+        notification: NotificationSettings;
+    }
+}
+
+impl ProcessSettings {
+    /// Where a role listens.
+    #[must_use]
+    pub fn listen_address(&self, role: Role) -> &str {
+        match role {
+            Role::Gateway => &self.gateway.listen_address,
+            Role::Order => &self.order.listen_address,
+            Role::Product => &self.product.listen_address,
+            Role::Inventory => &self.inventory.listen_address,
+            Role::Payment => &self.payment.listen_address,
+            Role::Notification => &self.notification.listen_address,
+        }
+    }
+}
