@@ -140,6 +140,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_part_borrows_from_its_neighbour() {
+        let tokens = PageTokens::new(b"secret");
+        let token = tokens.encode("ab", &Caller::new("c", []), b"d", b"cursor");
+        for (list, subject, filter) in [("a", "bc", "d"), ("abc", "", "d"), ("ab", "", "cd"), ("ab", "cd", "")] {
+            assert!(
+                tokens.decode(list, &Caller::new(subject, []), filter.as_bytes(), &token).is_err(),
+                "{list} {subject}"
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn a_token_gives_its_cursor_back(caller in callers(), filter: Vec<u8>, cursor: Vec<u8>) {
@@ -157,9 +169,13 @@ mod tests {
         ) {
             let tokens = PageTokens::new(b"secret");
             let token = tokens.encode(&list, &caller, &filter, &cursor);
-            let same = list == other_list && caller == other_caller && filter == other_filter;
-            let opened = tokens.decode(&other_list, &other_caller, &other_filter, &token);
-            prop_assert_eq!(opened.is_ok(), same);
+            // One thing at a time: each of them alone must make the difference.
+            let opens = |list: &str, caller: &Caller, filter: &[u8]| tokens.decode(list, caller, filter, &token).is_ok();
+            prop_assert_eq!(opens(&other_list, &caller, &filter), list == other_list);
+            prop_assert_eq!(opens(&list, &other_caller, &filter), caller == other_caller);
+            prop_assert_eq!(opens(&list, &caller, &other_filter), filter == other_filter);
+            let everything_same = list == other_list && caller == other_caller && filter == other_filter;
+            prop_assert_eq!(opens(&other_list, &other_caller, &other_filter), everything_same);
             prop_assert!(PageTokens::new(b"other").decode(&list, &caller, &filter, &token).is_err());
         }
 

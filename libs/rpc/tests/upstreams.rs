@@ -47,7 +47,9 @@ async fn a_restarted_upstream_is_found_again() {
         for _ in 0..5 {
             assert_eq!(call(channel.clone(), "Sleep", service_call().request(text(1))).await.unwrap(), "slept");
         }
+        let started = Instant::now();
         server.stop().await;
+        assert!(started.elapsed() < Duration::from_secs(2), "an idle connection does not hold the server up");
     }
 }
 
