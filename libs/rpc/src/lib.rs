@@ -3,7 +3,7 @@
 //! Reading guide:
 //!
 //! * a handler parses its request with [`Violations`] (`violations.rs`, `values.rs`), asks [`CallContext`] who calls
-//!   (`caller.rs`), and answers a failure with [`status`] (`status.rs`);
+//!   (`caller.rs`), and answers a failure with [`status()`] (`status.rs`);
 //! * lists use [`PageTokens`] and [`page_size`] (`page.rs`), commands with a request id [`request_fingerprint`];
 //! * [`listen`] and [`serve`] are the server (`server/`), [`channel`] makes the channels of clients (`client/`).
 
