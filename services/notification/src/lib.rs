@@ -5,12 +5,14 @@
 //! - `application/`: one batch in, one outcome a command out; `working_set` is load, decide, save;
 //! - `persistence/`: all the SQL; the natural key (order, kind, channel) keeps a doubled event from doubling a mail;
 //! - `consumers/`: which events of others are commands here (a file a topic);
+//! - `delivery/`: mail that leaves the machine, for `email_transport = smtp`;
 //! - `grpc/`: parse, call, answer;
 //! - [`serve`]: how it is put together.
 
 mod application;
 mod config;
 mod consumers;
+mod delivery;
 pub mod domain;
 mod grpc;
 mod persistence;
@@ -21,11 +23,15 @@ use std::sync::Arc;
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
 use openorder_proto::topics;
 use openorder_rpc::PageTokens;
+use openorder_runtime::OnExit;
 use sqlx::migrate::Migrator;
 
 pub use config::{DeliverySettings, EmailTransport, NotificationSettings, SmtpSecurity, SmtpSettings};
 
-use crate::application::Notifications;
+use crate::{
+    application::Notifications,
+    delivery::{Mailer, Worker},
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -42,12 +48,20 @@ pub async fn serve(
     kafka: KafkaSettings,
     page_tokens: PageTokens,
 ) -> anyhow::Result<()> {
+    let mailer = match settings.email_transport {
+        EmailTransport::Record => None,
+        EmailTransport::Smtp => Some(Mailer::new(&settings.smtp)?),
+    };
     let listener = openorder_rpc::listen(&settings.listen_address).await?;
     let backbone = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS).await?;
     let notifications = Arc::new(Notifications::new(role.telemetry.clone(), &settings));
     let committer = backbone.committer(Arc::clone(&notifications), &settings.committer);
     backbone.consumer(notifications, consumers::subscription(), &settings.consumer);
     backbone.relay(&settings.relay, PUBLISHES);
+    if let Some(mailer) = mailer {
+        let work = Worker::run(role.clone(), Arc::clone(&backbone), committer.clone(), mailer, settings.clone());
+        role.tasks.spawn("deliveries", OnExit::StopProcess, work);
+    }
     let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
     openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())

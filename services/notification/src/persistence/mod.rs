@@ -1,10 +1,12 @@
 //! All the SQL of the service: one statement a table for a whole batch.
 
 mod attempts;
+mod due;
 mod notifications;
 mod preferences;
 
 pub use attempts::insert as insert_attempts;
+pub use due::{Due, give_back, take_due};
 pub use notifications::{
     Filter, insert as insert_notifications, list as list_notifications, lock as lock_notifications,
     update as update_notifications,

@@ -155,7 +155,7 @@ fn address(recipient: Option<&EmailAddress>) -> &str {
     recipient.map(EmailAddress::as_str).unwrap_or_default()
 }
 
-fn kind(row: &PgRow) -> Result<Kind, Fault> {
+pub(super) fn kind(row: &PgRow) -> Result<Kind, Fault> {
     let number: i16 = row.try_get("kind").map_err(fault)?;
     Kind::from_number(number).ok_or_else(|| Fault::permanent("unknown kind of notification"))
 }

@@ -7,4 +7,6 @@
 )]
 
 mod history;
+mod mail;
+mod mail_server;
 mod world;
