@@ -13,7 +13,9 @@ use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::support::{BOUND, Bench, Client, Order, as_service, charge_request, confirmed, order, refund_requested};
+use crate::support::{
+    BOUND, Bench, Client, Instance, Order, as_service, charge_request, confirmed, order, refund_requested,
+};
 
 const USERS: [&str; 3] = ["ada", "bob", "hot"];
 const ORDERS: usize = 60;
@@ -70,26 +72,43 @@ async fn step(bench: &Bench, orders: &[Order], told: &mut HashMap<Uuid, Told>, r
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn money_is_conserved_whatever_happens() {
+async fn money_is_conserved_while_the_service_is_killed_again_and_again() {
+    let mut bench = Bench::start().await;
+    run(&mut bench, None).await;
+    bench.close().await;
+}
+
+/// The second instance takes over what the first one leaves, and both work on the same wallets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn money_is_conserved_while_two_instances_share_the_work() {
+    let mut bench = Bench::start().await;
+    let second = Instance::start(&bench.world).await;
+    run(&mut bench, Some(second.client.clone())).await;
+    second.stop().await;
+    bench.close().await;
+}
+
+async fn run(bench: &mut Bench, second: Option<Client>) {
     let seed = rand::random::<u64>();
     // Shown when the test fails.
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let mut bench = Bench::start().await;
     let (client, clients) = watch::channel(bench.client());
-    let charging: Vec<_> = (0..2).map(|which| tokio::spawn(charge_patiently(clients.clone(), which))).collect();
+    let other = second.map_or_else(|| clients.clone(), |client| watch::channel(client).1);
+    let charging = [(clients.clone(), 1), (clients, 2), (other, 3)];
+    let charging = charging.map(|(clients, seed)| tokio::spawn(charge_patiently(clients, seed)));
     let orders: Vec<Order> =
         (0..ORDERS).map(|number| order(USERS[number % USERS.len()], random.random_range(1..60))).collect();
     let mut told = HashMap::new();
     for round in 0..=KILLS {
         for _ in 0..STEPS / (KILLS + 1) {
-            step(&bench, &orders, &mut told, &mut random).await;
+            step(bench, &orders, &mut told, &mut random).await;
         }
         if round < KILLS {
             bench.kill();
             // Some of it comes while nobody is there.
             for _ in 0..5 {
-                step(&bench, &orders, &mut told, &mut random).await;
+                step(bench, &orders, &mut told, &mut random).await;
             }
             bench.start_again().await;
             client.send_replace(bench.client());
@@ -103,9 +122,8 @@ async fn money_is_conserved_whatever_happens() {
     let mut database = PgConnection::connect(url.expose()).await.unwrap();
     wait_handled(&mut database, &told).await;
     check_money(&mut database, charged).await;
-    check_payments(&mut database, &bench, &told).await;
-    check_wallets(&mut database, &bench).await;
-    bench.close().await;
+    check_payments(&mut database, bench, &told).await;
+    check_wallets(&mut database, bench).await;
 }
 
 /// Waits until every event that was published is in the inbox; none may be parked.
@@ -151,9 +169,11 @@ async fn check_payments(database: &mut PgConnection, bench: &Bench, told: &HashM
         sqlx::query("select order_id, state, failure_reason, version from payment").fetch_all(database).await.unwrap();
     let asked = told.iter().filter(|(_, told)| !told.confirmations.is_empty() || !told.refunds.is_empty());
     assert_eq!(rows.len(), asked.count());
+    let mut states = HashSet::new();
     for row in rows {
         let (order_id, state): (Uuid, i16) = (row.get("order_id"), row.get("state"));
         let (failure_reason, version): (i16, i64) = (row.get("failure_reason"), row.get("version"));
+        states.insert(state);
         let told = &told[&order_id];
         let voided = failure_reason == 4;
         let answers = told.refunds.len() + usize::from(!voided);
@@ -162,6 +182,7 @@ async fn check_payments(database: &mut PgConnection, bench: &Bench, told: &HashM
         assert!(!told.refunds.is_empty() || !voided, "{order_id} was voided by nobody");
         bench.observer.answers(order_id, answers).await;
     }
+    assert_eq!(states, HashSet::from([2, 3, 4]), "the history was too tame");
 }
 
 /// What was published of each wallet leads to what stands in it.

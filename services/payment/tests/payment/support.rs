@@ -34,16 +34,16 @@ pub const BOUND: Duration = Duration::from_secs(60);
 pub type Client = PaymentServiceClient<UpstreamChannel>;
 
 /// One payment service in a runtime of its own, so that it can be killed.
-struct Instance {
+pub struct Instance {
     runtime: Runtime,
     role: RoleContext,
     served: JoinHandle<anyhow::Result<()>>,
-    client: Client,
+    pub client: Client,
 }
 
 impl Instance {
     /// Starts the service and waits until it answers.
-    async fn start(world: &World) -> Self {
+    pub async fn start(world: &World) -> Self {
         let address = free_address();
         let settings = PaymentSettings {
             listen_address: address.to_string(),
@@ -68,7 +68,7 @@ impl Instance {
     }
 
     /// Stops it as a deployment does.
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.role.shutdown.trigger();
         self.served.await.unwrap().unwrap();
         assert_eq!(self.role.tasks.drain(BOUND).await, Vec::<&str>::new(), "tasks that did not end");
