@@ -31,36 +31,27 @@ fn load_from(sources: &Sources, roles: &[Role]) -> Result<Loaded<ProcessSettings
 /// Runs the command.
 ///
 /// # Errors
-/// [`ConfigErrors`], unless they are the result that was asked for as JSON.
-pub fn run(settings: &SettingsArgs, args: &ConfigArgs) -> anyhow::Result<bool> {
+/// Everything that is wrong with the settings; where JSON was asked for, also as a document.
+pub fn run(settings: &SettingsArgs, args: &ConfigArgs) -> anyhow::Result<()> {
     let loaded = load(settings, Role::ALL);
     match (args.check, args.output) {
         (true, Format::Json) => {
-            let errors = loaded.err().map(|errors| errors.0).unwrap_or_default();
+            let errors = loaded.as_ref().err().map(|errors| errors.0.as_slice()).unwrap_or_default();
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             output::json(&serde_json::json!({ "valid": errors.is_empty(), "errors": errors }))?;
-            Ok(errors.is_empty())
+            loaded?;
         }
         (true, Format::Text) => {
             let loaded = loaded?;
-            let given = loaded.explain().iter().filter(|row| row.source != Source::Default).count();
-            output::line(format_args!(
-                "the settings can be used: {} of {} are not the default",
-                given,
-                loaded.explain().len()
-            ));
-            Ok(true)
+            let rows = loaded.explain();
+            let given = rows.iter().filter(|row| row.source != Source::Default).count();
+            let all = rows.len();
+            output::line(format_args!("the settings can be used: {given} of {all} are not the default"));
         }
-        (false, Format::Json) => {
-            let loaded = loaded?;
-            output::json(&loaded.explain().iter().map(Explained::from).collect::<Vec<_>>())?;
-            Ok(true)
-        }
-        (false, Format::Text) => {
-            table(loaded?.explain()).iter().for_each(output::line);
-            Ok(true)
-        }
+        (false, Format::Json) => output::json(&loaded?.explain().iter().map(Explained::from).collect::<Vec<_>>())?,
+        (false, Format::Text) => table(loaded?.explain()).iter().for_each(output::line),
     }
+    Ok(())
 }
 
 /// One setting, for programs.

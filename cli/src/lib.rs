@@ -53,7 +53,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<bool> {
     let settings = &cli.all_settings();
     match &cli.command {
         Command::Serve(args) => serve::run(settings, args).map(|()| true),
-        Command::Config(args) => config::run(settings, args),
+        Command::Config(args) => config::run(settings, args).map(|()| true),
         Command::Probe(args) => probe::run(settings, args),
         Command::Demo(args) => demo::run(settings, args),
         Command::Load(args) => load::run(settings, args),

@@ -1,5 +1,7 @@
 //! All settings of a process, each section declared by the crate that uses it.
 
+use openorder_config::settings::{Leaf, Settings, Visitor};
+use openorder_config::value::Raw;
 use openorder_config::{Secret, settings};
 use openorder_gateway::GatewaySettings;
 use openorder_inventory::InventorySettings;
@@ -70,5 +72,51 @@ impl ProcessSettings {
             Role::Payment => &self.payment.listen_address,
             Role::Notification => &self.notification.listen_address,
         }
+    }
+}
+
+impl ProcessSettings {
+    /// Has a role listen at another address (`host:port`), and all roles that call it find it there.
+    pub fn listen_on(&mut self, role: Role, address: &str) {
+        self.visit("", &mut Move { role, address });
+    }
+}
+
+struct Move<'a> {
+    role: Role,
+    address: &'a str,
+}
+
+impl Visitor for Move<'_> {
+    fn setting(&mut self, key: &str, _: &[&'static str], value: &mut dyn Leaf) {
+        let role = self.role.name();
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let text = if key.strip_suffix(".listen_address") == Some(role) {
+            self.address.to_owned()
+        } else if name.strip_suffix("_url") == Some(role) {
+            format!("http://{}", self.address)
+        } else {
+            return;
+        };
+        // Both are texts, which are never refused here.
+        drop(value.set(&Raw::Text(text)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_that_moves_is_found_by_all_who_call_it() {
+        let mut settings = ProcessSettings::default();
+        settings.listen_on(Role::Product, "127.0.0.1:1");
+        settings.listen_on(Role::Gateway, "127.0.0.1:2");
+        assert_eq!(settings.listen_address(Role::Product), "127.0.0.1:1");
+        assert_eq!(settings.listen_address(Role::Gateway), "127.0.0.1:2");
+        for url in [&settings.gateway.product_url, &settings.order.product_url, &settings.inventory.product_url] {
+            assert_eq!(url, "http://127.0.0.1:1");
+        }
+        assert_eq!(settings.gateway.order_url, ProcessSettings::default().gateway.order_url);
     }
 }
