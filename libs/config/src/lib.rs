@@ -8,7 +8,7 @@
 //!
 //! Reading guide:
 //!
-//! - [`settings`]: how a struct of settings is declared and walked;
+//! - [`mod@settings`]: how a struct of settings is declared and walked;
 //! - [`value`]: what a value may be; [`secret`]: what is never shown;
 //! - [`source`]: files, environment, flags; [`load()`]: the layers put on one another, and the report.
 //!
