@@ -21,6 +21,8 @@ use super::world::World;
 use super::{LoadArgs, Shared};
 
 const CREATE_ORDER: &str = "/openorder.order.v1.OrderService/CreateOrder";
+/// An order that was due in time is sent this late at most: a timer fires a little after its time.
+const LATE_MAX: Duration = Duration::from_millis(10);
 /// Pauses before an order is sent again, doubled each time.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -139,23 +141,26 @@ impl Work {
         let end = started + self.length;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut due = Instant::now();
+        let mut until = end;
         if let Some(rate) = self.rate {
             due = started + Duration::from_secs_f64(number as f64 / rate);
             if due >= end {
                 return None;
             }
+            until += LATE_MAX;
             self.shutdown.unless_requested(tokio::time::sleep_until(due.into())).await?;
         }
-        let place = tokio::time::timeout_at(end.into(), self.shutdown.unless_requested(self.places.acquire()));
+        let place = tokio::time::timeout_at(until.into(), self.shutdown.unless_requested(self.places.acquire()));
         let Ok(Some(Ok(place))) = place.await else { return None };
-        if Instant::now() >= end || self.shutdown.is_requested() {
+        let now = Instant::now();
+        if now >= until || self.shutdown.is_requested() {
             return None;
         }
         place.forget();
         if self.rate.is_none() {
-            due = Instant::now();
+            due = now;
         }
-        let measured = self.statistics.lock().offered(due);
+        let measured = self.statistics.lock().offered(now);
         Some(Turn { number, due, measured })
     }
 

@@ -48,13 +48,13 @@ Closed loop (default): each of --callers waits for the answer to its order befor
 Open loop (--rate): orders are due at fixed times; --callers is how many may wait for answers at a time, and a call
 counts from when it was due, so that a system that stalls cannot hide it.
 
-What is measured: orders sent (open loop: due) after --warm-up, for --duration. An order is
-  offered     when it is sent (open loop: when it is due);
+What is measured: orders sent after --warm-up, for --duration. An order is
+  offered     when it is sent (open loop: also when it was due and never sent);
   accepted    when CreateOrder answered it, which is when it is durable;
   completed   when its last event (preparing, rejected, cancelled) was read from the topic order.lifecycle.v1.
 accepted/s is the number of accepted orders by the time from the first one's sending to the last one's answer,
 completed/s the number of completed ones by the time from the first one's sending to the last one's last event: what
-piles up counts against it. Times run from sending (open loop: from due); latencies include retries.
+piles up counts against it. Latencies run from sending (open loop: from due) and include retries.
 
 An order that is answered UNAVAILABLE is sent again with the same request id until --timeout. The exit code is 0 when
 every accepted order was completed.";
@@ -179,7 +179,7 @@ async fn load(gateway: &str, kafka: &KafkaSettings, args: &LoadArgs) -> anyhow::
     // Aborted when the load was interrupted during the warm-up: then there is nothing to tell.
     let cost = if started.elapsed() > args.warm_up { cost.await.ok() } else { None };
     let costs = cost.map(cpu::Begun::end).unwrap_or_default();
-    let report = statistics.lock().report(args, gateway, costs);
+    let report = statistics.lock().report(args, gateway, costs, shutdown.is_requested());
     Ok(report)
 }
 

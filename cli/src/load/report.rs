@@ -25,6 +25,9 @@ pub(super) struct Report {
     customers: u32,
     duration_seconds: f64,
     warm_up_seconds: f64,
+    /// Whether it was ended before its time.
+    interrupted: bool,
+    /// Sent, or due and never sent.
     offered: u64,
     /// Orders of an open loop that were due and never sent: all callers waited for answers.
     unsent: u64,
@@ -72,11 +75,13 @@ impl From<&Histogram<u64>> for Latencies {
 
 impl Statistics {
     /// What was found out.
-    pub(super) fn report(&self, args: &LoadArgs, gateway: &str, cpu: Vec<Cost>) -> Report {
+    pub(super) fn report(&self, args: &LoadArgs, gateway: &str, cpu: Vec<Cost>, interrupted: bool) -> Report {
         let counts = self.measured();
         let (accepted_within, completed_within) = self.spans();
         let (calls, completions) = self.latencies();
-        let planned = args.rate.map_or(0, |rate| (rate * args.duration.as_secs_f64()).round() as u64);
+        let due = |rate: f64| (rate * (args.warm_up + args.duration).as_secs_f64()).ceil() as u64;
+        let due = args.rate.filter(|_| !interrupted).map_or(0, due);
+        let unsent = due.saturating_sub(self.all().offered);
         Report {
             gateway: gateway.to_owned(),
             callers: args.callers,
@@ -87,8 +92,9 @@ impl Statistics {
             customers: args.customers,
             duration_seconds: args.duration.as_secs_f64(),
             warm_up_seconds: args.warm_up.as_secs_f64(),
-            offered: counts.offered.max(planned),
-            unsent: planned.saturating_sub(counts.offered),
+            interrupted,
+            offered: counts.offered + unsent,
+            unsent,
             accepted: counts.accepted,
             completed: counts.completed,
             succeeded: counts.succeeded,
@@ -120,6 +126,9 @@ impl Report {
     /// The report for people.
     pub(super) fn table(&self) -> Vec<String> {
         let mut lines = vec![String::new()];
+        if self.interrupted {
+            lines.push("interrupted before its time".to_owned());
+        }
         lines.extend(columns(&self.counts()));
         lines.push(String::new());
         lines.extend(columns(&self.times()));
@@ -214,7 +223,7 @@ mod tests {
 
     #[test]
     fn rates_are_counts_by_the_time_until_the_last_one() {
-        let report = statistics(100, 100).report(&args(&[]), "g", Vec::new());
+        let report = statistics(100, 100).report(&args(&[]), "g", Vec::new(), false);
         assert!((report.accepted_per_second - 100.0).abs() < 1e-6, "{}", report.accepted_per_second);
         assert!((report.completed_per_second - 50.0).abs() < 1e-6, "{}", report.completed_per_second);
         assert!(report.is_complete());
@@ -224,21 +233,28 @@ mod tests {
 
     #[test]
     fn an_order_without_its_last_event_is_told() {
-        let report = statistics(3, 2).report(&args(&[]), "g", Vec::new());
+        let report = statistics(3, 2).report(&args(&[]), "g", Vec::new(), false);
         assert_eq!((report.unfinished, report.is_complete()), (1, false));
         assert!(report.table().iter().any(|line| line.starts_with("unfinished") && line.contains(" 1 ")));
     }
 
     #[test]
     fn orders_of_an_open_loop_that_were_never_sent_are_told() {
-        let report = statistics(100, 100).report(&args(&["--rate", "50", "--duration", "3s"]), "g", Vec::new());
+        let args = args(&["--rate", "50", "--duration", "2s", "--warm-up", "1s"]);
+        let report = statistics(100, 100).report(&args, "g", Vec::new(), false);
         assert_eq!((report.offered, report.unsent), (150, 50));
+        let report = statistics(100, 100).report(&args, "g", Vec::new(), true);
+        assert_eq!((report.offered, report.unsent), (100, 0), "an interrupted plan is nobody's debt");
     }
 
     #[test]
     fn nothing_at_all_is_a_report_too() {
-        let report =
-            Statistics::default().report(&args(&[]), "g", vec![Cost { process: "load".to_owned(), cpu_seconds: 1.0 }]);
+        let report = Statistics::default().report(
+            &args(&[]),
+            "g",
+            vec![Cost { process: "load".to_owned(), cpu_seconds: 1.0 }],
+            true,
+        );
         assert!(!report.is_complete());
         assert!(!report.table().is_empty());
         let json = serde_json::to_value(&report).unwrap();

@@ -47,7 +47,7 @@ pub(super) struct Statistics {
     failures: BTreeMap<String, u64>,
     calls: Histogram<u64>,
     completions: Histogram<u64>,
-    first_due: Option<Instant>,
+    first_sent: Option<Instant>,
     last_answer: Option<Instant>,
     last_completion: Option<Instant>,
 }
@@ -63,7 +63,7 @@ impl Default for Statistics {
             failures: BTreeMap::new(),
             calls: latencies(),
             completions: latencies(),
-            first_due: None,
+            first_sent: None,
             last_answer: None,
             last_completion: None,
         }
@@ -77,18 +77,18 @@ fn latencies() -> Histogram<u64> {
 }
 
 impl Statistics {
-    /// Orders that are due from then on are measured.
+    /// Orders that are sent from then on are measured.
     pub(super) fn measure_from(&mut self, from: Instant) {
         self.measure_from = Some(from);
     }
 
-    /// An order is sent that was due then; whether it is measured.
-    pub(super) fn offered(&mut self, due: Instant) -> bool {
-        let measured = self.measure_from.is_some_and(|from| due >= from);
+    /// An order is sent; whether it is measured.
+    pub(super) fn offered(&mut self, now: Instant) -> bool {
+        let measured = self.measure_from.is_some_and(|from| now >= from);
         self.all.offered += 1;
         if measured {
             self.measured.offered += 1;
-            self.first_due = Some(self.first_due.map_or(due, |first| first.min(due)));
+            self.first_sent = self.first_sent.or(Some(now));
         }
         measured
     }
@@ -180,7 +180,7 @@ impl Statistics {
 
     /// From the first measured order's sending to the last answer, and to the last last event.
     pub(super) fn spans(&self) -> (Duration, Duration) {
-        let since_first = |end: Option<Instant>| match (self.first_due, end) {
+        let since_first = |end: Option<Instant>| match (self.first_sent, end) {
             (Some(first), Some(end)) => end.saturating_duration_since(first),
             _ => Duration::ZERO,
         };
