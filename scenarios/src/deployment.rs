@@ -62,7 +62,7 @@ impl Deployment {
             ("admin".to_owned(), format!("listen_address = \"{}\"", self.admin)),
             ("kafka".to_owned(), format!("brokers = \"{}\"\ntopic_prefix = \"{}\"\npartitions = 3\nsession_timeout_ms = 6000", kafka.brokers, kafka.topic_prefix)),
             ("gateway".to_owned(), format!("listen_address = \"{}\"", self.gateway)),
-            ("redis".to_owned(), format!("url = \"{}\"", openorder_testing::redis_url())),
+            ("notification".to_owned(), format!("redis_url = \"{}\"", openorder_testing::redis_url())),
             (
                 "telemetry".to_owned(),
                 format!(

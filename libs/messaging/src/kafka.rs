@@ -1,6 +1,6 @@
 //! Kafka clients and topics: the one place where librdkafka is configured.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::{
     ClientConfig,
@@ -62,7 +62,7 @@ pub(crate) fn consumer(settings: &KafkaSettings, group: &str) -> ClientConfig {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
-        .set("topic.metadata.refresh.interval.ms", "30000")
+        .set("topic.metadata.refresh.interval.ms", "10000")
         .set("fetch.wait.max.ms", settings.fetch_wait_max_ms.to_string())
         .set("fetch.min.bytes", "1")
         // With the default of 1 s a backlog stalls between two full queues.
@@ -101,7 +101,32 @@ pub(crate) async fn ensure_topics(settings: &KafkaSettings, topics: &[&str]) -> 
             Err((topic, code)) => Some(format!("{topic}: {code}")),
         })
         .collect();
-    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+    if !failed.is_empty() {
+        return Err(failed.join("; "));
+    }
+    let timeout = Duration::from_millis(settings.admin_timeout_ms);
+    let seen = tokio::task::spawn_blocking(move || await_topics(&admin, &names, timeout));
+    seen.await.map_err(|error| error.to_string())?
+}
+
+/// A created topic takes a moment to show: a consumer that subscribed before would miss it until its next look.
+fn await_topics(admin: &AdminClient<DefaultClientContext>, names: &[String], timeout: Duration) -> Result<(), String> {
+    let started = Instant::now();
+    loop {
+        let metadata = admin.inner().fetch_metadata(None, timeout).map_err(|error| error.to_string())?;
+        let led = |name: &String| {
+            let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+            topic.is_some_and(|topic| topic.partitions().iter().all(|partition| partition.leader() >= 0))
+        };
+        if names.iter().all(led) {
+            return Ok(());
+        }
+        if started.elapsed() > timeout {
+            return Err("created topics have no leader yet".to_owned());
+        }
+        #[expect(clippy::disallowed_methods, reason = "this is a thread for blocking calls")]
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Whether the client that gave this error has to be thrown away.

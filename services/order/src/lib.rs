@@ -34,6 +34,8 @@ use crate::application::{Catalogue, Orders};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
+/// Services whose health the role tells.
+const SERVICES: &[&str] = &["openorder.order.v1.OrderService"];
 /// Topics that the service publishes to: its own, and its requests to stock and payment.
 const PUBLISHES: &[&str] = &[topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION];
 
@@ -66,6 +68,7 @@ pub async fn serve(
         settings: settings.clone(),
         backbone,
     });
+    let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
     openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())
 }

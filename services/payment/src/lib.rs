@@ -29,6 +29,8 @@ use crate::application::Payments;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
+/// Services whose health the role tells.
+const SERVICES: &[&str] = &["openorder.payment.v1.PaymentService"];
 /// Topics that the service publishes to.
 const PUBLISHES: &[&str] = &[topics::PAYMENT_TRANSACTION, topics::PAYMENT_WALLET];
 
@@ -49,6 +51,7 @@ pub async fn serve(
     backbone.consumer(payments, consumers::subscription(), &settings.consumer);
     backbone.relay(&settings.relay, PUBLISHES);
     let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
+    let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
     openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())
 }

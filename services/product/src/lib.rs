@@ -27,6 +27,8 @@ use crate::application::Catalogue;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
+/// Services whose health the role tells.
+const SERVICES: &[&str] = &["openorder.product.v1.ProductService"];
 /// Topics that the service publishes to.
 const PUBLISHES: &[&str] = &[topics::PRODUCT_CATALOG];
 
@@ -47,6 +49,7 @@ pub async fn serve(
     let committer = backbone.committer(Arc::new(Catalogue), &settings.committer);
     backbone.relay(&settings.relay, PUBLISHES);
     let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
+    let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
     openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())
 }

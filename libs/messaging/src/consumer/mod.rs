@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -50,6 +53,8 @@ pub(crate) struct Consumer<A: Application> {
     settings: ConsumerSettings,
     handler: Handler<A>,
     dependency: Dependency,
+    /// Whether the broker gave an error and has not been heard of since.
+    doubtful: AtomicBool,
     metrics: &'static Metrics,
 }
 
@@ -69,7 +74,7 @@ impl<A: Application> Consumer<A> {
         dependency: Dependency,
     ) -> Self {
         let handler = Handler::new(Arc::clone(&backbone), application, settings.clone());
-        Self { backbone, subscription, settings, handler, dependency, metrics: Metrics::get() }
+        Self { backbone, subscription, settings, handler, dependency, doubtful: AtomicBool::new(false), metrics: Metrics::get() }
     }
 
     /// Runs until shutdown; the batch in hand is finished first.
@@ -109,6 +114,9 @@ impl<A: Application> Consumer<A> {
                 gathered = self.gather(&consumer) => gathered.map_err(|error| error.to_string())?,
                 () = shutdown.requested() => break,
             };
+            if gathered.next_offsets.is_empty() {
+                self.resolve_doubt(&consumer).await;
+            }
             self.work_off(&consumer, gathered, shutdown).await;
             if lag_told.elapsed() >= Duration::from_millis(self.settings.lag_interval_ms) {
                 lag_told = Instant::now();
@@ -130,6 +138,7 @@ impl<A: Application> Consumer<A> {
                 Err(_) => return Ok(gathered),
             }
         };
+        self.doubtful.store(false, Ordering::Relaxed);
         self.dependency.ready();
         self.take(&mut gathered, &first);
         drop(first);
@@ -150,9 +159,23 @@ impl<A: Application> Consumer<A> {
         if kafka::is_fatal(&error) {
             return Err(error);
         }
+        self.doubtful.store(true, Ordering::Relaxed);
         self.dependency.down(error.to_string());
         tracing::debug!(%error, "broker");
         Ok(())
+    }
+
+    /// After a broker error and no message since, asks the broker whether it is back.
+    async fn resolve_doubt(&self, consumer: &Arc<KafkaConsumer>) {
+        if !self.doubtful.load(Ordering::Relaxed) {
+            return;
+        }
+        let consumer = Arc::clone(consumer);
+        let probe = tokio::task::spawn_blocking(move || consumer.fetch_metadata(None, Duration::from_secs(1)).is_ok());
+        if probe.await.unwrap_or(false) {
+            self.doubtful.store(false, Ordering::Relaxed);
+            self.dependency.ready();
+        }
     }
 
     fn take(&self, gathered: &mut Gathered<A::Command>, message: &rdkafka::message::BorrowedMessage<'_>) {
