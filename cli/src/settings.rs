@@ -21,6 +21,8 @@ settings! {
         worker_threads: usize = 0, 0..=1_024;
         /// How long the work in hand may take to end once a stop was asked for, in milliseconds; what is left is cut.
         drain_timeout_ms: u64 = 30_000, 0..=600_000;
+        /// How long the gateway may end its calls before the services of the same process begin to end, in milliseconds.
+        gateway_head_start_ms: u64 = 1_000, 0..=600_000;
         /// Secret that page tokens are signed with, the same in all processes of a role. Empty: a random one, and page tokens end with the process.
         page_token_secret: Secret = "";
     }

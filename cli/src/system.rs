@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::{join_all, select_all};
+use futures::future::{FutureExt, join_all, select_all};
 use openorder_config::ConfigErrors;
 use openorder_messaging::RoleContext;
 use openorder_rpc::{ListenError, PageTokens};
@@ -41,6 +41,7 @@ pub struct System {
     readiness: Readiness,
     roles: Vec<Running>,
     drain_timeout: Duration,
+    head_start: Duration,
 }
 
 struct Running {
@@ -114,6 +115,7 @@ impl System {
             readiness,
             roles,
             drain_timeout: Duration::from_millis(settings.process.drain_timeout_ms),
+            head_start: Duration::from_millis(settings.process.gateway_head_start_ms),
         })
     }
 
@@ -147,8 +149,9 @@ impl System {
         select_all(switches.map(|switch| Box::pin(switch.requested()))).await;
     }
 
-    /// Ends the roles, the gateway first so that its calls in flight still find the services, within
-    /// `process.drain_timeout_ms` altogether; what is left then is cut.
+    /// Ends the roles within `process.drain_timeout_ms`; what is left then is cut. The gateway begins, so that its calls
+    /// in flight still find the services; those begin when it is done, or after `process.gateway_head_start_ms`, because
+    /// a stream through it ends only when its service ends it.
     pub async fn stop(self) -> Ending {
         let until = Instant::now() + self.drain_timeout;
         self.process.trigger();
@@ -157,12 +160,14 @@ impl System {
         }
         let (edge, inner): (Vec<&Running>, Vec<&Running>) =
             self.roles.iter().partition(|running| running.role == Role::Gateway);
-        let mut cut = Vec::new();
-        for phase in [edge, inner] {
-            cut.extend(join_all(phase.into_iter().map(|running| running.drain(until))).await.into_iter().flatten());
-        }
+        let edge = join_all(edge.into_iter().map(|running| running.drain(until))).shared();
+        let inner = async {
+            drop(tokio::time::timeout(self.head_start, edge.clone()).await);
+            join_all(inner.into_iter().map(|running| running.drain(until))).await
+        };
+        let (edge, inner) = tokio::join!(edge.clone(), inner);
         self.admin.drain(ADMIN_DRAIN).await;
-        Ending { failure: self.failure(), cut }
+        Ending { failure: self.failure(), cut: edge.into_iter().chain(inner).flatten().collect() }
     }
 
     fn failure(&self) -> Option<String> {
