@@ -17,13 +17,16 @@ use openorder_types::Fault;
 use rdkafka::{
     error::KafkaError,
     message::{Header, OwnedHeaders},
-    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+    producer::{BaseProducer, BaseRecord, Producer},
 };
 use sqlx::{PgConnection, Row};
 
 use crate::{Backbone, LoggedEvent, RelaySettings, database::fault, event_log, kafka, metrics::Metrics};
 
-type RelayProducer = Arc<ThreadedProducer<DefaultProducerContext>>;
+type RelayProducer = Arc<BaseProducer>;
+
+/// How long one look at what is still on its way takes.
+const FLUSH_STEP: Duration = Duration::from_millis(1);
 
 /// Publishes one service's event log.
 pub(crate) struct Relay {
@@ -218,14 +221,16 @@ async fn blocking(work: impl FnOnce() -> Result<(), KafkaError> + Send + 'static
 }
 
 fn transaction(
-    producer: &ThreadedProducer<DefaultProducerContext>,
+    producer: &BaseProducer,
     events: &[LoggedEvent],
     role: &str,
     prefix: &str,
     timeout: Duration,
 ) -> Result<(), KafkaError> {
     producer.begin_transaction()?;
-    let sent = send_all(producer, events, role, prefix).and_then(|()| producer.commit_transaction(timeout));
+    let sent = send_all(producer, events, role, prefix)
+        .and_then(|()| flush(producer, timeout))
+        .and_then(|()| producer.commit_transaction(timeout));
     if let Err(error) = &sent
         && !kafka::is_fatal(error)
     {
@@ -235,8 +240,21 @@ fn transaction(
     sent
 }
 
+/// Waits in small steps until the broker has all messages. The client's own flush, which its commit begins with,
+/// looks every 100 ms only: an order would pay that at every hop.
+fn flush(producer: &BaseProducer, timeout: Duration) -> Result<(), KafkaError> {
+    let started = Instant::now();
+    loop {
+        match producer.flush(Duration::ZERO) {
+            Ok(()) => return Ok(()),
+            Err(error) if started.elapsed() > timeout => return Err(error),
+            Err(_) => producer.poll(FLUSH_STEP),
+        }
+    }
+}
+
 fn send_all(
-    producer: &ThreadedProducer<DefaultProducerContext>,
+    producer: &BaseProducer,
     events: &[LoggedEvent],
     role: &str,
     prefix: &str,

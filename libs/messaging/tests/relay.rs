@@ -91,15 +91,14 @@ async fn a_relay_that_lost_its_lock_without_knowing_puts_no_old_event_between_ne
     for number in 2..200 {
         add(&committer, "k", number).await.unwrap();
     }
-    let messages = tail.take(198, Duration::from_secs(30)).await;
     // Published again after a lost cursor is allowed; turned around is not.
     let mut highest = 1;
-    for message in &messages {
-        let version: i64 = header(message, "ce_sequence").unwrap().parse().unwrap();
+    while highest < 199 {
+        let message = tail.next(Duration::from_secs(30)).await.expect("all that committed is published");
+        let version: i64 = header(&message, "ce_sequence").unwrap().parse().unwrap();
         assert!(version <= highest + 1, "version {version} after {highest}: one was skipped");
         highest = highest.max(version);
     }
-    assert_eq!(highest, 199);
     first.stop().await;
     second.stop().await;
     world.close().await;
