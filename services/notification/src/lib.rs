@@ -35,6 +35,8 @@ use crate::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
+/// Services whose health the role tells.
+const SERVICES: &[&str] = &["openorder.notification.v1.NotificationService"];
 /// Topics that the service publishes to.
 const PUBLISHES: &[&str] = &[topics::NOTIFICATION_DELIVERY];
 
@@ -63,6 +65,7 @@ pub async fn serve(
         role.tasks.spawn("deliveries", OnExit::StopProcess, work);
     }
     let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
+    let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
     openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())
 }

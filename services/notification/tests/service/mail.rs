@@ -40,6 +40,7 @@ fn mailing(world: &World, server: &MailServer) -> NotificationSettings {
             retry_delay_max_ms: 100,
             outage_delay_max_ms: 200,
             lease_ms: 60_000,
+            sent_memory_ms: 120_000,
             ..DeliverySettings::default()
         },
         redis_url: Secret::new(redis_url()),
