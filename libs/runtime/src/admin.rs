@@ -44,9 +44,7 @@ pub async fn serve_admin(
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let stop = shutdown.requested_owned();
-    axum::serve(listener, router(readiness, metrics, shutdown))
-        .with_graceful_shutdown(stop)
-        .await
+    axum::serve(listener, router(readiness, metrics, shutdown)).with_graceful_shutdown(stop).await
 }
 
 /// The routes of the admin port.
@@ -59,11 +57,7 @@ pub fn router(
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
-        .with_state(Arc::new(Admin {
-            readiness,
-            metrics: Box::new(metrics),
-            shutdown,
-        }))
+        .with_state(Arc::new(Admin { readiness, metrics: Box::new(metrics), shutdown }))
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
@@ -75,14 +69,7 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, "waiting")
     };
     let dependencies = admin.readiness.snapshot();
-    (
-        code,
-        Json(ReadyAnswer {
-            status,
-            dependencies,
-        }),
-    )
-        .into_response()
+    (code, Json(ReadyAnswer { status, dependencies })).into_response()
 }
 
 async fn metrics_text(State(admin): State<Arc<Admin>>) -> Response {

@@ -60,9 +60,7 @@ impl Readiness {
         let (role, name) = (role.into(), name.into());
         let mut index = 0;
         self.states.send_if_modified(|states| {
-            let known = states
-                .iter()
-                .position(|state| state.role == role && state.name == name);
+            let known = states.iter().position(|state| state.role == role && state.name == name);
             index = known.unwrap_or(states.len());
             if known.is_none() {
                 states.push(DependencyState {
@@ -74,12 +72,7 @@ impl Readiness {
             }
             known.is_none()
         });
-        Dependency {
-            readiness: self.clone(),
-            index,
-            role,
-            name,
-        }
+        Dependency { readiness: self.clone(), index, role, name }
     }
 
     /// All dependencies in the order of their registration.
@@ -174,10 +167,7 @@ mod tests {
         kafka.down("no broker answers");
         assert!(!readiness.is_ready());
         let shown = &readiness.snapshot()[1];
-        assert_eq!(
-            (shown.state, shown.detail.as_str()),
-            (State::Down, "no broker answers")
-        );
+        assert_eq!((shown.state, shown.detail.as_str()), (State::Down, "no broker answers"));
     }
 
     #[test]

@@ -21,10 +21,7 @@ pub fn install_signals(shutdown: Shutdown) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
         let (name, _) = next(&mut terminate, &mut interrupt).await;
-        tracing::info!(
-            signal = name,
-            "stopping; a second signal ends the process at once"
-        );
+        tracing::info!(signal = name, "stopping; a second signal ends the process at once");
         shutdown.trigger();
         let (name, code) = next(&mut terminate, &mut interrupt).await;
         tracing::warn!(signal = name, "ending at once");

@@ -81,10 +81,7 @@ impl Registered {
         let id = register.next;
         register.next += 1;
         register.tasks.insert(id, (name, None));
-        Self {
-            running: Arc::clone(running),
-            id,
-        }
+        Self { running: Arc::clone(running), id }
     }
 }
 
@@ -104,12 +101,7 @@ impl Tasks {
     /// No task yet. The log lines of all of them carry the role.
     #[must_use]
     pub fn new(shutdown: Shutdown, role: RoleTelemetry) -> Self {
-        Self {
-            shutdown,
-            role,
-            tracker: TaskTracker::new(),
-            running: Arc::default(),
-        }
+        Self { shutdown, role, tracker: TaskTracker::new(), running: Arc::default() }
     }
 
     /// The switch that these tasks watch.
@@ -169,10 +161,7 @@ impl Tasks {
     pub async fn drain(&self, bound: Duration) -> Vec<&'static str> {
         self.shutdown.trigger();
         self.tracker.close();
-        if tokio::time::timeout(bound, self.tracker.wait())
-            .await
-            .is_ok()
-        {
+        if tokio::time::timeout(bound, self.tracker.wait()).await.is_ok() {
             return Vec::new();
         }
         let late = std::mem::take(&mut self.running.lock().tasks);
@@ -196,11 +185,7 @@ fn report(name: &'static str, on_exit: OnExit, shutdown: &Shutdown, ending: Endi
         Ending::Failed(failure) => format!("failed: {failure}"),
         Ending::Panicked(message) => format!("panicked: {message}"),
     };
-    tracing::error!(
-        task = name,
-        stops_process = on_exit != OnExit::Ignore,
-        "task {cause}"
-    );
+    tracing::error!(task = name, stops_process = on_exit != OnExit::Ignore, "task {cause}");
     if on_exit != OnExit::Ignore {
         shutdown.fail(format!("task {name} {cause}"));
     }

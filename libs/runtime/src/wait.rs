@@ -32,9 +32,7 @@ where
     E: fmt::Display,
     F: Future<Output = Result<T, E>>,
 {
-    let found = shutdown
-        .unless_requested(attempts(dependency, &mut what))
-        .await;
+    let found = shutdown.unless_requested(attempts(dependency, &mut what)).await;
     found.ok_or(Stopped)
 }
 
@@ -72,11 +70,7 @@ where
 }
 
 /// Runs one attempt; one that hangs is reported too.
-async fn said_while_pending<T, E, F>(
-    dependency: &Dependency,
-    attempt: F,
-    voice: &mut Voice,
-) -> Result<T, E>
+async fn said_while_pending<T, E, F>(dependency: &Dependency, attempt: F, voice: &mut Voice) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
@@ -110,10 +104,6 @@ impl Voice {
             return;
         }
         self.last = Some(Instant::now());
-        tracing::warn!(
-            dependency = dependency.name(),
-            "waiting for {}: {reason}",
-            dependency.name()
-        );
+        tracing::warn!(dependency = dependency.name(), "waiting for {}: {reason}", dependency.name());
     }
 }

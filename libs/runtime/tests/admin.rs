@@ -16,25 +16,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self {
-            readiness: Readiness::new(),
-            shutdown: Shutdown::new(),
-        }
+        Self { readiness: Readiness::new(), shutdown: Shutdown::new() }
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String, Vec<u8>) {
-        let router = admin::router(
-            self.readiness.clone(),
-            || "orders_total 7\n".to_owned(),
-            self.shutdown.clone(),
-        );
+        let router = admin::router(self.readiness.clone(), || "orders_total 7\n".to_owned(), self.shutdown.clone());
         let request = Request::get(path).body(Body::empty()).unwrap();
         let answer = router.oneshot(request).await.unwrap();
         let status = answer.status();
         let kind = answer.headers().get(header::CONTENT_TYPE);
-        let kind = kind
-            .map(|kind| kind.to_str().unwrap().to_owned())
-            .unwrap_or_default();
+        let kind = kind.map(|kind| kind.to_str().unwrap().to_owned()).unwrap_or_default();
         let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
         (status, kind, body.to_vec())
     }
@@ -100,12 +91,7 @@ async fn the_server_answers_on_its_port_and_stops_when_asked() {
     let world = World::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(serve_admin(
-        listener,
-        world.readiness.clone(),
-        String::new,
-        world.shutdown.clone(),
-    ));
+    let serving = tokio::spawn(serve_admin(listener, world.readiness.clone(), String::new, world.shutdown.clone()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = b"GET /livez HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();

@@ -14,10 +14,7 @@ const DRAIN_FOREVER: &str = "SIGNALS_TEST_DRAIN_FOREVER";
 #[test]
 #[ignore = "run as a child by the other tests"]
 fn child() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let shutdown = Shutdown::new();
         install_signals(shutdown.clone()).unwrap();
@@ -42,11 +39,7 @@ impl Process {
         if drain_forever {
             command.env(DRAIN_FOREVER, "1");
         }
-        let mut child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut process = Self { child, lines };
         process.await_line("handlers stand");

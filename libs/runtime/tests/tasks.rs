@@ -10,10 +10,7 @@ const BOUND: Duration = Duration::from_secs(10);
 
 fn tasks() -> (Tasks, Shutdown) {
     let shutdown = Shutdown::new();
-    (
-        Tasks::new(shutdown.clone(), recording("order", 1.0).0),
-        shutdown,
-    )
+    (Tasks::new(shutdown.clone(), recording("order", 1.0).0), shutdown)
 }
 
 async fn settled(tasks: &Tasks) {
@@ -25,9 +22,7 @@ async fn settled(tasks: &Tasks) {
 #[tokio::test]
 async fn a_failing_task_stops_the_process() {
     let (tasks, shutdown) = tasks();
-    tasks.spawn("relay", OnExit::StopProcess, async {
-        Err::<(), _>("lost its lock")
-    });
+    tasks.spawn("relay", OnExit::StopProcess, async { Err::<(), _>("lost its lock") });
     shutdown.requested().await;
     assert_eq!(shutdown.failure(), Some("task relay failed: lost its lock"));
 }
@@ -40,10 +35,7 @@ async fn a_panicking_task_stops_the_process() {
         assert!(std::hint::black_box(false), "index {} is off", 7);
     });
     shutdown.requested().await;
-    assert_eq!(
-        shutdown.failure(),
-        Some("task relay panicked: index 7 is off")
-    );
+    assert_eq!(shutdown.failure(), Some("task relay panicked: index 7 is off"));
 }
 
 #[tokio::test]
@@ -51,18 +43,13 @@ async fn a_task_that_ends_too_early_stops_the_process() {
     let (tasks, shutdown) = tasks();
     tasks.spawn("relay", OnExit::StopProcess, async {});
     shutdown.requested().await;
-    assert_eq!(
-        shutdown.failure(),
-        Some("task relay ended although nobody asked it to")
-    );
+    assert_eq!(shutdown.failure(), Some("task relay ended although nobody asked it to"));
 }
 
 #[tokio::test]
 async fn a_task_may_finish_its_work() {
     let (tasks, shutdown) = tasks();
-    tasks.spawn("warm-up", OnExit::StopOnFailure, async {
-        Ok::<(), String>(())
-    });
+    tasks.spawn("warm-up", OnExit::StopOnFailure, async { Ok::<(), String>(()) });
     settled(&tasks).await;
     assert!(!shutdown.is_requested());
 }
@@ -133,9 +120,7 @@ async fn a_task_spawns_another() {
     let (tasks, shutdown) = tasks();
     let own = tasks.clone();
     tasks.spawn("parent", OnExit::StopOnFailure, async move {
-        own.spawn("child", OnExit::StopProcess, async {
-            Err::<(), _>("born to fail")
-        });
+        own.spawn("child", OnExit::StopProcess, async { Err::<(), _>("born to fail") });
     });
     shutdown.requested().await;
     assert_eq!(shutdown.failure(), Some("task child failed: born to fail"));

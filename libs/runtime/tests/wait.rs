@@ -17,11 +17,7 @@ async fn it_tries_until_it_succeeds_and_marks_the_dependency() {
     let began = Instant::now();
     let found = wait_for(&postgres, &Shutdown::new(), || {
         tries.set(tries.get() + 1);
-        let answer = if tries.get() < 8 {
-            Err("connection refused")
-        } else {
-            Ok(42)
-        };
+        let answer = if tries.get() < 8 { Err("connection refused") } else { Ok(42) };
         seen.set(readiness.snapshot().pop());
         async move { answer }
     })
@@ -51,10 +47,7 @@ async fn a_stop_ends_the_waiting_even_within_an_attempt_that_hangs() {
     let found = wait_for(&kafka, &shutdown, pending::<Result<(), String>>).await;
     assert_eq!(found, Err(Stopped));
     let shown = readiness.snapshot().pop().unwrap();
-    assert_eq!(
-        (shown.state, shown.detail.as_str()),
-        (State::Waiting, "no answer yet")
-    );
+    assert_eq!((shown.state, shown.detail.as_str()), (State::Waiting, "no answer yet"));
 }
 
 #[tokio::test]

@@ -27,9 +27,7 @@ impl Role {
     /// The role with this name on the wire.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Customer, Self::Operator, Self::Service]
-            .into_iter()
-            .find(|role| role.as_str() == name)
+        [Self::Customer, Self::Operator, Self::Service].into_iter().find(|role| role.as_str() == name)
     }
 }
 
@@ -45,10 +43,7 @@ pub struct Caller {
 impl Caller {
     /// A caller with these roles.
     pub fn new(subject: impl Into<String>, roles: impl Into<Vec<Role>>) -> Self {
-        Self {
-            subject: subject.into(),
-            roles: roles.into(),
-        }
+        Self { subject: subject.into(), roles: roles.into() }
     }
 
     /// Another service of OpenOrder.

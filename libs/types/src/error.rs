@@ -41,16 +41,8 @@ pub struct FieldViolation {
 
 impl FieldViolation {
     /// A violation of the field at this path.
-    pub fn new(
-        field: impl Into<String>,
-        reason: &'static str,
-        description: impl Into<String>,
-    ) -> Self {
-        Self {
-            field: field.into(),
-            reason,
-            description: description.into(),
-        }
+    pub fn new(field: impl Into<String>, reason: &'static str, description: impl Into<String>) -> Self {
+        Self { field: field.into(), reason, description: description.into() }
     }
 
     /// A violation made of a value that did not parse.
@@ -88,13 +80,7 @@ macro_rules! constructors {
 impl Rejection {
     /// A rejection without metadata and violations.
     pub fn new(kind: RejectionKind, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            reason,
-            message: message.into(),
-            metadata: Vec::new(),
-            violations: Vec::new(),
-        }
+        Self { kind, reason, message: message.into(), metadata: Vec::new(), violations: Vec::new() }
     }
 
     constructors! {
@@ -122,23 +108,13 @@ impl Rejection {
     pub fn invalid(violations: Vec<FieldViolation>) -> Self {
         let (reason, message) = match violations.as_slice() {
             [one] => (one.reason, format!("{}: {}", one.field, one.description)),
-            many => (
-                "INVALID_ARGUMENT",
-                format!("{} fields of the request are invalid", many.len()),
-            ),
+            many => ("INVALID_ARGUMENT", format!("{} fields of the request are invalid", many.len())),
         };
-        Self {
-            violations,
-            ..Self::new(RejectionKind::InvalidArgument, reason, message)
-        }
+        Self { violations, ..Self::new(RejectionKind::InvalidArgument, reason, message) }
     }
 
     /// An invalid request with one wrong field.
-    pub fn invalid_field(
-        field: impl Into<String>,
-        reason: &'static str,
-        description: impl Into<String>,
-    ) -> Self {
+    pub fn invalid_field(field: impl Into<String>, reason: &'static str, description: impl Into<String>) -> Self {
         Self::invalid(vec![FieldViolation::new(field, reason, description)])
     }
 
@@ -187,17 +163,12 @@ pub enum Fault {
 impl Fault {
     /// A dependency is away.
     pub fn outage(dependency: &'static str, detail: impl fmt::Display) -> Self {
-        Self::Outage {
-            dependency,
-            detail: detail.to_string(),
-        }
+        Self::Outage { dependency, detail: detail.to_string() }
     }
 
     /// May succeed later.
     pub fn retryable(detail: impl fmt::Display) -> Self {
-        Self::Retryable {
-            detail: detail.to_string(),
-        }
+        Self::Retryable { detail: detail.to_string() }
     }
 
     /// Its kind, for labels: `outage`, `retryable` or `permanent`.
@@ -211,9 +182,7 @@ impl Fault {
 
     /// Can never succeed.
     pub fn permanent(detail: impl fmt::Display) -> Self {
-        Self::Permanent {
-            detail: detail.to_string(),
-        }
+        Self::Permanent { detail: detail.to_string() }
     }
 }
 
@@ -254,10 +223,7 @@ impl From<Fault> for CallError {
     /// An outage is told; everything else is internal. Log the fault before it is turned.
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Outage { dependency, .. } => Self::Unavailable {
-                dependency,
-                retry_after: Self::OUTAGE_RETRY_AFTER,
-            },
+            Fault::Outage { dependency, .. } => Self::Unavailable { dependency, retry_after: Self::OUTAGE_RETRY_AFTER },
             Fault::Retryable { .. } | Fault::Permanent { .. } => Self::Internal,
         }
     }
@@ -277,40 +243,26 @@ mod tests {
 
     #[test]
     fn several_violations_give_the_general_reason_and_are_all_kept() {
-        let rejection = Rejection::invalid(vec![
-            FieldViolation::new("a", "A", "x"),
-            FieldViolation::new("b", "B", "y"),
-        ]);
+        let rejection =
+            Rejection::invalid(vec![FieldViolation::new("a", "A", "x"), FieldViolation::new("b", "B", "y")]);
         assert_eq!(rejection.reason, "INVALID_ARGUMENT");
         assert_eq!(rejection.violations.len(), 2);
     }
 
     #[test]
     fn metadata_keeps_its_order() {
-        let rejection = Rejection::failed_precondition("OUT_OF_STOCK", "short")
-            .with("sku", "A")
-            .with("missing", 3);
-        assert_eq!(
-            rejection.metadata,
-            vec![("sku", "A".to_owned()), ("missing", "3".to_owned())]
-        );
+        let rejection = Rejection::failed_precondition("OUT_OF_STOCK", "short").with("sku", "A").with("missing", 3);
+        assert_eq!(rejection.metadata, vec![("sku", "A".to_owned()), ("missing", "3".to_owned())]);
     }
 
     #[test]
     fn only_an_outage_is_told_to_the_caller() {
         assert!(matches!(
             CallError::from(Fault::outage("postgres", "connection refused")),
-            CallError::Unavailable {
-                dependency: "postgres",
-                ..
-            }
+            CallError::Unavailable { dependency: "postgres", .. }
         ));
         assert_eq!(CallError::from(Fault::retryable("x")), CallError::Internal);
         assert_eq!(CallError::from(Fault::permanent("x")), CallError::Internal);
-        assert!(
-            !CallError::from(Fault::permanent("password"))
-                .to_string()
-                .contains("password")
-        );
+        assert!(!CallError::from(Fault::permanent("password")).to_string().contains("password"));
     }
 }

@@ -59,10 +59,7 @@ impl Money {
     /// An amount of minor units.
     #[must_use]
     pub const fn new(minor_units: i64, currency: Currency) -> Self {
-        Self {
-            minor_units,
-            currency,
-        }
+        Self { minor_units, currency }
     }
 
     /// Nothing, in this currency.
@@ -123,21 +120,12 @@ impl Money {
     /// More than 64 bits.
     pub fn checked_mul(&self, times: i64) -> Result<Self, MoneyError> {
         let minor_units = self.minor_units.checked_mul(times);
-        minor_units
-            .map(|minor_units| Self::new(minor_units, self.currency))
-            .ok_or(MoneyError::Overflow)
+        minor_units.map(|minor_units| Self::new(minor_units, self.currency)).ok_or(MoneyError::Overflow)
     }
 
-    fn combine(
-        self,
-        other: Self,
-        operation: fn(i64, i64) -> Option<i64>,
-    ) -> Result<Self, MoneyError> {
+    fn combine(self, other: Self, operation: fn(i64, i64) -> Option<i64>) -> Result<Self, MoneyError> {
         if self.currency != other.currency {
-            return Err(MoneyError::CurrencyMismatch {
-                left: self.currency,
-                right: other.currency,
-            });
+            return Err(MoneyError::CurrencyMismatch { left: self.currency, right: other.currency });
         }
         operation(self.minor_units, other.minor_units)
             .map(|minor_units| Self::new(minor_units, self.currency))
@@ -172,10 +160,7 @@ impl Money {
         let per_unit = self.currency.minor_per_unit();
         let nanos = self.minor_units % per_unit * (NANOS_PER_UNIT / per_unit);
         // Less than a unit of nanos always fits 32 bits.
-        (
-            self.minor_units / per_unit,
-            i32::try_from(nanos).unwrap_or_default(),
-        )
+        (self.minor_units / per_unit, i32::try_from(nanos).unwrap_or_default())
     }
 }
 
@@ -188,12 +173,7 @@ impl fmt::Display for Money {
         let units = minor / per_unit;
         match self.currency.exponent() as usize {
             0 => write!(f, "{sign}{units} {}", self.currency),
-            width => write!(
-                f,
-                "{sign}{units}.{:0width$} {}",
-                minor % per_unit,
-                self.currency
-            ),
+            width => write!(f, "{sign}{units}.{:0width$} {}", minor % per_unit, self.currency),
         }
     }
 }

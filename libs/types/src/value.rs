@@ -17,10 +17,7 @@ pub struct ValueError {
 impl ValueError {
     /// An error with a stable reason and a sentence that says what is allowed.
     pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-        }
+        Self { reason, message: message.into() }
     }
 }
 
@@ -28,18 +25,14 @@ impl ValueError {
 fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     text.len() <= 64
-        && bytes
-            .next()
-            .is_some_and(|first| first.is_ascii_alphanumeric())
+        && bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 /// 1 to 64 of `[A-Za-z0-9._:-]`.
 fn is_request_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
 }
 
 /// A deliberately plain reading of RFC 5321: one `@`, a dotted domain of labels, at most 254 bytes.
@@ -57,10 +50,7 @@ fn is_email(text: &str) -> bool {
     let local_part = |c: char| {
         !c.is_whitespace()
             && !c.is_control()
-            && !matches!(
-                c,
-                '<' | '>' | '(' | ')' | '[' | ']' | ',' | ';' | ':' | '\\' | '"'
-            )
+            && !matches!(c, '<' | '>' | '(' | ')' | '[' | ']' | ',' | ';' | ':' | '\\' | '"')
     };
     text.len() <= 254
         && (1..=64).contains(&local.len())
@@ -223,10 +213,7 @@ impl Quantity {
         if (1..=Self::MAX).contains(&pieces) {
             Ok(Self(pieces))
         } else {
-            Err(ValueError::new(
-                "QUANTITY_OUT_OF_RANGE",
-                "must be between 1 and 1000000",
-            ))
+            Err(ValueError::new("QUANTITY_OUT_OF_RANGE", "must be between 1 and 1000000"))
         }
     }
 

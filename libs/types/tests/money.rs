@@ -30,51 +30,23 @@ fn units_and_nanos_are_read_exactly() {
 
 #[test]
 fn nothing_is_rounded() {
-    for (code, nanos) in [
-        ("EUR", 5_000_000),
-        ("EUR", 1),
-        ("KRW", 500_000_000),
-        ("KWD", 500_000),
-    ] {
-        assert_eq!(
-            Money::from_units_nanos(code, 1, nanos),
-            Err(MoneyError::TooPrecise {
-                currency: currency(code)
-            }),
-        );
+    for (code, nanos) in [("EUR", 5_000_000), ("EUR", 1), ("KRW", 500_000_000), ("KWD", 500_000)] {
+        assert_eq!(Money::from_units_nanos(code, 1, nanos), Err(MoneyError::TooPrecise { currency: currency(code) }),);
     }
 }
 
 #[test]
 fn malformed_amounts_are_refused() {
-    for (units, nanos) in [
-        (1, -10_000_000),
-        (-1, 10_000_000),
-        (0, 1_000_000_000),
-        (0, i32::MIN),
-    ] {
-        assert_eq!(
-            Money::from_units_nanos("EUR", units, nanos),
-            Err(MoneyError::NanosMalformed),
-            "{units} {nanos}",
-        );
+    for (units, nanos) in [(1, -10_000_000), (-1, 10_000_000), (0, 1_000_000_000), (0, i32::MIN)] {
+        assert_eq!(Money::from_units_nanos("EUR", units, nanos), Err(MoneyError::NanosMalformed), "{units} {nanos}",);
     }
-    assert_eq!(
-        Money::from_units_nanos("EUR", i64::MAX, 0),
-        Err(MoneyError::Overflow)
-    );
-    assert_eq!(
-        Money::from_units_nanos("eur", 1, 0),
-        Err(MoneyError::CurrencyUnknown)
-    );
+    assert_eq!(Money::from_units_nanos("EUR", i64::MAX, 0), Err(MoneyError::Overflow));
+    assert_eq!(Money::from_units_nanos("eur", 1, 0), Err(MoneyError::CurrencyUnknown));
 }
 
 #[test]
 fn currencies_do_not_mix() {
-    let mismatch = MoneyError::CurrencyMismatch {
-        left: currency("EUR"),
-        right: currency("USD"),
-    };
+    let mismatch = MoneyError::CurrencyMismatch { left: currency("EUR"), right: currency("USD") };
     assert_eq!(money(1, "EUR").checked_add(money(1, "USD")), Err(mismatch));
     assert_eq!(money(1, "EUR").checked_sub(money(1, "USD")), Err(mismatch));
 }
@@ -84,10 +56,7 @@ fn arithmetic_never_wraps() {
     let most = money(i64::MAX, "EUR");
     let least = money(i64::MIN, "EUR");
     assert_eq!(most.checked_add(money(1, "EUR")), Err(MoneyError::Overflow));
-    assert_eq!(
-        least.checked_sub(money(1, "EUR")),
-        Err(MoneyError::Overflow)
-    );
+    assert_eq!(least.checked_sub(money(1, "EUR")), Err(MoneyError::Overflow));
     assert_eq!(most.checked_mul(2), Err(MoneyError::Overflow));
     assert_eq!(least.checked_mul(-1), Err(MoneyError::Overflow));
 }
