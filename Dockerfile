@@ -8,8 +8,8 @@ COPY . .
 ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_TERM_COLOR=never
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target,id=openorder-target-bookworm \
-    cargo build --release --locked --package openorder --bin openorder \
-    && install -D --mode=755 target/release/openorder /image/usr/local/bin/openorder
+    cargo build --profile dist --locked --package openorder --bin openorder \
+    && install -D --mode=755 target/dist/openorder /image/usr/local/bin/openorder
 
 FROM debian:bookworm-slim
 # Certificates for calls to the outside (mail, webhooks); nothing else is needed.

@@ -60,7 +60,13 @@ impl Deployment {
         let kafka = self.world.kafka();
         let mut sections: Vec<(String, String)> = vec![
             ("admin".to_owned(), format!("listen_address = \"{}\"", self.admin)),
-            ("kafka".to_owned(), format!("brokers = \"{}\"\ntopic_prefix = \"{}\"\npartitions = 3\nsession_timeout_ms = 6000", kafka.brokers, kafka.topic_prefix)),
+            (
+                "kafka".to_owned(),
+                format!(
+                    "brokers = \"{}\"\ntopic_prefix = \"{}\"\npartitions = 3\nsession_timeout_ms = 6000",
+                    kafka.brokers, kafka.topic_prefix
+                ),
+            ),
             ("gateway".to_owned(), format!("listen_address = \"{}\"", self.gateway)),
             ("notification".to_owned(), format!("redis_url = \"{}\"", openorder_testing::redis_url())),
             (
@@ -75,10 +81,16 @@ impl Deployment {
         for (service, address) in SERVICES.iter().zip(&ports) {
             let url = self.world.database_url(service);
             sections.push(("gateway".to_owned(), format!("{service}_url = \"http://{address}\"")));
-            sections.push(((*service).to_owned(), format!("listen_address = \"{address}\"\ndatabase_url = \"{}\"", url.expose())));
+            sections.push((
+                (*service).to_owned(),
+                format!("listen_address = \"{address}\"\ndatabase_url = \"{}\"", url.expose()),
+            ));
             sections.push((format!("{service}.database"), "connections_max = 8\nprobe_interval_ms = 500".to_owned()));
         }
-        sections.push(("order".to_owned(), format!("product_url = \"http://{}\"\ninventory_url = \"http://{}\"", ports[1], ports[2])));
+        sections.push((
+            "order".to_owned(),
+            format!("product_url = \"http://{}\"\ninventory_url = \"http://{}\"", ports[1], ports[2]),
+        ));
         sections.push(("inventory".to_owned(), format!("product_url = \"http://{}\"", ports[1])));
         sections.extend(settings.iter().map(|(section, lines)| ((*section).to_owned(), (*lines).to_owned())));
         // TOML wants each section once.
@@ -101,7 +113,8 @@ impl Deployment {
 
     /// Starts the process.
     pub fn launch(&mut self) {
-        let output = std::fs::File::options().create(true).append(true).open(self.folder.join("output")).expect("a log");
+        let output =
+            std::fs::File::options().create(true).append(true).open(self.folder.join("output")).expect("a log");
         let child = Command::new(program())
             .args(["serve", "all", "--config"])
             .arg(self.config())

@@ -7,7 +7,8 @@ use openorder_proto::{
     inventory::v1::{GetStockRequest, Stock, inventory_service_client::InventoryServiceClient},
     notification::v1::notification_service_client::NotificationServiceClient,
     order::v1::{
-        CreateOrderRequest, GetOrderRequest, Order, OrderStatus, RequestedLine, order_service_client::OrderServiceClient,
+        CreateOrderRequest, GetOrderRequest, Order, OrderStatus, RequestedLine,
+        order_service_client::OrderServiceClient,
     },
     payment::v1::{ChargeWalletRequest, GetWalletRequest, Wallet, payment_service_client::PaymentServiceClient},
     product::v1::{CreateProductRequest, Product, product_service_client::ProductServiceClient},

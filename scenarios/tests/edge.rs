@@ -16,14 +16,20 @@ use tonic_types::StatusExt;
 
 /// Code, reason and fields; every refusal carries exactly one ErrorInfo of ours.
 fn seen(status: &Status) -> (Code, String, Vec<String>) {
-    let infos = status.get_error_details_vec().iter().filter(|detail| matches!(detail, tonic_types::ErrorDetail::ErrorInfo(_))).count();
+    let infos = status
+        .get_error_details_vec()
+        .iter()
+        .filter(|detail| matches!(detail, tonic_types::ErrorDetail::ErrorInfo(_)))
+        .count();
     assert_eq!(infos, 1, "{status:?}");
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.domain, "openorder");
     for internal in ["sqlx", "postgres", "panicked", "127.0.0.1", "src/"] {
         assert!(!status.message().contains(internal), "{}", status.message());
     }
-    let fields = status.get_details_bad_request().map(|bad| bad.field_violations.into_iter().map(|violation| violation.field).collect());
+    let fields = status
+        .get_details_bad_request()
+        .map(|bad| bad.field_violations.into_iter().map(|violation| violation.field).collect());
     (status.code(), info.reason, fields.unwrap_or_default())
 }
 
@@ -41,9 +47,17 @@ async fn bad_input_is_refused_with_the_field_at_fault_and_leaves_nothing_behind(
         (CreateOrderRequest { lines: lines(&[("a", 1), ("a", 2)]), ..good() }, "SKU_DOUBLED", "lines[1].sku"),
         (CreateOrderRequest { lines: lines(&[("a", 0)]), ..good() }, "QUANTITY_OUT_OF_RANGE", "lines[0].quantity"),
         (CreateOrderRequest { lines: lines(&[("a", -5)]), ..good() }, "QUANTITY_OUT_OF_RANGE", "lines[0].quantity"),
-        (CreateOrderRequest { lines: lines(&[("a", i32::MAX)]), ..good() }, "QUANTITY_OUT_OF_RANGE", "lines[0].quantity"),
+        (
+            CreateOrderRequest { lines: lines(&[("a", i32::MAX)]), ..good() },
+            "QUANTITY_OUT_OF_RANGE",
+            "lines[0].quantity",
+        ),
         (CreateOrderRequest { customer_id: "an na".to_owned(), ..good() }, "USER_ID_MALFORMED", "customer_id"),
-        (CreateOrderRequest { customer_email: "anna".to_owned(), ..good() }, "EMAIL_ADDRESS_MALFORMED", "customer_email"),
+        (
+            CreateOrderRequest { customer_email: "anna".to_owned(), ..good() },
+            "EMAIL_ADDRESS_MALFORMED",
+            "customer_email",
+        ),
         (CreateOrderRequest { request_id: String::new(), ..good() }, "REQUEST_ID_MALFORMED", "request_id"),
     ];
     for (request, reason, field) in refused {
@@ -52,17 +66,34 @@ async fn bad_input_is_refused_with_the_field_at_fault_and_leaves_nothing_behind(
         assert_eq!((code, fields), (Code::InvalidArgument, vec![field.to_owned()]), "{reason}");
         assert_eq!(seen_reason, reason);
     }
-    let many = CreateOrderRequest { request_id: String::new(), customer_id: String::new(), lines: lines(&[("a", 0)]), ..good() };
+    let many = CreateOrderRequest {
+        request_id: String::new(),
+        customer_id: String::new(),
+        lines: lines(&[("a", 0)]),
+        ..good()
+    };
     let (_, reason, fields) = seen(&shop.create(many).await.unwrap_err());
     assert_eq!((reason.as_str(), fields.len()), ("INVALID_ARGUMENT", 3));
     let mut payments = shop.payments.clone();
-    for amount in [eur(-5, 0), eur(0, 0), Money { currency_code: "EURO".to_owned(), units: 1, nanos: 0 }, Money { nanos: 1, ..eur(1, 0) }] {
-        let request = ChargeWalletRequest { request_id: id("charge"), user_id: "anna".to_owned(), amount: Some(amount.clone()) };
+    for amount in [
+        eur(-5, 0),
+        eur(0, 0),
+        Money { currency_code: "EURO".to_owned(), units: 1, nanos: 0 },
+        Money { nanos: 1, ..eur(1, 0) },
+    ] {
+        let request =
+            ChargeWalletRequest { request_id: id("charge"), user_id: "anna".to_owned(), amount: Some(amount.clone()) };
         let (code, _, fields) = seen(&payments.charge_wallet(request).await.unwrap_err());
         assert_eq!(code, Code::InvalidArgument, "{amount:?}");
         assert!(fields[0].starts_with("amount"), "{fields:?}");
     }
-    let product = CreateProductRequest { request_id: id("p"), sku: "bad sku".to_owned(), price: Some(eur(-1, 0)), initial_stock: -1, ..Default::default() };
+    let product = CreateProductRequest {
+        request_id: id("p"),
+        sku: "bad sku".to_owned(),
+        price: Some(eur(-1, 0)),
+        initial_stock: -1,
+        ..Default::default()
+    };
     let (_, _, fields) = seen(&shop.products.clone().create_product(product).await.unwrap_err());
     assert_eq!(fields.len(), 4, "{fields:?}");
     // Unknown ids.
@@ -108,7 +139,10 @@ async fn a_service_that_is_away_is_unavailable_with_a_time_to_retry() {
     let shop = system.shop();
     let mut system = system;
     system.kill().await;
-    let status = tokio::time::timeout(Duration::from_secs(15), shop.create(Shop::request("anna", "chair", 1))).await.unwrap().unwrap_err();
+    let status = tokio::time::timeout(Duration::from_secs(15), shop.create(Shop::request("anna", "chair", 1)))
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     system.close().await;
 }
@@ -121,17 +155,27 @@ async fn the_gateway_lists_its_services_and_tells_their_health() {
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
     };
     let system = Deployment::start(&[]).await;
-    let request = ServerReflectionRequest { host: String::new(), message_request: Some(MessageRequest::ListServices(String::new())) };
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
     let mut answers = ServerReflectionClient::new(system.channel())
         .server_reflection_info(tokio_stream::iter([request]))
         .await
         .unwrap()
         .into_inner();
-    let Some(MessageResponse::ListServicesResponse(list)) = answers.message().await.unwrap().unwrap().message_response else {
+    let Some(MessageResponse::ListServicesResponse(list)) = answers.message().await.unwrap().unwrap().message_response
+    else {
         panic!("no list");
     };
     let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
-    for context in ["order.v1.Order", "product.v1.Product", "inventory.v1.Inventory", "payment.v1.Payment", "notification.v1.Notification"] {
+    for context in [
+        "order.v1.Order",
+        "product.v1.Product",
+        "inventory.v1.Inventory",
+        "payment.v1.Payment",
+        "notification.v1.Notification",
+    ] {
         let name = format!("openorder.{context}Service");
         assert!(names.contains(&name), "{name} in {names:?}");
         let mut health = HealthClient::new(system.channel());

@@ -26,7 +26,11 @@ async fn the_whole_process_is_killed_in_the_middle_of_300_orders_and_none_is_los
             loop {
                 match tokio::time::timeout(Duration::from_secs(5), shop.create(request.clone())).await {
                     Ok(Ok(order)) => return order.order_id,
-                    Ok(Err(status)) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown) => {}
+                    Ok(Err(status))
+                        if matches!(
+                            status.code(),
+                            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+                        ) => {}
                     Ok(Err(status)) => panic!("{status:?}"),
                     Err(_) => {}
                 }
@@ -47,7 +51,8 @@ async fn the_whole_process_is_killed_in_the_middle_of_300_orders_and_none_is_los
         let order = system
             .eventually("a final status", || async {
                 let order = shop.order(order_id).await;
-                let settled = [OrderStatus::Preparing, OrderStatus::Rejected, OrderStatus::Cancelled].contains(&order.status());
+                let settled =
+                    [OrderStatus::Preparing, OrderStatus::Rejected, OrderStatus::Cancelled].contains(&order.status());
                 settled.then_some(order)
             })
             .await;

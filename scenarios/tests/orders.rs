@@ -174,12 +174,14 @@ async fn a_cancellation_at_any_moment_gives_everything_back() {
         }
         // From at once to after the payment.
         tokio::time::sleep(std::time::Duration::from_millis(round * 6)).await;
-        let request = CancelOrderRequest { request_id: id("cancel"), order_id: order.order_id.clone(), reason: "no".into() };
+        let request =
+            CancelOrderRequest { request_id: id("cancel"), order_id: order.order_id.clone(), reason: "no".into() };
         let answer = shop.orders.clone().cancel_order(request.clone()).await.unwrap().into_inner().order.unwrap();
         assert_eq!(answer.status(), OrderStatus::Cancelled);
         let again = shop.orders.clone().cancel_order(request).await.unwrap().into_inner().order.unwrap();
         assert_eq!(again, answer, "the same request id answers the same");
-        let other = CancelOrderRequest { request_id: id("cancel"), order_id: order.order_id.clone(), reason: String::new() };
+        let other =
+            CancelOrderRequest { request_id: id("cancel"), order_id: order.order_id.clone(), reason: String::new() };
         let refused = shop.orders.clone().cancel_order(other).await.unwrap_err();
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "ORDER_NOT_CANCELLABLE"));
     }
@@ -215,7 +217,9 @@ async fn an_unanswered_step_is_compensated_at_its_deadline() {
     assert_eq!(cancelled.status_reason, "PAYMENT_TIMED_OUT");
     let stock = shop.stock(&sku).await.unwrap();
     assert_eq!((stock.on_hand_quantity, stock.reserved_quantity), (10, 0));
-    system.eventually("the money is back", || async { (shop.balance(&customer).await == eur(10, 0)).then_some(()) }).await;
+    system
+        .eventually("the money is back", || async { (shop.balance(&customer).await == eur(10, 0)).then_some(()) })
+        .await;
     system.close().await;
 }
 
@@ -234,7 +238,11 @@ async fn an_order_is_watched_to_its_end_and_listed_page_by_page() {
         let seen = message.unwrap().order.unwrap();
         versions.push(seen.version);
         if seen.status() == OrderStatus::Preparing {
-            let cancel = CancelOrderRequest { request_id: id("cancel"), order_id: order.order_id.clone(), reason: String::new() };
+            let cancel = CancelOrderRequest {
+                request_id: id("cancel"),
+                order_id: order.order_id.clone(),
+                reason: String::new(),
+            };
             shop.orders.clone().cancel_order(cancel).await.unwrap();
         }
     }
@@ -256,10 +264,12 @@ async fn an_order_is_watched_to_its_end_and_listed_page_by_page() {
     assert_eq!(seen.len(), 8);
     assert!(seen.is_sorted_by(|a, b| a > b), "the newest first");
     // The token is of another list.
-    let other = ListOrdersRequest { customer_id: id("other"), page_token: list.page_token.clone(), ..Default::default() };
+    let other =
+        ListOrdersRequest { customer_id: id("other"), page_token: list.page_token.clone(), ..Default::default() };
     let refused = shop.orders.clone().list_orders(other).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "PAGE_TOKEN_INVALID"));
-    let adjust = AdjustStockRequest { request_id: id("adjust"), sku: sku.clone(), delta: -1_000, reason: String::new() };
+    let adjust =
+        AdjustStockRequest { request_id: id("adjust"), sku: sku.clone(), delta: -1_000, reason: String::new() };
     let refused = shop.inventory.clone().adjust_stock(adjust).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "OUT_OF_STOCK"));
     system.close().await;

@@ -5,9 +5,9 @@ use std::{collections::HashMap, time::Duration};
 
 use openorder_proto::order::v1::{OrderCreated, OrderStatus};
 use openorder_scenarios::{Deployment, Shop, eur, id};
+use openorder_testing::Message as _;
 use openorder_testing::{Tail, header, variable};
 use prost::Message as _;
-use openorder_testing::Message as _;
 use serde_json::Value;
 
 struct Span {
@@ -31,9 +31,19 @@ async fn spans(trace_id: &str) -> Vec<Span> {
         .iter()
         .map(|span| {
             let references = span["references"].as_array().cloned().unwrap_or_default();
-            let of = |kind: &str| references.iter().filter(|one| one["refType"] == kind).map(|one| text(&one["spanID"])).collect::<Vec<_>>();
-            let tags: HashMap<String, Value> =
-                span["tags"].as_array().into_iter().flatten().map(|tag| (text(&tag["key"]), tag["value"].clone())).collect();
+            let of = |kind: &str| {
+                references
+                    .iter()
+                    .filter(|one| one["refType"] == kind)
+                    .map(|one| text(&one["spanID"]))
+                    .collect::<Vec<_>>()
+            };
+            let tags: HashMap<String, Value> = span["tags"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|tag| (text(&tag["key"]), tag["value"].clone()))
+                .collect();
             Span {
                 id: text(&span["spanID"]),
                 name: text(&span["operationName"]),
@@ -49,9 +59,9 @@ async fn spans(trace_id: &str) -> Vec<Span> {
 
 /// The span of a service with this name below `parent`.
 fn below<'a>(spans: &'a [Span], service: &str, name: &str, parent: &Span) -> &'a Span {
-    let found = spans.iter().find(|span| {
-        span.service == service && span.name == name && span.parent.as_ref() == Some(&parent.id)
-    });
+    let found = spans
+        .iter()
+        .find(|span| span.service == service && span.name == name && span.parent.as_ref() == Some(&parent.id));
     found.unwrap_or_else(|| panic!("no span {service} {name} below {} {}", parent.service, parent.name))
 }
 
@@ -73,7 +83,12 @@ fn handled<'a>(spans: &'a [Span], created: &Span, publisher: &str, topic: &str, 
     ] {
         assert_eq!(processed.tags[key], value, "{key}");
     }
-    for key in ["messaging.destination.partition.id", "messaging.kafka.offset", "messaging.message.id", "messaging.message.conversation_id"] {
+    for key in [
+        "messaging.destination.partition.id",
+        "messaging.kafka.offset",
+        "messaging.message.id",
+        "messaging.message.conversation_id",
+    ] {
         assert!(processed.tags.contains_key(key), "{key}");
     }
     let committed = below(spans, consumer, "commit batch", processed);
@@ -95,13 +110,18 @@ async fn one_order_is_one_trace_from_the_call_to_the_mail() {
             let spans = spans(&order.trace_id).await;
             let complete = spans.iter().any(|span| span.service == "notification" && span.name == "deliver email")
                 && spans.iter().any(|span| span.service == "order" && span.name == "process payment.transaction.v1")
-                && spans.iter().filter(|span| span.service == "order" && span.name == "send order.lifecycle.v1").count() >= 4
+                && spans
+                    .iter()
+                    .filter(|span| span.service == "order" && span.name == "send order.lifecycle.v1")
+                    .count()
+                    >= 4
                 && spans.iter().any(|span| span.service == "gateway");
             complete.then_some(spans)
         })
         .await;
     let method = "openorder.order.v1.OrderService/CreateOrder";
-    let gateway = spans.iter().find(|span| span.service == "gateway" && span.name == method).expect("the gateway's span");
+    let gateway =
+        spans.iter().find(|span| span.service == "gateway" && span.name == method).expect("the gateway's span");
     assert_eq!((gateway.kind.as_str(), gateway.parent.as_ref()), ("server", None));
     let call = below(&spans, "order", method, gateway);
     assert_eq!(call.kind, "server");
@@ -118,7 +138,9 @@ async fn one_order_is_one_trace_from_the_call_to_the_mail() {
     let announced = spans
         .iter()
         .filter(|span| span.parent.as_ref() == Some(&finishing.id) && span.name == "create order.lifecycle.v1")
-        .find(|span| spans.iter().any(|below| below.parent.as_ref() == Some(&span.id) && below.service == "notification"))
+        .find(|span| {
+            spans.iter().any(|below| below.parent.as_ref() == Some(&span.id) && below.service == "notification")
+        })
         .expect("an event that notification handles");
     let telling = handled(&spans, announced, "order", "order.lifecycle.v1", "notification");
     below(&spans, "notification", "deliver email", telling);

@@ -86,7 +86,11 @@ impl Backbone {
     }
 
     /// Starts the committer of `application`.
-    pub fn committer<A: Application>(self: &Arc<Self>, application: Arc<A>, settings: &CommitterSettings) -> Committer<A> {
+    pub fn committer<A: Application>(
+        self: &Arc<Self>,
+        application: Arc<A>,
+        settings: &CommitterSettings,
+    ) -> Committer<A> {
         let (committer, worker) = Committer::new(Arc::clone(self), application, settings.clone());
         self.role.tasks.spawn("committer", OnExit::StopProcess, worker);
         committer
@@ -100,7 +104,8 @@ impl Backbone {
         settings: &ConsumerSettings,
     ) {
         let dependency = self.role.dependency(consumer::DEPENDENCY);
-        let consumer = Arc::new(Consumer::new(Arc::clone(self), application, subscription, settings.clone(), dependency));
+        let consumer =
+            Arc::new(Consumer::new(Arc::clone(self), application, subscription, settings.clone(), dependency));
         let retries = Arc::clone(&consumer);
         self.role.tasks.spawn("consumer", OnExit::StopProcess, async move { consumer.run().await });
         self.role.tasks.spawn("parked-retries", OnExit::StopProcess, async move { retries.retry_parked().await });
@@ -153,7 +158,8 @@ impl Backbone {
         }
         self.wake_relay.notify_one();
         if self.changes.receiver_count() > 0 {
-            let changed = events.iter().map(|pending| (pending.event.topic, pending.event.aggregate_id.clone())).collect();
+            let changed =
+                events.iter().map(|pending| (pending.event.topic, pending.event.aggregate_id.clone())).collect();
             // No receiver is left: nobody watches.
             drop(self.changes.send(changed));
         }

@@ -217,7 +217,9 @@ impl<A: Application> Worker<A> {
             self.application.execute(&mut unit, &envelopes).await?
         };
         if outcomes.len() != envelopes.len() {
-            return Err(Fault::Permanent { detail: "a use case gave another number of outcomes than commands".to_owned() });
+            return Err(Fault::Permanent {
+                detail: "a use case gave another number of outcomes than commands".to_owned(),
+            });
         }
         let results: Vec<(&RequestKey, Vec<u8>)> = plan
             .fresh
@@ -267,7 +269,10 @@ enum Source<R> {
 }
 
 impl<R: Reply> Plan<R> {
-    fn new<A: Application<Reply = R>>(batch: &[Pending<A>], seen: &HashMap<(String, String), request_results::Stored>) -> Self {
+    fn new<A: Application<Reply = R>>(
+        batch: &[Pending<A>],
+        seen: &HashMap<(String, String), request_results::Stored>,
+    ) -> Self {
         let mut plan = Self { fresh: Vec::with_capacity(batch.len()), sources: Vec::with_capacity(batch.len()) };
         let mut here: HashMap<(&str, &str), (usize, &RequestKey)> = HashMap::new();
         for (index, pending) in batch.iter().enumerate() {

@@ -96,9 +96,12 @@ pub fn fault(error: sqlx::Error) -> Fault {
             Some(code) => classify(code, detail),
             None => Fault::Permanent { detail },
         },
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => {
-            Fault::Outage { dependency: POSTGRES, detail }
-        }
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::Protocol(_)
+        | Error::PoolTimedOut
+        | Error::PoolClosed
+        | Error::WorkerCrashed => Fault::Outage { dependency: POSTGRES, detail },
         _ => Fault::Permanent { detail },
     }
 }

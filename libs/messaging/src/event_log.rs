@@ -16,9 +16,14 @@ pub(crate) const APPEND_LOCK: i64 = 0x6f70_656e_0001;
 /// Advisory lock of the active relay.
 pub(crate) const RELAY_LOCK: i64 = 0x6f70_656e_0002;
 
-pub(crate) async fn append(connection: &mut PgConnection, events: &[PendingEvent], now: Timestamp) -> Result<(), Fault> {
+pub(crate) async fn append(
+    connection: &mut PgConnection,
+    events: &[PendingEvent],
+    now: Timestamp,
+) -> Result<(), Fault> {
     let count = events.len();
-    let (mut ids, mut types, mut topics) = (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut ids, mut types, mut topics) =
+        (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut keys, mut aggregates) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut versions, mut payloads) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut parents, mut states) = (Vec::with_capacity(count), Vec::with_capacity(count));

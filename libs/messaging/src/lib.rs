@@ -14,6 +14,7 @@ mod backbone;
 mod committer;
 mod consumer;
 mod database;
+mod deliveries;
 mod event;
 pub mod event_log;
 mod kafka;

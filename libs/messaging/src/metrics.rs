@@ -79,7 +79,14 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn batch(&self, role: &'static str, runner: &'static str, size: usize, from: SystemTime, to: SystemTime) {
+    pub(crate) fn batch(
+        &self,
+        role: &'static str,
+        runner: &'static str,
+        size: usize,
+        from: SystemTime,
+        to: SystemTime,
+    ) {
         let labels = [KeyValue::new("service", role), KeyValue::new("runner", runner)];
         self.batch_size.record(size as u64, &labels);
         self.batch_duration.record(seconds(from, to), &labels);

@@ -17,16 +17,15 @@ use openorder_types::Fault;
 use rdkafka::{
     error::KafkaError,
     message::{Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer},
+    producer::{BaseRecord, Producer, ThreadedProducer},
 };
 use sqlx::{PgConnection, Row};
 
-use crate::{Backbone, LoggedEvent, RelaySettings, database::fault, event_log, kafka, metrics::Metrics};
+use crate::{
+    Backbone, LoggedEvent, RelaySettings, database::fault, deliveries::Deliveries, event_log, kafka, metrics::Metrics,
+};
 
-type RelayProducer = Arc<BaseProducer>;
-
-/// How long one look at what is still on its way takes.
-const FLUSH_STEP: Duration = Duration::from_millis(1);
+type RelayProducer = Arc<ThreadedProducer<Deliveries>>;
 
 /// Publishes one service's event log.
 pub(crate) struct Relay {
@@ -67,7 +66,12 @@ impl From<KafkaError> for Lost {
 }
 
 impl Relay {
-    pub(crate) fn new(backbone: Arc<Backbone>, settings: RelaySettings, topics: Vec<&'static str>, dependency: Dependency) -> Self {
+    pub(crate) fn new(
+        backbone: Arc<Backbone>,
+        settings: RelaySettings,
+        topics: Vec<&'static str>,
+        dependency: Dependency,
+    ) -> Self {
         Self { backbone, settings, topics, dependency, metrics: Metrics::get() }
     }
 
@@ -108,9 +112,10 @@ impl Relay {
         }
         // Losing the cursor's last commits in a crash only publishes again.
         sqlx::query("set synchronous_commit = off").execute(&mut connection).await?;
-        let row = sqlx::query("update relay_cursor set epoch = epoch + 1, updated_at = now() returning position, epoch")
-            .fetch_one(&mut connection)
-            .await?;
+        let row =
+            sqlx::query("update relay_cursor set epoch = epoch + 1, updated_at = now() returning position, epoch")
+                .fetch_one(&mut connection)
+                .await?;
         let (mut position, epoch): (i64, i64) = (row.try_get("position")?, row.try_get("epoch")?);
         let producer = tokio::select! {
             producer = self.producer() => producer?,
@@ -138,7 +143,8 @@ impl Relay {
     async fn producer(&self) -> Result<RelayProducer, Lost> {
         let role = self.backbone.telemetry().role();
         let id = self.backbone.kafka().topic(&format!("openorder-{role}-relay"));
-        let producer: RelayProducer = Arc::new(kafka::producer(self.backbone.kafka(), &id).create()?);
+        let producer: RelayProducer =
+            Arc::new(kafka::producer(self.backbone.kafka(), &id).create_with_context(Deliveries::default())?);
         let timeout = Duration::from_millis(self.settings.init_timeout_ms);
         let initialised = Arc::clone(&producer);
         blocking(move || initialised.init_transactions(timeout)).await?;
@@ -176,7 +182,8 @@ impl Relay {
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
         sampled
             .map(|event| {
-                let mut span = telemetry.start(SpanKind::Client, || format!("send {}", event.topic).into(), &event.trace);
+                let mut span =
+                    telemetry.start(SpanKind::Client, || format!("send {}", event.topic).into(), &event.trace);
                 span.link(&event.trace);
                 span.set("messaging.system", "kafka");
                 span.set("messaging.operation.name", "send");
@@ -221,7 +228,7 @@ async fn blocking(work: impl FnOnce() -> Result<(), KafkaError> + Send + 'static
 }
 
 fn transaction(
-    producer: &BaseProducer,
+    producer: &ThreadedProducer<Deliveries>,
     events: &[LoggedEvent],
     role: &str,
     prefix: &str,
@@ -229,7 +236,7 @@ fn transaction(
 ) -> Result<(), KafkaError> {
     producer.begin_transaction()?;
     let sent = send_all(producer, events, role, prefix)
-        .and_then(|()| flush(producer, timeout))
+        .and_then(|()| producer.context().wait(timeout))
         .and_then(|()| producer.commit_transaction(timeout));
     if let Err(error) = &sent
         && !kafka::is_fatal(error)
@@ -240,25 +247,13 @@ fn transaction(
     sent
 }
 
-/// Waits in small steps until the broker has all messages. The client's own flush, which its commit begins with,
-/// looks every 100 ms only: an order would pay that at every hop.
-fn flush(producer: &BaseProducer, timeout: Duration) -> Result<(), KafkaError> {
-    let started = Instant::now();
-    loop {
-        match producer.flush(Duration::ZERO) {
-            Ok(()) => return Ok(()),
-            Err(error) if started.elapsed() > timeout => return Err(error),
-            Err(_) => producer.poll(FLUSH_STEP),
-        }
-    }
-}
-
 fn send_all(
-    producer: &BaseProducer,
+    producer: &ThreadedProducer<Deliveries>,
     events: &[LoggedEvent],
     role: &str,
     prefix: &str,
 ) -> Result<(), KafkaError> {
+    producer.context().expect(events.len());
     let source = format!("/openorder/{role}");
     let mut topic = String::new();
     for event in events {

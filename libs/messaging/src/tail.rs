@@ -48,7 +48,8 @@ impl Tail {
         let consumer: StreamConsumer = kafka::consumer(settings, GROUP).create()?;
         let consumer = Arc::new(consumer);
         let (asked, topic) = (Arc::clone(&consumer), settings.topic(topic));
-        let ends = tokio::task::spawn_blocking(move || ends(&asked, &topic)).await.map_err(|_| TailError::Stopped)??;
+        let ends =
+            tokio::task::spawn_blocking(move || ends(&asked, &topic)).await.map_err(|_| TailError::Stopped)??;
         consumer.assign(&ends)?;
         Ok(Self { consumer, topic_prefix: settings.topic_prefix.clone(), event_types: Vec::new() })
     }

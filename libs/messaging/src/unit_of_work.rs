@@ -38,7 +38,13 @@ impl UnitOfWork {
     pub(crate) async fn begin(pool: &PgPool, telemetry: &RoleTelemetry) -> Result<Self, Fault> {
         // Whatever keeps a transaction from beginning is nothing that the work has done wrong.
         let transaction = pool.begin().await.map_err(|error| Fault::outage(POSTGRES, error))?;
-        Ok(Self { transaction, telemetry: telemetry.clone(), now: Utc::now().trunc_subsecs(6), causes: Vec::new(), events: Vec::new() })
+        Ok(Self {
+            transaction,
+            telemetry: telemetry.clone(),
+            now: Utc::now().trunc_subsecs(6),
+            causes: Vec::new(),
+            events: Vec::new(),
+        })
     }
 
     /// Sets the traces that [`NewEvent::cause`] points into.

@@ -100,11 +100,13 @@ async fn with_concurrent_writers_a_reader_by_position_loses_nothing_and_sees_ver
     let reader = tokio::spawn(async move {
         let (mut position, mut seen) = (0_i64, Vec::new());
         while seen.len() < usize::try_from(KEYS * EACH).unwrap() {
-            let rows = sqlx::query("select position, aggregate_id, aggregate_version from event_log where position > $1 order by position")
-                .bind(position)
-                .fetch_all(&pool)
-                .await
-                .unwrap();
+            let rows = sqlx::query(
+                "select position, aggregate_id, aggregate_version from event_log where position > $1 order by position",
+            )
+            .bind(position)
+            .fetch_all(&pool)
+            .await
+            .unwrap();
             for row in rows {
                 position = row.get(0);
                 seen.push((row.get::<String, _>(1), row.get::<i64, _>(2)));
@@ -120,9 +122,13 @@ async fn with_concurrent_writers_a_reader_by_position_loses_nothing_and_sees_ver
     for answer in join_all(writers).await {
         answer.unwrap();
     }
-    let seen = tokio::time::timeout(std::time::Duration::from_secs(30), reader).await.expect("a reader that loses nothing ends").unwrap();
+    let seen = tokio::time::timeout(std::time::Duration::from_secs(30), reader)
+        .await
+        .expect("a reader that loses nothing ends")
+        .unwrap();
     for key in 0..KEYS {
-        let versions: Vec<i64> = seen.iter().filter(|(id, _)| *id == format!("k{key}")).map(|(_, version)| *version).collect();
+        let versions: Vec<i64> =
+            seen.iter().filter(|(id, _)| *id == format!("k{key}")).map(|(_, version)| *version).collect();
         assert_eq!(versions, (1..=EACH).collect::<Vec<_>>(), "key {key}");
     }
     assert_eq!(seen.iter().collect::<HashSet<_>>().len(), seen.len());
@@ -142,7 +148,8 @@ async fn a_database_that_is_cut_off_is_unavailable_and_the_same_request_id_finds
     let name = world.database_url("ledger").expose().rsplit_once('/').unwrap().1.to_owned();
     let cut = tokio::spawn(async move {
         use sqlx::Connection;
-        let mut admin = sqlx::PgConnection::connect(&format!("{}/postgres", openorder_testing::postgres_url())).await.unwrap();
+        let mut admin =
+            sqlx::PgConnection::connect(&format!("{}/postgres", openorder_testing::postgres_url())).await.unwrap();
         for _ in 0..20 {
             sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
                 .bind(&name)

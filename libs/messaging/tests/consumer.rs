@@ -81,8 +81,10 @@ async fn a_message_that_does_not_decode_stops_its_key_and_nothing_behind_it_over
     eventually("the other key", BOUND, || async { (instance.numbers("other").await == [3]).then_some(()) }).await;
     eventually("parked", BOUND, || async { (instance.count("parked_message").await == 2).then_some(()) }).await;
     assert_eq!(instance.numbers("k").await, [1]);
-    let states: Vec<(i16, Timestamp)> =
-        sqlx::query_as("select state, parked_at from parked_message order by sequence").fetch_all(instance.pool()).await.unwrap();
+    let states: Vec<(i16, Timestamp)> = sqlx::query_as("select state, parked_at from parked_message order by sequence")
+        .fetch_all(instance.pool())
+        .await
+        .unwrap();
     assert_eq!(states.iter().map(|(state, _)| *state).collect::<Vec<_>>(), [2, 1]);
     world.close().await;
 }
@@ -95,11 +97,16 @@ async fn while_the_database_is_away_nothing_is_lost_parked_or_skipped() {
     eventually("topics", BOUND, || async { world.readiness().is_ready().then_some(()) }).await;
     let name = world.database_url("ledger").expose().rsplit_once('/').unwrap().1.to_owned();
     use sqlx::Connection;
-    let mut admin = sqlx::PgConnection::connect(&format!("{}/postgres", openorder_testing::postgres_url())).await.unwrap();
+    let mut admin =
+        sqlx::PgConnection::connect(&format!("{}/postgres", openorder_testing::postgres_url())).await.unwrap();
     // No new connections, and the old ones are cut: the database is away for this service.
     let closed = sqlx::AssertSqlSafe(format!("alter database \"{name}\" with allow_connections false"));
     sqlx::query(closed).execute(&mut admin).await.unwrap();
-    sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1").bind(&name).execute(&mut admin).await.unwrap();
+    sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+        .bind(&name)
+        .execute(&mut admin)
+        .await
+        .unwrap();
     let producer = TestProducer::new(&world);
     for number in 0..50_i64 {
         send(&producer, &format!("k{}", number % 4), number, Uuid::now_v7()).await;

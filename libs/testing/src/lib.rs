@@ -53,9 +53,7 @@ impl World {
         LOGS.call_once(|| {
             let filter = variable("RUST_LOG", "error");
             // Another subscriber may be set already by the code under test.
-            drop(
-                tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init(),
-            );
+            drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
         });
         let name = format!("t{:08x}", rand::rng().random::<u32>());
         Self { name, readiness: Readiness::new(), shutdown: Shutdown::new() }
@@ -167,7 +165,11 @@ pub fn free_address() -> SocketAddr {
 ///
 /// # Panics
 /// When it never does, naming `what`.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, bound: Duration, mut probe: impl FnMut() -> F) -> T {
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    bound: Duration,
+    mut probe: impl FnMut() -> F,
+) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = probe().await {

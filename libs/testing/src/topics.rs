@@ -110,7 +110,8 @@ pub(crate) async fn delete(brokers: &str, prefix: &str) {
     else {
         return;
     };
-    let names: Vec<&str> = metadata.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(prefix)).collect();
+    let names: Vec<&str> =
+        metadata.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(prefix)).collect();
     let Ok(admin) = config.create::<AdminClient<DefaultClientContext>>() else { return };
     if !names.is_empty() {
         // Left-over topics disturb nobody: every world has its own.

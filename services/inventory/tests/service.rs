@@ -7,9 +7,9 @@ use openorder_inventory::{InventorySettings, serve};
 use openorder_proto::{
     EventMessage,
     inventory::v1::{
-        AdjustStockRequest, BatchGetStockRequest, GetStockRequest, ListReservationsRequest, ReservationState, ReserveStockRequest,
-        Stock, StockLine, StockRejected, StockReleaseReason, StockReleaseRequested, StockReleased, StockReserved,
-        inventory_service_client::InventoryServiceClient,
+        AdjustStockRequest, BatchGetStockRequest, GetStockRequest, ListReservationsRequest, ReservationState,
+        ReserveStockRequest, Stock, StockLine, StockRejected, StockReleaseReason, StockReleaseRequested, StockReleased,
+        StockReserved, inventory_service_client::InventoryServiceClient,
     },
     order::v1::{OrderCreated, OrderLine, OrderShipped},
     product::v1::{Product, ProductCreated},
@@ -17,10 +17,10 @@ use openorder_proto::{
 };
 use openorder_rpc::{CallContext, PageTokens, reason_of};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
+use openorder_testing::Message as _;
 use openorder_testing::{Tail, TestProducer, World, eventually, free_address, header};
 use openorder_types::{Caller, Role};
 use prost::Message as _;
-use openorder_testing::Message as _;
 use uuid::Uuid;
 
 type Client = InventoryServiceClient<openorder_rpc::UpstreamChannel>;
@@ -68,7 +68,12 @@ impl Service {
     }
 
     async fn product(&self, sku: &str, initial_stock: i32) {
-        let product = Product { product_id: Uuid::now_v7().to_string(), sku: sku.to_owned(), initial_stock, ..Default::default() };
+        let product = Product {
+            product_id: Uuid::now_v7().to_string(),
+            sku: sku.to_owned(),
+            initial_stock,
+            ..Default::default()
+        };
         self.publish("p", &ProductCreated { product: Some(product) }).await;
         eventually("a level", BOUND, || async { self.stock(sku).await }).await;
     }
@@ -85,7 +90,11 @@ impl Service {
 }
 
 fn created(order_id: Uuid, lines: &[(&str, i32)]) -> OrderCreated {
-    let lines = lines.iter().map(|(sku, quantity)| OrderLine { sku: (*sku).to_owned(), quantity: *quantity, ..Default::default() });
+    let lines = lines.iter().map(|(sku, quantity)| OrderLine {
+        sku: (*sku).to_owned(),
+        quantity: *quantity,
+        ..Default::default()
+    });
     OrderCreated { order_id: order_id.to_string(), lines: lines.collect(), ..Default::default() }
 }
 
@@ -144,7 +153,9 @@ async fn a_release_that_overtakes_its_order_holds_for_ever() {
     let service = start().await;
     service.product("chair", 5).await;
     let order = Uuid::now_v7();
-    service.publish(&order.to_string(), &StockReleaseRequested { order_id: order.to_string(), ..Default::default() }).await;
+    service
+        .publish(&order.to_string(), &StockReleaseRequested { order_id: order.to_string(), ..Default::default() })
+        .await;
     let list = || call().request(ListReservationsRequest { order_id: order.to_string(), ..Default::default() });
     eventually("a tombstone", BOUND, || async {
         let found = service.client.clone().list_reservations(list()).await.unwrap().into_inner().reservations;

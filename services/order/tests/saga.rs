@@ -109,7 +109,8 @@ fn a_payment_that_completes_after_the_cancellation_changes_nothing_and_its_refun
     let (saga, effects) = given(&[Signal::StockReserved, cancel(), paid()]);
     assert_eq!(effects.len(), 4, "{effects:?}");
     assert_eq!((saga.step, saga.payment), (Step::Compensating, Part::Undoing));
-    let (saga, effects) = given(&[Signal::StockReserved, cancel(), paid(), Signal::PaymentRefunded, Signal::StockReleased]);
+    let (saga, effects) =
+        given(&[Signal::StockReserved, cancel(), paid(), Signal::PaymentRefunded, Signal::StockReleased]);
     assert_eq!(saga.step, Step::Compensated);
     assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Cancel { .. })).count(), 1);
 }

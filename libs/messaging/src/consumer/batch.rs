@@ -102,7 +102,8 @@ impl<A: Application> Handler<A> {
         // `remove` also drops the second of two copies within the batch.
         let fresh: Vec<&Item<A::Command>> = items.iter().filter(|item| new.remove(&item.message.event_id)).collect();
         let (run, parks) = self.sort_out(&mut unit, &fresh).await?;
-        let spans: Vec<Span> = run.iter().map(|(message, _)| process_span(self.backbone.telemetry(), message)).collect();
+        let spans: Vec<Span> =
+            run.iter().map(|(message, _)| process_span(self.backbone.telemetry(), message)).collect();
         let envelopes: Vec<Envelope<A::Command>> = run
             .iter()
             .zip(&spans)
@@ -204,7 +205,10 @@ impl<A: Application> Handler<A> {
     }
 
     /// Runs one parked message that is due. `false` when none is.
-    pub(crate) async fn retry_one(&self, decode: impl Fn(&Received) -> Result<Option<A::Command>, DecodeError>) -> Result<bool, Fault> {
+    pub(crate) async fn retry_one(
+        &self,
+        decode: impl Fn(&Received) -> Result<Option<A::Command>, DecodeError>,
+    ) -> Result<bool, Fault> {
         let started = SystemTime::now();
         let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
         let now = unit.now();

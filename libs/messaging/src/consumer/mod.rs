@@ -74,7 +74,15 @@ impl<A: Application> Consumer<A> {
         dependency: Dependency,
     ) -> Self {
         let handler = Handler::new(Arc::clone(&backbone), application, settings.clone());
-        Self { backbone, subscription, settings, handler, dependency, doubtful: AtomicBool::new(false), metrics: Metrics::get() }
+        Self {
+            backbone,
+            subscription,
+            settings,
+            handler,
+            dependency,
+            doubtful: AtomicBool::new(false),
+            metrics: Metrics::get(),
+        }
     }
 
     /// Runs until shutdown; the batch in hand is finished first.

@@ -146,7 +146,11 @@ fn due(row: &PgRow) -> Result<Due, Fault> {
 
 /// A parked message that was handled leaves in the transaction of its effects.
 pub(crate) async fn unpark(connection: &mut PgConnection, sequence: i64) -> Result<(), Fault> {
-    sqlx::query("delete from parked_message where sequence = $1").bind(sequence).execute(connection).await.map_err(fault)?;
+    sqlx::query("delete from parked_message where sequence = $1")
+        .bind(sequence)
+        .execute(connection)
+        .await
+        .map_err(fault)?;
     Ok(())
 }
 

@@ -57,15 +57,12 @@ pub(crate) fn from_parts(
     payload: Option<&[u8]>,
     headers: Vec<(String, Vec<u8>)>,
 ) -> Received {
-    let text = |name: &str| {
-        headers.iter().find(|(key, _)| key == name).and_then(|(_, value)| std::str::from_utf8(value).ok())
-    };
-    let event_id = text("ce_id")
-        .and_then(|id| Uuid::try_parse(id).ok())
-        .unwrap_or_else(|| id_of_place(topic, partition, offset));
-    let trace = text("traceparent")
-        .and_then(|parent| TraceContext::parse(parent, text("tracestate")))
-        .unwrap_or_default();
+    let text =
+        |name: &str| headers.iter().find(|(key, _)| key == name).and_then(|(_, value)| std::str::from_utf8(value).ok());
+    let event_id =
+        text("ce_id").and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(|| id_of_place(topic, partition, offset));
+    let trace =
+        text("traceparent").and_then(|parent| TraceContext::parse(parent, text("tracestate"))).unwrap_or_default();
     let event_type = text("ce_type").unwrap_or_default().to_owned();
     let source = text("ce_source").and_then(|source| source.rsplit('/').next()).unwrap_or_default().to_owned();
     Received {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use openorder_messaging::{
-    Application, Backbone, Committer, CommitterSettings, ConsumerSettings, DecodeError, Envelope, KafkaSettings, NewEvent, Outcomes,
-    Received, RelaySettings, Reply, RequestKey, RoleContext, Subscription, UnitOfWork, fault,
+    Application, Backbone, Committer, CommitterSettings, ConsumerSettings, DecodeError, Envelope, KafkaSettings,
+    NewEvent, Outcomes, Received, RelaySettings, Reply, RequestKey, RoleContext, Subscription, UnitOfWork, fault,
 };
 use openorder_telemetry::TraceContext;
 use openorder_testing::World;

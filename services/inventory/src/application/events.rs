@@ -61,12 +61,26 @@ impl Events {
         self.level_adjusted(level, delta, proto::StockAdjustmentCause::Manual, reason, None, now, cause);
     }
 
-    pub(crate) fn shipped(&mut self, level: &mut StockLevel, quantity: i64, order_id: Uuid, now: Timestamp, cause: usize) {
+    pub(crate) fn shipped(
+        &mut self,
+        level: &mut StockLevel,
+        quantity: i64,
+        order_id: Uuid,
+        now: Timestamp,
+        cause: usize,
+    ) {
         self.level_adjusted(level, -quantity, proto::StockAdjustmentCause::Shipped, "", Some(order_id), now, cause);
     }
 
     /// Tells once when what is available falls to the threshold, and once when nothing is left.
-    pub(crate) fn crossed(&mut self, level: &mut StockLevel, before: i64, threshold: i64, now: Timestamp, cause: usize) {
+    pub(crate) fn crossed(
+        &mut self,
+        level: &mut StockLevel,
+        before: i64,
+        threshold: i64,
+        now: Timestamp,
+        cause: usize,
+    ) {
         let after = level.available_quantity();
         if after == 0 && before > 0 {
             level.event_version += 1;

@@ -43,7 +43,11 @@ impl Application for Inventory {
         self.seeds.look_up(wanted).await
     }
 
-    async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<Command>]) -> Result<Outcomes<InventoryReply>, Fault> {
+    async fn execute(
+        &self,
+        unit: &mut UnitOfWork,
+        batch: &[Envelope<Command>],
+    ) -> Result<Outcomes<InventoryReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch, &self.seeds, self.low_stock_threshold).await?;
         let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.decide(&envelope.command, cause)).collect();
         set.save(unit).await?;

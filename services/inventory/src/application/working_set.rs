@@ -195,7 +195,9 @@ impl WorkingSet {
 
 fn order_of(command: &Command) -> Option<Uuid> {
     match command {
-        Command::Reserve { order_id, .. } | Command::Release { order_id, .. } | Command::Ship { order_id } => Some(*order_id),
+        Command::Reserve { order_id, .. } | Command::Release { order_id, .. } | Command::Ship { order_id } => {
+            Some(*order_id)
+        }
         Command::Seed { .. } | Command::Adjust { .. } => None,
     }
 }

@@ -11,10 +11,7 @@ use crate::domain::Command;
 
 /// The topics that the inventory service follows.
 pub fn subscription() -> Subscription<Command> {
-    Subscription {
-        topics: vec![topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PRODUCT_CATALOG],
-        decode,
-    }
+    Subscription { topics: vec![topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PRODUCT_CATALOG], decode }
 }
 
 fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {

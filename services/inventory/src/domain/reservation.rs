@@ -113,12 +113,25 @@ impl Reservation {
     /// An order that was called off before its stock was held: nothing will be held for it.
     pub fn tombstone(order_id: Uuid, reason: String, now: Timestamp) -> Self {
         let (create_time, update_time) = (now, now);
-        Self { order_id, lines: Vec::new(), state: ReservationState::Released, reason, version: 1, create_time, update_time }
+        Self {
+            order_id,
+            lines: Vec::new(),
+            state: ReservationState::Released,
+            reason,
+            version: 1,
+            create_time,
+            update_time,
+        }
     }
 
     /// Gives back what is held. Returns the lines that were; `None` when they have left the warehouse.
     /// A second release gives nothing back and is answered all the same.
-    pub fn release(&mut self, reason: String, levels: &mut HashMap<Sku, StockLevel>, now: Timestamp) -> Option<Vec<Line>> {
+    pub fn release(
+        &mut self,
+        reason: String,
+        levels: &mut HashMap<Sku, StockLevel>,
+        now: Timestamp,
+    ) -> Option<Vec<Line>> {
         let given_back = match self.state {
             ReservationState::Shipped => return None,
             ReservationState::Held => self.lines.clone(),

@@ -59,7 +59,11 @@ impl InventoryGrpc {
         }
     }
 
-    async fn reserve(&self, call: CallContext, message: ReserveStockRequest) -> Result<ReserveStockResponse, CallError> {
+    async fn reserve(
+        &self,
+        call: CallContext,
+        message: ReserveStockRequest,
+    ) -> Result<ReserveStockResponse, CallError> {
         needs_staff(&call.caller)?;
         let (request_id, command) = parse::reserve(&message)?;
         match self.submit(call, request_id, "ReserveStock", &message, command).await? {
@@ -71,7 +75,11 @@ impl InventoryGrpc {
         }
     }
 
-    async fn release(&self, call: CallContext, message: ReleaseStockRequest) -> Result<ReleaseStockResponse, CallError> {
+    async fn release(
+        &self,
+        call: CallContext,
+        message: ReleaseStockRequest,
+    ) -> Result<ReleaseStockResponse, CallError> {
         needs_staff(&call.caller)?;
         let (request_id, command) = parse::release(&message)?;
         match self.submit(call, request_id, "ReleaseStock", &message, command).await? {
@@ -121,7 +129,10 @@ impl InventoryGrpc {
 
 #[tonic::async_trait]
 impl InventoryService for InventoryGrpc {
-    async fn adjust_stock(&self, request: Request<AdjustStockRequest>) -> Result<Response<AdjustStockResponse>, Status> {
+    async fn adjust_stock(
+        &self,
+        request: Request<AdjustStockRequest>,
+    ) -> Result<Response<AdjustStockResponse>, Status> {
         let call = CallContext::of(&request).map_err(rejection)?;
         self.adjust(call, request.into_inner()).await.map(Response::new).map_err(status)
     }
@@ -131,7 +142,10 @@ impl InventoryService for InventoryGrpc {
         self.stock(request.into_inner()).await.map(Response::new).map_err(status)
     }
 
-    async fn batch_get_stock(&self, request: Request<BatchGetStockRequest>) -> Result<Response<BatchGetStockResponse>, Status> {
+    async fn batch_get_stock(
+        &self,
+        request: Request<BatchGetStockRequest>,
+    ) -> Result<Response<BatchGetStockResponse>, Status> {
         CallContext::of(&request).map_err(rejection)?;
         self.stocks(request.into_inner()).await.map(Response::new).map_err(status)
     }
@@ -144,12 +158,18 @@ impl InventoryService for InventoryGrpc {
         self.reservations(call, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
-    async fn reserve_stock(&self, request: Request<ReserveStockRequest>) -> Result<Response<ReserveStockResponse>, Status> {
+    async fn reserve_stock(
+        &self,
+        request: Request<ReserveStockRequest>,
+    ) -> Result<Response<ReserveStockResponse>, Status> {
         let call = CallContext::of(&request).map_err(rejection)?;
         self.reserve(call, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
-    async fn release_stock(&self, request: Request<ReleaseStockRequest>) -> Result<Response<ReleaseStockResponse>, Status> {
+    async fn release_stock(
+        &self,
+        request: Request<ReleaseStockRequest>,
+    ) -> Result<Response<ReleaseStockResponse>, Status> {
         let call = CallContext::of(&request).map_err(rejection)?;
         self.release(call, request.into_inner()).await.map(Response::new).map_err(status)
     }

@@ -36,7 +36,9 @@ pub(super) fn skus(texts: &[String]) -> Result<BTreeSet<String>, Rejection> {
     let mut violations = Violations::new();
     count(&mut violations, "skus", texts.len(), SKUS_MAX);
     let parsed = texts.iter().take(SKUS_MAX).enumerate();
-    let skus = parsed.filter_map(|(index, text)| violations.take(format!("skus[{index}]"), Sku::parse(text))).collect::<Vec<_>>();
+    let skus = parsed
+        .filter_map(|(index, text)| violations.take(format!("skus[{index}]"), Sku::parse(text)))
+        .collect::<Vec<_>>();
     violations.finish()?;
     Ok(skus.into_iter().map(Sku::into_string).collect())
 }

@@ -46,7 +46,11 @@ pub async fn find(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Le
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn existing_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<String>, Fault> {
-    sqlx::query_scalar("select sku from stock_level where sku = any ($1)").bind(skus).fetch_all(executor).await.map_err(fault)
+    sqlx::query_scalar("select sku from stock_level where sku = any ($1)")
+        .bind(skus)
+        .fetch_all(executor)
+        .await
+        .map_err(fault)
 }
 
 /// Writes new levels, which must not exist, and changed ones, which must be locked.

@@ -57,7 +57,11 @@ impl Catalogue {
         let request = BatchGetProductsRequest { skus: missing.iter().map(ToString::to_string).collect() };
         let answer = self.products.clone().batch_get_products(call.retry_safe_request(request)).await;
         let products = answer.map_err(asked)?.into_inner().products;
-        let items = products.iter().map(item).collect::<Result<Vec<_>, _>>().map_err(|error| Fault::permanent(error.message))?;
+        let items = products
+            .iter()
+            .map(item)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Fault::permanent(error.message))?;
         let mut connection = self.pool.acquire().await.map_err(fault)?;
         persistence::upsert_catalogue(&mut connection, &items.iter().collect::<Vec<_>>()).await?;
         self.remember(items.into_iter().map(|item| item.sku).collect());

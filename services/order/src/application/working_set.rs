@@ -38,11 +38,8 @@ impl WorkingSet {
         let now = unit.now();
         let orders: BTreeSet<Uuid> = batch.iter().filter_map(|envelope| order_of(&envelope.command)).collect();
         let orders: Vec<Uuid> = orders.into_iter().collect();
-        let records = if orders.is_empty() {
-            Vec::new()
-        } else {
-            persistence::lock_orders(unit.connection(), &orders).await?
-        };
+        let records =
+            if orders.is_empty() { Vec::new() } else { persistence::lock_orders(unit.connection(), &orders).await? };
         let skus: BTreeSet<&str> = batch.iter().flat_map(|envelope| skus_of(&envelope.command)).collect();
         let skus: Vec<&str> = skus.into_iter().collect();
         let catalogue = if skus.is_empty() {
@@ -253,4 +250,3 @@ fn skus_of(command: &Command) -> Vec<&str> {
         _ => Vec::new(),
     }
 }
-

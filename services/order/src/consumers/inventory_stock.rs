@@ -1,7 +1,7 @@
 //! `inventory.stock.v1`: the answers of the reserve step and of its compensation.
 
 use openorder_messaging::{DecodeError, Received};
-use openorder_proto::{reasons::Word, event_types, inventory::v1 as inventory};
+use openorder_proto::{event_types, inventory::v1 as inventory, reasons::Word};
 
 use crate::{
     consumers::{others, signal},

@@ -12,10 +12,7 @@ use crate::{domain::Command, saga::Signal};
 
 /// The topics that the order service follows.
 pub(crate) fn subscription() -> Subscription<Command> {
-    Subscription {
-        topics: vec![topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION, topics::PRODUCT_CATALOG],
-        decode,
-    }
+    Subscription { topics: vec![topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION, topics::PRODUCT_CATALOG], decode }
 }
 
 fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
@@ -28,8 +25,8 @@ fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
 }
 
 fn signal(message: &Received, order_id: &str, signal: Signal) -> Result<Option<Command>, DecodeError> {
-    let order_id = parse_uuid(order_id, "ORDER_ID_MALFORMED")
-        .map_err(|error| DecodeError::malformed(message, error.message))?;
+    let order_id =
+        parse_uuid(order_id, "ORDER_ID_MALFORMED").map_err(|error| DecodeError::malformed(message, error.message))?;
     Ok(Some(Command::Signal { order_id, signal }))
 }
 

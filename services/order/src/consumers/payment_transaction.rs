@@ -1,7 +1,7 @@
 //! `payment.transaction.v1`: the answers of the pay step and of its compensation.
 
 use openorder_messaging::{DecodeError, Received};
-use openorder_proto::{reasons::Word, event_types, payment::v1 as payment};
+use openorder_proto::{event_types, payment::v1 as payment, reasons::Word};
 
 use crate::{
     consumers::{others, signal},

@@ -127,7 +127,8 @@ pub fn price(requested: &[RequestedLine], catalogue: &HashMap<Sku, CatalogItem>)
                 (String::new(), None)
             }
             Some(item) => {
-                let line_total = item.unit_price.checked_mul(line.quantity.get()).map_err(|_| reject::total_too_large())?;
+                let line_total =
+                    item.unit_price.checked_mul(line.quantity.get()).map_err(|_| reject::total_too_large())?;
                 total = Some(match total {
                     None => line_total,
                     Some(sum) if sum.currency() != line_total.currency() => return Err(reject::currency_mismatch()),
@@ -177,7 +178,8 @@ pub struct Order {
 impl Order {
     /// The order that its first event makes. `None` when `event` is not [`OrderEvent::Created`].
     pub fn created(order_id: Uuid, event: &OrderEvent, now: Timestamp) -> Option<Self> {
-        let OrderEvent::Created { customer_id, customer_email, lines, total, reservation_mode, payment_mode } = event else {
+        let OrderEvent::Created { customer_id, customer_email, lines, total, reservation_mode, payment_mode } = event
+        else {
             return None;
         };
         Some(Self {

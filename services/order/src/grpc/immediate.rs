@@ -44,7 +44,8 @@ impl OrderGrpc {
     }
 
     async fn ask_inventory(&self, call: &CallContext, order: &Order) -> Result<Signal, CallError> {
-        let lines = order.lines.iter().map(|line| StockLine { sku: line.sku.clone(), quantity: line.quantity }).collect();
+        let lines =
+            order.lines.iter().map(|line| StockLine { sku: line.sku.clone(), quantity: line.quantity }).collect();
         let request =
             ReserveStockRequest { request_id: order.order_id.clone(), order_id: order.order_id.clone(), lines };
         let bound = Duration::from_millis(self.settings.immediate_reservation_timeout_ms);

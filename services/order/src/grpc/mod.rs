@@ -12,8 +12,8 @@ use openorder_proto::{
     inventory::v1::inventory_service_client::InventoryServiceClient,
     order::v1::{
         CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, GetOrderRequest,
-        GetOrderResponse, GetOrderTimelineRequest, GetOrderTimelineResponse, ListOrdersRequest, ListOrdersResponse, Order,
-        UpdateOrderStatusRequest, UpdateOrderStatusResponse, WatchOrderRequest, WatchOrderResponse,
+        GetOrderResponse, GetOrderTimelineRequest, GetOrderTimelineResponse, ListOrdersRequest, ListOrdersResponse,
+        Order, UpdateOrderStatusRequest, UpdateOrderStatusResponse, WatchOrderRequest, WatchOrderResponse,
         order_service_server::{OrderService, OrderServiceServer},
     },
 };
@@ -99,7 +99,8 @@ impl OrderGrpc {
         let conditions = conditions.encode_to_vec();
         let cursor = self.page_tokens.decode(ORDERS, &call.caller, &conditions, &message.page_token)?;
         let (filter, size) = parse::list(&message, &call.caller, cursor.as_deref())?;
-        let mut found = persistence::list_orders(self.backbone.pool(), &filter, i64::from(size) + 1).await.map_err(logged)?;
+        let mut found =
+            persistence::list_orders(self.backbone.pool(), &filter, i64::from(size) + 1).await.map_err(logged)?;
         let next_page_token = if found.len() > size as usize {
             found.truncate(size as usize);
             let last = found.last().map(|last| last.order.order_id.into_bytes()).unwrap_or_default();
@@ -144,7 +145,10 @@ type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchOrderResponse, Status>>
 impl OrderService for OrderGrpc {
     type WatchOrderStream = WatchStream;
 
-    async fn create_order(&self, request: Request<CreateOrderRequest>) -> Result<Response<CreateOrderResponse>, Status> {
+    async fn create_order(
+        &self,
+        request: Request<CreateOrderRequest>,
+    ) -> Result<Response<CreateOrderResponse>, Status> {
         let call = CallContext::of(&request).map_err(rejection)?;
         self.create(call, request.into_inner()).await.map(Response::new).map_err(status)
     }
@@ -159,7 +163,10 @@ impl OrderService for OrderGrpc {
         self.list(call, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
-    async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Result<Response<CancelOrderResponse>, Status> {
+    async fn cancel_order(
+        &self,
+        request: Request<CancelOrderRequest>,
+    ) -> Result<Response<CancelOrderResponse>, Status> {
         let call = CallContext::of(&request).map_err(rejection)?;
         self.cancel(call, request.into_inner()).await.map(Response::new).map_err(status)
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use openorder_proto::order::v1::{
-    CancelOrderRequest, CreateOrderRequest, ListOrdersRequest, PaymentMode as ProtoPaymentMode, RequestedLine as ProtoLine,
-    ReservationMode as ProtoReservationMode, UpdateOrderStatusRequest,
+    CancelOrderRequest, CreateOrderRequest, ListOrdersRequest, PaymentMode as ProtoPaymentMode,
+    RequestedLine as ProtoLine, ReservationMode as ProtoReservationMode, UpdateOrderStatusRequest,
 };
 use openorder_rpc::{Violations, page_size, timestamp};
 use openorder_types::{Caller, EmailAddress, Quantity, Rejection, RequestId, Role, Sku, UserId, parse_uuid};
@@ -94,13 +94,18 @@ pub(super) fn update_status(message: &UpdateOrderStatusRequest) -> Result<(Strin
     let order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
     let previous = status(&mut violations, "previous_status", message.previous_status);
     let current = status(&mut violations, "current_status", message.current_status);
-    let parsed = request_id.zip(order_id).zip(previous.zip(current)).map(|((request_id, order_id), (previous, current))| {
-        (request_id.into_string(), Command::UpdateStatus { order_id, previous, current })
-    });
+    let parsed =
+        request_id.zip(order_id).zip(previous.zip(current)).map(|((request_id, order_id), (previous, current))| {
+            (request_id.into_string(), Command::UpdateStatus { order_id, previous, current })
+        });
     finish(violations, parsed)
 }
 
-pub(super) fn list(message: &ListOrdersRequest, caller: &Caller, cursor: Option<&[u8]>) -> Result<(Filter, u32), Rejection> {
+pub(super) fn list(
+    message: &ListOrdersRequest,
+    caller: &Caller,
+    cursor: Option<&[u8]>,
+) -> Result<(Filter, u32), Rejection> {
     let mut violations = Violations::new();
     let mut filter = Filter { before: cursor.and_then(|bytes| Uuid::from_slice(bytes).ok()), ..Filter::default() };
     if !message.customer_id.is_empty() {
@@ -162,7 +167,12 @@ fn lines(violations: &mut Violations, messages: &[ProtoLine]) -> Vec<RequestedLi
 }
 
 /// Names the field only when something is wrong with it: this is the hot path.
-fn take<T>(violations: &mut Violations, index: usize, field: &str, parsed: Result<T, openorder_types::ValueError>) -> Option<T> {
+fn take<T>(
+    violations: &mut Violations,
+    index: usize,
+    field: &str,
+    parsed: Result<T, openorder_types::ValueError>,
+) -> Option<T> {
     match parsed {
         Ok(value) => Some(value),
         error => violations.take(format!("lines[{index}].{field}"), error),
@@ -215,7 +225,8 @@ mod tests {
 
     #[test]
     fn an_order_needs_one_to_a_hundred_lines() {
-        let order = |lines| CreateOrderRequest { request_id: "r".into(), customer_id: "c".into(), lines, ..Default::default() };
+        let order =
+            |lines| CreateOrderRequest { request_id: "r".into(), customer_id: "c".into(), lines, ..Default::default() };
         assert_eq!(create(&order(Vec::new())).unwrap_err().reason, "LINES_EMPTY");
         let many = (0..101).map(|number| line(&format!("S{number}"), 1)).collect();
         assert_eq!(create(&order(many)).unwrap_err().reason, "LINES_TOO_MANY");

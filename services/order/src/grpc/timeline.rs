@@ -24,7 +24,8 @@ impl OrderGrpc {
     ) -> Result<GetOrderTimelineResponse, CallError> {
         let order_id = parse::order_id(&message.order_id)?;
         self.visible(&call.caller, order_id).await?;
-        let events = event_log::history(self.backbone.pool(), &order_id.to_string(), EVENTS_MAX).await.map_err(logged)?;
+        let events =
+            event_log::history(self.backbone.pool(), &order_id.to_string(), EVENTS_MAX).await.map_err(logged)?;
         let mut status = OrderStatus::Unspecified;
         let mut version = 0;
         let events = events.iter().map(|event| {

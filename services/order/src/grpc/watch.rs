@@ -85,7 +85,10 @@ impl Watch {
         }
     }
 
-    async fn send(&self, item: Result<WatchOrderResponse, Status>) -> Result<(), SendError<Result<WatchOrderResponse, Status>>> {
+    async fn send(
+        &self,
+        item: Result<WatchOrderResponse, Status>,
+    ) -> Result<(), SendError<Result<WatchOrderResponse, Status>>> {
         self.sender.send(item).await
     }
 

@@ -45,7 +45,9 @@ pub async fn upsert(connection: &mut PgConnection, items: &[&CatalogItem]) -> Re
     let mut latest: Vec<&CatalogItem> = Vec::with_capacity(items.len());
     for item in items {
         match latest.iter_mut().find(|other| other.sku == item.sku) {
-            Some(other) if (item.product_id, item.product_version) >= (other.product_id, other.product_version) => *other = item,
+            Some(other) if (item.product_id, item.product_version) >= (other.product_id, other.product_version) => {
+                *other = item
+            }
             Some(_) => {}
             None => latest.push(item),
         }

@@ -109,10 +109,12 @@ pub async fn insert(connection: &mut PgConnection, records: &[&Record]) -> Resul
         records.iter().map(|record| record.order.customer_email.as_ref().map_or("", |email| email.as_str())).collect();
     let reservation_modes: Vec<i16> = records.iter().map(|record| record.order.reservation_mode as i16).collect();
     let payment_modes: Vec<i16> = records.iter().map(|record| record.order.payment_mode as i16).collect();
-    let lines: Vec<String> = records.iter().map(|record| stored_lines(&record.order.lines)).collect::<Result<_, _>>()?;
+    let lines: Vec<String> =
+        records.iter().map(|record| stored_lines(&record.order.lines)).collect::<Result<_, _>>()?;
     let currencies: Vec<Option<String>> =
         records.iter().map(|record| record.order.total.map(|total| total.currency().as_str().to_owned())).collect();
-    let totals: Vec<Option<i64>> = records.iter().map(|record| record.order.total.map(|total| total.minor_units())).collect();
+    let totals: Vec<Option<i64>> =
+        records.iter().map(|record| record.order.total.map(|total| total.minor_units())).collect();
     let parents: Vec<String> = records.iter().map(|record| record.trace.traceparent()).collect();
     let create_times: Vec<Timestamp> = records.iter().map(|record| record.order.create_time).collect();
     sqlx::query(

@@ -34,7 +34,8 @@ struct StoredLine<'a> {
 }
 
 pub(super) fn stored_lines(lines: &[OrderLine]) -> Result<String, Fault> {
-    let currencies: Vec<Option<Currency>> = lines.iter().map(|line| line.price.map(|(unit, _)| unit.currency())).collect();
+    let currencies: Vec<Option<Currency>> =
+        lines.iter().map(|line| line.price.map(|(unit, _)| unit.currency())).collect();
     let stored: Vec<StoredLine<'_>> = lines
         .iter()
         .zip(&currencies)
@@ -99,7 +100,8 @@ fn read_order(row: &PgRow) -> Result<Order, Fault> {
     let currency: Option<String> = row.try_get("currency").map_err(fault)?;
     let total: Option<i64> = row.try_get("total_minor").map_err(fault)?;
     let currency = currency.map(|code| Currency::parse(&code)).transpose().map_err(Fault::permanent)?;
-    let customer_email = (!email.is_empty()).then(|| EmailAddress::parse(&email)).transpose().map_err(Fault::permanent)?;
+    let customer_email =
+        (!email.is_empty()).then(|| EmailAddress::parse(&email)).transpose().map_err(Fault::permanent)?;
     Ok(Order {
         order_id: row.try_get("order_id").map_err(fault)?,
         customer_id: UserId::parse(&customer_id).map_err(Fault::permanent)?,
@@ -160,7 +162,8 @@ impl ChangingColumns {
             columns.steps.push(saga.step as i16);
             columns.stocks.push(saga.stock as i16);
             columns.payments.push(saga.payment as i16);
-            let (cause, reason) = saga.pending.clone().map_or((0, String::new()), |(cause, reason)| (cause as i16, reason));
+            let (cause, reason) =
+                saga.pending.clone().map_or((0, String::new()), |(cause, reason)| (cause as i16, reason));
             columns.causes.push(cause);
             columns.reasons.push(reason);
             columns.undo_attempts.push(i32::try_from(saga.undo_attempts).unwrap_or(i32::MAX));

@@ -41,7 +41,11 @@ pub async fn clear(connection: &mut PgConnection, orders: &[Uuid]) -> Result<(),
     if orders.is_empty() {
         return Ok(());
     }
-    sqlx::query("delete from saga_timer where order_id = any ($1)").bind(orders).execute(connection).await.map_err(fault)?;
+    sqlx::query("delete from saga_timer where order_id = any ($1)")
+        .bind(orders)
+        .execute(connection)
+        .await
+        .map_err(fault)?;
     Ok(())
 }
 
@@ -50,7 +54,8 @@ pub async fn clear(connection: &mut PgConnection, orders: &[Uuid]) -> Result<(),
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn forget_settled(executor: impl PgExecutor<'_>, now: Timestamp, limit: i64) -> Result<u64, Fault> {
-    let settled = [Step::Completed, Step::Compensated, Step::CompensationFailed, Step::Rejected].map(|step| step as i16);
+    let settled =
+        [Step::Completed, Step::Compensated, Step::CompensationFailed, Step::Rejected].map(|step| step as i16);
     let done = sqlx::query(
         "delete from saga_timer where order_id = any (array (\
              select t.order_id from saga_timer t join orders o using (order_id) \
@@ -71,7 +76,12 @@ pub async fn forget_settled(executor: impl PgExecutor<'_>, now: Timestamp, limit
 ///
 /// # Errors
 /// [`Fault`] of the database.
-pub async fn claim_due(executor: impl PgExecutor<'_>, now: Timestamp, lease: Duration, limit: i64) -> Result<Vec<Uuid>, Fault> {
+pub async fn claim_due(
+    executor: impl PgExecutor<'_>,
+    now: Timestamp,
+    lease: Duration,
+    limit: i64,
+) -> Result<Vec<Uuid>, Fault> {
     sqlx::query_scalar(
         "update saga_timer set due_at = $2 where order_id = any (array (\
              select order_id from saga_timer where due_at <= $1 order by due_at limit $3 for update skip locked)) \
