@@ -70,7 +70,7 @@ pub struct Received {
     /// Context of the span that created the event.
     pub trace: TraceContext,
     /// All headers as they came, for parking and dead letters.
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: RawHeaders,
 }
 
 /// Why a message can never be handled as it is.
@@ -103,5 +103,44 @@ impl Received {
     /// [`DecodeError::Malformed`] when the bytes are no `M`.
     pub fn decode<M: prost::Message + Default>(&self) -> Result<M, DecodeError> {
         M::decode(self.payload.as_slice()).map_err(|error| DecodeError::malformed(self, error))
+    }
+}
+
+/// All headers of a message, in two allocations however many there are: every consumed message has some.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RawHeaders {
+    bytes: Vec<u8>,
+    /// Where the name and the value of each header end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl RawHeaders {
+    /// Room for `count` headers.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        const BYTES_A_HEADER: usize = 48;
+        Self { bytes: Vec::with_capacity(count * BYTES_A_HEADER), ends: Vec::with_capacity(count) }
+    }
+
+    /// Adds a header; names may stand several times.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        self.bytes.extend_from_slice(name.as_bytes());
+        let name_end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((name_end, self.bytes.len()));
+    }
+
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        starts.zip(&self.ends).filter_map(|(start, (name_end, end))| {
+            let name = std::str::from_utf8(self.bytes.get(start..*name_end)?).ok()?;
+            Some((name, self.bytes.get(*name_end..*end)?))
+        })
+    }
+
+    /// The first value of that name, if it is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.iter().find(|(key, _)| *key == name)?;
+        std::str::from_utf8(value).ok()
     }
 }

@@ -15,6 +15,7 @@ use rdkafka::{
     Message as _, Offset, TopicPartitionList,
     consumer::{CommitMode, Consumer as _},
     error::KafkaError,
+    message::{BorrowedMessage, Headers as _},
 };
 
 use crate::{
@@ -38,12 +39,17 @@ pub(crate) const DEPENDENCY: &str = "kafka-consumer";
 /// What a message of a topic means to a service: a command, nothing (`None`), or an error that no retry can mend.
 pub type Decode<C> = fn(&Received) -> Result<Option<C>, DecodeError>;
 
+/// Whether messages of this topic and event type mean nothing to a service.
+pub type PassesOver = fn(topic: &str, event_type: &str) -> bool;
+
 /// The topics of a service and what their messages mean to it.
 pub struct Subscription<C> {
     /// Topics without the deployment's prefix.
     pub topics: Vec<&'static str>,
     /// From message to command.
     pub decode: Decode<C>,
+    /// Which messages mean nothing, told before anything of them is copied: for these, `decode` would say `None`.
+    pub passes_over: PassesOver,
 }
 
 /// Feeds one application from Kafka.
@@ -61,8 +67,9 @@ pub(crate) struct Consumer<A: Application> {
 /// Messages in hand, and where each partition stands once they are done.
 struct Gathered<C> {
     items: Vec<Item<C>>,
-    next_offsets: HashMap<(String, i32), i64>,
-    by_topic: HashMap<String, u64>,
+    /// By topic and partition.
+    next_offsets: HashMap<(&'static str, i32), i64>,
+    by_topic: HashMap<&'static str, u64>,
 }
 
 impl<A: Application> Consumer<A> {
@@ -186,11 +193,17 @@ impl<A: Application> Consumer<A> {
         }
     }
 
-    fn take(&self, gathered: &mut Gathered<A::Command>, message: &rdkafka::message::BorrowedMessage<'_>) {
-        let message = receive::received(message, &self.backbone.kafka().topic_prefix);
-        let place = (message.topic.clone(), message.partition);
-        gathered.next_offsets.insert(place, message.offset + 1);
-        *gathered.by_topic.entry(message.topic.clone()).or_default() += 1;
+    fn take(&self, gathered: &mut Gathered<A::Command>, message: &BorrowedMessage<'_>) {
+        let prefix = self.backbone.kafka().topic_prefix.as_str();
+        let name = message.topic().strip_prefix(prefix).unwrap_or(message.topic());
+        // Only topics that were subscribed to come.
+        let Some(topic) = self.subscription.topics.iter().find(|topic| **topic == name) else { return };
+        gathered.next_offsets.insert((topic, message.partition()), message.offset() + 1);
+        *gathered.by_topic.entry(topic).or_default() += 1;
+        if event_type(message).is_some_and(|event_type| (self.subscription.passes_over)(topic, event_type)) {
+            return;
+        }
+        let message = receive::received(message, prefix);
         let meaning = match (self.subscription.decode)(&message) {
             Ok(Some(command)) => Ok(command),
             Ok(None) => return,
@@ -275,7 +288,7 @@ impl<A: Application> Consumer<A> {
         }
     }
 
-    fn commit(&self, consumer: &KafkaConsumer, next_offsets: &HashMap<(String, i32), i64>) {
+    fn commit(&self, consumer: &KafkaConsumer, next_offsets: &HashMap<(&'static str, i32), i64>) {
         let mut offsets = TopicPartitionList::with_capacity(next_offsets.len());
         for ((topic, partition), offset) in next_offsets {
             let name = self.backbone.kafka().topic(topic);
@@ -325,6 +338,11 @@ impl<A: Application> Consumer<A> {
             }
         }
     }
+}
+
+fn event_type<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a str> {
+    let header = message.headers()?.iter().find(|header| header.key == "ce_type")?;
+    std::str::from_utf8(header.value?).ok()
 }
 
 fn resume(consumer: &KafkaConsumer) {

@@ -8,7 +8,7 @@ use rand::Rng;
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{ConsumerSettings, Received, consumer::receive, database::fault};
+use crate::{ConsumerSettings, RawHeaders, Received, consumer::receive, database::fault};
 
 /// What a key is, across restarts and instances.
 pub(crate) type Key = (String, Vec<u8>);
@@ -71,8 +71,7 @@ pub(crate) async fn park(connection: &mut PgConnection, parks: &[Park<'_>], now:
     for parked in parks {
         let message = parked.message;
         let (topic, key) = key(message);
-        let headers: Vec<(&str, String)> =
-            message.headers.iter().map(|(name, value)| (name.as_str(), hex(value))).collect();
+        let headers: Vec<(&str, String)> = message.headers.iter().map(|(name, value)| (name, hex(value))).collect();
         let headers = serde_json::to_value(headers).map_err(Fault::permanent)?;
         sqlx::query(
             "insert into parked_message (topic, key, partition, \"offset\", event_id, event_type, payload, headers, \
@@ -130,7 +129,10 @@ pub(crate) async fn next_due(connection: &mut PgConnection, now: Timestamp) -> R
 fn due(row: &PgRow) -> Result<Due, Fault> {
     let headers: serde_json::Value = row.try_get("headers").map_err(fault)?;
     let headers: Vec<(String, String)> = serde_json::from_value(headers).map_err(Fault::permanent)?;
-    let headers = headers.into_iter().map(|(name, value)| (name, unhex(&value))).collect();
+    let headers = headers.iter().fold(RawHeaders::default(), |mut all, (name, value)| {
+        all.push(name, &unhex(value));
+        all
+    });
     let topic: String = row.try_get("topic").map_err(fault)?;
     let key: Vec<u8> = row.try_get("key").map_err(fault)?;
     let payload: Vec<u8> = row.try_get("payload").map_err(fault)?;

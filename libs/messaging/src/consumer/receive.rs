@@ -9,7 +9,7 @@ use rdkafka::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::Received;
+use crate::{RawHeaders, Received};
 
 /// Logs what rebalances bring; the batch in hand is never at risk: the inbox drops what another instance did meanwhile.
 pub(crate) struct Assignments {
@@ -38,12 +38,10 @@ pub(crate) type KafkaConsumer = StreamConsumer<Assignments>;
 pub(crate) fn received(message: &BorrowedMessage<'_>, prefix: &str) -> Received {
     let topic = message.topic();
     let topic = topic.strip_prefix(prefix).unwrap_or(topic);
-    let mut headers = Vec::new();
-    if let Some(borrowed) = message.headers() {
-        headers.reserve(borrowed.count());
-        for header in borrowed.iter() {
-            headers.push((header.key.to_owned(), header.value.unwrap_or_default().to_vec()));
-        }
+    let borrowed = message.headers();
+    let mut headers = RawHeaders::with_capacity(borrowed.map_or(0, Headers::count));
+    for header in borrowed.into_iter().flat_map(Headers::iter) {
+        headers.push(header.key, header.value.unwrap_or_default());
     }
     from_parts(topic, message.partition(), message.offset(), message.key(), message.payload(), headers)
 }
@@ -55,10 +53,9 @@ pub(crate) fn from_parts(
     offset: i64,
     key: Option<&[u8]>,
     payload: Option<&[u8]>,
-    headers: Vec<(String, Vec<u8>)>,
+    headers: RawHeaders,
 ) -> Received {
-    let text =
-        |name: &str| headers.iter().find(|(key, _)| key == name).and_then(|(_, value)| std::str::from_utf8(value).ok());
+    let text = |name: &str| headers.text(name);
     let event_id =
         text("ce_id").and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(|| id_of_place(topic, partition, offset));
     let trace =
@@ -93,14 +90,16 @@ mod tests {
 
     #[test]
     fn a_message_without_an_id_gets_one_from_its_place_and_keeps_it() {
-        let read = |offset| from_parts("t.v1", 3, offset, None, None, Vec::new()).event_id;
+        let read = |offset| from_parts("t.v1", 3, offset, None, None, RawHeaders::default()).event_id;
         assert_eq!(read(7), read(7));
         assert_ne!(read(7), read(8));
     }
 
     #[test]
     fn headers_that_are_not_text_are_kept_and_do_no_harm() {
-        let headers = vec![("ce_id".to_owned(), vec![0xff, 0xfe]), ("traceparent".to_owned(), b"junk".to_vec())];
+        let mut headers = RawHeaders::default();
+        headers.push("ce_id", &[0xff, 0xfe]);
+        headers.push("traceparent", b"junk");
         let message = from_parts("t.v1", 0, 1, Some(b"k"), Some(b"v"), headers.clone());
         assert_eq!(message.headers, headers);
         assert!(!message.trace.is_valid());

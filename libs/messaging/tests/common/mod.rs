@@ -128,7 +128,7 @@ impl Instance {
             attempts_max: 1_000,
             ..ConsumerSettings::default()
         };
-        let subscription = Subscription { topics: vec![TOPIC], decode };
+        let subscription = Subscription { topics: vec![TOPIC], decode, passes_over: |_, _| false };
         self.backbone.consumer(Arc::clone(&self.ledger), subscription, &settings);
     }
 

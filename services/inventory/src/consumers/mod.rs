@@ -5,13 +5,29 @@ mod order_lifecycle;
 mod product_catalog;
 
 use openorder_messaging::{DecodeError, Received, Subscription};
-use openorder_proto::topics;
+use openorder_proto::{event_types, topics};
 
 use crate::domain::Command;
 
 /// The topics that the inventory service follows.
 pub fn subscription() -> Subscription<Command> {
-    Subscription { topics: vec![topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PRODUCT_CATALOG], decode }
+    Subscription {
+        topics: vec![topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PRODUCT_CATALOG],
+        decode,
+        passes_over,
+    }
+}
+
+/// The event types that mean something here; all others that are known are passed over.
+const ACTS_ON: &[&str] = &[
+    event_types::ORDER_CREATED,
+    event_types::ORDER_SHIPPED,
+    event_types::STOCK_RELEASE_REQUESTED,
+    event_types::PRODUCT_CREATED,
+];
+
+fn passes_over(topic: &str, event_type: &str) -> bool {
+    !ACTS_ON.contains(&event_type) && openorder_proto::by_type(event_type).is_some_and(|known| known.topic == topic)
 }
 
 fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
@@ -28,5 +44,15 @@ fn others(message: &Received) -> Result<Option<Command>, DecodeError> {
     match openorder_proto::by_type(&message.event_type) {
         Some(known) if known.topic == message.topic => Ok(None),
         _ => Err(DecodeError::UnknownType(message.event_type.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_events_without_meaning_are_passed_over() {
+        openorder_testing::check_passed_over(&subscription());
     }
 }

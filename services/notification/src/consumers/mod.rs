@@ -3,13 +3,26 @@
 mod order_lifecycle;
 
 use openorder_messaging::{DecodeError, Received, Subscription};
-use openorder_proto::topics;
+use openorder_proto::{event_types, topics};
 
 use crate::domain::Command;
 
 /// The topics that the notification service follows.
 pub fn subscription() -> Subscription<Command> {
-    Subscription { topics: vec![topics::ORDER_LIFECYCLE], decode }
+    Subscription { topics: vec![topics::ORDER_LIFECYCLE], decode, passes_over }
+}
+
+/// The event types that mean something here; all others that are known are passed over.
+const ACTS_ON: &[&str] = &[
+    event_types::ORDER_PAID,
+    event_types::ORDER_CANCELLED,
+    event_types::ORDER_REJECTED,
+    event_types::ORDER_SHIPPED,
+    event_types::ORDER_DELIVERED,
+];
+
+fn passes_over(topic: &str, event_type: &str) -> bool {
+    !ACTS_ON.contains(&event_type) && openorder_proto::by_type(event_type).is_some_and(|known| known.topic == topic)
 }
 
 fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
@@ -24,5 +37,15 @@ fn others(message: &Received) -> Result<Option<Command>, DecodeError> {
     match openorder_proto::by_type(&message.event_type) {
         Some(known) if known.topic == message.topic => Ok(None),
         _ => Err(DecodeError::UnknownType(message.event_type.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_events_without_meaning_are_passed_over() {
+        openorder_testing::check_passed_over(&subscription());
     }
 }

@@ -5,14 +5,35 @@ mod payment_transaction;
 mod product_catalog;
 
 use openorder_messaging::{DecodeError, Received, Subscription};
-use openorder_proto::topics;
+use openorder_proto::{event_types, topics};
 use openorder_types::parse_uuid;
 
 use crate::{domain::Command, saga::Signal};
 
 /// The topics that the order service follows.
 pub(crate) fn subscription() -> Subscription<Command> {
-    Subscription { topics: vec![topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION, topics::PRODUCT_CATALOG], decode }
+    Subscription {
+        topics: vec![topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION, topics::PRODUCT_CATALOG],
+        decode,
+        passes_over,
+    }
+}
+
+/// The event types that mean something here; all others that are known are passed over.
+const ACTS_ON: &[&str] = &[
+    event_types::STOCK_RESERVED,
+    event_types::STOCK_REJECTED,
+    event_types::STOCK_RELEASED,
+    event_types::PAYMENT_COMPLETED,
+    event_types::PAYMENT_FAILED,
+    event_types::PAYMENT_REFUNDED,
+    event_types::PRODUCT_CREATED,
+    event_types::PRODUCT_UPDATED,
+    event_types::PRODUCT_DELETED,
+];
+
+fn passes_over(topic: &str, event_type: &str) -> bool {
+    !ACTS_ON.contains(&event_type) && openorder_proto::by_type(event_type).is_some_and(|known| known.topic == topic)
 }
 
 fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
@@ -35,5 +56,15 @@ fn others(message: &Received) -> Result<Option<Command>, DecodeError> {
     match openorder_proto::by_type(&message.event_type) {
         Some(known) if known.topic == message.topic => Ok(None),
         _ => Err(DecodeError::UnknownType(message.event_type.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_events_without_meaning_are_passed_over() {
+        openorder_testing::check_passed_over(&subscription());
     }
 }

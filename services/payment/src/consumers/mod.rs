@@ -4,14 +4,21 @@ mod order_lifecycle;
 mod payment_transaction;
 
 use openorder_messaging::{DecodeError, Received, Subscription};
-use openorder_proto::{google::r#type::Money as MoneyMessage, topics};
+use openorder_proto::{event_types, google::r#type::Money as MoneyMessage, topics};
 use openorder_types::Money;
 
 use crate::domain::{Amount, Command};
 
 /// The topics that the payment service follows.
 pub fn subscription() -> Subscription<Command> {
-    Subscription { topics: vec![topics::ORDER_LIFECYCLE, topics::PAYMENT_TRANSACTION], decode }
+    Subscription { topics: vec![topics::ORDER_LIFECYCLE, topics::PAYMENT_TRANSACTION], decode, passes_over }
+}
+
+/// The event types that mean something here; all others that are known are passed over.
+const ACTS_ON: &[&str] = &[event_types::ORDER_CONFIRMED, event_types::PAYMENT_REFUND_REQUESTED];
+
+fn passes_over(topic: &str, event_type: &str) -> bool {
+    !ACTS_ON.contains(&event_type) && openorder_proto::by_type(event_type).is_some_and(|known| known.topic == topic)
 }
 
 fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
@@ -142,5 +149,15 @@ mod tests {
         assert!(matches!(decode(&unknown), Err(DecodeError::UnknownType(_))));
         let elsewhere = Received { topic: topics::ORDER_LIFECYCLE.to_owned(), ..received(&asked()) };
         assert!(matches!(decode(&elsewhere), Err(DecodeError::UnknownType(_))), "of another topic");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_events_without_meaning_are_passed_over() {
+        openorder_testing::check_passed_over(&subscription());
     }
 }
