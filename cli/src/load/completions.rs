@@ -82,7 +82,7 @@ mod tests {
             source: "order".to_owned(),
             payload,
             trace: TraceContext::NONE,
-            headers: Vec::new(),
+            headers: openorder_messaging::RawHeaders::default(),
         }
     }
 

@@ -150,7 +150,7 @@ async fn what_a_user_does_not_want_is_kept_and_not_sent() {
     assert_eq!((sent.status(), sent.version, sent.failure_reason.as_str()), (NotificationStatus::Sent, 2, ""));
     let event = events.next().await;
     assert_eq!(event.decode::<NotificationSent>().unwrap().notification_id, kept.notification_id, "the first event");
-    let subject = event.headers.iter().find(|(name, _)| name == "ce_sequence").map(|(_, value)| value.as_slice());
+    let subject = event.headers.text("ce_sequence").map(str::as_bytes);
     assert_eq!(subject, Some(b"1".as_slice()), "versions of the stream have no gap");
     world.close().await;
 }

@@ -68,7 +68,7 @@ mod tests {
             source: "order".to_owned(),
             payload: message.encode_to_vec(),
             trace: openorder_telemetry::TraceContext::default(),
-            headers: Vec::new(),
+            headers: openorder_messaging::RawHeaders::default(),
         }
     }
 
@@ -150,11 +150,6 @@ mod tests {
         let elsewhere = Received { topic: topics::ORDER_LIFECYCLE.to_owned(), ..received(&asked()) };
         assert!(matches!(decode(&elsewhere), Err(DecodeError::UnknownType(_))), "of another topic");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn exactly_the_events_without_meaning_are_passed_over() {

@@ -109,7 +109,7 @@ impl Observer {
         let url = world.database_url("observer");
         let backbone = Backbone::start(&role, &url, &world.database(), &world.kafka(), &none).await.unwrap();
         let followed = vec![topics::PAYMENT_TRANSACTION, topics::PAYMENT_WALLET];
-        let subscription = Subscription { topics: followed, decode: |message| Ok(Some(message.clone())) };
+        let subscription = Subscription { topics: followed, decode: |message| Ok(Some(message.clone())), passes_over: |_, _| false };
         backbone.consumer(Arc::new(observer.clone()), subscription, &ConsumerSettings::default());
         observer
     }
@@ -141,8 +141,7 @@ impl Observer {
 
 /// The text of a header.
 pub fn text(message: &Received, name: &str) -> String {
-    let header = message.headers.iter().find(|(key, _)| key == name);
-    header.map(|(_, value)| String::from_utf8(value.clone()).unwrap()).unwrap_or_default()
+    message.headers.text(name).unwrap_or_default().to_owned()
 }
 
 /// The message of an event, which has to be of that type.
