@@ -103,7 +103,7 @@ impl<A: Application> Handler<A> {
         let fresh: Vec<&Item<A::Command>> = items.iter().filter(|item| new.remove(&item.message.event_id)).collect();
         let (run, parks) = self.sort_out(&mut unit, &fresh).await?;
         let spans: Vec<Span> =
-            run.iter().map(|(message, _)| process_span(self.backbone.telemetry(), message)).collect();
+            run.iter().map(|(message, _)| process_span(self.backbone.telemetry(), message, started)).collect();
         let envelopes: Vec<Envelope<A::Command>> = run
             .iter()
             .zip(&spans)
@@ -213,7 +213,7 @@ impl<A: Application> Handler<A> {
         let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
         let now = unit.now();
         let Some(due) = parking::next_due(unit.connection(), now).await? else { return Ok(false) };
-        let span = process_span(self.backbone.telemetry(), &due.message);
+        let span = process_span(self.backbone.telemetry(), &due.message, started);
         let work = async {
             if let Some(command) = decode(&due.message).map_err(Fault::permanent)? {
                 self.execute(&mut unit, &[Envelope { command, trace: span.context().clone() }]).await?;
@@ -267,8 +267,9 @@ impl<A: Application> Handler<A> {
     }
 }
 
-fn process_span(telemetry: &RoleTelemetry, message: &Received) -> Span {
-    let mut span = telemetry.start(SpanKind::Consumer, || format!("process {}", message.topic).into(), &message.trace);
+fn process_span(telemetry: &RoleTelemetry, message: &Received, started: SystemTime) -> Span {
+    let mut span =
+        telemetry.start_at(SpanKind::Consumer, || format!("process {}", message.topic).into(), &message.trace, started);
     if span.is_recording() {
         span.link(&message.trace);
         let key = String::from_utf8_lossy(&message.key).into_owned();

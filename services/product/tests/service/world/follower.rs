@@ -26,8 +26,11 @@ impl Follower {
         let url = world.database_url("follower");
         let (database, kafka) = (world.database(), world.kafka());
         let started = Box::pin(Backbone::start(&role, &url, &database, &kafka, &no_migrations));
-        let subscription =
-            Subscription { topics: vec![topics::PRODUCT_CATALOG], decode: |message| Ok(Some(message.clone())), passes_over: |_, _| false };
+        let subscription = Subscription {
+            topics: vec![topics::PRODUCT_CATALOG],
+            decode: |message| Ok(Some(message.clone())),
+            passes_over: |_, _| false,
+        };
         started.await.unwrap().consumer(Arc::new(follower.clone()), subscription, &ConsumerSettings::default());
         follower
     }
