@@ -148,8 +148,7 @@ async fn a_database_that_is_cut_off_is_unavailable_and_the_same_request_id_finds
     let name = world.database_url("ledger").expose().rsplit_once('/').unwrap().1.to_owned();
     let cut = tokio::spawn(async move {
         use sqlx::Connection;
-        let mut admin =
-            sqlx::PgConnection::connect(&format!("{}/postgres", openorder_testing::postgres_url())).await.unwrap();
+        let mut admin = sqlx::PgConnection::connect(&openorder_testing::database_url_of("postgres")).await.unwrap();
         for _ in 0..20 {
             sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
                 .bind(&name)

@@ -97,8 +97,7 @@ async fn while_the_database_is_away_nothing_is_lost_parked_or_skipped() {
     eventually("topics", BOUND, || async { world.readiness().is_ready().then_some(()) }).await;
     let name = world.database_url("ledger").expose().rsplit_once('/').unwrap().1.to_owned();
     use sqlx::Connection;
-    let mut admin =
-        sqlx::PgConnection::connect(&format!("{}/postgres", openorder_testing::postgres_url())).await.unwrap();
+    let mut admin = sqlx::PgConnection::connect(&openorder_testing::database_url_of("postgres")).await.unwrap();
     // No new connections, and the old ones are cut: the database is away for this service.
     let closed = sqlx::AssertSqlSafe(format!("alter database \"{name}\" with allow_connections false"));
     sqlx::query(closed).execute(&mut admin).await.unwrap();

@@ -82,14 +82,7 @@ impl World {
 
     /// URL of a database of this world's own, made when it is opened.
     pub fn database_url(&self, service: &str) -> Secret {
-        let base = postgres_url();
-        let base = base.trim_end_matches('/');
-        // Without a database name in the URL of the server.
-        let server = match base.split_once("://").map(|(_, rest)| rest.contains('/')) {
-            Some(true) => base.rsplit_once('/').map_or(base, |(server, _)| server),
-            _ => base,
-        };
-        Secret::new(format!("{server}/{}_{service}", self.name))
+        Secret::new(database_url_of(&format!("{}_{service}", self.name)))
     }
 
     /// What a role is given to run with; telemetry goes nowhere.
@@ -137,6 +130,17 @@ pub fn brokers() -> String {
 /// URL of the shared PostgreSQL.
 pub fn postgres_url() -> String {
     variable("OPENORDER_POSTGRES_URL", "postgres://postgres@127.0.0.1:15432")
+}
+
+/// URL of a database of the shared PostgreSQL, whatever database its own URL names.
+pub fn database_url_of(name: &str) -> String {
+    let base = postgres_url();
+    let base = base.trim_end_matches('/');
+    let server = match base.split_once("://").map(|(_, rest)| rest.contains('/')) {
+        Some(true) => base.rsplit_once('/').map_or(base, |(server, _)| server),
+        _ => base,
+    };
+    format!("{server}/{name}")
 }
 
 /// URL of the shared Redis.
