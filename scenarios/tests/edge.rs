@@ -6,7 +6,7 @@ use std::time::Duration;
 use openorder_proto::{
     google::r#type::Money,
     inventory::v1::GetStockRequest,
-    order::v1::{CreateOrderRequest, GetOrderRequest, RequestedLine},
+    order::v1::{CreateOrderRequest, GetOrderRequest, ListOrdersRequest, RequestedLine},
     payment::v1::ChargeWalletRequest,
     product::v1::CreateProductRequest,
 };
@@ -124,22 +124,31 @@ async fn a_request_id_is_one_intent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_is_away_is_unavailable_with_a_time_to_retry() {
-    // The gateway believes the payment service to be elsewhere.
-    let nobody = openorder_testing::free_address();
+async fn while_its_database_is_away_a_service_is_unavailable_and_the_same_request_id_finds_one_order_afterwards() {
     let system = Deployment::start(&[]).await;
-    let other = Deployment::prepare(&[]);
-    drop(other);
-    let away = tonic::transport::Endpoint::from_shared(format!("http://{nobody}")).unwrap();
-    assert!(away.connect().await.is_err());
     let shop = system.shop();
-    let mut system = system;
-    system.kill().await;
-    let status = tokio::time::timeout(Duration::from_secs(15), shop.create(Shop::request("anna", "chair", 1)))
-        .await
-        .unwrap()
-        .unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable);
+    let (sku, customer) = (id("away"), id("alma"));
+    shop.product(&sku, eur(1, 0), 10).await;
+    let before = shop.create(Shop::request(&customer, &sku, 1)).await.unwrap();
+    let request = Shop::request(&customer, &sku, 1);
+    system.world.database_accepts("order", false).await;
+    let status = shop.create(request.clone()).await.unwrap_err();
+    assert_eq!(seen(&status).0, Code::Unavailable, "{status:?}");
+    assert!(status.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+    // Queries too, and a SKU that has to be looked up first.
+    let status =
+        shop.orders.clone().get_order(GetOrderRequest { order_id: before.order_id.clone() }).await.unwrap_err();
+    assert_eq!(seen(&status).0, Code::Unavailable, "{status:?}");
+    let status = shop.create(Shop::request(&customer, &id("new"), 1)).await.unwrap_err();
+    assert_eq!(seen(&status).0, Code::Unavailable, "{status:?}");
+    // The other services go on.
+    assert!(shop.stock(&sku).await.is_some());
+    system.world.database_accepts("order", true).await;
+    let order = system.eventually("accepted", || async { shop.create(request.clone()).await.ok() }).await;
+    assert_eq!(shop.create(request).await.unwrap(), order);
+    let list = ListOrdersRequest { customer_id: customer, ..Default::default() };
+    let listed = shop.orders.clone().list_orders(list).await.unwrap().into_inner().orders;
+    assert_eq!(listed.len(), 2);
     system.close().await;
 }
 

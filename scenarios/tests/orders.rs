@@ -199,10 +199,8 @@ async fn a_cancellation_at_any_moment_gives_everything_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unanswered_step_is_compensated_at_its_deadline() {
-    // Nobody answers about stock: the inventory service listens to topics of nobody.
     let mut system = Deployment::prepare(&[
         ("order", "saga_step_timeout_ms = 700\nsaga_timer_interval_ms = 50"),
-        ("inventory.consumer", "batch_max = 1\nlinger_ms = 0"),
         ("payment.consumer", "linger_ms = 1000\nbatch_max = 10000"),
     ]);
     system.launch();

@@ -135,7 +135,6 @@ async fn one_order_is_one_trace_from_the_call_to_the_mail() {
         .expect("an event that notification handles");
     let telling = handled(&spans, announced, "order", "order.lifecycle.v1", "notification");
     below(&spans, "notification", "deliver email", telling);
-    // A log line inside a span carries its trace id, in the file of its role.
     system.close().await;
 }
 

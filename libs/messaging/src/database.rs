@@ -108,7 +108,11 @@ pub fn fault(error: sqlx::Error) -> Fault {
 
 /// By SQLSTATE (PostgreSQL, appendix A).
 fn classify(code: &str, detail: String) -> Fault {
-    let outage = matches!(code.get(..2), Some("08" | "53" | "57" | "58"))
+    // 28 and 3D: the server refuses this service or its database. 55000 as well, for a database that accepts no
+    // connections; no statement of ours is out of sequence otherwise. All are told at connecting, and none is the
+    // work's doing.
+    let outage = matches!(code.get(..2), Some("08" | "28" | "3D" | "53" | "57" | "58"))
+        || code == "55000"
         // Read-only: a standby, or a disk that is full.
         || code == "25006";
     // Serialization failures, deadlocks, lock timeouts; and a unique key that another transaction took meanwhile:
@@ -132,7 +136,9 @@ mod tests {
         let outage = fault(sqlx::Error::PoolTimedOut);
         assert!(matches!(outage, Fault::Outage { dependency: POSTGRES, .. }));
         assert!(matches!(classify("57P01", String::new()), Fault::Outage { .. }));
-        assert!(matches!(classify("25006", String::new()), Fault::Outage { .. }));
+        for refused in ["25006", "28P01", "3D000", "55000"] {
+            assert!(matches!(classify(refused, String::new()), Fault::Outage { .. }), "{refused}");
+        }
         assert!(matches!(classify("40P01", String::new()), Fault::Retryable { .. }));
         assert!(matches!(classify("57014", String::new()), Fault::Retryable { .. }));
         assert!(matches!(classify("22003", String::new()), Fault::Permanent { .. }));

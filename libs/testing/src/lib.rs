@@ -113,6 +113,23 @@ impl World {
         &self.readiness
     }
 
+    /// Takes a service's database away (`false`: no connection is accepted, the present ones are cut) or gives it back.
+    pub async fn database_accepts(&self, service: &str, accepts: bool) {
+        let name = format!("{}_{service}", self.name);
+        let options = PgConnectOptions::from_str(&database_url_of("postgres")).expect("the URL of PostgreSQL");
+        let mut admin = options.connect().await.expect("PostgreSQL");
+        let sql = format!("alter database \"{name}\" with allow_connections {accepts}");
+        admin.execute(AssertSqlSafe(sql)).await.expect("the database is altered");
+        if !accepts {
+            sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+                .bind(name)
+                .execute(&mut admin)
+                .await
+                .expect("connections are cut");
+        }
+        admin.close().await.expect("a connection of ours");
+    }
+
     /// Ends the roles of this world and drops its databases and topics.
     pub async fn close(self) {
         self.shutdown.trigger();
