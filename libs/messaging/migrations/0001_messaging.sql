@@ -2,19 +2,22 @@
 
 -- The event log is event store and outbox at once: append-only, never updated when an event is published.
 -- `position` is drawn only under the append lock, so it is commit order and a reader needs `position > last`.
+-- Keys compare byte by byte (collation "C"), whatever the database's own rules are.
 create table event_log (
     position          bigint generated always as identity (cache 1) primary key,
+    aggregate_version bigint      not null,
+    occurred_at       timestamptz not null,
+    -- UUID v7 made with the event: unique without an index that says so.
     event_id          uuid        not null,
     event_type        text        not null,
-    topic             text        not null,
-    key               text        not null,
-    aggregate_id      text        not null,
-    aggregate_version bigint      not null,
+    topic             text        collate "C" not null,
+    aggregate_id      text        collate "C" not null,
+    -- Kafka key; null where it is the aggregate's id, nearly always.
+    key               text,
+    -- W3C trace context of the span that created the event: trace id, span id, flags, 25 bytes; null for none.
+    trace_context     bytea,
+    tracestate        text,
     payload           bytea       not null,
-    traceparent       text        not null,
-    tracestate        text        not null,
-    occurred_at       timestamptz not null,
-    constraint event_log_event_id_key unique (event_id),
     -- Optimistic concurrency: two writers can never both append version n of one aggregate.
     constraint event_log_aggregate_key unique (aggregate_id, topic, aggregate_version)
 );
@@ -29,40 +32,21 @@ create table relay_cursor (
 insert into relay_cursor default values;
 
 -- Ids of the events that this service has taken over; written in the transaction of their effects.
+-- They are UUID v7, so their order is the order of their making: old ones are found without another index.
 create table inbox (
     event_id    uuid        primary key,
     received_at timestamptz not null
 );
-create index inbox_received_at on inbox using brin (received_at);
-
--- Messages that failed, and later messages of the same key behind them, in order of `sequence`.
-create table parked_message (
-    sequence        bigint generated always as identity primary key,
-    topic           text        not null,
-    key             bytea       not null,
-    partition       integer     not null,
-    "offset"        bigint      not null,
-    event_id        uuid        not null,
-    event_type      text        not null,
-    payload         bytea       not null,
-    headers         jsonb       not null,
-    -- 1 parked: tried again at next_attempt_at; 2 stopped: its key waits for an operator.
-    state           smallint    not null,
-    attempts        integer     not null,
-    next_attempt_at timestamptz not null,
-    last_error      text        not null,
-    parked_at       timestamptz not null
-);
-create index parked_message_key on parked_message (topic, key, sequence);
 
 -- The first result of each command, by the caller's own request id.
 create table request_result (
-    caller      text        not null,
-    request_id  text        not null,
+    created_at  timestamptz not null,
+    request_id  text        collate "C" not null,
+    caller      text        collate "C" not null,
     method      text        not null,
     fingerprint bytea       not null,
     reply       bytea       not null,
-    created_at  timestamptz not null,
-    primary key (caller, request_id)
+    -- The request id first: ids made in order of time stay neighbours.
+    primary key (request_id, caller)
 );
 create index request_result_created_at on request_result using brin (created_at);

@@ -1,6 +1,6 @@
 //! What every service stands on: its database, its event log, and the runners around its application.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use openorder_config::Secret;
 use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, wait_for};
@@ -12,7 +12,9 @@ use crate::{
     Application, Committer, CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings,
     Subscription,
     consumer::{self, Consumer},
-    database, kafka, maintenance,
+    database,
+    dead_letters::DeadLetters,
+    desk, kafka, maintenance,
     relay::Relay,
     unit_of_work::PendingEvent,
 };
@@ -51,6 +53,13 @@ pub struct Backbone {
     kafka: KafkaSettings,
     wake_relay: Notify,
     changes: broadcast::Sender<Changes>,
+    consumed: OnceLock<Consumed>,
+}
+
+/// What the desk has to know of the consumer.
+pub(crate) struct Consumed {
+    pub(crate) topics: Vec<&'static str>,
+    pub(crate) settings: ConsumerSettings,
 }
 
 impl Backbone {
@@ -79,6 +88,7 @@ impl Backbone {
             kafka: kafka.clone(),
             wake_relay: Notify::new(),
             changes,
+            consumed: OnceLock::new(),
         });
         let upkeep = maintenance::run(Arc::clone(&backbone), database.clone(), dependency);
         role.tasks.spawn("maintenance", OnExit::StopProcess, upkeep);
@@ -96,19 +106,30 @@ impl Backbone {
         committer
     }
 
-    /// Starts the consumer that feeds `application` from the topics of `subscription`, and the retries of what it parked.
+    /// Starts the consumer that feeds `application` from the topics of `subscription`, the retries of what it parked,
+    /// the publishing of what is dead, and the replays of that.
     pub fn consumer<A: Application>(
         self: &Arc<Self>,
         application: Arc<A>,
         subscription: Subscription<A::Command>,
         settings: &ConsumerSettings,
     ) {
+        let consumed = Consumed { topics: subscription.topics.clone(), settings: settings.clone() };
+        // A service has one consumer.
+        drop(self.consumed.set(consumed));
         let dependency = self.role.dependency(consumer::DEPENDENCY);
+        let retries_dependency = self.role.dependency(consumer::RETRIES);
+        let letters = DeadLetters::new(Arc::clone(self), settings.clone(), &subscription.topics);
         let consumer =
             Arc::new(Consumer::new(Arc::clone(self), application, subscription, settings.clone(), dependency));
         let retries = Arc::clone(&consumer);
-        self.role.tasks.spawn("consumer", OnExit::StopProcess, async move { consumer.run().await });
-        self.role.tasks.spawn("parked-retries", OnExit::StopProcess, async move { retries.retry_parked().await });
+        let tasks = &self.role.tasks;
+        tasks.spawn("consumer", OnExit::StopProcess, async move { consumer.run().await });
+        tasks.spawn("parked-retries", OnExit::StopProcess, async move {
+            retries.retry_parked(retries_dependency).await;
+        });
+        tasks.spawn("dead-letters", OnExit::StopProcess, letters.run());
+        tasks.spawn("replays", OnExit::StopProcess, desk::run_replays(Arc::clone(self), settings.clone()));
     }
 
     /// Starts the relay; `topics` are the ones that this service publishes to.
@@ -137,6 +158,11 @@ impl Backbone {
     /// also has to look from time to time.
     pub fn changes(&self) -> broadcast::Receiver<Changes> {
         self.changes.subscribe()
+    }
+
+    /// Topics and settings of the service's consumer; `None` for a service that consumes nothing.
+    pub(crate) fn consumed(&self) -> Option<&Consumed> {
+        self.consumed.get()
     }
 
     pub(crate) fn database_name(&self) -> &str {

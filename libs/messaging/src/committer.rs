@@ -189,10 +189,10 @@ impl<A: Application> Worker<A> {
         loop {
             let started = SystemTime::now();
             let attempt = AssertUnwindSafe(self.attempt(batch)).catch_unwind().await;
-            let result = attempt.unwrap_or_else(|_| Err(Fault::Permanent { detail: "a use case panicked".to_owned() }));
+            let result = attempt.unwrap_or_else(|_| Err(Fault::permanent("a use case panicked").because("PANICKED")));
             self.record(batch, started, result.as_ref().err());
             match result {
-                Err(Fault::Retryable { detail }) if tried < self.settings.tries_max => {
+                Err(Fault::Retryable { detail, .. }) if tried < self.settings.tries_max => {
                     tried += 1;
                     tracing::debug!(detail, tried, "batch is tried again");
                     tokio::time::sleep(Duration::from_millis(u64::from(tried) * 5)).await;
@@ -217,9 +217,7 @@ impl<A: Application> Worker<A> {
             self.application.execute(&mut unit, &envelopes).await?
         };
         if outcomes.len() != envelopes.len() {
-            return Err(Fault::Permanent {
-                detail: "a use case gave another number of outcomes than commands".to_owned(),
-            });
+            return Err(Fault::permanent("a use case gave another number of outcomes than commands"));
         }
         let results: Vec<(&RequestKey, Vec<u8>)> = plan
             .fresh
@@ -229,7 +227,9 @@ impl<A: Application> Worker<A> {
             .collect();
         let now = unit.now();
         request_results::save(unit.connection(), &results, now).await?;
+        openorder_faults::point(openorder_faults::COMMITTER_BEFORE_COMMIT).await?;
         let events = unit.commit().await?;
+        openorder_faults::point(openorder_faults::COMMITTER_AFTER_COMMIT).await?;
         self.backbone.appended(&events);
         Ok(plan.answers(outcomes))
     }

@@ -30,7 +30,10 @@ pub async fn open(
     let options = PgConnectOptions::from_str(url.expose())
         .map_err(|_| OpenError::Url)?
         .application_name(application_name)
-        .options([("statement_timeout", settings.statement_timeout_ms.to_string())])
+        .options([
+            ("statement_timeout", settings.statement_timeout_ms.to_string()),
+            ("idle_in_transaction_session_timeout", settings.transaction_idle_max_ms.to_string()),
+        ])
         .log_statements(tracing::log::LevelFilter::Trace);
     if settings.create_if_missing {
         create_if_missing(&options).await?;
@@ -94,7 +97,7 @@ pub fn fault(error: sqlx::Error) -> Fault {
     match &error {
         Error::Database(database) => match database.code().as_deref() {
             Some(code) => classify(code, detail),
-            None => Fault::Permanent { detail },
+            None => Fault::permanent(detail).because(REFUSED),
         },
         Error::Io(_)
         | Error::Tls(_)
@@ -102,28 +105,35 @@ pub fn fault(error: sqlx::Error) -> Fault {
         | Error::PoolTimedOut
         | Error::PoolClosed
         | Error::WorkerCrashed => Fault::Outage { dependency: POSTGRES, detail },
-        _ => Fault::Permanent { detail },
+        _ => Fault::permanent(detail).because("STORED_VALUE_UNREADABLE"),
     }
 }
 
+/// Another transaction was in the way.
+const CONFLICT: &str = "DATABASE_CONFLICT";
+/// A statement took longer than the setting allows.
+const TIMEOUT: &str = "DATABASE_TIMEOUT";
+/// The database does not take what the work wants to write.
+const REFUSED: &str = "DATABASE_REFUSED";
+
 /// By SQLSTATE (PostgreSQL, appendix A).
 fn classify(code: &str, detail: String) -> Fault {
-    // 28 and 3D: the server refuses this service or its database. 55000 as well, for a database that accepts no
-    // connections; no statement of ours is out of sequence otherwise. All are told at connecting, and none is the
-    // work's doing.
-    let outage = matches!(code.get(..2), Some("08" | "28" | "3D" | "53" | "57" | "58"))
-        || code == "55000"
-        // Read-only: a standby, or a disk that is full.
-        || code == "25006";
-    // Serialization failures, deadlocks, lock timeouts; and a unique key that another transaction took meanwhile:
-    // on the next try the decision sees the other's row.
-    let retryable = matches!(code.get(..2), Some("40")) || matches!(code, "55P03" | "57014" | "23505");
-    if retryable {
-        Fault::Retryable { detail }
-    } else if outage {
-        Fault::Outage { dependency: POSTGRES, detail }
-    } else {
-        Fault::Permanent { detail }
+    match code {
+        // A unique key that another transaction took meanwhile: on the next try the decision sees the other's row.
+        "55P03" | "23505" => Fault::retryable(detail).because(CONFLICT),
+        "57014" => Fault::retryable(detail).because(TIMEOUT),
+        // Read-only: a standby, or a disk that is full. 55000: a database that accepts no connections; no statement
+        // of ours is out of sequence otherwise. 25P03: the server ended a transaction that stood still too long,
+        // because this process did.
+        "25006" | "55000" | "25P03" => Fault::outage(POSTGRES, detail),
+        _ => match code.get(..2) {
+            // Serialization failures and deadlocks.
+            Some("40") => Fault::retryable(detail).because(CONFLICT),
+            // Connections, resources, the operator, the system; 28 and 3D: the server refuses this service or its
+            // database. All are told at connecting, and none is the work's doing.
+            Some("08" | "28" | "3D" | "53" | "57" | "58") => Fault::outage(POSTGRES, detail),
+            _ => Fault::permanent(detail).because(REFUSED),
+        },
     }
 }
 
@@ -136,7 +146,7 @@ mod tests {
         let outage = fault(sqlx::Error::PoolTimedOut);
         assert!(matches!(outage, Fault::Outage { dependency: POSTGRES, .. }));
         assert!(matches!(classify("57P01", String::new()), Fault::Outage { .. }));
-        for refused in ["25006", "28P01", "3D000", "55000"] {
+        for refused in ["25006", "28P01", "3D000", "55000", "25P03"] {
             assert!(matches!(classify(refused, String::new()), Fault::Outage { .. }), "{refused}");
         }
         assert!(matches!(classify("40P01", String::new()), Fault::Retryable { .. }));

@@ -24,7 +24,7 @@ pub struct NewEvent {
 }
 
 /// An event as it stands in the log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedEvent {
     /// Commit order within one service's log.
     pub position: i64,

@@ -26,25 +26,25 @@ pub(crate) async fn append(
         (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut keys, mut aggregates) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut versions, mut payloads) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    let (mut parents, mut states) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut traces, mut states) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for pending in events {
-        let event = &pending.event;
+        let (event, trace) = (&pending.event, pending.trace());
         ids.push(pending.event_id);
         types.push(event.event_type);
         topics.push(event.topic);
-        keys.push(event.key.as_str());
+        keys.push((event.key != event.aggregate_id).then_some(event.key.as_str()));
         aggregates.push(event.aggregate_id.as_str());
         versions.push(event.aggregate_version);
         payloads.push(event.payload.as_slice());
-        parents.push(pending.trace().traceparent());
-        states.push(pending.trace().tracestate());
+        traces.push(trace.is_valid().then(|| trace.to_bytes()));
+        states.push(trace.has_tracestate().then(|| trace.tracestate()));
     }
     sqlx::query("select pg_advisory_xact_lock($1)").bind(APPEND_LOCK).execute(&mut *connection).await.map_err(fault)?;
     sqlx::query(
         "insert into event_log (event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, \
-                                traceparent, tracestate, occurred_at) \
+                                trace_context, tracestate, occurred_at) \
          select *, $10 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], \
-                                   $7::bytea[], $8::text[], $9::text[])",
+                                   $7::bytea[], $8::bytea[], $9::text[])",
     )
     .bind(ids)
     .bind(types)
@@ -53,7 +53,7 @@ pub(crate) async fn append(
     .bind(aggregates)
     .bind(versions)
     .bind(payloads)
-    .bind(parents)
+    .bind(traces)
     .bind(states)
     .bind(now)
     .execute(connection)
@@ -62,20 +62,23 @@ pub(crate) async fn append(
     Ok(())
 }
 
-fn logged(row: &PgRow) -> Result<LoggedEvent, sqlx::Error> {
-    let parent: String = row.try_get("traceparent")?;
-    let state: String = row.try_get("tracestate")?;
+/// Reads a row of the columns that the queries below name, by their places: names would be looked up for each row.
+pub(crate) fn logged(row: &PgRow) -> Result<LoggedEvent, sqlx::Error> {
+    let aggregate_id: String = row.try_get(5)?;
+    let key: Option<String> = row.try_get(4)?;
+    let trace: Option<&[u8]> = row.try_get(8)?;
+    let state: Option<&str> = row.try_get(9)?;
     Ok(LoggedEvent {
-        position: row.try_get("position")?,
-        event_id: row.try_get::<Uuid, _>("event_id")?,
-        event_type: row.try_get("event_type")?,
-        topic: row.try_get("topic")?,
-        key: row.try_get("key")?,
-        aggregate_id: row.try_get("aggregate_id")?,
-        aggregate_version: row.try_get("aggregate_version")?,
-        payload: row.try_get("payload")?,
-        trace: TraceContext::parse(&parent, Some(&state)).unwrap_or_default(),
-        occurred_at: row.try_get("occurred_at")?,
+        position: row.try_get(0)?,
+        event_id: row.try_get::<Uuid, _>(1)?,
+        event_type: row.try_get(2)?,
+        topic: row.try_get(3)?,
+        key: key.unwrap_or_else(|| aggregate_id.clone()),
+        aggregate_id,
+        aggregate_version: row.try_get(6)?,
+        payload: row.try_get(7)?,
+        trace: trace.and_then(|trace| TraceContext::from_bytes(trace, state)).unwrap_or_default(),
+        occurred_at: row.try_get(10)?,
     })
 }
 
@@ -85,7 +88,7 @@ fn logged(row: &PgRow) -> Result<LoggedEvent, sqlx::Error> {
 /// [`Fault`] of the database.
 pub async fn read_after(executor: impl PgExecutor<'_>, position: i64, limit: i64) -> Result<Vec<LoggedEvent>, Fault> {
     let rows = sqlx::query(
-        "select position, event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, traceparent, \
+        "select position, event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, trace_context, \
                 tracestate, occurred_at \
          from event_log where position > $1 order by position limit $2",
     )
@@ -103,7 +106,7 @@ pub async fn read_after(executor: impl PgExecutor<'_>, position: i64, limit: i64
 /// [`Fault`] of the database.
 pub async fn history(executor: impl PgExecutor<'_>, aggregate_id: &str, limit: i64) -> Result<Vec<LoggedEvent>, Fault> {
     let rows = sqlx::query(
-        "select position, event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, traceparent, \
+        "select position, event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, trace_context, \
                 tracestate, occurred_at \
          from event_log where aggregate_id = $1 order by position limit $2",
     )

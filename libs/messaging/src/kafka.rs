@@ -49,6 +49,19 @@ pub(crate) fn producer(settings: &KafkaSettings, transactional_id: &str) -> Clie
     config
 }
 
+/// A producer for copies that stand for themselves: idempotent, without transactions.
+pub(crate) fn idempotent_producer(settings: &KafkaSettings, client_id: &str, timeout: Duration) -> ClientConfig {
+    let mut config = client(settings, client_id);
+    config
+        .set("message.timeout.ms", timeout.as_millis().to_string())
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", &settings.compression)
+        .set("linger.ms", "0");
+    config
+}
+
 /// A consumer of `group`: cooperative, committed reads only, offsets by hand after the database.
 pub(crate) fn consumer(settings: &KafkaSettings, group: &str) -> ClientConfig {
     let mut config = client(settings, group);

@@ -5,35 +5,45 @@
 //! - [`committer`]: group commit for gRPC callers, with [`request_results`] for repeated commands;
 //! - [`unit_of_work`] and [`event_log`]: state and events in one transaction; the log is event store and outbox;
 //! - [`relay`]: publishes the log to Kafka by cursor, fenced;
-//! - [`consumer`]: batches from Kafka, each event once in effect (inbox), failing keys parked;
+//! - [`consumer`]: batches from Kafka, each event once in effect (inbox), failing keys parked, tried again, dead;
+//! - [`dead_letters`]: copies of dead messages on their topic, for Kafka's tools;
 //! - [`backbone`]: puts these together for a service.
-//! - [`tail`]: watches a topic from outside.
+//! - [`desk`]: what an operator does with what failed: look, replay, discard, redeliver;
+//! - [`lag`]: how far consumer groups are behind, as Kafka tells it;
+//! - [`tail`], [`scan`]: watch a topic, or read all of it, from outside.
 
 mod application;
 mod backbone;
+mod backlog;
 mod committer;
 mod consumer;
 mod database;
+mod dead_letters;
 mod deliveries;
+pub mod desk;
 mod event;
 pub mod event_log;
 mod kafka;
+pub mod lag;
 mod maintenance;
 mod metrics;
 mod relay;
 mod request_results;
+mod scan;
 mod settings;
 mod tail;
 mod unit_of_work;
 
 pub use application::{Application, Envelope, Outcomes, Reply};
 pub use backbone::{Backbone, Changes, RoleContext};
+pub use backlog::{Unpublished, unpublished};
 pub use committer::Committer;
-pub use consumer::{Decode, PassesOver, Subscription};
+pub use consumer::{Decode, Injects, PassesOver, Subscription};
 pub use database::{OpenError, POSTGRES, fault, open};
 pub use event::{DecodeError, LoggedEvent, NewEvent, RawHeaders, Received};
 pub use kafka::KAFKA;
 pub use request_results::RequestKey;
+pub use scan::{Scanned, TopicScan, committed_offsets};
 pub use settings::{CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings};
 pub use tail::{Tail, TailError};
 pub use unit_of_work::UnitOfWork;

@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::Utc;
 use openorder_runtime::Dependency;
-use openorder_types::Fault;
-use sqlx::PgPool;
+use openorder_types::{Fault, Timestamp};
+use sqlx::{PgPool, Postgres, postgres::PgArguments, query::Query};
+use uuid::Uuid;
 
 use crate::{Backbone, DatabaseSettings, consumer::parking, database::fault, metrics::Metrics};
 
@@ -34,23 +36,57 @@ pub(crate) async fn run(backbone: Arc<Backbone>, settings: DatabaseSettings, dep
 }
 
 async fn probe(pool: &PgPool, role: &'static str) -> Result<(), Fault> {
-    let (parked, stopped) = parking::counts(pool).await?;
+    let (parked, dead) = parking::counts(pool).await?;
     Metrics::get().parked_now(role, "parked", parked);
-    Metrics::get().parked_now(role, "stopped", stopped);
+    Metrics::get().parked_now(role, "dead", dead);
     Ok(())
 }
 
 async fn prune(pool: &PgPool, settings: &DatabaseSettings) -> Result<(), Fault> {
+    // By the ids' own time, which the primary key knows; an id of another making stays until its place comes up.
     let inbox = "delete from inbox where ctid = any (array (select ctid from inbox \
-                 where received_at < now() - make_interval(hours => $1) limit $2))";
+                 where event_id < $1 and received_at < $2 order by event_id limit $3))";
     let requests = "delete from request_result where ctid = any (array (select ctid from request_result \
-                    where created_at < now() - make_interval(hours => $1) limit $2))";
-    for (sql, hours) in [(inbox, settings.inbox_retention_hours), (requests, settings.request_retention_hours)] {
-        let mut deleted = PRUNE_BATCH_ROWS as u64;
-        while deleted == PRUNE_BATCH_ROWS as u64 {
-            let done = sqlx::query(sql).bind(hours).bind(PRUNE_BATCH_ROWS).execute(pool).await.map_err(fault)?;
-            deleted = done.rows_affected();
+                    where created_at < $1 limit $2))";
+    let history = "delete from dead_letter_history where ctid = any (array (select ctid from dead_letter_history \
+                   where resolved_at < $1 limit $2))";
+    let replays = "delete from replay_job where ctid = any (array (select ctid from replay_job \
+                   where state <> 1 and finished_at < $1 limit $2))";
+    let resolved_before = Utc::now() - Duration::from_secs(u64::from(settings.dead_letter_history_hours) * 3_600);
+    let handled_before = Utc::now() - Duration::from_secs(u64::from(settings.inbox_retention_hours) * 3_600);
+    let asked_before = Utc::now() - Duration::from_secs(u64::from(settings.request_retention_hours) * 3_600);
+    let oldest_kept = first_id_of(handled_before);
+    until_few(|| sqlx::query(inbox).bind(oldest_kept).bind(handled_before), pool).await?;
+    until_few(|| sqlx::query(history).bind(resolved_before), pool).await?;
+    until_few(|| sqlx::query(replays).bind(resolved_before), pool).await?;
+    until_few(|| sqlx::query(requests).bind(asked_before), pool).await
+}
+
+/// Deletes batch by batch until one was not full.
+async fn until_few(delete: impl Fn() -> Query<'static, Postgres, PgArguments>, pool: &PgPool) -> Result<(), Fault> {
+    loop {
+        let done = delete().bind(PRUNE_BATCH_ROWS).execute(pool).await.map_err(fault)?;
+        if done.rows_affected() < PRUNE_BATCH_ROWS.unsigned_abs() {
+            return Ok(());
         }
     }
-    Ok(())
+}
+
+/// The smallest UUID v7 of that time.
+fn first_id_of(time: Timestamp) -> Uuid {
+    let milliseconds = u64::try_from(time.timestamp_millis()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_made_before_a_time_are_smaller_than_its_first_id_and_later_ones_are_not() {
+        let now = Utc::now();
+        let made = Uuid::now_v7();
+        assert!(made >= first_id_of(now));
+        assert!(made < first_id_of(now + Duration::from_secs(1)));
+    }
 }

@@ -10,6 +10,8 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram},
 };
 
+use crate::consumer::failure::Failure;
+
 /// All instruments, made once.
 pub(crate) struct Metrics {
     batch_size: Histogram<u64>,
@@ -19,6 +21,9 @@ pub(crate) struct Metrics {
     sent: Counter<u64>,
     consumed: Counter<u64>,
     parked: Counter<u64>,
+    attempts: Counter<u64>,
+    dead_letters: Counter<u64>,
+    outage: Gauge<i64>,
     parked_messages: Gauge<i64>,
     unpublished_age: Gauge<f64>,
     lag: Gauge<i64>,
@@ -60,6 +65,24 @@ impl Metrics {
                 .u64_counter("openorder.messages.parked")
                 .with_unit("{message}")
                 .with_description("Messages parked because they failed, or behind one of their key that did")
+                .build(),
+            attempts: meter
+                .u64_counter("openorder.messages.attempts")
+                .with_unit("{attempt}")
+                .with_description(
+                    "Attempts of messages that failed once, and the failing first ones, by outcome and reason",
+                )
+                .build(),
+            dead_letters: meter
+                .u64_counter("openorder.messages.dead_lettered")
+                .with_unit("{message}")
+                .with_description("Messages given up, by reason: they can never succeed, or their attempts are used up")
+                .build(),
+            outage: meter
+                .i64_gauge("openorder.dependency.outage")
+                .with_description(
+                    "1 while a service's consumer waits for this dependency, its partitions paused, else 0",
+                )
                 .build(),
             parked_messages: meter
                 .i64_gauge("openorder.parked_messages")
@@ -120,6 +143,28 @@ impl Metrics {
         self.parked.add(count, &[KeyValue::new("service", role), KeyValue::new("topic", topic.to_owned())]);
     }
 
+    pub(crate) fn attempt_failed(&self, role: &'static str, topic: &str, failure: &Failure) {
+        self.attempts.add(1, &attempt(role, topic, failure.class.as_str(), failure.reason));
+    }
+
+    pub(crate) fn attempt_succeeded(&self, role: &'static str, topic: &str) {
+        self.attempts.add(1, &attempt(role, topic, "succeeded", ""));
+    }
+
+    pub(crate) fn dead_lettered(&self, role: &'static str, topic: &str, failure: &Failure) {
+        let labels = [
+            KeyValue::new("service", role),
+            KeyValue::new("topic", topic.to_owned()),
+            KeyValue::new("reason", failure.reason),
+        ];
+        self.dead_letters.add(1, &labels);
+    }
+
+    pub(crate) fn outage(&self, role: &'static str, dependency: &'static str, is_out: bool) {
+        let labels = [KeyValue::new("service", role), KeyValue::new("dependency", dependency)];
+        self.outage.record(i64::from(is_out), &labels);
+    }
+
     pub(crate) fn parked_now(&self, role: &'static str, state: &'static str, count: i64) {
         self.parked_messages.record(count, &[KeyValue::new("service", role), KeyValue::new("state", state)]);
     }
@@ -138,6 +183,15 @@ impl Metrics {
             ],
         );
     }
+}
+
+fn attempt(role: &'static str, topic: &str, outcome: &'static str, reason: &'static str) -> [KeyValue; 4] {
+    [
+        KeyValue::new("service", role),
+        KeyValue::new("topic", topic.to_owned()),
+        KeyValue::new("outcome", outcome),
+        KeyValue::new("reason", reason),
+    ]
 }
 
 fn seconds(from: SystemTime, to: SystemTime) -> f64 {

@@ -112,11 +112,19 @@ impl Relay {
         }
         // Losing the cursor's last commits in a crash only publishes again.
         sqlx::query("set synchronous_commit = off").execute(&mut connection).await?;
+        // A relay that stands still (a stopped process, a paused machine) must not keep its place: PostgreSQL ends its session.
+        sqlx::query("select set_config('idle_session_timeout', $1, false)")
+            .bind(self.settings.lease_ms.to_string())
+            .execute(&mut connection)
+            .await?;
         let row =
             sqlx::query("update relay_cursor set epoch = epoch + 1, updated_at = now() returning position, epoch")
                 .fetch_one(&mut connection)
                 .await?;
-        let (mut position, epoch): (i64, i64) = (row.try_get("position")?, row.try_get("epoch")?);
+        let (published, epoch): (i64, i64) = (row.try_get("position")?, row.try_get("epoch")?);
+        // A broker that stops in the middle of a transaction may have said that it is committed and abort it when it is
+        // back. So the last batch is published once more; consumers drop what they have had by its id.
+        let mut position = (published - self.settings.republish_events).max(0);
         let producer = tokio::select! {
             producer = self.producer() => producer?,
             () = shutdown.requested() => return Ok(()),
@@ -134,6 +142,7 @@ impl Relay {
             };
             let next = last.position;
             self.publish(&producer, events).await?;
+            openorder_faults::point(openorder_faults::RELAY_AFTER_PUBLISH).await.map_err(Fault::from)?;
             self.move_cursor(&mut connection, next, epoch).await?;
             position = next;
         }
@@ -147,7 +156,13 @@ impl Relay {
             Arc::new(kafka::producer(self.backbone.kafka(), &id).create_with_context(Deliveries::default())?);
         let timeout = Duration::from_millis(self.settings.init_timeout_ms);
         let initialised = Arc::clone(&producer);
-        blocking(move || initialised.init_transactions(timeout)).await?;
+        let topic = self.topics.first().map(|topic| self.backbone.kafka().topic(topic));
+        blocking(move || {
+            // A client that knows no broker yet asks for its coordinator only half a second later.
+            initialised.client().fetch_metadata(topic.as_deref(), timeout)?;
+            initialised.init_transactions(timeout)
+        })
+        .await?;
         Ok(producer)
     }
 
@@ -263,7 +278,6 @@ fn send_all(
         let record = BaseRecord::to(&topic)
             .key(event.key.as_str())
             .payload(event.payload.as_slice())
-            .timestamp(event.occurred_at.timestamp_millis())
             .headers(headers(event, &source));
         // The queue is larger than a batch: a full one is a fault of the client, not a reason to wait.
         producer.send(record).map_err(|(error, _)| error)?;

@@ -44,7 +44,7 @@ pub(crate) async fn load(
     let ids: Vec<&str> = keys.iter().map(|key| key.request_id.as_str()).collect();
     let rows = sqlx::query(
         "select caller, request_id, method, fingerprint, reply from request_result \
-         where (caller, request_id) in (select * from unnest($1::text[], $2::text[]))",
+         where (request_id, caller) in (select * from unnest($2::text[], $1::text[]))",
     )
     .bind(callers)
     .bind(ids)
@@ -54,11 +54,11 @@ pub(crate) async fn load(
     let mut found = HashMap::with_capacity(rows.len());
     for row in rows {
         let stored = Stored {
-            fingerprint: row.try_get("fingerprint").map_err(fault)?,
-            method: row.try_get("method").map_err(fault)?,
-            reply: row.try_get("reply").map_err(fault)?,
+            fingerprint: row.try_get(3).map_err(fault)?,
+            method: row.try_get(2).map_err(fault)?,
+            reply: row.try_get(4).map_err(fault)?,
         };
-        let key = (row.try_get("caller").map_err(fault)?, row.try_get("request_id").map_err(fault)?);
+        let key = (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?);
         found.insert(key, stored);
     }
     Ok(found)

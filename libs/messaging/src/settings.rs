@@ -18,7 +18,7 @@ settings! {
         /// Replicas of a topic that is created.
         replication_factor: i32 = 1, 1..=7;
         /// Compression of published batches: none, gzip, snappy, lz4 or zstd.
-        compression: String = "none";
+        compression: String = "lz4";
         /// How long a consumer may be silent before its partitions are given to others.
         session_timeout_ms: u64 = 10_000, 1_000..=300_000;
         /// How long a consumer may work on one batch before it counts as stuck.
@@ -47,14 +47,18 @@ settings! {
         acquire_timeout_ms: u64 = 5_000, 100..=60_000;
         /// How long one statement may run.
         statement_timeout_ms: u64 = 30_000, 100..=600_000;
+        /// How long a transaction may stand still before the server ends it: an instance that hangs keeps no other waiting.
+        transaction_idle_max_ms: u64 = 30_000, 1_000..=600_000;
         /// How often the database is probed for readiness.
         probe_interval_ms: u64 = 2_000, 100..=60_000;
         /// Old rows are deleted once in so many probes.
         prune_every_probes: u64 = 300, 1..=100_000;
         /// How long the ids of handled events are kept; longer than the topics keep the events.
-        inbox_retention_hours: i32 = 720, 1..=87_600;
+        inbox_retention_hours: u32 = 720, 1..=87_600;
+        /// How long discarded and replayed dead letters are kept in the history.
+        dead_letter_history_hours: u32 = 2_160, 1..=87_600;
         /// How long the result of a command is kept under its request id.
-        request_retention_hours: i32 = 72, 1..=87_600;
+        request_retention_hours: u32 = 72, 1..=87_600;
     }
 }
 
@@ -85,20 +89,32 @@ settings! {
         batch_max: usize = 1_000, 1..=10_000;
         /// Wait for more messages once one is there.
         linger_ms: u64 = 2, 0..=1_000;
-        /// Further tries of a batch at once, after a deadlock or a serialization failure.
+        /// Further tries of a failing message at once, before it is parked. (A batch is tried once more, then split.)
         immediate_tries_max: u32 = 3, 0..=100;
-        /// Attempts of a failing message, the first one included; then its key is stopped.
+        /// Attempts of a failing message, the first one included; then it is dead, and its key waits for an operator.
         attempts_max: i32 = 8, 1..=1_000;
-        /// Whether a permanent fault stops its key at once, without further attempts.
-        stop_at_permanent: bool = false;
+        /// Failed attempts of a message that are kept on record, the last ones.
+        attempts_recorded_max: i32 = 20, 1..=1_000;
         /// Ceiling of the first wait of a parked message; doubled with each attempt, with full jitter.
         retry_delay_base_ms: u64 = 500, 1..=3_600_000;
         /// Ceiling of the longest wait of a parked message.
         retry_delay_max_ms: u64 = 60_000, 1..=86_400_000;
         /// How often parked messages are looked for.
         retry_poll_interval_ms: u64 = 250, 10..=60_000;
-        /// Messages that may be parked; beyond, the partitions wait.
+        /// Parked messages tried in one transaction at most.
+        retry_batch_max: i64 = 500, 1..=10_000;
+        /// Messages that may be parked or dead; beyond, the partitions wait.
         parked_messages_max: i64 = 100_000, 1..=100_000_000;
+        /// How often dead letters are looked for that are to be published to their topic.
+        dead_letter_poll_interval_ms: u64 = 500, 10..=60_000;
+        /// Dead letters published together at most.
+        dead_letter_batch_max: i64 = 200, 1..=10_000;
+        /// How long the publishing of dead letters may take before it is tried again.
+        dead_letter_publish_timeout_ms: u64 = 10_000, 100..=300_000;
+        /// How often a running replay releases dead letters.
+        replay_interval_ms: u64 = 200, 10..=10_000;
+        /// A batch that takes longer than this is worked on with its partitions paused, so that the group goes on being polled.
+        slow_batch_ms: u64 = 1_000, 10..=60_000;
         /// Longest wait between two tries of a batch during an outage.
         outage_delay_max_ms: u64 = 2_000, 10..=60_000;
         /// How often the lag of the partitions is told.
@@ -117,6 +133,10 @@ settings! {
         poll_interval_ms: u64 = 200, 1..=60_000;
         /// How often a standby tries to take over, and the longest pause after a failure.
         takeover_interval_ms: u64 = 1_000, 10..=60_000;
+        /// Events that are published once more by a relay that becomes active, for a broker that lost its last transaction.
+        republish_events: i64 = 2_000, 0..=1_000_000;
+        /// After how long a relay that stands still loses its place to a standby.
+        lease_ms: u64 = 15_000, 1_000..=600_000;
         /// How long the fencing of an earlier relay may take.
         init_timeout_ms: u64 = 10_000, 1_000..=300_000;
         /// How long the publishing of one batch may take.

@@ -5,16 +5,10 @@ mod common;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use common::{ADDED, TOPIC, start};
+use common::{ADDED, TOPIC, send, send_as, start};
 use openorder_testing::{TestProducer, World, eventually};
 use openorder_types::Timestamp;
 use uuid::Uuid;
-
-async fn send(producer: &TestProducer, key: &str, number: i64, event_id: Uuid) {
-    let id = event_id.to_string();
-    let headers = [("ce_id", id.as_str()), ("ce_type", ADDED), ("ce_source", "/openorder/elsewhere")];
-    producer.send(TOPIC, key, &headers, &number.to_be_bytes()).await;
-}
 
 const BOUND: Duration = Duration::from_secs(30);
 
@@ -28,7 +22,7 @@ async fn an_event_that_comes_twice_has_one_effect_also_after_a_restart() {
     let ids: Vec<Uuid> = (0..20).map(|_| Uuid::now_v7()).collect();
     for round in 0..2 {
         for (number, id) in ids.iter().enumerate() {
-            send(&producer, &format!("k{}", number % 3), i64::try_from(number).unwrap(), *id).await;
+            send_as(&producer, &format!("k{}", number % 3), i64::try_from(number).unwrap(), *id).await;
         }
         if round == 0 {
             eventually("first round", BOUND, || async { (first.count("ledger").await == 20).then_some(()) }).await;
@@ -38,7 +32,7 @@ async fn an_event_that_comes_twice_has_one_effect_also_after_a_restart() {
     let second = start(&world, world.separate_role("ledger"), "ledger").await;
     second.consumer();
     let last = Uuid::now_v7();
-    send(&producer, "end", 99, last).await;
+    send_as(&producer, "end", 99, last).await;
     eventually("the last one", BOUND, || async { (second.numbers("end").await == [99]).then_some(()) }).await;
     assert_eq!(second.count("ledger").await, 21);
     assert_eq!(second.count("inbox").await, 21);
@@ -55,7 +49,7 @@ async fn a_failing_key_is_parked_in_order_while_the_others_flow_and_comes_home_w
     let producer = TestProducer::new(&world);
     for number in 0..100_i64 {
         let key = if number % 10 == 0 { "broken".to_owned() } else { format!("good{}", number % 7) };
-        send(&producer, &key, number, Uuid::now_v7()).await;
+        send(&producer, &key, number).await;
     }
     eventually("good keys", BOUND, || async { (instance.count("ledger").await == 90).then_some(()) }).await;
     eventually("parked", BOUND, || async { (instance.count("parked_message").await == 10).then_some(()) }).await;
@@ -74,10 +68,10 @@ async fn a_message_that_does_not_decode_stops_its_key_and_nothing_behind_it_over
     instance.consumer();
     eventually("topics", BOUND, || async { world.readiness().is_ready().then_some(()) }).await;
     let producer = TestProducer::new(&world);
-    send(&producer, "k", 1, Uuid::now_v7()).await;
+    send(&producer, "k", 1).await;
     producer.send(TOPIC, "k", &[("ce_type", ADDED)], b"no number").await;
-    send(&producer, "k", 2, Uuid::now_v7()).await;
-    send(&producer, "other", 3, Uuid::now_v7()).await;
+    send(&producer, "k", 2).await;
+    send(&producer, "other", 3).await;
     eventually("the other key", BOUND, || async { (instance.numbers("other").await == [3]).then_some(()) }).await;
     eventually("parked", BOUND, || async { (instance.count("parked_message").await == 2).then_some(()) }).await;
     assert_eq!(instance.numbers("k").await, [1]);
@@ -108,7 +102,7 @@ async fn while_the_database_is_away_nothing_is_lost_parked_or_skipped() {
         .unwrap();
     let producer = TestProducer::new(&world);
     for number in 0..50_i64 {
-        send(&producer, &format!("k{}", number % 4), number, Uuid::now_v7()).await;
+        send(&producer, &format!("k{}", number % 4), number).await;
     }
     eventually("not ready", BOUND, || async { (!world.readiness().is_ready()).then_some(()) }).await;
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -13,6 +13,7 @@
 //! ```
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test that cannot have its world fails")]
 
+mod cut;
 mod topics;
 
 use std::{
@@ -30,8 +31,9 @@ use openorder_telemetry::{RoleTelemetry, TraceContext};
 use rand::Rng;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
 
+pub use cut::Cut;
 pub use rdkafka::Message;
-pub use topics::{Tail, TestProducer, header};
+pub use topics::{Tail, TestProducer, group_lag, header, reset_group};
 
 /// Everything of one test on the shared servers. Its databases are dropped by [`World::close`].
 pub struct World {
@@ -49,14 +51,23 @@ impl Default for World {
 impl World {
     /// A world with a name that no other test has.
     pub fn new() -> Self {
+        Self::named(&format!("t{:08x}", rand::rng().random::<u32>()))
+    }
+
+    /// The world of this name, which another process of the same test has made.
+    pub fn named(name: &str) -> Self {
         static LOGS: Once = Once::new();
         LOGS.call_once(|| {
             let filter = variable("RUST_LOG", "error");
             // Another subscriber may be set already by the code under test.
             drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
         });
-        let name = format!("t{:08x}", rand::rng().random::<u32>());
-        Self { name, readiness: Readiness::new(), shutdown: Shutdown::new() }
+        Self { name: name.to_owned(), readiness: Readiness::new(), shutdown: Shutdown::new() }
+    }
+
+    /// Its name, for another process of the same test.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Prefix of the topics, groups and transactional ids of this world.

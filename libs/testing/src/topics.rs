@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use openorder_messaging::KafkaSettings;
 use rdkafka::{
-    ClientConfig, Message,
+    ClientConfig, Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer, StreamConsumer},
+    consumer::{BaseConsumer, CommitMode, Consumer, StreamConsumer},
     message::{Header, Headers, OwnedHeaders, OwnedMessage},
     producer::{FutureProducer, FutureRecord},
 };
 
 use crate::World;
+
+/// How long one question to the broker may take.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads a topic from its beginning, committed messages only.
 pub struct Tail {
@@ -78,13 +82,18 @@ pub struct TestProducer {
 impl TestProducer {
     /// A producer into this world's topics.
     pub fn new(world: &World) -> Self {
+        Self::on(&world.kafka())
+    }
+
+    /// A producer into the topics of these settings.
+    pub fn on(settings: &KafkaSettings) -> Self {
         let producer = ClientConfig::new()
-            .set("bootstrap.servers", crate::brokers())
+            .set("bootstrap.servers", &settings.brokers)
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", "10000")
             .create()
             .expect("a producer");
-        Self { producer, prefix: world.topic_prefix() }
+        Self { producer, prefix: settings.topic_prefix.clone() }
     }
 
     /// Sends one message with headers and waits for its acknowledgement.
@@ -99,6 +108,76 @@ impl TestProducer {
         let record = FutureRecord::to(&topic).key(key).payload(payload).headers(headers);
         self.producer.send(record, Duration::from_secs(10)).await.expect("the broker takes the message");
     }
+}
+
+/// A client that may set and ask the offsets of a group; it never joins.
+fn outsider(settings: &KafkaSettings, group: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", &settings.brokers)
+        .set("group.id", settings.topic(group))
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer")
+}
+
+fn partitions(consumer: &BaseConsumer, topics: &[String]) -> TopicPartitionList {
+    let mut all = TopicPartitionList::new();
+    for topic in topics {
+        let metadata = consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT).expect("the topic's metadata");
+        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            all.add_partition(topic, partition.id());
+        }
+    }
+    all
+}
+
+/// Sets a group that nobody is a member of back to the beginning of these topics.
+///
+/// # Panics
+/// When the broker refuses: then the group has members.
+pub async fn reset_group(settings: &KafkaSettings, group: &str, topics: &[&str]) {
+    let (consumer, group) = (outsider(settings, group), group.to_owned());
+    let topics: Vec<String> = topics.iter().map(|topic| settings.topic(topic)).collect();
+    let reset = tokio::task::spawn_blocking(move || {
+        let known = partitions(&consumer, &topics);
+        let committed = consumer.committed_offsets(known, BROKER_TIMEOUT).expect("the group's offsets");
+        let mut first = TopicPartitionList::new();
+        for element in committed.elements() {
+            // What the group does not follow stays unknown to it.
+            if matches!(element.offset(), Offset::Offset(_)) {
+                let added = first.add_partition_offset(element.topic(), element.partition(), Offset::Offset(0));
+                added.expect("an offset");
+            }
+        }
+        assert!(first.count() > 0, "group {group} has committed nothing yet");
+        consumer.commit(&first, CommitMode::Sync).expect("a group without members");
+    });
+    reset.await.expect("the offsets are set");
+}
+
+/// How many messages a group has before it in the topics that it follows; none when it has committed nothing.
+///
+/// # Panics
+/// When the broker does not answer.
+pub async fn group_lag(settings: &KafkaSettings, group: &str, topics: &[&str]) -> Option<i64> {
+    let consumer = outsider(settings, group);
+    let topics: Vec<String> = topics.iter().map(|topic| settings.topic(topic)).collect();
+    let asked = tokio::task::spawn_blocking(move || {
+        let known = partitions(&consumer, &topics);
+        let committed = consumer.committed_offsets(known, BROKER_TIMEOUT).expect("the group's offsets");
+        let mut lag = None;
+        for element in committed.elements() {
+            if let Offset::Offset(next) = element.offset() {
+                let marks = consumer.fetch_watermarks(element.topic(), element.partition(), BROKER_TIMEOUT);
+                // Behind the last message may stand a transaction's marker, which is no message.
+                let (_, high) = marks.expect("the partition's end");
+                let behind = (high - next).max(0);
+                *lag.get_or_insert(0) += if behind <= 1 { 0 } else { behind };
+            }
+        }
+        lag
+    });
+    asked.await.expect("the offsets are read")
 }
 
 pub(crate) async fn delete(brokers: &str, prefix: &str) {

@@ -1,133 +1,175 @@
 //! A batch of messages as transactions: inbox, parking, the use case, events, commit.
 
-use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
+use std::{
+    collections::HashSet,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use chrono::Utc;
 use futures::FutureExt;
-use openorder_telemetry::{RoleTelemetry, Span, SpanKind};
-use openorder_types::Fault;
+use openorder_faults as faults;
+use openorder_telemetry::Span;
+use openorder_types::{Fault, Timestamp};
 use uuid::Uuid;
 
 use crate::{
     Application, Backbone, ConsumerSettings, DecodeError, Envelope, Received, UnitOfWork,
     consumer::{
+        Injects,
+        failure::{Failure, Verdict},
         inbox,
-        parking::{self, Due, Park, State},
+        parking::{self, Park},
+        spans,
+        stored::{self, Key},
     },
+    database::POSTGRES,
     metrics::Metrics,
 };
+
+/// Name of the dependency while the table of parked messages is full.
+pub(crate) const PARKING: &str = "parking";
+
+/// Failing messages of one batch that get their immediate tries: where more fail, trying again at once helps none of
+/// them, and keeps the others waiting.
+const TRIED_AT_ONCE_MAX: usize = 10;
 
 /// A message with what it means to this service.
 pub(crate) struct Item<C> {
     pub(crate) message: Received,
+    /// Time of its record.
+    pub(crate) recorded_at: Timestamp,
     pub(crate) meaning: Result<C, DecodeError>,
 }
 
 /// Handles batches for one application.
-pub(crate) struct Handler<A> {
-    backbone: Arc<Backbone>,
+pub(crate) struct Handler<A: Application> {
+    pub(super) backbone: Arc<Backbone>,
     application: Arc<A>,
-    settings: ConsumerSettings,
-    metrics: &'static Metrics,
+    pub(super) settings: ConsumerSettings,
+    injects: Injects<A::Command>,
+    pub(super) metrics: &'static Metrics,
 }
 
-/// What a handled batch came to; counts of messages.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Handled {
-    pub(crate) new: usize,
-    pub(crate) parked: usize,
-}
+/// New messages of a batch: those to run, and those to park.
+type Sorted<'a, C> = (Vec<(&'a Received, &'a C)>, Vec<(&'a Item<C>, Option<Failure>)>);
 
 impl<A: Application> Handler<A> {
-    pub(crate) fn new(backbone: Arc<Backbone>, application: Arc<A>, settings: ConsumerSettings) -> Self {
-        Self { backbone, application, settings, metrics: Metrics::get() }
+    pub(crate) fn new(
+        backbone: Arc<Backbone>,
+        application: Arc<A>,
+        settings: ConsumerSettings,
+        injects: Injects<A::Command>,
+    ) -> Self {
+        Self { backbone, application, settings, injects, metrics: Metrics::get() }
     }
 
     /// Handles all items, in order. A batch that fails is split until the guilty message stands alone; that one is
-    /// parked, and its key with it.
+    /// parked or dead, and its key waits with it.
     ///
     /// # Errors
     /// Only an outage: then some of the items may be done, and all have to come again (the inbox drops the done ones).
-    pub(crate) async fn handle(&self, items: &[Item<A::Command>]) -> Result<Handled, Fault> {
-        let mut total = Handled::default();
+    pub(crate) async fn handle(&self, items: &[Item<A::Command>]) -> Result<(), Fault> {
         let mut parts = vec![items];
+        let mut guilty_count = 0;
         while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
-            match self.attempts(part).await {
-                Ok(handled) => {
-                    total.new += handled.new;
-                    total.parked += handled.parked;
+            let tries = match part.len() {
+                1 if guilty_count < TRIED_AT_ONCE_MAX => self.settings.immediate_tries_max,
+                // Once more as a whole, against a deadlock. Then it is searched for the guilty one, and to try each
+                // part again would only keep the others waiting.
+                whole if whole == items.len() => self.settings.immediate_tries_max.min(1),
+                _ => 0,
+            };
+            let Err(fault) = self.attempts(part, tries).await else { continue };
+            let failure = Failure::of(fault)?;
+            match part {
+                [guilty] => {
+                    guilty_count += 1;
+                    self.park_guilty(guilty, &failure).await?;
                 }
-                Err(outage @ Fault::Outage { .. }) => return Err(outage),
-                Err(fault) => match part {
-                    [guilty] => {
-                        self.park_guilty(guilty, &fault).await?;
-                        total.parked += 1;
-                    }
-                    _ => {
-                        let (first, second) = part.split_at(part.len() / 2);
-                        parts.push(second);
-                        parts.push(first);
-                    }
-                },
+                _ => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.push(second);
+                    parts.push(first);
+                }
             }
         }
-        Ok(total)
+        Ok(())
     }
 
     /// A few immediate tries for what may succeed at once, such as a deadlock.
-    async fn attempts(&self, items: &[Item<A::Command>]) -> Result<Handled, Fault> {
+    async fn attempts(&self, items: &[Item<A::Command>], tries: u32) -> Result<(), Fault> {
         let mut tried = 0;
         loop {
-            let result = AssertUnwindSafe(self.attempt(items)).catch_unwind().await;
-            match result.unwrap_or_else(|_| Err(Fault::permanent("a use case panicked"))) {
-                Err(Fault::Retryable { detail }) if tried < self.settings.immediate_tries_max => {
+            match guarded(self.attempt(items)).await {
+                Err(Fault::Retryable { detail, .. }) if tried < tries => {
                     tried += 1;
                     tracing::debug!(detail, tried, "batch is tried again");
-                    tokio::time::sleep(std::time::Duration::from_millis(u64::from(tried) * 5)).await;
+                    tokio::time::sleep(Duration::from_millis(u64::from(tried) * 5)).await;
                 }
                 other => return other,
             }
         }
     }
 
-    async fn attempt(&self, items: &[Item<A::Command>]) -> Result<Handled, Fault> {
+    async fn attempt(&self, items: &[Item<A::Command>]) -> Result<(), Fault> {
         let started = SystemTime::now();
         let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
         let now = unit.now();
-        let ids: Vec<Uuid> = items.iter().map(|item| item.message.event_id).collect();
-        let mut new = inbox::claim(unit.connection(), &ids, now).await?;
+        let mut new = claim(&mut unit, items).await?;
         // `remove` also drops the second of two copies within the batch.
         let fresh: Vec<&Item<A::Command>> = items.iter().filter(|item| new.remove(&item.message.event_id)).collect();
         let (run, parks) = self.sort_out(&mut unit, &fresh).await?;
         let spans: Vec<Span> =
-            run.iter().map(|(message, _)| process_span(self.backbone.telemetry(), message, started)).collect();
+            run.iter().map(|(message, _)| spans::process(self.backbone.telemetry(), message, started)).collect();
         let envelopes: Vec<Envelope<A::Command>> = run
             .iter()
             .zip(&spans)
             .map(|((_, command), span)| Envelope { command: (*command).clone(), trace: span.context().clone() })
             .collect();
-        let result = self.execute(&mut unit, &envelopes).await;
-        let committed = match result {
-            Ok(()) => {
-                parking::park(unit.connection(), &parks, now).await?;
-                unit.commit().await
-            }
+        let committed = match self.execute(&mut unit, &envelopes).await {
+            Ok(()) => self.park_and_commit(unit, &parks, now).await,
             Err(fault) => Err(fault),
         };
-        self.finish(spans, started, envelopes.len(), committed.as_ref().err());
-        self.backbone.appended(&committed?);
-        for parked in &parks {
-            self.metrics.parked(self.backbone.telemetry().role(), &parked.message.topic, 1);
-        }
-        Ok(Handled { new: run.len(), parked: parks.len() })
+        spans::finish(&self.backbone, spans, started, envelopes.len(), committed.as_ref().err());
+        committed
     }
 
-    async fn execute(&self, unit: &mut UnitOfWork, envelopes: &[Envelope<A::Command>]) -> Result<(), Fault> {
+    async fn park_and_commit(
+        &self,
+        mut unit: UnitOfWork,
+        parks: &[(&Item<A::Command>, Option<Failure>)],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let rows: Vec<Park<'_>> = parks.iter().map(|(item, failure)| self.first(item, failure.as_ref(), now)).collect();
+        if !rows.is_empty() {
+            self.check_bound(&mut unit).await?;
+            parking::park(unit.connection(), &rows, now).await?;
+        }
+        faults::point(faults::CONSUMER_BEFORE_COMMIT).await?;
+        let events = unit.commit().await?;
+        faults::point(faults::CONSUMER_AFTER_COMMIT).await?;
+        self.backbone.appended(&events);
+        self.tell_parked(&rows);
+        Ok(())
+    }
+
+    /// A message at its first failure, or behind another one of its key.
+    fn first<'a>(&self, item: &'a Item<A::Command>, failure: Option<&'a Failure>, now: Timestamp) -> Park<'a> {
+        let failed = failure.map(|failure| (failure, failure.verdict(1, &self.settings, now)));
+        Park { message: &item.message, recorded_at: item.recorded_at, failed }
+    }
+
+    /// Runs the use case, in the transaction.
+    pub(super) async fn execute(&self, unit: &mut UnitOfWork, envelopes: &[Envelope<A::Command>]) -> Result<(), Fault> {
         if envelopes.is_empty() {
             return Ok(());
+        }
+        if faults::enabled() && envelopes.iter().any(|envelope| (self.injects)(&envelope.command)) {
+            return Err(Fault::retryable("the message asks for a fault").because(faults::REASON));
         }
         unit.set_causes(envelopes.iter().map(|envelope| envelope.trace.clone()).collect());
         self.application.prepare(envelopes).await?;
@@ -147,156 +189,89 @@ impl<A: Application> Handler<A> {
         &self,
         unit: &mut UnitOfWork,
         fresh: &[&'a Item<A::Command>],
-    ) -> Result<(Vec<(&'a Received, &'a A::Command)>, Vec<Park<'a>>), Fault> {
+    ) -> Result<Sorted<'a, A::Command>, Fault> {
         let messages: Vec<&Received> = fresh.iter().map(|item| &item.message).collect();
-        let mut stopped: HashSet<parking::Key> = parking::parked_keys(unit.connection(), &messages).await?;
+        let mut stopped: HashSet<Key> = parking::parked_keys(unit.connection(), &messages).await?;
         let (mut run, mut parks) = (Vec::with_capacity(fresh.len()), Vec::new());
-        let now = unit.now();
         for item in fresh {
             let message = &item.message;
-            if !stopped.is_empty() && stopped.contains(&parking::key(message)) {
-                let error = "waits behind a parked message of its key".to_owned();
-                parks.push(Park { message, state: State::Parked, attempts: 0, next_attempt_at: now, error });
+            if !stopped.is_empty() && stopped.contains(&stored::key(message)) {
+                parks.push((*item, None));
                 continue;
             }
             match &item.meaning {
                 Ok(command) => run.push((message, command)),
                 Err(error) => {
-                    let error = error.to_string();
-                    log_parked(message, &error, "message can never be handled; its key is stopped");
-                    stopped.insert(parking::key(message));
-                    parks.push(Park { message, state: State::Stopped, attempts: 1, next_attempt_at: now, error });
+                    stopped.insert(stored::key(message));
+                    parks.push((*item, Some(Failure::undecodable(error))));
                 }
             }
-        }
-        if !parks.is_empty() {
-            self.check_bound(unit).await?;
         }
         Ok((run, parks))
     }
 
     /// The table of parked messages is bounded: at the bound the partitions wait, loudly.
     async fn check_bound(&self, unit: &mut UnitOfWork) -> Result<(), Fault> {
-        let (parked, stopped) = parking::counts(unit.connection()).await?;
-        if parked + stopped >= self.settings.parked_messages_max {
-            return Err(Fault::outage("parking", format!("{} messages are parked, the bound", parked + stopped)));
+        let (parked, dead) = parking::counts(unit.connection()).await?;
+        if parked + dead >= self.settings.parked_messages_max {
+            let detail = format!("{parked} messages are parked and {dead} dead, the bound (parked_messages_max)");
+            return Err(Fault::outage(PARKING, detail));
         }
         Ok(())
     }
 
-    async fn park_guilty(&self, item: &Item<A::Command>, fault: &Fault) -> Result<(), Fault> {
-        let message = &item.message;
-        let permanent = matches!(fault, Fault::Permanent { .. }) && self.settings.stop_at_permanent;
-        let state = if permanent || self.settings.attempts_max <= 1 { State::Stopped } else { State::Parked };
-        let error = fault.to_string();
-        log_parked(message, &error, "message failed; its key is parked");
+    async fn park_guilty(&self, item: &Item<A::Command>, failure: &Failure) -> Result<(), Fault> {
         let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
         let now = unit.now();
-        if inbox::claim(unit.connection(), &[message.event_id], now).await?.is_empty() {
+        if claim(&mut unit, std::slice::from_ref(item)).await?.is_empty() {
             return Ok(());
         }
         self.check_bound(&mut unit).await?;
-        let next_attempt_at = parking::next_attempt_at(&self.settings, 1, now);
-        let parked = Park { message, state, attempts: 1, next_attempt_at, error };
-        parking::park(unit.connection(), &[parked], now).await?;
+        let row = self.first(item, Some(failure), now);
+        parking::park(unit.connection(), std::slice::from_ref(&row), now).await?;
         unit.commit().await?;
-        self.metrics.parked(self.backbone.telemetry().role(), &message.topic, 1);
+        self.tell_parked(&[row]);
         Ok(())
     }
 
-    /// Runs one parked message that is due. `false` when none is.
-    pub(crate) async fn retry_one(
-        &self,
-        decode: impl Fn(&Received) -> Result<Option<A::Command>, DecodeError>,
-    ) -> Result<bool, Fault> {
-        let started = SystemTime::now();
-        let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
-        let now = unit.now();
-        let Some(due) = parking::next_due(unit.connection(), now).await? else { return Ok(false) };
-        let span = process_span(self.backbone.telemetry(), &due.message, started);
-        let work = async {
-            if let Some(command) = decode(&due.message).map_err(Fault::permanent)? {
-                self.execute(&mut unit, &[Envelope { command, trace: span.context().clone() }]).await?;
+    fn tell_parked(&self, rows: &[Park<'_>]) {
+        let role = self.backbone.telemetry().role();
+        for row in rows {
+            let topic = row.message.topic.as_str();
+            self.metrics.parked(role, topic, 1);
+            let Some((failure, verdict)) = row.failed else { continue };
+            self.tell_failure(row.message, failure, 1, verdict);
+        }
+    }
+
+    /// Tells in log and metrics what a failed attempt came to.
+    pub(super) fn tell_failure(&self, message: &Received, failure: &Failure, attempts: i32, verdict: Verdict) {
+        let role = self.backbone.telemetry().role();
+        self.metrics.attempt_failed(role, &message.topic, failure);
+        let text = match verdict {
+            Verdict::Park(_) => "message failed and is tried again; its key waits",
+            Verdict::Dead => {
+                self.metrics.dead_lettered(role, &message.topic, failure);
+                "message is dead; its key waits for an operator"
             }
-            parking::unpark(unit.connection(), due.sequence).await?;
-            unit.commit().await
         };
-        let result = AssertUnwindSafe(work).catch_unwind().await;
-        let result = result.unwrap_or_else(|_| Err(Fault::permanent("a use case panicked")));
-        self.finish(vec![span], started, 1, result.as_ref().err());
-        match result {
-            Ok(events) => self.backbone.appended(&events),
-            Err(outage @ Fault::Outage { .. }) => return Err(outage),
-            Err(fault) => self.note_failure(&due, &fault).await?,
-        }
-        Ok(true)
-    }
-
-    async fn note_failure(&self, due: &Due, fault: &Fault) -> Result<(), Fault> {
-        let attempts = due.attempts.saturating_add(1);
-        let exhausted = attempts >= self.settings.attempts_max
-            || (matches!(fault, Fault::Permanent { .. }) && self.settings.stop_at_permanent);
-        let state = if exhausted { State::Stopped } else { State::Parked };
-        let text = if exhausted { "attempts are used up; the key is stopped" } else { "message failed again" };
-        log_parked(&due.message, &fault.to_string(), text);
-        let next = parking::next_attempt_at(&self.settings, attempts, Utc::now());
-        parking::note_failure(self.backbone.pool(), due.sequence, attempts, state, next, &fault.to_string()).await
-    }
-
-    /// Ends the spans of a batch, each with its own database span of the batch's times.
-    fn finish(&self, spans: Vec<Span>, started: SystemTime, size: usize, fault: Option<&Fault>) {
-        let ended = SystemTime::now();
-        let telemetry = self.backbone.telemetry();
-        self.metrics.batch(telemetry.role(), "consumer", size, started, ended);
-        for mut span in spans {
-            if !span.is_recording() {
-                continue;
-            }
-            let mut commit = telemetry.start_at(SpanKind::Client, || "commit batch".into(), span.context(), started);
-            commit.set("db.system.name", "postgresql");
-            commit.set("db.namespace", self.backbone.database_name().to_owned());
-            commit.set("db.operation.name", "COMMIT");
-            commit.set("db.operation.batch.size", i64::try_from(size).unwrap_or(i64::MAX));
-            if let Some(fault) = fault {
-                commit.fail(fault.kind(), "the batch failed");
-                span.fail(fault.kind(), "the batch failed");
-            }
-            commit.end_at(ended);
-            span.end_at(ended);
-        }
+        spans::log_failure(message, failure, attempts, text);
     }
 }
 
-fn process_span(telemetry: &RoleTelemetry, message: &Received, started: SystemTime) -> Span {
-    let mut span =
-        telemetry.start_at(SpanKind::Consumer, || format!("process {}", message.topic).into(), &message.trace, started);
-    if span.is_recording() {
-        span.link(&message.trace);
-        let key = String::from_utf8_lossy(&message.key).into_owned();
-        span.set("messaging.system", "kafka");
-        span.set("messaging.operation.name", "process");
-        span.set("messaging.operation.type", "process");
-        span.set("messaging.destination.name", message.topic.clone());
-        span.set("messaging.destination.partition.id", message.partition.to_string());
-        span.set("messaging.kafka.offset", message.offset);
-        span.set("messaging.kafka.message.key", key.clone());
-        span.set("messaging.consumer.group.name", telemetry.role());
-        span.set("messaging.message.id", message.event_id.to_string());
-        span.set("messaging.message.conversation_id", key);
-        span.set("openorder.event.type", message.event_type.clone());
-    }
-    span
+/// Claims a batch in the inbox. Another instance may be claiming the same: whatever that comes to, the messages have
+/// done nothing wrong.
+async fn claim<C>(unit: &mut UnitOfWork, items: &[Item<C>]) -> Result<HashSet<Uuid>, Fault> {
+    let now = unit.now();
+    let ids: Vec<Uuid> = items.iter().map(|item| item.message.event_id).collect();
+    inbox::claim(unit.connection(), &ids, now).await.map_err(|fault| match fault {
+        Fault::Retryable { detail, .. } => Fault::outage(POSTGRES, detail),
+        other => other,
+    })
 }
 
-fn log_parked(message: &Received, error: &str, text: &str) {
-    tracing::error!(
-        topic = message.topic,
-        partition = message.partition,
-        offset = message.offset,
-        event_id = %message.event_id,
-        event_type = message.event_type,
-        trace_id = message.trace.trace_id(),
-        error,
-        "{text}"
-    );
+/// A use case that panics fails like one that says so.
+pub(super) async fn guarded<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let result = AssertUnwindSafe(work).catch_unwind().await;
+    result.unwrap_or_else(|_| Err(Fault::permanent("a use case panicked").because("PANICKED")))
 }

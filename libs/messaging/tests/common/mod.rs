@@ -3,20 +3,22 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use openorder_messaging::{
-    Application, Backbone, Committer, CommitterSettings, ConsumerSettings, DecodeError, Envelope, KafkaSettings,
-    NewEvent, Outcomes, Received, RelaySettings, Reply, RequestKey, RoleContext, Subscription, UnitOfWork, fault,
+    Application, Backbone, Committer, CommitterSettings, ConsumerSettings, DatabaseSettings, DecodeError, Envelope,
+    KafkaSettings, NewEvent, Outcomes, Received, RelaySettings, Reply, RequestKey, RoleContext, Subscription,
+    UnitOfWork, desk::Desk, fault,
 };
 use openorder_telemetry::TraceContext;
-use openorder_testing::World;
+use openorder_testing::{TestProducer, World};
 use openorder_types::{CallError, Fault, Rejection};
 use sqlx::{PgPool, Row, migrate::Migrator};
+use uuid::Uuid;
 
 pub static MIGRATIONS: Migrator = sqlx::migrate!("tests/migrations");
 pub const TOPIC: &str = "ledger.entry.v1";
@@ -42,10 +44,43 @@ impl Reply for Added {
     }
 }
 
-/// The service; `mended` tells whether the keys `broken…` work by now.
+/// The service. Keys misbehave by their name: `broken…` fail until `mended`, `hopeless…` can never succeed, `far…` need
+/// something that is away until `reachable`, `flaky…` fail now and then, `slow…` take `slow_ms`.
 #[derive(Default)]
 pub struct Ledger {
     pub mended: AtomicBool,
+    pub reachable: AtomicBool,
+    pub slow_ms: AtomicU64,
+    /// Sizes of the batches that it was handed.
+    pub batches: Mutex<Vec<usize>>,
+}
+
+impl Ledger {
+    /// How often it was called, and with how many commands in all, since the last time it was asked.
+    pub fn worked(&self) -> (usize, usize) {
+        let batches = std::mem::take(&mut *self.batches.lock().unwrap());
+        (batches.len(), batches.iter().sum())
+    }
+
+    async fn misbehave(&self, key: &str) -> Result<(), Fault> {
+        assert!(!key.starts_with("panic"), "this key panics");
+        if key.starts_with("broken") && !self.mended.load(Ordering::SeqCst) {
+            return Err(Fault::retryable("this key is broken").because("BROKEN_KEY"));
+        }
+        if key.starts_with("hopeless") && !self.mended.load(Ordering::SeqCst) {
+            return Err(Fault::permanent("this key is hopeless").because("HOPELESS_KEY"));
+        }
+        if key.starts_with("far") && !self.reachable.load(Ordering::SeqCst) {
+            return Err(Fault::outage("far-service", "connection refused"));
+        }
+        if key.starts_with("flaky") && rand::random_bool(0.2) {
+            return Err(Fault::retryable("this key is flaky"));
+        }
+        if key.starts_with("slow") {
+            tokio::time::sleep(Duration::from_millis(self.slow_ms.load(Ordering::SeqCst))).await;
+        }
+        Ok(())
+    }
 }
 
 impl Application for Ledger {
@@ -53,6 +88,7 @@ impl Application for Ledger {
     type Reply = Added;
 
     async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<Add>]) -> Result<Outcomes<Added>, Fault> {
+        self.batches.lock().unwrap().push(batch.len());
         let mut outcomes = Vec::with_capacity(batch.len());
         for (cause, envelope) in batch.iter().enumerate() {
             let Add { key, number } = &envelope.command;
@@ -60,10 +96,7 @@ impl Application for Ledger {
                 outcomes.push(Err(Rejection::failed_precondition("NEGATIVE", "not below zero")));
                 continue;
             }
-            assert!(!key.starts_with("panic"), "this key panics");
-            if key.starts_with("broken") && !self.mended.load(Ordering::SeqCst) {
-                return Err(Fault::permanent("this key is broken"));
-            }
+            self.misbehave(key).await?;
             let version: i64 = sqlx::query_scalar(
                 "with new as (insert into ledger (key, number) values ($1, $2)) \
                  select count(*) + 1 from ledger where key = $1",
@@ -106,8 +139,18 @@ pub async fn start(world: &World, role: RoleContext, database: &str) -> Instance
 }
 
 pub async fn start_with(world: &World, role: RoleContext, database: &str, kafka: KafkaSettings) -> Instance {
+    start_on(world, role, database, kafka, world.database()).await
+}
+
+pub async fn start_on(
+    world: &World,
+    role: RoleContext,
+    database: &str,
+    kafka: KafkaSettings,
+    settings: DatabaseSettings,
+) -> Instance {
     let url = world.database_url(database);
-    let backbone = Backbone::start(&role, &url, &world.database(), &kafka, &MIGRATIONS).await.unwrap();
+    let backbone = Backbone::start(&role, &url, &settings, &kafka, &MIGRATIONS).await.unwrap();
     Instance { role, backbone, ledger: Arc::default() }
 }
 
@@ -121,15 +164,26 @@ impl Instance {
     }
 
     pub fn consumer(&self) {
-        let settings = ConsumerSettings {
-            retry_delay_base_ms: 20,
-            retry_delay_max_ms: 100,
-            retry_poll_interval_ms: 20,
-            attempts_max: 1_000,
-            ..ConsumerSettings::default()
-        };
-        let subscription = Subscription { topics: vec![TOPIC], decode, passes_over: |_, _| false };
+        self.consumer_with(quick());
+    }
+
+    pub fn consumer_with(&self, settings: ConsumerSettings) {
+        let subscription = Subscription { topics: vec![TOPIC], decode, passes_over: |_, _| false, injects: |_| false };
         self.backbone.consumer(Arc::clone(&self.ledger), subscription, &settings);
+    }
+
+    pub fn desk(&self) -> Desk {
+        Desk::new(&self.backbone)
+    }
+
+    /// Keys, states, attempts and reasons of all parked messages, in order.
+    pub async fn parked(&self) -> Vec<(String, i16, i32, String)> {
+        sqlx::query_as(
+            "select convert_from(key, 'utf8'), state, attempts, error_reason from parked_message order by sequence",
+        )
+        .fetch_all(self.pool())
+        .await
+        .unwrap()
     }
 
     pub fn pool(&self) -> &PgPool {
@@ -162,6 +216,32 @@ impl Instance {
         let left = self.role.tasks.drain(Duration::from_secs(10)).await;
         assert!(left.is_empty(), "did not end: {left:?}");
     }
+}
+
+/// Settings that do not keep a test waiting.
+pub fn quick() -> ConsumerSettings {
+    ConsumerSettings {
+        retry_delay_base_ms: 20,
+        retry_delay_max_ms: 100,
+        retry_poll_interval_ms: 20,
+        dead_letter_poll_interval_ms: 20,
+        replay_interval_ms: 20,
+        attempts_max: 1_000,
+        ..ConsumerSettings::default()
+    }
+}
+
+/// Sends a number as an event of another service; gives the event's id.
+pub async fn send(producer: &TestProducer, key: &str, number: i64) -> Uuid {
+    let event_id = Uuid::now_v7();
+    send_as(producer, key, number, event_id).await;
+    event_id
+}
+
+pub async fn send_as(producer: &TestProducer, key: &str, number: i64, event_id: Uuid) {
+    let id = event_id.to_string();
+    let headers = [("ce_id", id.as_str()), ("ce_type", ADDED), ("ce_source", "/openorder/elsewhere")];
+    producer.send(TOPIC, key, &headers, &number.to_be_bytes()).await;
 }
 
 pub async fn add(committer: &Committer<Ledger>, key: &str, number: i64) -> Result<Added, CallError> {

@@ -1,0 +1,35 @@
+//! What is committed and not yet published.
+
+use openorder_types::{Fault, Timestamp};
+use sqlx::{PgPool, Row};
+
+use crate::database::fault;
+
+/// More are not counted: the number only has to say "many".
+const COUNTED_MAX: i64 = 1_000_000;
+
+/// Events of a service's log behind its relay's cursor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unpublished {
+    /// How many, at most a million.
+    pub events: i64,
+    /// When the oldest of them was decided.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Counts what the relay of this database has still to publish.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn unpublished(pool: &PgPool) -> Result<Unpublished, Fault> {
+    let row = sqlx::query(
+        "with cursor as (select position from relay_cursor) \
+         select (select count(*) from (select from event_log where position > (select position from cursor) limit $1) as counted), \
+                (select occurred_at from event_log where position > (select position from cursor) order by position limit 1)",
+    )
+    .bind(COUNTED_MAX)
+    .fetch_one(pool)
+    .await
+    .map_err(fault)?;
+    Ok(Unpublished { events: row.try_get(0).map_err(fault)?, oldest: row.try_get(1).map_err(fault)? })
+}

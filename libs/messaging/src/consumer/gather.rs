@@ -1,0 +1,139 @@
+//! A batch from Kafka.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use openorder_types::Timestamp;
+use rdkafka::{
+    Message as _,
+    consumer::Consumer as _,
+    error::KafkaError,
+    message::{BorrowedMessage, Headers as _},
+};
+
+use crate::{
+    Application,
+    consumer::{
+        Consumer,
+        batch::Item,
+        receive::{self, KafkaConsumer},
+    },
+    kafka,
+};
+
+/// How long nothing may come before the caller gets a turn, to tell lag.
+const QUIET_TURN: Duration = Duration::from_secs(1);
+
+/// Messages in hand, and where each partition stands once they are done.
+pub(crate) struct Gathered<C> {
+    pub(super) items: Vec<Item<C>>,
+    /// By topic and partition.
+    pub(super) next_offsets: HashMap<(&'static str, i32), i64>,
+    pub(super) by_topic: HashMap<&'static str, u64>,
+}
+
+impl<C> Default for Gathered<C> {
+    fn default() -> Self {
+        Self { items: Vec::new(), next_offsets: HashMap::new(), by_topic: HashMap::new() }
+    }
+}
+
+impl<C> Gathered<C> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.next_offsets.is_empty()
+    }
+}
+
+impl<A: Application> Consumer<A> {
+    /// Waits for a message, then takes what is there already, up to the batch limit, with a short linger when busy.
+    pub(super) async fn gather(&self, consumer: &KafkaConsumer) -> Result<Gathered<A::Command>, KafkaError> {
+        let mut gathered = Gathered::default();
+        let first = loop {
+            match tokio::time::timeout(QUIET_TURN, consumer.recv()).await {
+                Ok(Ok(message)) => break message,
+                Ok(Err(error)) => self.broker_error(error)?,
+                Err(_) => return Ok(gathered),
+            }
+        };
+        self.doubtful.store(false, Ordering::Relaxed);
+        self.dependency.ready();
+        self.take(&mut gathered, &first);
+        drop(first);
+        let until = tokio::time::Instant::now() + Duration::from_millis(self.settings.linger_ms);
+        let mut count = 0;
+        while count + 1 < self.settings.batch_max {
+            // Most are there already: no timer is set for these.
+            let received = match consumer.recv().now_or_never() {
+                Some(received) => received,
+                None => match tokio::time::timeout_at(until, consumer.recv()).await {
+                    Ok(received) => received,
+                    Err(_) => break,
+                },
+            };
+            match received {
+                Ok(message) => self.take(&mut gathered, &message),
+                Err(error) => self.broker_error(error)?,
+            }
+            count += 1;
+        }
+        Ok(gathered)
+    }
+
+    /// librdkafka reconnects by itself; only an error that it calls fatal needs a new client.
+    pub(super) fn broker_error(&self, error: KafkaError) -> Result<(), KafkaError> {
+        if kafka::is_fatal(&error) {
+            return Err(error);
+        }
+        self.doubtful.store(true, Ordering::Relaxed);
+        self.dependency.down(error.to_string());
+        tracing::debug!(%error, "broker");
+        Ok(())
+    }
+
+    /// After a broker error and no message since, asks the broker whether it is back.
+    pub(super) async fn resolve_doubt(&self, consumer: &Arc<KafkaConsumer>) {
+        if !self.doubtful.load(Ordering::Relaxed) {
+            return;
+        }
+        let consumer = Arc::clone(consumer);
+        let probe = tokio::task::spawn_blocking(move || consumer.fetch_metadata(None, Duration::from_secs(1)).is_ok());
+        if probe.await.unwrap_or(false) {
+            self.doubtful.store(false, Ordering::Relaxed);
+            self.dependency.ready();
+        }
+    }
+
+    pub(super) fn take(&self, gathered: &mut Gathered<A::Command>, message: &BorrowedMessage<'_>) {
+        let prefix = self.backbone.kafka().topic_prefix.as_str();
+        let name = message.topic().strip_prefix(prefix).unwrap_or(message.topic());
+        // Only topics that were subscribed to come.
+        let Some(topic) = self.subscription.topics.iter().find(|topic| **topic == name) else { return };
+        gathered.next_offsets.insert((topic, message.partition()), message.offset() + 1);
+        *gathered.by_topic.entry(topic).or_default() += 1;
+        if event_type(message).is_some_and(|event_type| (self.subscription.passes_over)(topic, event_type)) {
+            return;
+        }
+        let recorded_at = recorded_at(message);
+        let message = receive::received(message, prefix);
+        let meaning = match (self.subscription.decode)(&message) {
+            Ok(Some(command)) => Ok(command),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        gathered.items.push(Item { message, recorded_at, meaning });
+    }
+}
+
+fn event_type<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a str> {
+    let header = message.headers()?.iter().find(|header| header.key == "ce_type")?;
+    std::str::from_utf8(header.value?).ok()
+}
+
+fn recorded_at(message: &BorrowedMessage<'_>) -> Timestamp {
+    message.timestamp().to_millis().and_then(DateTime::from_timestamp_millis).unwrap_or_else(Utc::now)
+}

@@ -1,0 +1,196 @@
+//! Parked messages are tried again: many keys in one transaction, each key in its order.
+
+use std::{collections::HashSet, time::SystemTime};
+
+use openorder_faults as faults;
+use openorder_telemetry::Span;
+use openorder_types::{Fault, Timestamp};
+
+use crate::{
+    Application, DecodeError, Envelope, Received, UnitOfWork,
+    consumer::{
+        batch::{Handler, guarded},
+        due::{self, Due},
+        failure::{Failure, Verdict},
+        spans,
+        stored::{self, Key},
+    },
+};
+
+/// What a transaction of retries came to.
+enum Tried {
+    /// Committed; so many were taken.
+    Done(usize),
+    /// Nothing is kept: these were tried together, or one of them alone.
+    Failed(Vec<Due>, Fault),
+}
+
+impl<A: Application> Handler<A> {
+    /// Tries parked messages that are due, at most a batch of them. Gives how many there were.
+    ///
+    /// # Errors
+    /// An outage: nothing is counted as an attempt, and their time comes again.
+    pub(crate) async fn retry(
+        &self,
+        decode: impl Fn(&Received) -> Result<Option<A::Command>, DecodeError>,
+    ) -> Result<usize, Fault> {
+        let mut parts = match self.try_due(None, &decode).await? {
+            Tried::Done(count) => return Ok(count),
+            Tried::Failed(all, fault) => vec![self.halves_or_note(all, fault).await?],
+        };
+        let mut count = 0;
+        while let Some([first, second]) = parts.pop() {
+            if !second.is_empty() {
+                parts.push([second, Vec::new()]);
+            }
+            if first.is_empty() {
+                continue;
+            }
+            match self.try_due(Some(&first), &decode).await? {
+                Tried::Done(done) => count += done,
+                Tried::Failed(all, fault) => parts.push(self.halves_or_note(all, fault).await?),
+            }
+        }
+        // At least one of them was taken in hand.
+        Ok(count.max(1))
+    }
+
+    /// The halves of what failed together; nothing of what failed alone, which is noted.
+    async fn halves_or_note(&self, mut all: Vec<Due>, fault: Fault) -> Result<[Vec<Due>; 2], Fault> {
+        let failure = Failure::of(fault)?;
+        if let [guilty] = all.as_slice() {
+            self.note_failure(guilty, &failure).await?;
+            return Ok([Vec::new(), Vec::new()]);
+        }
+        let second = all.split_off(all.len() / 2);
+        Ok([all, second])
+    }
+
+    /// One transaction: takes what is due (or `part` again), runs it, lets it leave.
+    async fn try_due(
+        &self,
+        part: Option<&[Due]>,
+        decode: &impl Fn(&Received) -> Result<Option<A::Command>, DecodeError>,
+    ) -> Result<Tried, Fault> {
+        let started = SystemTime::now();
+        let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
+        let now = unit.now();
+        let taken = match part {
+            None => due::take(unit.connection(), now, self.settings.retry_batch_max).await?,
+            Some(part) => due::take_again(unit.connection(), part).await?,
+        };
+        if taken.is_empty() {
+            return Ok(Tried::Done(0));
+        }
+        let decoded = Decoded::of(&taken, decode);
+        let telemetry = self.backbone.telemetry();
+        let spans: Vec<Span> =
+            decoded.commands.iter().map(|(due, _)| spans::process(telemetry, &due.message, started)).collect();
+        let envelopes: Vec<Envelope<A::Command>> = decoded
+            .commands
+            .iter()
+            .zip(&spans)
+            .map(|((_, command), span)| Envelope { command: command.clone(), trace: span.context().clone() })
+            .collect();
+        let result = guarded(self.run(&mut unit, &decoded, &envelopes, now)).await;
+        let result = match result {
+            Ok(()) => unit.commit().await,
+            Err(fault) => Err(fault),
+        };
+        spans::finish(&self.backbone, spans, started, envelopes.len(), result.as_ref().err());
+        match result {
+            Ok(events) => self.backbone.appended(&events),
+            Err(outage @ Fault::Outage { .. }) => return Err(outage),
+            Err(fault) => return Ok(Tried::Failed(taken, fault)),
+        }
+        let role = telemetry.role();
+        for (due, _) in &decoded.commands {
+            self.metrics.attempt_succeeded(role, &due.message.topic);
+        }
+        for (due, failure) in &decoded.broken {
+            self.tell_failure(&due.message, failure, due.attempts.saturating_add(1), Verdict::Dead);
+        }
+        Ok(Tried::Done(taken.len()))
+    }
+
+    async fn run(
+        &self,
+        unit: &mut UnitOfWork,
+        decoded: &Decoded<'_, A::Command>,
+        envelopes: &[Envelope<A::Command>],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        self.execute(unit, envelopes).await?;
+        if decoded.replays {
+            faults::point(faults::REPLAY_ITEM).await?;
+            due::note_replayed(unit.connection(), &decoded.handled, now).await?;
+        }
+        for (due, failure) in &decoded.broken {
+            self.write_failure(unit, due, failure).await?;
+        }
+        due::remove(unit.connection(), &decoded.handled, now).await
+    }
+
+    /// Writes down a failed attempt and gives what it comes to; `None` where another instance was faster.
+    async fn write_failure(
+        &self,
+        unit: &mut UnitOfWork,
+        due: &Due,
+        failure: &Failure,
+    ) -> Result<Option<Verdict>, Fault> {
+        let now = unit.now();
+        let verdict = failure.verdict(due.attempts.saturating_add(1), &self.settings, now);
+        if !due::note_failure(unit.connection(), due, failure, verdict, &self.settings, now).await? {
+            return Ok(None);
+        }
+        if verdict == Verdict::Dead {
+            due::note_failed_again(unit.connection(), due, failure, now).await?;
+        }
+        Ok(Some(verdict))
+    }
+
+    async fn note_failure(&self, due: &Due, failure: &Failure) -> Result<(), Fault> {
+        let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
+        let verdict = self.write_failure(&mut unit, due, failure).await?;
+        unit.commit().await?;
+        if let Some(verdict) = verdict {
+            self.tell_failure(&due.message, failure, due.attempts.saturating_add(1), verdict);
+        }
+        Ok(())
+    }
+}
+
+/// Taken messages by what they mean.
+struct Decoded<'a, C> {
+    /// To be run.
+    commands: Vec<(&'a Due, C)>,
+    /// Those of `commands`, and those that mean nothing: they leave.
+    handled: Vec<i64>,
+    /// They can never be handled; what waits behind them stays.
+    broken: Vec<(&'a Due, Failure)>,
+    replays: bool,
+}
+
+impl<'a, C> Decoded<'a, C> {
+    fn of(taken: &'a [Due], decode: &impl Fn(&Received) -> Result<Option<C>, DecodeError>) -> Self {
+        let mut decoded = Self { commands: Vec::new(), handled: Vec::new(), broken: Vec::new(), replays: false };
+        let mut stopped: HashSet<Key> = HashSet::new();
+        for due in taken {
+            if stopped.contains(&stored::key(&due.message)) {
+                continue;
+            }
+            match decode(&due.message) {
+                Ok(command) => {
+                    decoded.handled.push(due.sequence);
+                    decoded.replays |= due.replay_job_id.is_some();
+                    decoded.commands.extend(command.map(|command| (due, command)));
+                }
+                Err(error) => {
+                    stopped.insert(stored::key(&due.message));
+                    decoded.broken.push((due, Failure::undecodable(&error)));
+                }
+            }
+        }
+        decoded
+    }
+}

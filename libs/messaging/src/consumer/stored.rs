@@ -1,0 +1,97 @@
+//! How a message stands in a row: its key and its headers, and back.
+
+use openorder_types::Fault;
+use sqlx::{Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::{RawHeaders, Received, consumer::receive, database::fault};
+
+/// What a key is, across restarts and instances: topic and key.
+pub(crate) type Key = (String, Vec<u8>);
+
+/// The key of a message; one without a key is a key of its own.
+pub(crate) fn key(message: &Received) -> Key {
+    let key = if message.key.is_empty() { own_key(message.partition, message.offset) } else { message.key.clone() };
+    (message.topic.clone(), key)
+}
+
+fn own_key(partition: i32, offset: i64) -> Vec<u8> {
+    format!("\0{partition}/{offset}").into_bytes()
+}
+
+/// The Kafka key out of a stored one.
+pub(crate) fn kafka_key(stored: Vec<u8>, partition: i32, offset: i64) -> Vec<u8> {
+    if stored == own_key(partition, offset) { Vec::new() } else { stored }
+}
+
+/// Columns that [`message`] reads.
+pub(crate) const COLUMNS: &str = "topic, key, partition, \"offset\", event_id, payload, headers";
+
+/// The message of a row that has [`COLUMNS`].
+pub(crate) fn message(row: &PgRow) -> Result<Received, Fault> {
+    let topic: String = row.try_get("topic").map_err(fault)?;
+    let (partition, offset): (i32, i64) =
+        (row.try_get("partition").map_err(fault)?, row.try_get("offset").map_err(fault)?);
+    let key = kafka_key(row.try_get("key").map_err(fault)?, partition, offset);
+    let payload: Vec<u8> = row.try_get("payload").map_err(fault)?;
+    let headers = headers(row.try_get("headers").map_err(fault)?)?;
+    let mut message = receive::from_parts(&topic, partition, offset, Some(&key), Some(&payload), headers);
+    message.event_id = row.try_get::<Uuid, _>("event_id").map_err(fault)?;
+    Ok(message)
+}
+
+/// Headers as they are stored: names and hexadecimal values, in order; names may stand several times.
+pub(crate) fn headers_json(headers: &RawHeaders) -> Result<serde_json::Value, Fault> {
+    let headers: Vec<(&str, String)> = headers.iter().map(|(name, value)| (name, hex(value))).collect();
+    serde_json::to_value(headers).map_err(Fault::permanent)
+}
+
+/// Headers out of their stored form.
+pub(crate) fn headers(stored: serde_json::Value) -> Result<RawHeaders, Fault> {
+    let headers: Vec<(String, String)> = serde_json::from_value(stored).map_err(Fault::permanent)?;
+    Ok(headers.iter().fold(RawHeaders::default(), |mut all, (name, value)| {
+        all.push(name, &unhex(value));
+        all
+    }))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        use std::fmt::Write;
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Bytes of a stored header's value.
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
+    digits.as_chunks::<2>().0.iter().map(|[high, low]| high << 4 | low).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn headers_survive_storing_whatever_their_bytes(values in proptest::collection::vec(any::<Vec<u8>>(), 0..4)) {
+            let mut before = RawHeaders::default();
+            for value in &values {
+                before.push("same name", value);
+            }
+            prop_assert_eq!(headers(headers_json(&before).unwrap()).unwrap(), before);
+        }
+
+        #[test]
+        fn a_message_without_a_key_has_none_after_storing(partition in 0..100_i32, offset in 0..i64::MAX) {
+            let message = receive::from_parts("t.v1", partition, offset, None, None, RawHeaders::default());
+            let (_, stored) = key(&message);
+            prop_assert!(!stored.is_empty());
+            prop_assert!(kafka_key(stored, partition, offset).is_empty());
+        }
+    }
+}

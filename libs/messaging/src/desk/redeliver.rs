@@ -1,0 +1,99 @@
+//! Handing a service events that another one's log holds.
+
+use chrono::SecondsFormat;
+use openorder_types::{CallError, Rejection, Timestamp};
+use uuid::Uuid;
+
+use super::Desk;
+use crate::{
+    LoggedEvent, RawHeaders, Received,
+    consumer::{
+        inbox,
+        parking::{self, Park},
+        receive,
+    },
+};
+
+/// Partition of a message that did not come by Kafka.
+const NO_PARTITION: i32 = -1;
+
+/// What became of events that were handed over; together they are all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Redelivered {
+    /// Put to the retries, due now.
+    pub accepted: u32,
+    /// Applied, parked or dead already: the inbox knows them.
+    pub known: u32,
+}
+
+impl Desk {
+    /// Puts events of the service `source` to this service's retries, due now and in the order given; those that the
+    /// inbox knows are dropped. At most [`Self::PAGE_MAX`] events a call. Asking again is safe.
+    ///
+    /// Events of a key keep the order among themselves. An event that is still on its way through Kafka may be
+    /// overtaken: ask for events that the group's lag has passed.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` `TOPIC_NOT_CONSUMED` when the service does not consume one of the topics;
+    /// `RESOURCE_EXHAUSTED` `PARKED_MESSAGES_MAX` when there is no room; an outage of the database.
+    pub async fn redeliver(&self, source: &str, events: &[LoggedEvent]) -> Result<Redelivered, CallError> {
+        let consumed = self.backbone.consumed();
+        let known = |topic: &str| consumed.is_some_and(|consumed| consumed.topics.contains(&topic));
+        if let Some(event) = events.iter().find(|event| !known(&event.topic)) {
+            return Err(not_consumed(&event.topic).into());
+        }
+        if events.len() > Self::PAGE_MAX as usize {
+            let description = format!("must be at most {}", Self::PAGE_MAX);
+            return Err(Rejection::invalid_field("events", "TOO_MANY", description).into());
+        }
+        let mut unit = self.begin().await?;
+        let now = unit.now();
+        let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
+        let mut new = inbox::claim(unit.connection(), &ids, now).await?;
+        let messages: Vec<(Received, Timestamp)> = events
+            .iter()
+            .filter(|event| new.remove(&event.event_id))
+            .map(|event| (message(source, event), event.occurred_at))
+            .collect();
+        let parked_max = consumed.map_or(0, |consumed| consumed.settings.parked_messages_max);
+        let (parked, dead) = parking::counts(unit.connection()).await?;
+        if parked + dead + messages.len() as i64 > parked_max {
+            let message = "as many messages are parked as may be; wait, replay or discard";
+            return Err(Rejection::resource_exhausted("PARKED_MESSAGES_MAX", message).into());
+        }
+        let rows: Vec<Park<'_>> = messages
+            .iter()
+            .map(|(message, recorded_at)| Park { message, recorded_at: *recorded_at, failed: None })
+            .collect();
+        parking::park(unit.connection(), &rows, now).await?;
+        unit.commit().await?;
+        let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        Ok(Redelivered { accepted: count(rows.len()), known: count(events.len() - rows.len()) })
+    }
+}
+
+fn not_consumed(topic: &str) -> Rejection {
+    let message = "the consumer group does not consume this topic";
+    Rejection::failed_precondition("TOPIC_NOT_CONSUMED", message).with("topic", topic)
+}
+
+/// The event as the relay publishes it; its place is its position in the source's log.
+fn message(source: &str, event: &LoggedEvent) -> Received {
+    let mut headers = RawHeaders::default();
+    headers.push("ce_specversion", b"1.0");
+    headers.push("ce_id", event.event_id.to_string().as_bytes());
+    headers.push("ce_type", event.event_type.as_bytes());
+    headers.push("ce_source", format!("/openorder/{source}").as_bytes());
+    headers.push("ce_subject", event.aggregate_id.as_bytes());
+    headers.push("ce_time", event.occurred_at.to_rfc3339_opts(SecondsFormat::Micros, true).as_bytes());
+    headers.push("ce_sequence", event.aggregate_version.to_string().as_bytes());
+    headers.push("content-type", b"application/protobuf");
+    if event.trace.is_valid() {
+        headers.push("traceparent", event.trace.traceparent().as_bytes());
+        if event.trace.has_tracestate() {
+            headers.push("tracestate", event.trace.tracestate().as_bytes());
+        }
+    }
+    let key = Some(event.key.as_bytes());
+    receive::from_parts(&event.topic, NO_PARTITION, event.position, key, Some(&event.payload), headers)
+}

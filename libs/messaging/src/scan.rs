@@ -1,0 +1,221 @@
+//! Reading a whole topic from outside the groups, up to its present end, to check what is in it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use openorder_types::Timestamp;
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{Consumer, StreamConsumer},
+    error::KafkaError,
+    message::{BorrowedMessage, Headers},
+};
+use uuid::Uuid;
+
+use crate::{KafkaSettings, Received, TailError, consumer::receive, kafka};
+
+/// How long one question to the broker may take.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long nothing may come from a partition that is not at its end.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// librdkafka wants a group's name even where nothing is shared; no group of this name ever comes to be.
+const GROUP: &str = "openorder-scan";
+
+/// Reads all partitions of one topic, committed messages only, from their beginning or from a time.
+///
+/// Order holds within a partition.
+pub struct TopicScan {
+    consumer: StreamConsumer,
+    topic_prefix: String,
+    partitions: usize,
+    at_end: HashSet<i32>,
+    whole: bool,
+}
+
+/// A message, before anything of it is copied.
+pub struct Scanned<'a> {
+    message: &'a BorrowedMessage<'a>,
+    topic_prefix: &'a str,
+    /// Partition of the topic.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Milliseconds since 1970; when the event was decided.
+    pub timestamp_ms: i64,
+    /// CloudEvents type; empty when the header is missing.
+    pub event_type: &'a str,
+    /// CloudEvents source; empty when the header is missing.
+    pub source: &'a str,
+    /// CloudEvents subject, the aggregate; empty when the header is missing.
+    pub subject: &'a str,
+    /// CloudEvents sequence, the aggregate's version; none when it is missing or no number.
+    pub sequence: Option<i64>,
+}
+
+impl Scanned<'_> {
+    /// The message as a consumer group would receive it.
+    pub fn received(&self) -> Received {
+        receive::received(self.message, self.topic_prefix)
+    }
+
+    /// CloudEvents id, as a consumer group would know the message by.
+    pub fn event_id(&self) -> Uuid {
+        text(self.message, "ce_id").and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(|| self.received().event_id)
+    }
+}
+
+impl TopicScan {
+    /// Opens a topic; `topic` is without the deployment's prefix. With `from`, messages before that time are not read.
+    ///
+    /// # Errors
+    /// [`TailError`]: no such topic, or a broker that does not answer within ten seconds.
+    pub async fn open(settings: &KafkaSettings, topic: &str, from: Option<Timestamp>) -> Result<Self, TailError> {
+        let mut config = kafka::consumer(settings, GROUP);
+        config.set("enable.partition.eof", "true");
+        let consumer: StreamConsumer = config.create()?;
+        let consumer = Arc::new(consumer);
+        let (asked, name) = (Arc::clone(&consumer), settings.topic(topic));
+        let opened = tokio::task::spawn_blocking(move || starts(&asked, &name, from));
+        let (starts, whole) = opened.await.map_err(|_| TailError::Stopped)??;
+        consumer.assign(&starts)?;
+        let consumer = Arc::into_inner(consumer).ok_or(TailError::Stopped)?;
+        Ok(Self {
+            consumer,
+            topic_prefix: settings.topic_prefix.clone(),
+            partitions: starts.count(),
+            at_end: HashSet::new(),
+            whole,
+        })
+    }
+
+    /// Whether the topic's very first messages are still there and are read.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Hands at most `limit` messages to `each`; true once the present end of every partition was reached. After
+    /// that it may be called again, for what came since.
+    ///
+    /// # Errors
+    /// [`TailError::Broker`], also when nothing comes for 20 seconds from a partition that is not at its end.
+    pub async fn read(&mut self, limit: usize, mut each: impl FnMut(&Scanned<'_>)) -> Result<bool, TailError> {
+        let mut count = 0;
+        while count < limit && self.at_end.len() < self.partitions {
+            let received = tokio::time::timeout(SILENCE_MAX, self.consumer.recv()).await;
+            match received {
+                Ok(Ok(message)) => {
+                    count += 1;
+                    self.at_end.remove(&message.partition());
+                    each(&scanned(&message, &self.topic_prefix));
+                }
+                Ok(Err(KafkaError::PartitionEOF(partition))) => drop(self.at_end.insert(partition)),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => {
+                    return Err(
+                        KafkaError::MessageConsumption(rdkafka::types::RDKafkaErrorCode::RequestTimedOut).into()
+                    );
+                }
+            }
+        }
+        Ok(self.at_end.len() == self.partitions)
+    }
+
+    /// Waits for messages behind the end and hands them to `each`, for `bound` at most; true when there were some.
+    ///
+    /// # Errors
+    /// [`TailError::Broker`].
+    pub async fn read_on(&mut self, bound: Duration, mut each: impl FnMut(&Scanned<'_>)) -> Result<bool, TailError> {
+        let until = tokio::time::Instant::now() + bound;
+        let mut any = false;
+        loop {
+            match tokio::time::timeout_at(until, self.consumer.recv()).await {
+                Ok(Ok(message)) => {
+                    any = true;
+                    each(&scanned(&message, &self.topic_prefix));
+                }
+                Ok(Err(KafkaError::PartitionEOF(_))) => {}
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Ok(any),
+            }
+        }
+    }
+}
+
+/// What a group has committed in a topic: by partition, the offset of the next message. Partitions that the group never
+/// committed are not among them. `topic` and `group` are without the deployment's prefix.
+///
+/// # Errors
+/// [`TailError`]: no such topic, or a broker that does not answer within ten seconds.
+pub async fn committed_offsets(
+    settings: &KafkaSettings,
+    group: &str,
+    topic: &str,
+) -> Result<HashMap<i32, i64>, TailError> {
+    let consumer: StreamConsumer = kafka::consumer(settings, &settings.topic(group)).create()?;
+    let topic = settings.topic(topic);
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut wanted = TopicPartitionList::new();
+        for partition in partitions_of(&consumer, &topic)? {
+            wanted.add_partition(&topic, partition);
+        }
+        let committed = consumer.committed_offsets(wanted, QUESTION_TIMEOUT)?;
+        let offsets = committed.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => Some((element.partition(), offset)),
+            _ => None,
+        });
+        Ok(offsets.collect())
+    });
+    asked.await.map_err(|_| TailError::Stopped)?
+}
+
+fn partitions_of(consumer: &StreamConsumer, topic: &str) -> Result<Vec<i32>, TailError> {
+    let metadata = consumer.fetch_metadata(Some(topic), QUESTION_TIMEOUT)?;
+    let known = metadata.topics().iter().find(|known| known.name() == topic && known.error().is_none());
+    let partitions: Vec<i32> = known.into_iter().flat_map(|known| known.partitions()).map(|one| one.id()).collect();
+    if partitions.is_empty() { Err(TailError::NoSuchTopic(topic.to_owned())) } else { Ok(partitions) }
+}
+
+/// Where to begin in each partition, and whether that is the very beginning of all.
+fn starts(
+    consumer: &StreamConsumer,
+    topic: &str,
+    from: Option<Timestamp>,
+) -> Result<(TopicPartitionList, bool), TailError> {
+    let mut whole = from.is_none();
+    let mut starts = TopicPartitionList::new();
+    for partition in partitions_of(consumer, topic)? {
+        let (low, _) = consumer.fetch_watermarks(topic, partition, QUESTION_TIMEOUT)?;
+        whole &= low == 0;
+        let place = from.map_or(Offset::Offset(low), |from| Offset::Offset(from.timestamp_millis()));
+        starts.add_partition_offset(topic, partition, place)?;
+    }
+    if from.is_some() {
+        starts = consumer.offsets_for_times(starts, QUESTION_TIMEOUT)?;
+    }
+    Ok((starts, whole))
+}
+
+fn text<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a str> {
+    let header = message.headers()?.iter().find(|header| header.key == name)?;
+    std::str::from_utf8(header.value?).ok()
+}
+
+fn scanned<'a>(message: &'a BorrowedMessage<'a>, topic_prefix: &'a str) -> Scanned<'a> {
+    let (mut event_type, mut source, mut subject, mut sequence) = ("", "", "", None);
+    for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
+        let value = || header.value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
+        match header.key {
+            "ce_type" => event_type = value(),
+            "ce_source" => source = value(),
+            "ce_subject" => subject = value(),
+            "ce_sequence" => sequence = value().parse().ok(),
+            _ => {}
+        }
+    }
+    let timestamp_ms = message.timestamp().to_millis().unwrap_or_default();
+    let (partition, offset) = (message.partition(), message.offset());
+    Scanned { message, topic_prefix, partition, offset, timestamp_ms, event_type, source, subject, sequence }
+}
