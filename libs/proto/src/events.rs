@@ -93,6 +93,9 @@ events! {
         ORDER_DELIVERED = "order.lifecycle.delivered" => order::OrderDelivered,
         ORDER_CANCELLED = "order.lifecycle.cancelled" => order::OrderCancelled,
         ORDER_REJECTED = "order.lifecycle.rejected" => order::OrderRejected,
+        ORDER_COMPENSATION_FAILED = "order.lifecycle.compensation_failed" => order::OrderCompensationFailed,
+        ORDER_COMPENSATION_RETRIED = "order.lifecycle.compensation_retried" => order::OrderCompensationRetried,
+        ORDER_COMPENSATION_SETTLED = "order.lifecycle.compensation_settled" => order::OrderCompensationSettled,
     }
     INVENTORY_STOCK {
         STOCK_RESERVED = "inventory.stock.reserved" => inventory::StockReserved,

@@ -1,7 +1,7 @@
 //! The contract of OpenOrder, generated from `proto/`: messages, service clients and servers, and events.
 //!
-//! - [`order`], [`product`], [`inventory`], [`payment`], [`notification`]: one bounded context each, in
-//!   `v1`; the comments are those of the `.proto` files;
+//! - [`order`], [`product`], [`inventory`], [`payment`], [`notification`], [`operations`]: one bounded context
+//!   each, in `v1`; the comments are those of the `.proto` files;
 //! - [`google`]: vendored common types; the well-known types are those of `prost_types`;
 //! - [`events`]: which message, type and topic belong together;
 //! - [`reasons`]: the stable words behind the enums that say why.
@@ -15,7 +15,7 @@ mod contract {
 }
 
 pub use contract::google;
-pub use contract::openorder::{inventory, notification, order, payment, product};
+pub use contract::openorder::{inventory, notification, operations, order, payment, product};
 pub use events::{EventMessage, by_type, event_types, topics};
 
 /// The whole contract with its comments and imports, an encoded `google.protobuf.FileDescriptorSet`: what

@@ -70,8 +70,10 @@ pub fn fault_of(upstream: &'static str, status: &Status) -> Option<Fault> {
         Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => {
             Some(Fault::outage(upstream, detail))
         }
-        Code::Aborted | Code::Internal | Code::Unknown => Some(Fault::retryable(detail)),
-        _ => Some(Fault::permanent(format!("{upstream}: {detail}"))),
+        Code::Aborted | Code::Internal | Code::Unknown => {
+            Some(Fault::retryable(format!("{upstream}: {detail}")).because("UPSTREAM_FAILED"))
+        }
+        _ => Some(Fault::permanent(format!("{upstream}: {detail}")).because("UPSTREAM_REFUSED")),
     }
 }
 

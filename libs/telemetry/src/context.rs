@@ -10,6 +10,8 @@ use opentelemetry::{SpanId, TraceFlags, TraceId};
 const TRACEPARENT_LENGTH: usize = 55;
 /// The flags that W3C Trace Context level 2 defines: sampled (01) and random trace id (02).
 const KNOWN_FLAGS: u8 = 0x03;
+/// Length in bytes of the compact form: trace id, span id, flags.
+const COMPACT_LENGTH: usize = 25;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A place in a trace: trace id, span id, flags and vendor state. The default is "no trace".
@@ -67,6 +69,32 @@ impl TraceContext {
         write_hex(&mut text[36..52], &self.0.span_id().to_bytes());
         write_hex(&mut text[53..55], &[self.0.trace_flags().to_u8()]);
         text
+    }
+
+    /// The compact form for tables: trace id (16 bytes), span id (8), flags (1), as they stand in `traceparent`.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; COMPACT_LENGTH] {
+        let mut bytes = [0; COMPACT_LENGTH];
+        bytes[..16].copy_from_slice(&self.0.trace_id().to_bytes());
+        bytes[16..24].copy_from_slice(&self.0.span_id().to_bytes());
+        bytes[24] = self.0.trace_flags().to_u8();
+        bytes
+    }
+
+    /// Reads the compact form, with the `tracestate` that stood beside it; `None` for anything else.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8], tracestate: Option<&str>) -> Option<Self> {
+        let bytes: &[u8; COMPACT_LENGTH] = bytes.try_into().ok()?;
+        let (trace_id, rest) = bytes.split_first_chunk::<16>()?;
+        let (span_id, rest) = rest.split_first_chunk::<8>()?;
+        let context = SpanContext::new(
+            TraceId::from_bytes(*trace_id),
+            SpanId::from_bytes(*span_id),
+            TraceFlags::new(rest.first()? & KNOWN_FLAGS),
+            true,
+            parse_state(tracestate),
+        );
+        context.is_valid().then_some(Self(context))
     }
 
     /// The `tracestate` header; empty when there is none.
@@ -211,6 +239,13 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_another_length_or_without_ids_are_no_context() {
+        for bytes in [&[][..], &[1; 24], &[1; 26], &[0; 25]] {
+            assert_eq!(TraceContext::from_bytes(bytes, None), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn takes_the_known_part_of_a_future_version() {
         let future = "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-fd-what-the-future-holds";
         let context = TraceContext::parse(future, None).unwrap();
@@ -238,7 +273,8 @@ mod tests {
             let context = TraceContext(SpanContext::new(
                 TraceId::from(trace_id), SpanId::from(span_id), TraceFlags::new(flags), true, TraceState::NONE,
             ));
-            prop_assert_eq!(TraceContext::parse(&context.traceparent(), None), Some(context));
+            prop_assert_eq!(TraceContext::parse(&context.traceparent(), None), Some(context.clone()));
+            prop_assert_eq!(TraceContext::from_bytes(&context.to_bytes(), None), Some(context));
         }
 
         #[test]

@@ -149,12 +149,16 @@ pub enum Fault {
     /// This piece of work failed and may succeed later.
     #[error("failed and may succeed later: {detail}")]
     Retryable {
+        /// Stable, `UPPER_SNAKE`: failures are grouped by it.
+        reason: &'static str,
         /// For logs.
         detail: String,
     },
     /// This piece of work can never succeed.
     #[error("can never succeed: {detail}")]
     Permanent {
+        /// Stable, `UPPER_SNAKE`: failures are grouped by it.
+        reason: &'static str,
         /// For logs.
         detail: String,
     },
@@ -166,9 +170,9 @@ impl Fault {
         Self::Outage { dependency, detail: detail.to_string() }
     }
 
-    /// May succeed later.
+    /// May succeed later. Its reason is `TEMPORARILY_FAILED` unless [`Self::because`] says more.
     pub fn retryable(detail: impl fmt::Display) -> Self {
-        Self::Retryable { detail: detail.to_string() }
+        Self::Retryable { reason: "TEMPORARILY_FAILED", detail: detail.to_string() }
     }
 
     /// Its kind, for labels: `outage`, `retryable` or `permanent`.
@@ -180,9 +184,18 @@ impl Fault {
         }
     }
 
-    /// Can never succeed.
+    /// Can never succeed. Its reason is `INVARIANT_BROKEN` unless [`Self::because`] says more.
     pub fn permanent(detail: impl fmt::Display) -> Self {
-        Self::Permanent { detail: detail.to_string() }
+        Self::Permanent { reason: "INVARIANT_BROKEN", detail: detail.to_string() }
+    }
+
+    /// Gives the failure its own stable reason, `UPPER_SNAKE`. An outage is told by its dependency.
+    #[must_use]
+    pub fn because(mut self, stable: &'static str) -> Self {
+        if let Self::Retryable { reason, .. } | Self::Permanent { reason, .. } = &mut self {
+            *reason = stable;
+        }
+        self
     }
 }
 
@@ -253,6 +266,17 @@ mod tests {
     fn metadata_keeps_its_order() {
         let rejection = Rejection::failed_precondition("OUT_OF_STOCK", "short").with("sku", "A").with("missing", 3);
         assert_eq!(rejection.metadata, vec![("sku", "A".to_owned()), ("missing", "3".to_owned())]);
+    }
+
+    #[test]
+    fn a_failure_has_a_stable_reason_and_an_outage_its_dependency() {
+        let reason = |fault: Fault| match fault {
+            Fault::Retryable { reason, .. } | Fault::Permanent { reason, .. } => reason,
+            Fault::Outage { dependency, .. } => dependency,
+        };
+        assert_eq!(reason(Fault::retryable("x")), "TEMPORARILY_FAILED");
+        assert_eq!(reason(Fault::permanent("x").because("NO_SUCH_LINE")), "NO_SUCH_LINE");
+        assert_eq!(reason(Fault::outage("redis", "x").because("Y")), "redis");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -37,11 +38,18 @@ pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError { address: address.to_owned(), source })
 }
 
+/// What a service is on one connection.
+pub trait PerConnection {
+    /// The service for the calls of a connection that `peer` opened.
+    #[must_use]
+    fn for_connection(&self, peer: SocketAddr) -> Self;
+}
+
 /// Serves HTTP/2 connections until shutdown is requested, then lets calls in flight end within the drain timeout.
 pub async fn serve_connections<S>(listener: TcpListener, settings: &ConnectionSettings, service: S, shutdown: &Shutdown)
 where
     S: hyper::service::Service<Request<Incoming>, Response = Response<tonic::body::Body>, Error = Infallible>
-        + Clone
+        + PerConnection
         + Send
         + 'static,
     S::Future: Send + 'static,
@@ -55,8 +63,8 @@ where
             accepted = listener.accept(), if connections.len() < settings.connections_max => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(connection(stream, http.clone(), service.clone(), shutdown.clone()));
+            Ok((stream, peer)) => {
+                connections.spawn(connection(stream, http.clone(), service.for_connection(peer), shutdown.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

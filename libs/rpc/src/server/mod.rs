@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 pub use call::{Call, CallFuture};
-pub use listen::{ListenError, listen, serve_connections};
+pub use listen::{ListenError, PerConnection, listen, serve_connections};
 pub use metrics::{CallMetrics, MethodMetrics};
 pub use service::{OVERLOADED_RETRY_AFTER, RpcService, is_grpc, unsupported_media_type};
 

@@ -1,6 +1,7 @@
 //! The routes of a service, with all that surrounds each call.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tower::Service;
 use crate::caller::{ServerCall, deadline_of};
 use crate::server::call::{Call, CallFuture};
 use crate::server::limited::LimitedBody;
+use crate::server::listen::PerConnection;
 use crate::server::metrics::CallMetrics;
 use crate::settings::RpcServerSettings;
 use crate::status::Refusal;
@@ -49,6 +51,12 @@ impl RpcService {
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
         };
         Self { routes: routes.prepare(), shared: Arc::new(shared) }
+    }
+}
+
+impl PerConnection for RpcService {
+    fn for_connection(&self, _: SocketAddr) -> Self {
+        self.clone()
     }
 }
 

@@ -1,0 +1,258 @@
+//! The calls: parse, ask the desk, answer.
+
+use openorder_messaging::desk::{Discard, Filter, ReplayRequest};
+use openorder_proto::operations::v1::{
+    CancelGroupReplayRequest, CancelGroupReplayResponse, CountEventsRequest, CountEventsResponse,
+    CountGroupReplayRequest, CountGroupReplayResponse, DiscardGroupDeadLettersRequest, DiscardGroupDeadLettersResponse,
+    GetGroupDeadLetterRequest, GetGroupDeadLetterResponse, GetGroupReplayRequest, GetGroupReplayResponse,
+    GetPipelineStateRequest, GetPipelineStateResponse, ListGroupCausesRequest, ListGroupCausesResponse,
+    ListGroupDeadLettersRequest, ListGroupDeadLettersResponse, ListGroupParkedMessagesRequest,
+    ListGroupParkedMessagesResponse, ReadEventsRequest, ReadEventsResponse, RedeliverEventsRequest,
+    RedeliverEventsResponse, StartGroupReplayRequest, StartGroupReplayResponse,
+    pipeline_service_server::PipelineService,
+};
+use openorder_rpc::{CallContext, rejection, status};
+use openorder_types::{CallError, Fault, Rejection};
+use tonic::{Request, Response, Status};
+
+use crate::{Server, parse, present, present::Counted};
+
+/// Letters of one discard at most: each is a transaction.
+const DISCARDED_MAX: usize = 100;
+/// Pages of the log that one count looks at.
+const COUNTED_PAGES_MAX: usize = 20;
+/// Bytes of values that one answer with events holds, one event at least.
+const EVENTS_BYTES_MAX: usize = 1 << 20;
+
+impl Server {
+    async fn told_state(&self, _: GetPipelineStateRequest) -> Result<GetPipelineStateResponse, CallError> {
+        let pipeline = &self.pipeline;
+        let role = pipeline.desk.group();
+        let dependencies = self.readiness.snapshot().into_iter().filter(|state| state.role == role).collect();
+        let counted = self.counted().await.inspect_err(|fault| tracing::warn!(%fault, "nothing can be counted")).ok();
+        Ok(GetPipelineStateResponse {
+            state: Some(present::state(dependencies, counted)),
+            consumed_topics: pipeline.desk.topics().iter().map(|topic| (*topic).to_owned()).collect(),
+        })
+    }
+
+    async fn counted(&self) -> Result<Counted, Fault> {
+        let unpublished = openorder_messaging::unpublished(self.pipeline.backbone.pool()).await?;
+        let counts = self.pipeline.desk.counts().await?;
+        let sagas = match &self.pipeline.count_sagas {
+            Some(count) => count().await?,
+            None => Vec::new(),
+        };
+        Ok(Counted { unpublished, counts, sagas })
+    }
+
+    async fn dead_letters(
+        &self,
+        message: ListGroupDeadLettersRequest,
+    ) -> Result<ListGroupDeadLettersResponse, CallError> {
+        let desk = &self.pipeline.desk;
+        let (filter, after) = (parse::filter(message.filter)?, parse::after(message.after_sequence));
+        let page = desk.dead_letters(&filter, after, parse::page_size(message.page_size)).await.map_err(logged)?;
+        let letters = page.items.into_iter().map(|letter| present::dead_letter(desk.group(), letter));
+        Ok(ListGroupDeadLettersResponse {
+            dead_letters: letters.collect(),
+            next_sequence: page.next.unwrap_or_default(),
+        })
+    }
+
+    async fn causes(&self, message: ListGroupCausesRequest) -> Result<ListGroupCausesResponse, CallError> {
+        let desk = &self.pipeline.desk;
+        let filter = parse::filter(message.filter)?;
+        let found = desk.causes(&filter, parse::page_size(message.page_size)).await.map_err(logged)?;
+        let mut causes = Vec::with_capacity(found.len());
+        for cause in found {
+            let of_cause = Filter {
+                topic: Some(cause.topic.clone()),
+                event_type: Some(cause.event_type.clone()),
+                reason: Some(cause.error_reason.clone()),
+                ..filter.clone()
+            };
+            let sample = desk.dead_letters(&of_cause, None, 1).await.map_err(logged)?.items.pop();
+            causes.push(present::cause(desk.group(), cause, sample.map(|letter| letter.sequence)));
+        }
+        Ok(ListGroupCausesResponse { causes })
+    }
+
+    async fn dead_letter(&self, message: GetGroupDeadLetterRequest) -> Result<GetGroupDeadLetterResponse, CallError> {
+        let desk = &self.pipeline.desk;
+        let unknown = || Rejection::not_found("DEAD_LETTER_UNKNOWN", "there is no such dead letter");
+        let found = desk.dead_letter(message.sequence).await.map_err(logged)?.ok_or_else(unknown)?;
+        Ok(GetGroupDeadLetterResponse {
+            dead_letter: Some(present::dead_letter(desk.group(), found.dead_letter)),
+            payload: found.payload,
+            headers: present::headers(found.headers.iter()),
+            attempts: found.attempts.into_iter().map(present::attempt).collect(),
+        })
+    }
+
+    async fn count(&self, message: CountGroupReplayRequest) -> Result<CountGroupReplayResponse, CallError> {
+        let filter = parse::filter(message.filter)?;
+        let count = self.pipeline.desk.count_replay(&filter).await.map_err(logged)?;
+        Ok(CountGroupReplayResponse {
+            items: count.items,
+            keys: count.keys,
+            waiting_behind: count.waiting_behind,
+            in_other_replays: count.in_other_replays,
+        })
+    }
+
+    async fn start(
+        &self,
+        call: CallContext,
+        message: StartGroupReplayRequest,
+    ) -> Result<StartGroupReplayResponse, CallError> {
+        let request = ReplayRequest {
+            request_id: message.request_id,
+            requested_by: call.caller.subject,
+            reason: message.reason,
+            filter: parse::filter(message.filter)?,
+            rate_per_second: u32::try_from(message.rate_per_second).unwrap_or_default(),
+            items_max: u32::try_from(message.items_max).unwrap_or_default(),
+        };
+        let job = self.pipeline.desk.start_replay(&request).await?;
+        Ok(StartGroupReplayResponse { replay: Some(present::replay(&job)) })
+    }
+
+    async fn replay(&self, message: GetGroupReplayRequest) -> Result<GetGroupReplayResponse, CallError> {
+        let unknown = || Rejection::not_found("REPLAY_UNKNOWN", "there is no such replay");
+        let job = self.pipeline.desk.replay(parse::job_id(&message.job_id)?).await.map_err(logged)?;
+        Ok(GetGroupReplayResponse { replay: Some(present::replay(&job.ok_or_else(unknown)?)) })
+    }
+
+    async fn cancel(&self, message: CancelGroupReplayRequest) -> Result<CancelGroupReplayResponse, CallError> {
+        let job = self.pipeline.desk.cancel_replay(parse::job_id(&message.job_id)?).await?;
+        Ok(CancelGroupReplayResponse { replay: Some(present::replay(&job)) })
+    }
+
+    async fn discard(
+        &self,
+        call: CallContext,
+        message: DiscardGroupDeadLettersRequest,
+    ) -> Result<DiscardGroupDeadLettersResponse, CallError> {
+        if message.sequences.len() > DISCARDED_MAX {
+            let bound = format!("must be at most {DISCARDED_MAX}");
+            return Err(Rejection::invalid_field("sequences", "TOO_MANY", bound).into());
+        }
+        let mut answer = DiscardGroupDeadLettersResponse::default();
+        for sequence in message.sequences {
+            let (requested_by, reason) = (call.caller.subject.clone(), message.reason.clone());
+            match self.pipeline.desk.discard(&Discard { sequence, requested_by, reason }).await {
+                Ok(_) => answer.discarded += 1,
+                Err(CallError::Rejected(no)) if no.reason == "DEAD_LETTER_IN_REPLAY" => answer.in_replay += 1,
+                Err(CallError::Rejected(no)) if no.reason == "DEAD_LETTER_UNKNOWN" => answer.unknown += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn parked(
+        &self,
+        message: ListGroupParkedMessagesRequest,
+    ) -> Result<ListGroupParkedMessagesResponse, CallError> {
+        let desk = &self.pipeline.desk;
+        let (filter, after) = (parse::filter(message.filter)?, parse::after(message.after_sequence));
+        let page = desk.parked(&filter, after, parse::page_size(message.page_size)).await.map_err(logged)?;
+        let messages = page.items.into_iter().map(|message| present::parked_message(desk.group(), message));
+        Ok(ListGroupParkedMessagesResponse {
+            parked_messages: messages.collect(),
+            next_sequence: page.next.unwrap_or_default(),
+        })
+    }
+
+    async fn count_events(&self, message: CountEventsRequest) -> Result<CountEventsResponse, CallError> {
+        let filter = parse::event_filter(message.filter)?;
+        let mut answer = CountEventsResponse::default();
+        let mut after = parse::after(message.after_position);
+        for _ in 0..COUNTED_PAGES_MAX {
+            let page = self.pipeline.desk.events(&filter, after, u32::MAX).await.map_err(logged)?;
+            answer.count += i64::try_from(page.items.len()).unwrap_or(i64::MAX);
+            answer.last_position = page.items.last().map_or(answer.last_position, |event| event.position);
+            answer.next_position = page.next.unwrap_or_default();
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn read_events(&self, message: ReadEventsRequest) -> Result<ReadEventsResponse, CallError> {
+        let filter = parse::event_filter(message.filter)?;
+        let (after, size) = (parse::after(message.after_position), parse::page_size(message.page_size));
+        let page = self.pipeline.desk.events(&filter, after, size).await.map_err(logged)?;
+        let mut answer = ReadEventsResponse { events: Vec::new(), next_position: page.next.unwrap_or_default() };
+        let mut bytes = 0;
+        for event in page.items {
+            bytes += event.payload.len();
+            if bytes > EVENTS_BYTES_MAX
+                && let Some(last) = answer.events.last()
+            {
+                // The rest comes with the next page.
+                answer.next_position = last.position;
+                break;
+            }
+            answer.events.push(present::logged_event(event));
+        }
+        Ok(answer)
+    }
+
+    async fn redeliver(&self, message: RedeliverEventsRequest) -> Result<RedeliverEventsResponse, CallError> {
+        let events = parse::logged_events(message.events)?;
+        let done = self.pipeline.desk.redeliver(&message.source, &events).await?;
+        Ok(RedeliverEventsResponse { accepted: done.accepted.into(), known: done.known.into() })
+    }
+}
+
+/// The caller of a request, if it is an operator.
+fn operator<T>(request: &Request<T>) -> Result<CallContext, Status> {
+    let call = CallContext::of(request).map_err(rejection)?;
+    if call.caller.is_operator() {
+        return Ok(call);
+    }
+    Err(rejection(Rejection::permission_denied("ROLE_REQUIRED", "only operators may do this")))
+}
+
+/// The cause stands in the log; the caller hears that something is away, or nothing of it.
+fn logged(fault: Fault) -> CallError {
+    tracing::warn!(%fault, "query failed");
+    CallError::from(fault)
+}
+
+/// Each method checks who calls, and hands its message to the function of the last column; those that say `with call`
+/// need to know the caller.
+macro_rules! calls {
+    ($($method:ident($request:ty) -> $response:ty = $function:ident $(with $call:ident)?;)*) => {
+        #[tonic::async_trait]
+        impl PipelineService for Server {
+            $(
+                async fn $method(&self, request: Request<$request>) -> Result<Response<$response>, Status> {
+                    let _call = operator(&request)?;
+                    $( let $call = _call; )?
+                    self.$function($($call,)? request.into_inner()).await.map(Response::new).map_err(status)
+                }
+            )*
+        }
+    };
+}
+
+calls! {
+    get_pipeline_state(GetPipelineStateRequest) -> GetPipelineStateResponse = told_state;
+    list_group_dead_letters(ListGroupDeadLettersRequest) -> ListGroupDeadLettersResponse = dead_letters;
+    list_group_causes(ListGroupCausesRequest) -> ListGroupCausesResponse = causes;
+    get_group_dead_letter(GetGroupDeadLetterRequest) -> GetGroupDeadLetterResponse = dead_letter;
+    count_group_replay(CountGroupReplayRequest) -> CountGroupReplayResponse = count;
+    start_group_replay(StartGroupReplayRequest) -> StartGroupReplayResponse = start with call;
+    get_group_replay(GetGroupReplayRequest) -> GetGroupReplayResponse = replay;
+    cancel_group_replay(CancelGroupReplayRequest) -> CancelGroupReplayResponse = cancel;
+    discard_group_dead_letters(DiscardGroupDeadLettersRequest) -> DiscardGroupDeadLettersResponse = discard with call;
+    list_group_parked_messages(ListGroupParkedMessagesRequest) -> ListGroupParkedMessagesResponse = parked;
+    count_events(CountEventsRequest) -> CountEventsResponse = count_events;
+    read_events(ReadEventsRequest) -> ReadEventsResponse = read_events;
+    redeliver_events(RedeliverEventsRequest) -> RedeliverEventsResponse = redeliver;
+}
