@@ -19,5 +19,34 @@ create table reservation (
     reason      text        not null,
     version     bigint      not null,
     create_time timestamptz not null,
-    update_time timestamptz not null
+    update_time timestamptz not null,
+    -- When it is looked at whether the order still needs what is held; null once it is known to be paid, and when nothing
+    -- is held. No index: what is due is found by reservation_timer.
+    expire_at   timestamptz
 ) with (fillfactor = 80);
+
+-- When reservations are looked at: most are paid for by then. One row for the reservations of a batch.
+create table reservation_timer (
+    timer_id  bigint      generated always as identity primary key,
+    due_at    timestamptz not null,
+    order_ids uuid[]      not null
+);
+create index reservation_timer_due on reservation_timer (due_at);
+
+-- Reservations that contradict their orders and are not healed by themselves.
+create table reservation_mismatch (
+    order_id     uuid        primary key,
+    -- openorder.inventory.v1.ReservationMismatchKind: 1 open but expired, 2 shipped but held, 3 paid but released.
+    kind         smallint    not null check (kind between 1 and 3),
+    -- openorder.order.v1.OrderStatus when it was last compared.
+    order_status smallint    not null,
+    detect_time  timestamptz not null
+);
+
+-- How far the comparison of reservations with orders has come, and when it goes on: one instance at a time.
+create table reconciler (
+    single   boolean     primary key default true check (single),
+    after_id uuid,
+    next_at  timestamptz not null default now()
+);
+insert into reconciler default values;

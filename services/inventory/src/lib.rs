@@ -2,7 +2,8 @@
 //!
 //! Reading guide:
 //! - `domain/`: the rules, pure: levels, reservations (all lines of an order or none);
-//! - `application/`: one batch in, one outcome a command out; `working_set` is load, decide, save;
+//! - `application/`: one batch in, one outcome a command out; `working_set` is load, decide, save; `expiry` and
+//!   `reconciler` look at reservations that nobody asks about;
 //! - `persistence/`: all the SQL;
 //! - `consumers/`: which events of others are commands here (a file a topic);
 //! - `grpc/`: parse, call, answer;
@@ -19,20 +20,26 @@ mod present;
 use std::sync::Arc;
 
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
-use openorder_proto::{product::v1::product_service_client::ProductServiceClient, topics};
+use openorder_pipeline::Pipeline;
+use openorder_proto::{
+    order::v1::order_service_client::OrderServiceClient, product::v1::product_service_client::ProductServiceClient,
+    topics,
+};
 use openorder_rpc::PageTokens;
+use openorder_runtime::OnExit;
 use sqlx::migrate::Migrator;
 
 pub use config::InventorySettings;
+pub use consumers::subscription;
 
-use crate::application::{Inventory, Seeds};
+use crate::application::{Inventory, Orders, Seeds};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Services whose health the role tells.
 const SERVICES: &[&str] = &["openorder.inventory.v1.InventoryService"];
 /// Topics that the service publishes to.
-const PUBLISHES: &[&str] = &[topics::INVENTORY_STOCK];
+pub const PUBLISHES: &[&str] = &[topics::INVENTORY_STOCK];
 
 /// Runs the service until shutdown.
 ///
@@ -50,9 +57,18 @@ pub async fn serve(
     let seeds = Arc::new(Seeds::new(backbone.pool().clone(), ProductServiceClient::new(products)));
     let inventory = Arc::new(Inventory::new(seeds, &settings));
     let committer = backbone.committer(Arc::clone(&inventory), &settings.committer);
+    let orders = openorder_rpc::channel(&role.telemetry, &settings.order_url, &settings.client)?;
+    let orders = Orders::new(OrderServiceClient::new(orders));
+    let expiry =
+        application::watch_reservations(Arc::clone(&backbone), committer.clone(), orders.clone(), settings.clone());
+    role.tasks.spawn("reservation-expiry", OnExit::StopProcess, expiry);
+    let reconciler = application::reconcile(Arc::clone(&backbone), committer.clone(), orders, settings.clone());
+    role.tasks.spawn("reservation-reconciler", OnExit::StopProcess, reconciler);
     backbone.consumer(inventory, consumers::subscription(), &settings.consumer);
     backbone.relay(&settings.relay, PUBLISHES);
+    let pipeline = Pipeline::new(&backbone);
     let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
+    let service = pipeline.mount(service, &role);
     let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
     openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())

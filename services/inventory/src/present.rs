@@ -4,7 +4,10 @@ use openorder_proto::inventory::v1 as proto;
 use openorder_rpc::timestamp_to_proto;
 use openorder_types::Timestamp;
 
-use crate::domain::{Line, Reservation, ReservationState, Shortfall, ShortfallReason, StockLevel};
+use crate::{
+    domain::{Line, Reservation, ReservationState, Shortfall, ShortfallReason, StockLevel},
+    persistence::Mismatch,
+};
 
 /// Quantities are checked against bounds far below this type's.
 pub(crate) fn quantity(pieces: i64) -> i32 {
@@ -39,7 +42,17 @@ pub(crate) fn reservation(reservation: &Reservation) -> proto::Reservation {
         version: reservation.version,
         create_time: Some(timestamp_to_proto(&reservation.create_time)),
         update_time: Some(timestamp_to_proto(&reservation.update_time)),
-        expire_time: None,
+        expire_time: reservation.expire_time.as_ref().map(timestamp_to_proto),
+    }
+}
+
+pub(crate) fn mismatch(found: &Mismatch) -> proto::ReservationMismatch {
+    proto::ReservationMismatch {
+        reservation: Some(reservation(&found.reservation)),
+        // Numbered as in the contract.
+        kind: found.kind as i32,
+        order_status: i32::from(found.order_status),
+        detect_time: Some(timestamp_to_proto(&found.detect_time)),
     }
 }
 
@@ -77,4 +90,20 @@ pub(crate) fn release_reason(reason: &str) -> proto::StockReleaseReason {
 /// The stored form of a release's reason.
 pub(crate) fn release_reason_name(reason: proto::StockReleaseReason) -> String {
     reason.as_str_name().trim_start_matches("STOCK_RELEASE_REASON_").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::MismatchKind;
+
+    #[test]
+    fn mismatches_are_numbered_as_in_the_contract() {
+        for number in 1..10_i16 {
+            let in_contract = proto::ReservationMismatchKind::try_from(i32::from(number)).ok();
+            let name =
+                MismatchKind::from_number(number).map(|kind| format!("RESERVATION_MISMATCH_KIND_{}", kind.as_str()));
+            assert_eq!(name.as_deref(), in_contract.map(|kind| kind.as_str_name()), "{number}");
+        }
+    }
 }

@@ -38,8 +38,9 @@ async fn start() -> Service {
     let address = free_address().to_string();
     let settings = InventorySettings {
         listen_address: address.clone(),
-        // Nobody is there: these tests bring products by their events.
+        // Nobody is there: these tests bring products by their events, and no reservation lives long enough here.
         product_url: format!("http://{}", free_address()),
+        order_url: format!("http://{}", free_address()),
         database_url: world.database_url("inventory"),
         database: world.database(),
         ..InventorySettings::default()

@@ -28,6 +28,8 @@ create table notification (
     -- Version in its stream of events.
     event_version   bigint      not null,
     create_time     timestamptz not null,
+    -- When its round began.
+    request_time    timestamptz not null,
     send_time       timestamptz,
     -- When a requested one is due; also the lease of whoever is sending it.
     next_attempt_at timestamptz,
@@ -37,7 +39,7 @@ create table notification (
 
 create index notification_user on notification (user_id, notification_id);
 -- Holds only what waits to be sent.
-create index notification_due on notification (next_attempt_at) where status = 1;
+create index notification_due on notification (channel, next_attempt_at) where status = 1;
 
 -- Attempts to hand a notification to a server of another.
 create table delivery_attempt (
@@ -65,5 +67,9 @@ create table preferences (
     -- Kinds, as in table notification.
     muted_kinds   smallint[]  not null,
     version       bigint      not null,
-    update_time   timestamptz not null
+    update_time   timestamptz not null,
+    -- E.164; empty: none.
+    phone_number  text        not null,
+    -- The push provider's name of the user's app; empty: none.
+    push_token    text        not null
 );

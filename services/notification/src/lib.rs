@@ -5,7 +5,7 @@
 //! - `application/`: one batch in, one outcome a command out; `working_set` is load, decide, save;
 //! - `persistence/`: all the SQL; the natural key (order, kind, channel) keeps a doubled event from doubling a mail;
 //! - `consumers/`: which events of others are commands here (a file a topic);
-//! - `delivery/`: mail that leaves the machine, for `email_transport = smtp`;
+//! - `delivery/`: what leaves the machine: mail by SMTP, text messages and messages to apps by HTTP;
 //! - `grpc/`: parse, call, answer;
 //! - [`serve`]: how it is put together.
 
@@ -21,24 +21,25 @@ mod present;
 use std::sync::Arc;
 
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
+use openorder_pipeline::Pipeline;
 use openorder_proto::topics;
 use openorder_rpc::PageTokens;
-use openorder_runtime::OnExit;
 use sqlx::migrate::Migrator;
 
-pub use config::{DeliverySettings, EmailTransport, NotificationSettings, SmtpSecurity, SmtpSettings};
-
-use crate::{
-    application::Notifications,
-    delivery::{Mailer, Worker},
+pub use config::{
+    DeliverySettings, EmailTransport, HttpProviderSettings, HttpTransport, NotificationSettings, SmtpSecurity,
+    SmtpSettings,
 };
+pub use consumers::subscription;
+
+use crate::{application::Notifications, delivery::Workers};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Services whose health the role tells.
 const SERVICES: &[&str] = &["openorder.notification.v1.NotificationService"];
 /// Topics that the service publishes to.
-const PUBLISHES: &[&str] = &[topics::NOTIFICATION_DELIVERY];
+pub const PUBLISHES: &[&str] = &[topics::NOTIFICATION_DELIVERY];
 
 /// Runs the service until shutdown.
 ///
@@ -50,21 +51,17 @@ pub async fn serve(
     kafka: KafkaSettings,
     page_tokens: PageTokens,
 ) -> anyhow::Result<()> {
-    let mailer = match settings.email_transport {
-        EmailTransport::Record => None,
-        EmailTransport::Smtp => Some(Mailer::new(&settings.smtp)?),
-    };
+    let workers = Workers::new(&settings)?;
     let listener = openorder_rpc::listen(&settings.listen_address).await?;
     let backbone = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS).await?;
     let notifications = Arc::new(Notifications::new(role.telemetry.clone(), &settings));
     let committer = backbone.committer(Arc::clone(&notifications), &settings.committer);
     backbone.consumer(notifications, consumers::subscription(), &settings.consumer);
     backbone.relay(&settings.relay, PUBLISHES);
-    if let Some(mailer) = mailer {
-        let work = Worker::run(role.clone(), Arc::clone(&backbone), committer.clone(), mailer, settings.clone());
-        role.tasks.spawn("deliveries", OnExit::StopProcess, work);
-    }
+    workers.start(&role, &backbone, &committer, &settings);
+    let pipeline = Pipeline::new(&backbone);
     let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
+    let service = pipeline.mount(service, &role);
     let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
     openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())

@@ -2,9 +2,8 @@
 
 use openorder_proto::notification::v1 as proto;
 use openorder_rpc::timestamp_to_proto;
-use openorder_types::EmailAddress;
 
-use crate::domain::{Channel, Kind, Notification, Preferences, Status};
+use crate::domain::{Channel, Kind, Notification, PhoneNumber, Preferences, PushToken, Recipient, Status};
 
 pub(crate) fn notification(one: &Notification) -> proto::Notification {
     proto::Notification {
@@ -15,7 +14,7 @@ pub(crate) fn notification(one: &Notification) -> proto::Notification {
         kind: kind(one.kind).into(),
         subject: one.subject.clone(),
         body: one.body.clone(),
-        masked_recipient: one.recipient.as_ref().map(EmailAddress::masked).unwrap_or_default(),
+        masked_recipient: one.recipient.as_ref().map(Recipient::masked).unwrap_or_default(),
         status: status(one.status).into(),
         attempts: one.attempts,
         create_time: Some(timestamp_to_proto(&one.create_time)),
@@ -35,6 +34,8 @@ pub(crate) fn preferences(preferences: &Preferences) -> proto::NotificationPrefe
         muted_kinds: preferences.muted_kinds.iter().map(|muted| kind(*muted).into()).collect(),
         version: preferences.version,
         update_time: preferences.update_time.as_ref().map(timestamp_to_proto),
+        phone_number: preferences.phone_number.as_ref().map(PhoneNumber::as_str).unwrap_or_default().to_owned(),
+        push_token: preferences.push_token.as_ref().map(PushToken::as_str).unwrap_or_default().to_owned(),
     }
 }
 

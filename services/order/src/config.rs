@@ -21,16 +21,20 @@ settings! {
         saga_step_timeout_ms: u64 = 120_000, 100..=86_400_000;
         /// How long giving back may stay unanswered before it is asked for again, in milliseconds; doubled each time.
         saga_compensation_timeout_ms: u64 = 10_000, 100..=86_400_000;
+        /// How long giving back may stay unanswered at most, however often that was doubled, in milliseconds.
+        saga_compensation_timeout_max_ms: u64 = 600_000, 100..=86_400_000;
         /// How often giving back is asked for again before the saga shows as COMPENSATION_FAILED.
         saga_compensation_attempts_max: u32 = 10, 0..=100;
         /// How often due deadlines are looked for, in milliseconds.
         saga_timer_interval_ms: u64 = 500, 10..=60_000;
-        /// Deadlines looked at together.
-        saga_timer_batch_max: i64 = 1_000, 1..=10_000;
+        /// Timers looked at together; a timer holds the orders of one batch.
+        saga_timer_batch_max: i64 = 10, 1..=1_000;
+        /// Orders whose passed deadlines are decided at a time.
+        saga_checks_at_once_max: usize = 1_000, 1..=10_000;
         /// After how long a deadline that an instance took and did not look at is due again, in milliseconds.
         saga_timer_lease_ms: u64 = 30_000, 1_000..=600_000;
         /// Open sagas are counted once in so many looks at deadlines.
-        saga_metrics_every_rounds: u64 = 20, 1..=100_000;
+        saga_metrics_every_rounds: u64 = 120, 1..=100_000;
         /// How long CreateOrder waits for the stock in immediate mode, in milliseconds.
         immediate_reservation_timeout_ms: u64 = 3_000, 10..=60_000;
         /// Orders that may be watched at a time.
@@ -59,6 +63,7 @@ impl OrderSettings {
         SagaTimeouts {
             step: Duration::from_millis(self.saga_step_timeout_ms),
             compensation: Duration::from_millis(self.saga_compensation_timeout_ms),
+            compensation_max: Duration::from_millis(self.saga_compensation_timeout_max_ms),
             compensation_attempts_max: self.saga_compensation_attempts_max,
         }
     }

@@ -20,6 +20,7 @@ pub mod saga;
 use std::sync::Arc;
 
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
+use openorder_pipeline::Pipeline;
 use openorder_proto::{
     inventory::v1::inventory_service_client::InventoryServiceClient,
     product::v1::product_service_client::ProductServiceClient, topics,
@@ -29,6 +30,7 @@ use openorder_runtime::OnExit;
 use sqlx::migrate::Migrator;
 
 pub use config::OrderSettings;
+pub use consumers::subscription;
 
 use crate::application::{Catalogue, Orders};
 
@@ -37,7 +39,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 /// Services whose health the role tells.
 const SERVICES: &[&str] = &["openorder.order.v1.OrderService"];
 /// Topics that the service publishes to: its own, and its requests to stock and payment.
-const PUBLISHES: &[&str] = &[topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION];
+pub const PUBLISHES: &[&str] = &[topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION];
 
 /// Runs the service until shutdown.
 ///
@@ -59,6 +61,7 @@ pub async fn serve(
     backbone.relay(&settings.relay, PUBLISHES);
     let deadlines = application::watch_deadlines(Arc::clone(&backbone), committer.clone(), settings.clone());
     role.tasks.spawn("saga-deadlines", OnExit::StopProcess, deadlines);
+    let pipeline = application::tell_sagas(Pipeline::new(&backbone), &backbone);
     let service = grpc::service(grpc::OrderGrpc {
         catalogue: Catalogue::new(backbone.pool().clone(), ProductServiceClient::new(products)),
         inventory: InventoryServiceClient::new(inventory),
@@ -68,6 +71,7 @@ pub async fn serve(
         settings: settings.clone(),
         backbone,
     });
+    let service = pipeline.mount(service, &role);
     let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
     openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())

@@ -19,11 +19,13 @@ mod present;
 use std::sync::Arc;
 
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
+use openorder_pipeline::Pipeline;
 use openorder_proto::topics;
 use openorder_rpc::PageTokens;
 use sqlx::migrate::Migrator;
 
 pub use config::PaymentSettings;
+pub use consumers::subscription;
 
 use crate::application::Payments;
 
@@ -32,7 +34,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 /// Services whose health the role tells.
 const SERVICES: &[&str] = &["openorder.payment.v1.PaymentService"];
 /// Topics that the service publishes to.
-const PUBLISHES: &[&str] = &[topics::PAYMENT_TRANSACTION, topics::PAYMENT_WALLET];
+pub const PUBLISHES: &[&str] = &[topics::PAYMENT_TRANSACTION, topics::PAYMENT_WALLET];
 
 /// Runs the service until shutdown.
 ///
@@ -50,7 +52,9 @@ pub async fn serve(
     let committer = backbone.committer(Arc::clone(&payments), &settings.committer);
     backbone.consumer(payments, consumers::subscription(), &settings.consumer);
     backbone.relay(&settings.relay, PUBLISHES);
+    let pipeline = Pipeline::new(&backbone);
     let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
+    let service = pipeline.mount(service, &role);
     let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
     openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())

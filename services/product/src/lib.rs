@@ -17,6 +17,7 @@ mod present;
 use std::sync::Arc;
 
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
+use openorder_pipeline::Pipeline;
 use openorder_proto::topics;
 use openorder_rpc::PageTokens;
 use sqlx::migrate::Migrator;
@@ -30,7 +31,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 /// Services whose health the role tells.
 const SERVICES: &[&str] = &["openorder.product.v1.ProductService"];
 /// Topics that the service publishes to.
-const PUBLISHES: &[&str] = &[topics::PRODUCT_CATALOG];
+pub const PUBLISHES: &[&str] = &[topics::PRODUCT_CATALOG];
 
 /// Runs the service until shutdown.
 ///
@@ -48,7 +49,9 @@ pub async fn serve(
     let backbone = Box::pin(starting).await?;
     let committer = backbone.committer(Arc::new(Catalogue), &settings.committer);
     backbone.relay(&settings.relay, PUBLISHES);
+    let pipeline = Pipeline::new(&backbone);
     let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
+    let service = pipeline.mount(service, &role);
     let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
     openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
     Ok(())

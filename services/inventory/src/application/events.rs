@@ -2,6 +2,7 @@
 
 use openorder_messaging::{NewEvent, UnitOfWork};
 use openorder_proto::{EventMessage, inventory::v1 as proto};
+use openorder_rpc::timestamp_to_proto;
 use openorder_types::Timestamp;
 use uuid::Uuid;
 
@@ -26,7 +27,7 @@ impl Events {
             order_id: reservation.order_id.to_string(),
             lines: reservation.lines.iter().map(present::line).collect(),
             version: reservation.version,
-            expire_time: None,
+            expire_time: reservation.expire_time.as_ref().map(timestamp_to_proto),
         };
         self.of_order(reservation, &message, cause);
     }

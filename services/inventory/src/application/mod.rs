@@ -1,30 +1,44 @@
 //! The use cases: load what the batch needs, decide each command in order, write all.
 
 mod events;
+mod expiry;
+mod orders;
+mod reconciler;
 mod reply;
 mod seeds;
 mod working_set;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
 use openorder_types::Fault;
 
+pub(crate) use expiry::watch_reservations;
+pub(crate) use orders::Orders;
+pub(crate) use reconciler::reconcile;
 pub use reply::InventoryReply;
 pub use seeds::Seeds;
 
-use crate::{application::working_set::WorkingSet, config::InventorySettings, domain::Command};
+use crate::{
+    application::working_set::{Rules, WorkingSet},
+    config::InventorySettings,
+    domain::Command,
+};
 
 /// All work of the inventory service.
 pub struct Inventory {
     seeds: Arc<Seeds>,
-    low_stock_threshold: i64,
+    rules: Rules,
 }
 
 impl Inventory {
     /// `seeds` knows where to ask about a SKU that has no level yet.
     pub fn new(seeds: Arc<Seeds>, settings: &InventorySettings) -> Self {
-        Self { seeds, low_stock_threshold: settings.low_stock_threshold_quantity }
+        let rules = Rules {
+            low_threshold: settings.low_stock_threshold_quantity,
+            reservation_ttl: Duration::from_millis(settings.reservation_ttl_ms),
+        };
+        Self { seeds, rules }
     }
 }
 
@@ -38,7 +52,7 @@ impl Application for Inventory {
         let wanted = batch.iter().flat_map(|envelope| match &envelope.command {
             Command::Reserve { lines, .. } => lines.iter().map(|line| &line.sku).collect(),
             Command::Adjust { sku, .. } => vec![sku],
-            Command::Seed { .. } | Command::Release { .. } | Command::Ship { .. } => Vec::new(),
+            _ => Vec::new(),
         });
         self.seeds.look_up(wanted).await
     }
@@ -48,7 +62,7 @@ impl Application for Inventory {
         unit: &mut UnitOfWork,
         batch: &[Envelope<Command>],
     ) -> Result<Outcomes<InventoryReply>, Fault> {
-        let mut set = WorkingSet::load(unit, batch, &self.seeds, self.low_stock_threshold).await?;
+        let mut set = WorkingSet::load(unit, batch, &self.seeds, self.rules).await?;
         let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.decide(&envelope.command, cause)).collect();
         set.save(unit).await?;
         Ok(outcomes)

@@ -1,6 +1,9 @@
 //! Everything that one batch touches, loaded and locked once, changed in memory, written once.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
 
 use openorder_messaging::{Envelope, UnitOfWork};
 use openorder_types::{Fault, Rejection, Sku, Timestamp};
@@ -23,8 +26,17 @@ pub(crate) struct WorkingSet {
     changed_levels: BTreeSet<String>,
     changed_reservations: BTreeSet<Uuid>,
     events: Events,
-    low_threshold: i64,
+    rules: Rules,
     now: Timestamp,
+}
+
+/// What the settings say about stock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Available pieces at which a stock counts as low.
+    pub(crate) low_threshold: i64,
+    /// After how long it is looked at whether an order still needs its stock.
+    pub(crate) reservation_ttl: Duration,
 }
 
 impl WorkingSet {
@@ -33,7 +45,7 @@ impl WorkingSet {
         unit: &mut UnitOfWork,
         batch: &[Envelope<Command>],
         seeds: &Seeds,
-        low_threshold: i64,
+        rules: Rules,
     ) -> Result<Self, Fault> {
         let now = unit.now();
         let orders: BTreeSet<Uuid> = batch.iter().filter_map(|envelope| order_of(&envelope.command)).collect();
@@ -56,7 +68,7 @@ impl WorkingSet {
             changed_levels: BTreeSet::new(),
             changed_reservations: BTreeSet::new(),
             events: Events::default(),
-            low_threshold,
+            rules,
             now,
             reservations: HashMap::new(),
         };
@@ -83,6 +95,18 @@ impl WorkingSet {
             Command::Adjust { sku, delta, reason } => self.adjust(sku, *delta, reason, cause),
             Command::Reserve { order_id, lines } => self.reserve(*order_id, lines, cause),
             Command::Release { order_id, reason } => self.release(*order_id, reason, cause),
+            Command::Expire { order_id } => {
+                let due = self.reservations.get(order_id).is_some_and(|reservation| reservation.is_expired(self.now));
+                if due { self.release(*order_id, "EXPIRED", cause) } else { Err(not_due(*order_id)) }
+            }
+            Command::Reconcile { order_id } => {
+                let state = self.reservations.get(order_id).map(|reservation| reservation.state);
+                if state == Some(ReservationState::Held) {
+                    self.release(*order_id, "RECONCILED", cause)
+                } else {
+                    Err(not_due(*order_id))
+                }
+            }
             Command::Ship { order_id } => self.ship(*order_id, cause),
         }
     }
@@ -103,7 +127,7 @@ impl WorkingSet {
         let before = level.available_quantity();
         level.adjust(delta)?;
         self.events.adjusted(level, delta, reason, self.now, cause);
-        self.events.crossed(level, before, self.low_threshold, self.now, cause);
+        self.events.crossed(level, before, self.rules.low_threshold, self.now, cause);
         self.changed_levels.insert(sku.to_string());
         Ok(InventoryReply::Stock(present::stock(level, self.now)))
     }
@@ -113,7 +137,9 @@ impl WorkingSet {
             return answer_again(existing, lines);
         }
         let before: Vec<(Sku, i64)> = self.available(lines);
-        let (reservation, shortfalls) = Reservation::decide(order_id, lines.to_vec(), &mut self.levels, self.now);
+        let expire_time = self.now + self.rules.reservation_ttl;
+        let (reservation, shortfalls) =
+            Reservation::decide(order_id, lines.to_vec(), &mut self.levels, self.now, expire_time);
         self.changed_reservations.insert(order_id);
         if shortfalls.is_empty() {
             self.events.reserved(&reservation, cause);
@@ -174,7 +200,7 @@ impl WorkingSet {
     fn touched(&mut self, before: Vec<(Sku, i64)>, cause: usize) {
         for (sku, available_before) in before {
             if let Some(level) = self.levels.get_mut(&sku) {
-                self.events.crossed(level, available_before, self.low_threshold, self.now, cause);
+                self.events.crossed(level, available_before, self.rules.low_threshold, self.now, cause);
             }
             self.changed_levels.insert(sku.into_string());
         }
@@ -195,9 +221,11 @@ impl WorkingSet {
 
 fn order_of(command: &Command) -> Option<Uuid> {
     match command {
-        Command::Reserve { order_id, .. } | Command::Release { order_id, .. } | Command::Ship { order_id } => {
-            Some(*order_id)
-        }
+        Command::Reserve { order_id, .. }
+        | Command::Release { order_id, .. }
+        | Command::Expire { order_id }
+        | Command::Reconcile { order_id }
+        | Command::Ship { order_id } => Some(*order_id),
         Command::Seed { .. } | Command::Adjust { .. } => None,
     }
 }
@@ -206,7 +234,9 @@ fn skus_of(command: &Command) -> Vec<&Sku> {
     match command {
         Command::Seed { sku, .. } | Command::Adjust { sku, .. } => vec![sku],
         Command::Reserve { lines, .. } => lines.iter().map(|line| &line.sku).collect(),
-        Command::Release { .. } | Command::Ship { .. } => Vec::new(),
+        Command::Release { .. } | Command::Expire { .. } | Command::Reconcile { .. } | Command::Ship { .. } => {
+            Vec::new()
+        }
     }
 }
 
@@ -218,6 +248,11 @@ fn answer_again(existing: &Reservation, lines: &[Line]) -> Outcome {
         return Err(Rejection::already_exists("RESERVATION_ALREADY_EXISTS", text).with("order_id", existing.order_id));
     }
     Ok(InventoryReply::Reservation(present::reservation(existing)))
+}
+
+/// What was to be given back is not held any more, or for good.
+fn not_due(order_id: Uuid) -> Rejection {
+    Rejection::failed_precondition("RESERVATION_NOT_DUE", "there is nothing to give back").with("order_id", order_id)
 }
 
 fn unknown_sku(sku: &Sku) -> Rejection {

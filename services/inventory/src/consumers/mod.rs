@@ -15,7 +15,15 @@ pub fn subscription() -> Subscription<Command> {
         topics: vec![topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PRODUCT_CATALOG],
         decode,
         passes_over,
+        injects: asks_to_fail,
     }
+}
+
+/// With fault injection, the stock of an order with this SKU cannot be handled.
+const FAILING_SKU: &str = "FAIL";
+
+fn asks_to_fail(command: &Command) -> bool {
+    matches!(command, Command::Reserve { lines, .. } if lines.iter().any(|line| line.sku.as_str() == FAILING_SKU))
 }
 
 /// The event types that mean something here; all others that are known are passed over.
@@ -49,7 +57,21 @@ fn others(message: &Received) -> Result<Option<Command>, DecodeError> {
 
 #[cfg(test)]
 mod tests {
+    use openorder_types::{Quantity, Sku};
+
     use super::*;
+    use crate::domain::Line;
+
+    #[test]
+    fn only_an_order_with_the_failing_sku_asks_to_fail() {
+        let reserve = |sku: &str| Command::Reserve {
+            order_id: uuid::Uuid::nil(),
+            lines: vec![Line { sku: Sku::parse(sku).unwrap(), quantity: Quantity::parse(1_u32).unwrap() }],
+        };
+        assert!(asks_to_fail(&reserve("FAIL")));
+        assert!(!asks_to_fail(&reserve("FAIL-2")));
+        assert!(!asks_to_fail(&Command::Ship { order_id: uuid::Uuid::nil() }));
+    }
 
     #[test]
     fn exactly_the_events_without_meaning_are_passed_over() {

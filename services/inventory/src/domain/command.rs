@@ -38,6 +38,16 @@ pub enum Command {
         /// Stable, `UPPER_SNAKE`.
         reason: String,
     },
+    /// What is held for an order has run out of time, and the order needs it no more: it is given back.
+    Expire {
+        /// The order.
+        order_id: Uuid,
+    },
+    /// What is held for an order that has long been settled is given back.
+    Reconcile {
+        /// The order.
+        order_id: Uuid,
+    },
     /// The pieces held for an order left the warehouse.
     Ship {
         /// The order.

@@ -85,15 +85,20 @@ pub struct Reservation {
     pub create_time: Timestamp,
     /// When it last changed.
     pub update_time: Timestamp,
+    /// When it is looked at whether the order still needs what is held; none once it is known to be paid, and when
+    /// nothing is held.
+    pub expire_time: Option<Timestamp>,
 }
 
 impl Reservation {
-    /// Decides on holding `lines` and takes them from `levels`: all or none.
+    /// Decides on holding `lines` and takes them from `levels`: all or none. At `expire_time` it is looked at whether
+    /// the order still needs them.
     pub fn decide(
         order_id: Uuid,
         lines: Vec<Line>,
         levels: &mut HashMap<Sku, StockLevel>,
         now: Timestamp,
+        expire_time: Timestamp,
     ) -> (Self, Vec<Shortfall>) {
         let shortfalls: Vec<Shortfall> = lines.iter().filter_map(|line| shortfall(line, levels)).collect();
         let (state, reason) = match rejection_reason(&shortfalls) {
@@ -107,7 +112,10 @@ impl Reservation {
                 }
             }
         }
-        (Self { order_id, lines, state, reason, version: 1, create_time: now, update_time: now }, shortfalls)
+        let expire_time = (state == ReservationState::Held).then_some(expire_time);
+        let (create_time, update_time) = (now, now);
+        let made = Self { order_id, lines, state, reason, version: 1, create_time, update_time, expire_time };
+        (made, shortfalls)
     }
 
     /// An order that was called off before its stock was held: nothing will be held for it.
@@ -121,7 +129,13 @@ impl Reservation {
             version: 1,
             create_time,
             update_time,
+            expire_time: None,
         }
+    }
+
+    /// Whether what is held has run out of time.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.state == ReservationState::Held && self.expire_time.is_some_and(|time| time <= now)
     }
 
     /// Gives back what is held. Returns the lines that were; `None` when they have left the warehouse.
@@ -146,6 +160,7 @@ impl Reservation {
             self.reason = reason;
         }
         self.state = ReservationState::Released;
+        self.expire_time = None;
         self.version += 1;
         self.update_time = now;
         Some(given_back)
@@ -162,6 +177,7 @@ impl Reservation {
             }
         }
         self.state = ReservationState::Shipped;
+        self.expire_time = None;
         self.update_time = now;
         self.lines.clone()
     }

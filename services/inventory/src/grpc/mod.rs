@@ -7,14 +7,16 @@ use std::sync::Arc;
 use openorder_messaging::{Backbone, Committer, RequestKey};
 use openorder_proto::inventory::v1::{
     self as proto, AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
-    GetStockRequest, GetStockResponse, ListReservationsRequest, ListReservationsResponse, ReleaseStockRequest,
-    ReleaseStockResponse, ReserveStockRequest, ReserveStockResponse,
+    GetStockRequest, GetStockResponse, ListReservationMismatchesRequest, ListReservationMismatchesResponse,
+    ListReservationsRequest, ListReservationsResponse, ReleaseStockRequest, ReleaseStockResponse, ReserveStockRequest,
+    ReserveStockResponse,
     inventory_service_server::{InventoryService, InventoryServiceServer},
 };
 use openorder_rpc::{CallContext, PageTokens, rejection, request_fingerprint, status};
 use openorder_types::{CallError, Caller, Fault, Rejection, Role};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
+use uuid::Uuid;
 
 use crate::{
     application::{Inventory, InventoryReply},
@@ -24,6 +26,8 @@ use crate::{
 
 /// Name of the list in page tokens.
 const RESERVATIONS: &str = "inventory.reservations";
+/// Name of the list in page tokens.
+const MISMATCHES: &str = "inventory.reservation_mismatches";
 
 /// The service's routes.
 pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Inventory>, page_tokens: PageTokens) -> Routes {
@@ -127,6 +131,30 @@ impl InventoryGrpc {
     }
 }
 
+impl InventoryGrpc {
+    async fn mismatches(
+        &self,
+        call: CallContext,
+        message: ListReservationMismatchesRequest,
+    ) -> Result<ListReservationMismatchesResponse, CallError> {
+        needs_staff(&call.caller)?;
+        let cursor = self.page_tokens.decode(MISMATCHES, &call.caller, &[], &message.page_token)?;
+        let size = parse::size(message.page_size)?;
+        let after = cursor.and_then(|bytes| Uuid::from_slice(&bytes).ok());
+        let found = persistence::list_mismatches(self.backbone.pool(), after, i64::from(size) + 1).await;
+        let mut found = found.map_err(logged)?;
+        let next_page_token = if found.len() > size as usize {
+            found.truncate(size as usize);
+            let last = found.last().map(|last| last.reservation.order_id.into_bytes()).unwrap_or_default();
+            self.page_tokens.encode(MISMATCHES, &call.caller, &[], &last)
+        } else {
+            String::new()
+        };
+        let mismatches = found.iter().map(present::mismatch).collect();
+        Ok(ListReservationMismatchesResponse { mismatches, next_page_token })
+    }
+}
+
 #[tonic::async_trait]
 impl InventoryService for InventoryGrpc {
     async fn adjust_stock(
@@ -156,6 +184,14 @@ impl InventoryService for InventoryGrpc {
     ) -> Result<Response<ListReservationsResponse>, Status> {
         let call = CallContext::of(&request).map_err(rejection)?;
         self.reservations(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_reservation_mismatches(
+        &self,
+        request: Request<ListReservationMismatchesRequest>,
+    ) -> Result<Response<ListReservationMismatchesResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.mismatches(call, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn reserve_stock(

@@ -95,6 +95,13 @@ pub(super) fn list(message: &ListReservationsRequest, cursor: Option<&[u8]>) -> 
     finish(violations, size.map(|size| (filter, size)))
 }
 
+/// Of a list without conditions.
+pub(super) fn size(size: i32) -> Result<u32, Rejection> {
+    let mut violations = Violations::new();
+    let size = violations.take("page_size", page_size(size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
+    finish(violations, size)
+}
+
 fn lines(violations: &mut Violations, messages: &[StockLine]) -> Vec<Line> {
     count(violations, "lines", messages.len(), LINES_MAX);
     let mut seen = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! Table `reservation`.
 
 use openorder_messaging::fault;
-use openorder_types::{Fault, Quantity, Sku};
+use openorder_types::{Fault, Quantity, Sku, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -34,7 +34,7 @@ pub struct Filter {
 /// [`Fault`] of the database.
 pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<Reservation>, Fault> {
     let rows = sqlx::query(
-        "select order_id, state, lines, reason, version, create_time, update_time from reservation \
+        "select order_id, state, lines, reason, version, create_time, update_time, expire_at from reservation \
          where order_id = any ($1) order by order_id for update",
     )
     .bind(orders)
@@ -51,7 +51,7 @@ pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<
 pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) -> Result<Vec<Reservation>, Fault> {
     let with_line = filter.sku.as_ref().map(|sku| serde_json::json!([{ "sku": sku.as_str() }]));
     let rows = sqlx::query(
-        "select order_id, state, lines, reason, version, create_time, update_time from reservation \
+        "select order_id, state, lines, reason, version, create_time, update_time, expire_at from reservation \
          where ($1::uuid is null or order_id = $1) and ($2::jsonb is null or lines @> $2) \
            and ($3::smallint is null or state = $3) and ($4::uuid is null or order_id < $4) \
          order by order_id desc limit $5",
@@ -87,10 +87,16 @@ async fn insert(connection: &mut PgConnection, new: &[&Reservation]) -> Result<(
     let versions: Vec<i64> = new.iter().map(|one| one.version).collect();
     let created: Vec<_> = new.iter().map(|one| one.create_time).collect();
     let updated: Vec<_> = new.iter().map(|one| one.update_time).collect();
+    let expire: Vec<_> = new.iter().map(|one| one.expire_time).collect();
+    // What is held by one batch runs out of time together: one timer for all of it.
     sqlx::query(
-        "insert into reservation (order_id, state, lines, reason, version, create_time, update_time) \
-         select o, s, l::jsonb, r, v, c, u from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], \
-                $5::bigint[], $6::timestamptz[], $7::timestamptz[]) as n (o, s, l, r, v, c, u)",
+        "with made as (\
+             insert into reservation (order_id, state, lines, reason, version, create_time, update_time, expire_at) \
+             select o, s, l::jsonb, r, v, c, u, e from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], \
+                    $5::bigint[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[]) as n (o, s, l, r, v, c, u, e) \
+             returning order_id, expire_at) \
+         insert into reservation_timer (due_at, order_ids) \
+         select expire_at, array_agg(order_id) from made where expire_at is not null group by expire_at",
     )
     .bind(orders)
     .bind(states)
@@ -99,6 +105,7 @@ async fn insert(connection: &mut PgConnection, new: &[&Reservation]) -> Result<(
     .bind(versions)
     .bind(created)
     .bind(updated)
+    .bind(expire)
     .execute(connection)
     .await
     .map_err(fault)?;
@@ -114,10 +121,12 @@ async fn update(connection: &mut PgConnection, changed: &[&Reservation]) -> Resu
     let reasons: Vec<&str> = changed.iter().map(|one| one.reason.as_str()).collect();
     let versions: Vec<i64> = changed.iter().map(|one| one.version).collect();
     let updated: Vec<_> = changed.iter().map(|one| one.update_time).collect();
+    let expire: Vec<_> = changed.iter().map(|one| one.expire_time).collect();
     sqlx::query(
-        "update reservation set state = n.state, reason = n.reason, version = n.version, update_time = n.update_time \
-         from unnest($1::uuid[], $2::smallint[], $3::text[], $4::bigint[], $5::timestamptz[]) \
-              as n (order_id, state, reason, version, update_time) \
+        "update reservation set state = n.state, reason = n.reason, version = n.version, update_time = n.update_time, \
+                expire_at = n.expire_at \
+         from unnest($1::uuid[], $2::smallint[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[]) \
+              as n (order_id, state, reason, version, update_time, expire_at) \
          where reservation.order_id = n.order_id",
     )
     .bind(orders)
@@ -125,10 +134,47 @@ async fn update(connection: &mut PgConnection, changed: &[&Reservation]) -> Resu
     .bind(reasons)
     .bind(versions)
     .bind(updated)
+    .bind(expire)
     .execute(connection)
     .await
     .map_err(fault)?;
     Ok(())
+}
+
+/// Holds for good what is held for these orders: they are paid.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn keep(executor: impl PgExecutor<'_>, orders: &[Uuid], now: Timestamp) -> Result<(), Fault> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update reservation set expire_at = null, update_time = $2 \
+         where order_id = any ($1) and state = 1 and expire_at is not null",
+    )
+    .bind(orders)
+    .bind(now)
+    .execute(executor)
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+/// These reservations as last committed, in no particular order.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn find(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<Reservation>, Fault> {
+    let rows = sqlx::query(
+        "select order_id, state, lines, reason, version, create_time, update_time, expire_at from reservation \
+         where order_id = any ($1)",
+    )
+    .bind(orders)
+    .fetch_all(executor)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(reservation).collect()
 }
 
 fn stored_lines(lines: &[Line]) -> Result<String, Fault> {
@@ -137,7 +183,7 @@ fn stored_lines(lines: &[Line]) -> Result<String, Fault> {
     serde_json::to_string(&stored).map_err(Fault::permanent)
 }
 
-fn reservation(row: &PgRow) -> Result<Reservation, Fault> {
+pub(super) fn reservation(row: &PgRow) -> Result<Reservation, Fault> {
     let state: i16 = row.try_get("state").map_err(fault)?;
     let stored: sqlx::types::Json<Vec<StoredLine>> = row.try_get("lines").map_err(fault)?;
     let lines = stored.0.into_iter().map(|line| {
@@ -152,5 +198,6 @@ fn reservation(row: &PgRow) -> Result<Reservation, Fault> {
         version: row.try_get("version").map_err(fault)?,
         create_time: row.try_get("create_time").map_err(fault)?,
         update_time: row.try_get("update_time").map_err(fault)?,
+        expire_time: row.try_get("expire_at").map_err(fault)?,
     })
 }

@@ -18,35 +18,36 @@ pub use reply::NotificationReply;
 
 use crate::{
     application::working_set::WorkingSet,
-    config::{EmailTransport, NotificationSettings},
-    domain::{Channel, Command, Handover, Notification, Status},
+    config::NotificationSettings,
+    domain::{Channel, Command, Handovers, Notification, Status},
 };
 
 /// All work of the notification service.
 pub struct Notifications {
     telemetry: RoleTelemetry,
-    handover: Handover,
+    handovers: Handovers,
     attempts_max: i32,
     notifications: Counter<u64>,
 }
 
 impl Notifications {
-    /// `settings` say whether mail leaves the machine.
+    /// `settings` say which channels leave the machine.
     pub fn new(telemetry: RoleTelemetry, settings: &NotificationSettings) -> Self {
-        let handover = match settings.email_transport {
-            EmailTransport::Record => Handover::AtOnce,
-            EmailTransport::Smtp => Handover::ByWorker,
-        };
         let notifications = meter()
             .u64_counter("openorder.notification.decisions")
             .with_description("Notifications by what was decided about them at first.")
             .build();
-        Self { telemetry, handover, attempts_max: settings.delivery.attempts_max, notifications }
+        let (handovers, attempts_max) = (settings.handovers(), settings.delivery.attempts_max);
+        Self { telemetry, handovers, attempts_max, notifications }
     }
 
     /// The last span of an order's trace: the message is in the history, which is where this transport delivers to.
     fn trace(&self, made: &Notification, envelope: &Envelope<Command>, started: SystemTime) {
-        let attributes = [KeyValue::new("kind", made.kind.as_str()), KeyValue::new("status", made.status.as_str())];
+        let attributes = [
+            KeyValue::new("channel", made.channel.as_str()),
+            KeyValue::new("kind", made.kind.as_str()),
+            KeyValue::new("status", made.status.as_str()),
+        ];
         self.notifications.add(1, &attributes);
         if made.status != Status::Sent {
             return;
@@ -57,7 +58,7 @@ impl Notifications {
             span.set("messaging.message.conversation_id", made.order_id.to_string());
             span.set("openorder.notification.id", made.notification_id.to_string());
             span.set("openorder.notification.kind", made.kind.as_str());
-            span.set("openorder.notification.transport", EmailTransport::Record.as_str());
+            span.set("openorder.notification.transport", "record");
         }
         span.end();
     }
@@ -82,7 +83,7 @@ impl Application for Notifications {
         batch: &[Envelope<Command>],
     ) -> Result<Outcomes<NotificationReply>, Fault> {
         let started = SystemTime::now();
-        let mut set = WorkingSet::load(unit, batch, self.handover, self.attempts_max).await?;
+        let mut set = WorkingSet::load(unit, batch, self.handovers, self.attempts_max).await?;
         let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.decide(envelope, cause)).collect();
         for (made, cause) in set.save(unit).await? {
             if let Some(envelope) = batch.get(cause) {

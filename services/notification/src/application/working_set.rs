@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     application::{NotificationReply, events},
-    domain::{Command, Delivery, Handover, Notice, Notification, Preferences, PreferencesChange, not_found},
+    domain::{Command, Delivery, Handovers, Notice, Notification, Preferences, PreferencesChange, not_found},
     persistence, present,
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct WorkingSet<'a> {
     attempts: Vec<(i32, &'a Delivery)>,
     /// Of notifications that existed before.
     events: Vec<NewEvent>,
-    handover: Handover,
+    handovers: Handovers,
     attempts_max: i32,
     now: Timestamp,
 }
@@ -37,7 +37,7 @@ impl<'a> WorkingSet<'a> {
     pub(crate) async fn load(
         unit: &mut UnitOfWork,
         batch: &[Envelope<Command>],
-        handover: Handover,
+        handovers: Handovers,
         attempts_max: i32,
     ) -> Result<Self, Fault> {
         let wanted = Wanted::of(batch);
@@ -64,7 +64,7 @@ impl<'a> WorkingSet<'a> {
             new: Vec::new(),
             attempts: Vec::new(),
             events: Vec::new(),
-            handover,
+            handovers,
             attempts_max,
             // PostgreSQL keeps microseconds: what is answered now is what is read later.
             now: unit.now().trunc_subsecs(6),
@@ -93,9 +93,12 @@ impl<'a> WorkingSet<'a> {
                 &unsaid
             }
         };
-        let id = Uuid::now_v7();
-        let made = Notification::decide(id, notice, preferences, self.handover, traceparent, self.now);
-        self.new.push((made, cause));
+        for channel in preferences.channels() {
+            let (id, handover) = (Uuid::now_v7(), self.handovers.of(channel));
+            let trace = traceparent.clone();
+            let made = Notification::decide(id, channel, notice, preferences, handover, trace, self.now);
+            self.new.push((made, cause));
+        }
     }
 
     fn update_preferences(&mut self, user_id: &UserId, change: &PreferencesChange) -> NotificationReply {
@@ -112,7 +115,7 @@ impl<'a> WorkingSet<'a> {
 
     fn resend(&mut self, id: Uuid, cause: usize) -> Outcome {
         let one = self.notifications.get_mut(&id).ok_or_else(|| not_found(id))?;
-        one.resend(self.handover, self.now)?;
+        one.resend(self.handovers.of(one.channel), self.now)?;
         self.events.extend(events::of(one, cause));
         self.changed_notifications.insert(id);
         Ok(NotificationReply::Notification(present::notification(one)))

@@ -9,7 +9,14 @@ use crate::domain::Command;
 
 /// The topics that the notification service follows.
 pub fn subscription() -> Subscription<Command> {
-    Subscription { topics: vec![topics::ORDER_LIFECYCLE], decode, passes_over }
+    Subscription { topics: vec![topics::ORDER_LIFECYCLE], decode, passes_over, injects: asks_to_fail }
+}
+
+/// With fault injection, customers whose id begins so cannot be notified.
+const FAILING_CUSTOMERS: &str = "fail-";
+
+fn asks_to_fail(command: &Command) -> bool {
+    matches!(command, Command::Notify(notice) if notice.user_id.as_str().starts_with(FAILING_CUSTOMERS))
 }
 
 /// The event types that mean something here; all others that are known are passed over.

@@ -48,8 +48,13 @@ pub(crate) enum Claim {
 pub(crate) struct Token(String);
 
 impl Claims {
-    /// Connects. `claim_for` is longer than sending takes; `sent_for` is how long a sent message is remembered.
-    pub(crate) async fn connect(url: &Secret, claim_for: Duration, sent_for: Duration) -> Result<Self, RedisError> {
+    /// How much longer a claim holds than sending can take: one that ended under a worker's hands would let another
+    /// one in.
+    pub(crate) const MARGIN: Duration = Duration::from_secs(10);
+
+    /// Connects. `send_timeout` is how long sending may take; `sent_for` is how long a sent message is remembered.
+    pub(crate) async fn connect(url: &Secret, send_timeout: Duration, sent_for: Duration) -> Result<Self, RedisError> {
+        let claim_for = send_timeout + Self::MARGIN;
         let client = Client::open(url.expose())?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)

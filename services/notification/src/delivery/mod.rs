@@ -1,16 +1,24 @@
-//! Mail that leaves the machine. An effect outside the database: each one is claimed, attempted and recorded.
+//! Messages that leave the machine. An effect outside the database: each one is claimed, attempted and recorded.
 //!
-//! - [`worker`]: takes what is due in bounded batches, one of an order at a time, and records each attempt;
+//! - [`workers`]: one worker for each channel that leaves the machine;
+//! - [`worker`]: takes what is due of one channel in bounded batches, one of an order at a time;
+//! - [`attempt`]: one message: claimed, attempted, recorded;
 //! - [`claim`]: who may send a notification now, and that it was sent, in Redis;
-//! - [`mailer`]: SMTP, and what its errors mean.
+//! - [`provider`]: what every provider is to the worker, and what its answers mean;
+//! - [`smtp`], [`http`]: the providers;
+//! - [`breaker`]: a provider that fails is left alone for a while;
+//! - [`certificates`]: whom the connections trust.
 //!
-//! A message reaches the mail server at least once. It reaches it twice only when a process dies, or the server's
-//! answer is lost, between the server's "250" and the note of it in Redis; both copies then have one Message-ID.
+//! What is promised and what is not: docs/notifications.md.
 
+mod attempt;
+mod breaker;
+mod certificates;
 mod claim;
-mod mailer;
+mod http;
+mod provider;
+mod smtp;
 mod worker;
+mod workers;
 
-pub(crate) use claim::{Claims, REDIS};
-pub(crate) use mailer::{Mailer, SMTP};
-pub(crate) use worker::Worker;
+pub(crate) use workers::Workers;

@@ -1,11 +1,11 @@
-//! Takes what is due in bounded batches, hands it over, and records each attempt.
+//! Takes what is due of one channel in bounded batches and hands it over.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,82 +13,117 @@ use futures::{StreamExt, stream};
 use openorder_messaging::{Backbone, Committer, RoleContext};
 use openorder_runtime::{Dependency, wait_for};
 use openorder_telemetry::{
-    Span, SpanKind, TraceContext,
-    api::{Histogram, KeyValue},
+    api::{Gauge, Histogram, KeyValue},
     meter,
 };
 use openorder_types::{Fault, Timestamp};
-use uuid::Uuid;
 
 use crate::{
-    application::{Notifications, deliver_span_name},
-    config::{DeliverySettings, EmailTransport, NotificationSettings},
+    application::Notifications,
+    config::{DeliverySettings, NotificationSettings},
     delivery::{
-        Claims, Mailer, REDIS, SMTP,
-        claim::{Claim, Token},
+        breaker::{Breaker, Gate},
+        claim::{Claims, REDIS},
+        provider::Provider,
     },
-    domain::{Channel, Command, Delivery, DeliveryOutcome},
     persistence::{self, Due},
 };
 
 /// The first pause of an outage.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Sends what is requested.
-pub(crate) struct Worker {
-    role: RoleContext,
+/// Sends what is requested over one channel.
+pub(super) struct Worker<P> {
+    pub(super) role: RoleContext,
     backbone: Arc<Backbone>,
-    committer: Committer<Notifications>,
-    mailer: Mailer,
-    claims: Claims,
-    settings: DeliverySettings,
-    redis: Dependency,
-    smtp: Dependency,
-    durations: Histogram<f64>,
+    pub(super) committer: Committer<Notifications>,
+    pub(super) provider: P,
+    pub(super) breaker: Breaker,
+    pub(super) claims: Claims,
+    pub(super) settings: DeliverySettings,
+    pub(super) redis: Dependency,
+    pub(super) dependency: Dependency,
+    pub(super) durations: Histogram<f64>,
+    waiting: Gauge<i64>,
+}
+
+/// What came of a look for work.
+enum Round {
+    /// There was some.
+    Worked,
+    /// There was none, or the provider is left alone.
+    Idle,
+    /// The provider was found away.
+    Halted,
 }
 
 /// What became of a notification that was taken.
-enum Handled {
+pub(super) enum Handled {
     /// Sent, recorded, or somebody else's.
     Done,
-    /// Not tried: it is given back.
-    Untried(Uuid),
+    /// Its provider is away, or failed while it was on probation: given back, and due at this time.
+    Waits(Timestamp),
+    /// Not tried: given back, and due at once.
+    Untried,
 }
 
-impl Worker {
-    /// Waits for Redis and the mail server, then works until shutdown.
-    pub(crate) async fn run(
+impl<P: Provider> Worker<P> {
+    /// Waits for Redis and the provider, then works until shutdown.
+    pub(super) async fn run(
         role: RoleContext,
         backbone: Arc<Backbone>,
         committer: Committer<Notifications>,
-        mailer: Mailer,
+        provider: P,
         settings: NotificationSettings,
     ) {
-        let (redis, smtp) = (role.dependency(REDIS), role.dependency(SMTP));
-        // Longer than sending can take: a claim that ended under a worker's hands would let another one in.
-        let claim_for = mailer.timeout() + Duration::from_secs(10);
+        let (redis, dependency) = (role.dependency(REDIS), role.dependency(provider.name()));
         let sent_for = Duration::from_millis(settings.delivery.sent_memory_ms);
-        let connect = || Claims::connect(&settings.redis_url, claim_for, sent_for);
+        let connect = || Claims::connect(&settings.redis_url, provider.timeout(), sent_for);
         let Ok(claims) = wait_for(&redis, &role.shutdown, connect).await else { return };
-        let Ok(()) = wait_for(&smtp, &role.shutdown, || Box::pin(mailer.probe())).await else { return };
+        let Ok(_) = wait_for(&dependency, &role.shutdown, || Box::pin(provider.probe())).await else { return };
         let durations = meter()
             .f64_histogram("openorder.notification.delivery.duration")
             .with_unit("s")
-            .with_description("Time to hand a notification over, by outcome.")
+            .with_description("Time to hand a notification over, by channel and outcome.")
+            .build();
+        let waiting = meter()
+            .i64_gauge("openorder.notification.waiting")
+            .with_description("Notifications that wait to be sent, by channel.")
             .build();
         let settings = settings.delivery;
-        Self { role, backbone, committer, mailer, claims, settings, redis, smtp, durations }.work().await;
+        let breaker = Breaker::new(provider.name(), &settings);
+        let worker = Self {
+            role,
+            backbone,
+            committer,
+            provider,
+            breaker,
+            claims,
+            settings,
+            redis,
+            dependency,
+            durations,
+            waiting,
+        };
+        worker.work().await;
     }
 
     async fn work(&self) {
         let longest = Duration::from_millis(self.settings.outage_delay_max_ms);
         let mut outage_pause = OUTAGE_PAUSE;
+        let mut counted: Option<Instant> = None;
         while !self.role.shutdown.is_requested() {
+            let interval = Duration::from_millis(self.settings.backlog_interval_ms);
+            if counted.is_none_or(|counted| counted.elapsed() >= interval) {
+                self.count_waiting().await;
+                counted = Some(Instant::now());
+            }
             let pause = match self.round().await {
-                Ok(0) => Duration::from_millis(self.settings.poll_interval_ms),
-                Ok(_) => Duration::ZERO,
+                Ok(Round::Worked) => Duration::ZERO,
+                Ok(Round::Idle) => Duration::from_millis(self.settings.poll_interval_ms),
+                Ok(Round::Halted) => OUTAGE_PAUSE,
                 Err(fault) => {
-                    tracing::warn!(%fault, "mail waits");
+                    tracing::warn!(channel = self.provider.channel().as_str(), %fault, "messages wait");
                     outage_pause = (outage_pause * 2).min(longest);
                     self.pause(outage_pause).await;
                     continue;
@@ -103,161 +138,81 @@ impl Worker {
         let _ = self.role.shutdown.unless_requested(tokio::time::sleep(pause)).await;
     }
 
-    /// Takes a batch and hands it over. Returns how many were taken.
-    async fn round(&self) -> Result<usize, Fault> {
+    async fn count_waiting(&self) {
+        let channel = self.provider.channel();
+        match persistence::count_waiting(self.backbone.pool(), channel, self.settings.backlog_count_max).await {
+            Ok(count) => self.waiting.record(count, &[KeyValue::new("channel", channel.as_str())]),
+            Err(fault) => tracing::debug!(%fault, "what waits cannot be counted"),
+        }
+    }
+
+    /// Takes a batch, or one message where the provider is on probation, and hands it over.
+    async fn round(&self) -> Result<Round, Fault> {
+        let limit = match self.breaker.gate() {
+            Gate::Closed => self.settings.batch_max,
+            Gate::HalfOpen => match self.provider.probe().await {
+                Ok(lets_us_in) => {
+                    if lets_us_in {
+                        self.dependency.ready();
+                    }
+                    1
+                }
+                Err(outage) => {
+                    self.provider_failed(&outage);
+                    return Ok(Round::Idle);
+                }
+            },
+            Gate::Open => return Ok(Round::Idle),
+        };
         let now = Utc::now();
         let lease = Duration::from_millis(self.settings.lease_ms);
         let lease_ends = Instant::now() + lease;
-        let pool = self.backbone.pool();
-        let due = persistence::take_due(pool, now, after(now, lease), self.settings.batch_max).await?;
-        let (taken, halted) = (due.len(), AtomicBool::new(false));
-        let mut handled = stream::iter(due)
-            .map(|one| self.handle(one, lease_ends, &halted))
-            .buffer_unordered(self.settings.concurrency);
+        let (pool, channel) = (self.backbone.pool(), self.provider.channel());
+        let due = persistence::take_due(pool, channel, now, after(now, lease), limit).await?;
+        let (taken, halted) = (due.len(), &AtomicBool::new(false));
+        // All of them come to their end, whatever fails meanwhile: one that was dropped might have been sent.
+        let handled: Vec<_> = stream::iter(due)
+            .map(|one| async move { (one.notification_id, self.handle(&one, lease_ends, halted).await) })
+            .buffer_unordered(self.settings.concurrency)
+            .collect()
+            .await;
         let (mut untried, mut fault) = (Vec::new(), None);
-        while let Some((handled, outage)) = handled.next().await {
-            if let Handled::Untried(id) = handled {
-                untried.push(id);
-            }
-            fault = fault.or(outage);
-        }
-        if !untried.is_empty() {
-            persistence::give_back(pool, &untried, now).await?;
-        }
-        fault.map_or(Ok(taken), Err)
-    }
-
-    /// Hands one over, unless a dependency was found away, the process stops, or the lease has ended.
-    async fn handle(&self, one: Due, lease_ends: Instant, halted: &AtomicBool) -> (Handled, Option<Fault>) {
-        let stopping = halted.load(Ordering::Relaxed) || self.role.shutdown.is_requested();
-        if stopping || Instant::now() >= lease_ends {
-            return (Handled::Untried(one.notification_id), None);
-        }
-        match self.deliver(&one).await {
-            Ok(()) => (Handled::Done, None),
-            Err(fault) => {
-                halted.store(true, Ordering::Relaxed);
-                (Handled::Untried(one.notification_id), Some(fault))
-            }
-        }
-    }
-
-    async fn deliver(&self, one: &Due) -> Result<(), Fault> {
-        let claim = self.claims.claim(one).await;
-        let claim = claim.map_err(|error| away(&self.redis, REDIS, &error))?;
-        self.redis.ready();
-        let started_at = Utc::now();
-        match claim {
-            // Another worker is at it. Should it have died, the claim ends before the lease that we now hold does.
-            Claim::Taken => Ok(()),
-            // The worker before us could not record it any more.
-            Claim::Sent => {
-                let parent = TraceContext::parse(&one.traceparent, None).unwrap_or_default();
-                self.record(one, started_at, DeliveryOutcome::Accepted, &parent).await;
-                Ok(())
-            }
-            Claim::Ours(token) => {
-                let mut span = self.span(one);
-                let result = self.role.telemetry.scope(span.context(), self.send(one, &token, started_at, &span)).await;
-                match &result {
-                    Ok(DeliveryOutcome::Accepted) => {}
-                    Ok(other) => span.fail(other.why().0, "the message was not taken"),
-                    Err(_) => span.fail("outage", "the mail server is away"),
+        for (id, result) in handled {
+            match result {
+                Ok(Handled::Done) => {}
+                Ok(Handled::Untried) => untried.push((id, now)),
+                Ok(Handled::Waits(due_at)) => untried.push((id, due_at)),
+                Err(outage) => {
+                    untried.push((id, now));
+                    fault = Some(outage);
                 }
-                result.map(|_| ())
             }
         }
-    }
-
-    /// Sends what is claimed, and records how it ended before the claim is given back.
-    async fn send(
-        &self,
-        one: &Due,
-        token: &Token,
-        started_at: Timestamp,
-        span: &Span,
-    ) -> Result<DeliveryOutcome, Fault> {
-        let began = Instant::now();
-        let result = self.mailer.send(one).await;
-        let outcome = match &result {
-            Ok(DeliveryOutcome::Accepted) => "accepted",
-            Ok(DeliveryOutcome::TryLater { .. }) => "try_later",
-            Ok(DeliveryOutcome::Refused { .. }) => "refused",
-            Err(_) => "outage",
-        };
-        self.durations.record(began.elapsed().as_secs_f64(), &[KeyValue::new("outcome", outcome)]);
-        let outcome = match result {
-            Ok(outcome) => outcome,
-            Err(outage) => {
-                self.release(one, token).await;
-                return Err(away(&self.smtp, SMTP, &outage));
-            }
-        };
-        self.smtp.ready();
-        if outcome == DeliveryOutcome::Accepted {
-            if let Err(error) = self.claims.sent(one).await {
-                tracing::warn!(%error, "a sent message could not be noted in redis");
-            }
-            self.record(one, started_at, outcome.clone(), span.context()).await;
-        } else {
-            self.record(one, started_at, outcome.clone(), span.context()).await;
-            self.release(one, token).await;
-        }
-        Ok(outcome)
-    }
-
-    async fn record(&self, one: &Due, started_at: Timestamp, outcome: DeliveryOutcome, trace: &TraceContext) {
-        let ended_at = Utc::now();
-        let delivery = Delivery {
-            notification_id: one.notification_id,
-            round: one.round,
-            started_at,
-            ended_at,
-            outcome,
-            retry_at: after(ended_at, self.retry_delay(one.round_attempts)),
-        };
-        let command = Command::Delivered(Box::new(delivery));
-        if let Err(error) = self.committer.submit(None, command, trace.clone(), None).await {
-            // A sent one is found as sent when its lease has ended, any other one is tried again then.
-            tracing::warn!(notification_id = %one.notification_id, %error, "an attempt could not be recorded");
+        persistence::give_back(pool, &untried).await?;
+        match fault {
+            Some(fault) => Err(fault),
+            None if halted.load(Ordering::Relaxed) => Ok(Round::Halted),
+            None if taken == 0 => Ok(Round::Idle),
+            None => Ok(Round::Worked),
         }
     }
 
-    async fn release(&self, one: &Due, token: &Token) {
-        if let Err(error) = self.claims.release(one, token).await {
-            tracing::debug!(%error, "a claim could not be given back; it ends by itself");
+    /// Hands one over, unless a dependency was found away, the process stops, or it might not be done before the
+    /// lease ends.
+    async fn handle(&self, one: &Due, lease_ends: Instant, halted: &AtomicBool) -> Result<Handled, Fault> {
+        let stopping = halted.load(Ordering::Relaxed) || self.role.shutdown.is_requested();
+        if stopping || Instant::now() + self.provider.timeout() > lease_ends {
+            return Ok(Handled::Untried);
         }
-    }
-
-    /// Exponential, with jitter in its upper half so that no wait is none.
-    fn retry_delay(&self, attempts: i32) -> Duration {
-        let doublings = u32::try_from(attempts).unwrap_or(0).min(30);
-        let base = Duration::from_millis(self.settings.retry_delay_base_ms);
-        let ceiling = base.saturating_mul(1 << doublings).min(Duration::from_millis(self.settings.retry_delay_max_ms));
-        ceiling.mul_f64(rand::random_range(0.5..=1.0))
-    }
-
-    fn span(&self, one: &Due) -> Span {
-        let parent = TraceContext::parse(&one.traceparent, None).unwrap_or_default();
-        let name = || deliver_span_name(Channel::Email).into();
-        let mut span = self.role.telemetry.start_at(SpanKind::Client, name, &parent, SystemTime::now());
-        if span.is_recording() {
-            span.set("messaging.message.conversation_id", one.order_id.to_string());
-            span.set("openorder.notification.id", one.notification_id.to_string());
-            span.set("openorder.notification.kind", one.kind.as_str());
-            span.set("openorder.notification.transport", EmailTransport::Smtp.as_str());
-            span.set("openorder.notification.attempt", i64::from(one.round_attempts) + 1);
+        let result = self.deliver(one).await;
+        if !matches!(result, Ok(Handled::Done)) || self.breaker.stands() == Gate::Open {
+            halted.store(true, Ordering::Relaxed);
         }
-        span
+        result
     }
 }
 
-fn away(dependency: &Dependency, name: &'static str, error: &impl std::fmt::Display) -> Fault {
-    dependency.down(error);
-    Fault::outage(name, error)
-}
-
-fn after(time: DateTime<Utc>, wait: Duration) -> Timestamp {
+pub(super) fn after(time: DateTime<Utc>, wait: Duration) -> Timestamp {
     let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
     time.checked_add_signed(wait).unwrap_or(Timestamp::MAX_UTC)
 }

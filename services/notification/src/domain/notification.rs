@@ -8,10 +8,10 @@
 //! SENT, FAILED, SUPPRESSED ──resend──► as new, one round later
 //! ```
 
-use openorder_types::{EmailAddress, Rejection, Timestamp, UserId};
+use openorder_types::{Rejection, Timestamp, UserId};
 use uuid::Uuid;
 
-use crate::domain::{Channel, Delivery, DeliveryOutcome, Kind, Notice, Preferences, Status, render};
+use crate::domain::{Channel, Delivery, DeliveryOutcome, Kind, Notice, Preferences, Recipient, Status, render};
 
 /// When a message leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,29 @@ pub enum Handover {
     AtOnce,
     /// Later, by the delivery worker.
     ByWorker,
+}
+
+/// When the messages of each channel leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handovers {
+    /// Mail.
+    pub email: Handover,
+    /// Text messages.
+    pub sms: Handover,
+    /// Messages in the app.
+    pub push: Handover,
+}
+
+impl Handovers {
+    /// That of one channel.
+    #[must_use]
+    pub const fn of(&self, channel: Channel) -> Handover {
+        match channel {
+            Channel::Email => self.email,
+            Channel::Sms => self.sms,
+            Channel::Push => self.push,
+        }
+    }
 }
 
 /// A notification.
@@ -38,8 +61,8 @@ pub struct Notification {
     /// Where it stands.
     pub status: Status,
     /// Where it goes, if there is an address.
-    pub recipient: Option<EmailAddress>,
-    /// Its subject line.
+    pub recipient: Option<Recipient>,
+    /// Its subject line; empty where the channel has none.
     pub subject: String,
     /// Its text.
     pub body: String,
@@ -59,6 +82,8 @@ pub struct Notification {
     pub event_version: i64,
     /// When it was decided.
     pub create_time: Timestamp,
+    /// When the round began.
+    pub request_time: Timestamp,
     /// When it was handed over.
     pub send_time: Option<Timestamp>,
     /// When the next attempt is due.
@@ -66,18 +91,21 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// Decides what becomes of a fact: a message to be sent, or one that is not wanted and stays in the history.
+    /// Decides what becomes of a fact over one channel: a message to be sent, or one that is not wanted and stays in
+    /// the history.
     #[must_use]
     pub fn decide(
         notification_id: Uuid,
+        channel: Channel,
         notice: &Notice,
         preferences: &Preferences,
         handover: Handover,
         traceparent: String,
         now: Timestamp,
     ) -> Self {
-        let channel = Channel::Email;
-        let message = render(notice);
+        let message = render(notice, channel);
+        let recipient = preferences.recipient(channel, notice);
+        let missing = recipient.is_none().then_some("RECIPIENT_MISSING");
         let mut notification = Self {
             notification_id,
             order_id: notice.order_id,
@@ -85,7 +113,7 @@ impl Notification {
             kind: notice.kind,
             channel,
             status: Status::Requested,
-            recipient: notice.recipient.clone(),
+            recipient,
             subject: message.subject,
             body: message.body,
             round: 1,
@@ -96,11 +124,12 @@ impl Notification {
             version: 1,
             event_version: 0,
             create_time: now,
+            request_time: now,
             send_time: None,
             next_attempt_at: None,
         };
         let objection = preferences.objection(channel, notice.kind);
-        match objection.or(notice.recipient.is_none().then_some("RECIPIENT_MISSING")) {
+        match objection.or(missing) {
             Some(reason) => {
                 notification.status = Status::Suppressed;
                 reason.clone_into(&mut notification.failure_reason);
@@ -154,6 +183,7 @@ impl Notification {
 
     fn hand_over(&mut self, handover: Handover, now: Timestamp) {
         self.event_version += 1;
+        self.request_time = now;
         match handover {
             Handover::AtOnce => {
                 self.attempts += 1;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use openorder_types::{Timestamp, UserId};
 
-use crate::domain::{Channel, Kind};
+use crate::domain::{Channel, Kind, Notice, PhoneNumber, PushToken, Recipient};
 
 /// Preferences of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct Preferences {
     pub push_enabled: bool,
     /// Kinds that are not wanted over any channel.
     pub muted_kinds: BTreeSet<Kind>,
+    /// Where text messages go, if the user said so.
+    pub phone_number: Option<PhoneNumber>,
+    /// Where messages in the app go, if the app said so.
+    pub push_token: Option<PushToken>,
     /// 0 while the user never said what it wants.
     pub version: i64,
     /// When they last changed.
@@ -36,6 +40,10 @@ pub struct PreferencesChange {
     pub push_enabled: Option<bool>,
     /// All kinds that are not wanted.
     pub muted_kinds: Option<BTreeSet<Kind>>,
+    /// Where text messages go; `Some(None)`: nowhere any more.
+    pub phone_number: Option<Option<PhoneNumber>>,
+    /// Where messages in the app go; `Some(None)`: nowhere any more.
+    pub push_token: Option<Option<PushToken>>,
 }
 
 impl Preferences {
@@ -48,8 +56,29 @@ impl Preferences {
             sms_enabled: false,
             push_enabled: false,
             muted_kinds: BTreeSet::new(),
+            phone_number: None,
+            push_token: None,
             version: 0,
             update_time: None,
+        }
+    }
+
+    /// The channels over which something about an order is decided. Mail always is, so that the history says what
+    /// became of it; the others only where the user asked for them.
+    pub fn channels(&self) -> impl Iterator<Item = Channel> {
+        [(Channel::Email, true), (Channel::Sms, self.sms_enabled), (Channel::Push, self.push_enabled)]
+            .into_iter()
+            .filter_map(|(channel, considered)| considered.then_some(channel))
+    }
+
+    /// Where a notification goes over this channel: mail to the address that the order was given, everything else
+    /// to what the user said here.
+    #[must_use]
+    pub fn recipient(&self, channel: Channel, notice: &Notice) -> Option<Recipient> {
+        match channel {
+            Channel::Email => notice.recipient.clone().map(Recipient::Email),
+            Channel::Sms => self.phone_number.clone().map(Recipient::Sms),
+            Channel::Push => self.push_token.clone().map(Recipient::Push),
         }
     }
 
@@ -79,6 +108,8 @@ impl Preferences {
             sms_enabled: change.sms_enabled.unwrap_or(self.sms_enabled),
             push_enabled: change.push_enabled.unwrap_or(self.push_enabled),
             muted_kinds: change.muted_kinds.clone().unwrap_or_else(|| self.muted_kinds.clone()),
+            phone_number: change.phone_number.clone().unwrap_or_else(|| self.phone_number.clone()),
+            push_token: change.push_token.clone().unwrap_or_else(|| self.push_token.clone()),
             ..self.clone()
         };
         // The first word of a user counts, even if it says what was assumed: it is on record from then on.
@@ -125,6 +156,30 @@ mod tests {
         let change = PreferencesChange { email_enabled: Some(false), ..PreferencesChange::default() };
         let second = first.changed(&change, Timestamp::UNIX_EPOCH);
         assert_eq!((second.email_enabled, second.sms_enabled, second.version), (false, true, 2));
+    }
+
+    #[test]
+    fn an_address_can_be_given_and_taken_back() {
+        let number = PhoneNumber::parse("+4930901820").unwrap();
+        let given = PreferencesChange { phone_number: Some(Some(number.clone())), ..PreferencesChange::default() };
+        let with = ada().changed(&given, Timestamp::UNIX_EPOCH);
+        assert_eq!((with.phone_number.as_ref(), with.push_token.as_ref(), with.version), (Some(&number), None, 1));
+        let back = PreferencesChange { phone_number: Some(None), ..PreferencesChange::default() };
+        let without = with.changed(&back, Timestamp::UNIX_EPOCH);
+        assert_eq!((without.phone_number, without.version), (None, 2));
+    }
+
+    #[test]
+    fn nothing_is_decided_about_a_channel_that_nobody_asked_for() {
+        assert_eq!(ada().channels().collect::<Vec<_>>(), [Channel::Email]);
+        let change = PreferencesChange {
+            email_enabled: Some(false),
+            sms_enabled: Some(true),
+            push_enabled: Some(true),
+            ..PreferencesChange::default()
+        };
+        let asked = ada().changed(&change, Timestamp::UNIX_EPOCH);
+        assert_eq!(asked.channels().collect::<Vec<_>>(), Channel::ALL);
     }
 
     #[test]

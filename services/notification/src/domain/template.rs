@@ -1,13 +1,17 @@
-//! What a customer reads: one template a kind.
+//! What a customer reads: one template a kind, long for mail, short for telephone and app.
 
 use std::fmt::Write as _;
 
-use crate::domain::{Kind, Notice};
+use crate::domain::{Channel, Kind, Notice};
 
 /// Longest subject, in characters.
 pub const SUBJECT_LENGTH_MAX: usize = 200;
 /// Longest text, in characters.
 pub const BODY_LENGTH_MAX: usize = 10_000;
+
+/// Longest text of a text message or a message in the app, in characters: two concatenated text messages of characters
+/// outside GSM's own alphabet hold 134.
+pub const SHORT_BODY_LENGTH_MAX: usize = 134;
 
 /// Lines of an order that are listed; the rest is counted.
 const LINES_MAX: usize = 50;
@@ -19,25 +23,53 @@ const DETAIL_LENGTH_MAX: usize = 500;
 /// A rendered notification. It names no address, so it may be shown to whoever may see the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// One line, at most [`SUBJECT_LENGTH_MAX`] characters.
+    /// One line, at most [`SUBJECT_LENGTH_MAX`] characters; empty for a text message.
     pub subject: String,
-    /// At most [`BODY_LENGTH_MAX`] characters.
+    /// At most [`BODY_LENGTH_MAX`] characters for mail, [`SHORT_BODY_LENGTH_MAX`] for the others.
     pub body: String,
+}
+
+/// The words of a kind.
+struct Words {
+    /// After "Your order <id>".
+    subject: &'static str,
+    opening: &'static str,
+}
+
+const fn words(kind: Kind) -> Words {
+    match kind {
+        Kind::OrderPaid => Words {
+            subject: "is paid",
+            opening: "Thank you: your payment has arrived, and we are preparing your order.",
+        },
+        Kind::OrderShipped => Words { subject: "is on its way", opening: "Your order has been handed to the carrier." },
+        Kind::OrderDelivered => {
+            Words { subject: "was delivered", opening: "Your order has been delivered. We hope you enjoy it." }
+        }
+        Kind::OrderCancelled => Words {
+            subject: "was cancelled",
+            opening: "Your order was cancelled. Anything you paid for it is given back.",
+        },
+        Kind::OrderRejected => Words {
+            subject: "cannot be fulfilled",
+            opening: "We are sorry: we cannot fulfil your order. You were not charged for it.",
+        },
+    }
 }
 
 /// Renders what the customer is told.
 #[must_use]
-pub fn render(notice: &Notice) -> Message {
+pub fn render(notice: &Notice, channel: Channel) -> Message {
+    match channel {
+        Channel::Email => mail(notice),
+        Channel::Sms => Message { subject: String::new(), body: short(notice) },
+        Channel::Push => Message { subject: format!("Your order {}", words(notice.kind).subject), body: short(notice) },
+    }
+}
+
+fn mail(notice: &Notice) -> Message {
     let order = notice.order_id;
-    let (subject, opening) = match notice.kind {
-        Kind::OrderPaid => ("is paid", "Thank you: your payment has arrived, and we are preparing your order."),
-        Kind::OrderShipped => ("is on its way", "Your order has been handed to the carrier."),
-        Kind::OrderDelivered => ("was delivered", "Your order has been delivered. We hope you enjoy it."),
-        Kind::OrderCancelled => ("was cancelled", "Your order was cancelled. Anything you paid for it is given back."),
-        Kind::OrderRejected => {
-            ("cannot be fulfilled", "We are sorry: we cannot fulfil your order. You were not charged for it.")
-        }
-    };
+    let Words { subject, opening } = words(notice.kind);
     let mut body = format!("Hello {},\n\n{opening}\n", notice.user_id);
     if let Some(why) = explanation(notice) {
         push(&mut body, format_args!("\nWhy: {why}\n"));
@@ -49,6 +81,17 @@ pub fn render(notice: &Notice) -> Message {
     }
     body.push_str("\nYou can choose what we tell you in your notification preferences.\n");
     Message { subject: format!("Your order {order} {subject}"), body }
+}
+
+/// One line: which order, what happened, how much or why.
+fn short(notice: &Notice) -> String {
+    let mut text = format!("Your order {} {}.", notice.order_id, words(notice.kind).subject);
+    match (explanation(notice), &notice.total) {
+        (Some(why), _) => push(&mut text, format_args!(" Why: {why}")),
+        (None, Some(total)) => push(&mut text, format_args!(" Total: {total}.")),
+        (None, None) => {}
+    }
+    one_line(&text, SHORT_BODY_LENGTH_MAX)
 }
 
 fn list_lines(body: &mut String, notice: &Notice) {
@@ -137,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_paid_order_is_confirmed_with_what_was_bought() {
-        let message = render(&notice(Kind::OrderPaid));
+        let message = render(&notice(Kind::OrderPaid), Channel::Email);
         assert_eq!(message.subject, "Your order 00000000-0000-0000-0000-000000000007 is paid");
         assert_eq!(
             message.body,
@@ -151,8 +194,21 @@ mod tests {
     }
 
     #[test]
+    fn a_telephone_and_an_app_show_one_line() {
+        let sms = render(&notice(Kind::OrderPaid), Channel::Sms);
+        let line = "Your order 00000000-0000-0000-0000-000000000007 is paid. Total: 25.98 EUR.";
+        assert_eq!((sms.subject.as_str(), sms.body.as_str()), ("", line));
+        let push = render(&notice(Kind::OrderPaid), Channel::Push);
+        assert_eq!((push.subject.as_str(), push.body.as_str()), ("Your order is paid", line));
+        let refused = Notice { reason: "OUT_OF_STOCK".to_owned(), ..notice(Kind::OrderRejected) };
+        let text = render(&refused, Channel::Sms).body;
+        assert!(text.ends_with("cannot be fulfilled. Why: not everything that you ordered is in stock."), "{text}");
+    }
+
+    #[test]
     fn every_kind_has_a_subject_of_its_own() {
-        let mut subjects: Vec<String> = Kind::ALL.iter().map(|kind| render(&notice(*kind)).subject).collect();
+        let mut subjects: Vec<String> =
+            Kind::ALL.iter().map(|kind| render(&notice(*kind), Channel::Email).subject).collect();
         subjects.sort_unstable();
         subjects.dedup();
         assert_eq!(subjects.len(), Kind::ALL.len());
@@ -163,7 +219,8 @@ mod tests {
         for kind in Kind::ALL {
             let mut notice = notice(*kind);
             notice.reason = "OUT_OF_STOCK".to_owned();
-            let explained = render(&notice).body.contains("Why: not everything that you ordered is in stock.");
+            let explained =
+                render(&notice, Channel::Email).body.contains("Why: not everything that you ordered is in stock.");
             assert_eq!(explained, matches!(kind, Kind::OrderCancelled | Kind::OrderRejected), "{kind:?}");
         }
     }
@@ -172,9 +229,9 @@ mod tests {
     fn a_reason_of_tomorrow_is_explained_by_its_own_sentence() {
         let mut notice = notice(Kind::OrderCancelled);
         notice.reason = "SOMETHING_NEW".to_owned();
-        assert!(!render(&notice).body.contains("Why:"));
+        assert!(!render(&notice, Channel::Email).body.contains("Why:"));
         notice.detail = "The moon\r\nis full\u{7}".to_owned();
-        assert!(render(&notice).body.contains("\nWhy: The moon is full\n"));
+        assert!(render(&notice, Channel::Email).body.contains("\nWhy: The moon is full\n"));
     }
 
     proptest! {
@@ -183,7 +240,7 @@ mod tests {
             let mut notice = notice(Kind::OrderRejected);
             notice.detail = detail;
             notice.lines = names.into_iter().map(|display_name| NoticeLine { display_name, quantity: 1_000_000, line_total: notice.total }).collect();
-            let message = render(&notice);
+            let message = render(&notice, Channel::Email);
             prop_assert!(message.subject.chars().count() <= SUBJECT_LENGTH_MAX);
             prop_assert!(message.body.chars().count() <= BODY_LENGTH_MAX);
             prop_assert!(!message.subject.chars().any(char::is_control));
@@ -192,6 +249,8 @@ mod tests {
             let listed = message.body.lines().filter(|line| line.starts_with("  1000000 x ")).count();
             prop_assert_eq!(listed, notice.lines.len().min(50));
             prop_assert_eq!(message.body.matches("\nTotal: ").count(), 1);
+            let short = render(&notice, Channel::Sms).body;
+            prop_assert!(short.chars().count() <= SHORT_BODY_LENGTH_MAX && !short.chars().any(char::is_control));
         }
 
         #[test]
@@ -199,7 +258,7 @@ mod tests {
             let mut notice = notice(Kind::OrderPaid);
             let line = NoticeLine { display_name: "é".repeat(length), quantity: 1, line_total: notice.total };
             notice.lines = vec![line; lines];
-            prop_assert!(render(&notice).body.chars().count() <= BODY_LENGTH_MAX);
+            prop_assert!(render(&notice, Channel::Email).body.chars().count() <= BODY_LENGTH_MAX);
         }
     }
 }

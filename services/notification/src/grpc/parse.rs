@@ -6,16 +6,18 @@ use openorder_proto::notification::v1::{
     ListNotificationsRequest, NotificationPreferences, ResendNotificationRequest, UpdatePreferencesRequest,
 };
 use openorder_rpc::{Violations, page_size};
-use openorder_types::{Rejection, RequestId, UserId, parse_uuid};
+use openorder_types::{Rejection, RequestId, UserId, ValueError, parse_uuid};
 use uuid::Uuid;
 
 use crate::{
-    domain::{Command, Kind, PreferencesChange},
+    domain::{Command, Kind, PhoneNumber, PreferencesChange, PushToken},
     persistence::Filter,
 };
 
 const PAGE_SIZE_DEFAULT: u32 = 50;
 const PAGE_SIZE_MAX: u32 = 500;
+/// What may change of preferences.
+const FIELDS: [&str; 6] = ["email_enabled", "sms_enabled", "push_enabled", "muted_kinds", "phone_number", "push_token"];
 
 pub(super) fn user(text: &str) -> Result<UserId, Rejection> {
     let mut violations = Violations::new();
@@ -58,20 +60,16 @@ pub(super) fn update(message: &UpdatePreferencesRequest) -> Result<(String, User
     for path in paths {
         let known = match preferences {
             Some(preferences) => take_field(path, preferences, &mut change, &mut violations),
-            None => is_field(path),
+            None => FIELDS.contains(&path.as_str()),
         };
         if !known {
-            let allowed = "must name email_enabled, sms_enabled, push_enabled and muted_kinds only";
+            let allowed = format!("must name {} only", FIELDS.join(", "));
             violations.add("update_mask", "UPDATE_MASK_INVALID", allowed);
             break;
         }
     }
     let parsed = request_id.zip(user_id).map(|(id, user_id)| (id.into_string(), user_id, change));
     finish(violations, parsed)
-}
-
-fn is_field(path: &str) -> bool {
-    matches!(path, "email_enabled" | "sms_enabled" | "push_enabled" | "muted_kinds")
 }
 
 /// Takes over the field that the path names; `false` when there is none that could be changed.
@@ -86,9 +84,28 @@ fn take_field(
         "sms_enabled" => change.sms_enabled = Some(preferences.sms_enabled),
         "push_enabled" => change.push_enabled = Some(preferences.push_enabled),
         "muted_kinds" => change.muted_kinds = Some(muted_kinds(&preferences.muted_kinds, violations)),
+        "phone_number" => {
+            change.phone_number = address("phone_number", &preferences.phone_number, PhoneNumber::parse, violations);
+        }
+        "push_token" => {
+            change.push_token = address("push_token", &preferences.push_token, PushToken::parse, violations);
+        }
         _ => return false,
     }
     true
+}
+
+/// The new value of an address; an empty one is none any more.
+fn address<T>(
+    field: &str,
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, ValueError>,
+    violations: &mut Violations,
+) -> Option<Option<T>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    violations.take(format!("preferences.{field}"), parse(text)).map(Some)
 }
 
 fn muted_kinds(numbers: &[i32], violations: &mut Violations) -> BTreeSet<Kind> {
@@ -143,9 +160,27 @@ mod tests {
         };
         let (_, _, change) = update(&request(&["email_enabled", "muted_kinds"], Some(preferences))).unwrap();
         let muted_kinds = Some(BTreeSet::from([Kind::OrderShipped, Kind::OrderCancelled]));
-        let expected =
-            PreferencesChange { email_enabled: Some(false), muted_kinds, sms_enabled: None, push_enabled: None };
+        let expected = PreferencesChange { email_enabled: Some(false), muted_kinds, ..PreferencesChange::default() };
         assert_eq!(change, expected);
+    }
+
+    #[test]
+    fn an_address_is_checked_and_an_empty_one_removes_it() {
+        let given = |phone_number: &str, push_token: &str| NotificationPreferences {
+            phone_number: phone_number.to_owned(),
+            push_token: push_token.to_owned(),
+            ..NotificationPreferences::default()
+        };
+        let paths = ["phone_number", "push_token"];
+        let (_, _, change) = update(&request(&paths, Some(given("+4930901820", "")))).unwrap();
+        let number = PhoneNumber::parse("+4930901820").unwrap();
+        assert_eq!((change.phone_number, change.push_token), (Some(Some(number)), Some(None)));
+        let refused = update(&request(&paths, Some(given("030 901820", "two words")))).unwrap_err();
+        let expected = [
+            ("preferences.phone_number", "PHONE_NUMBER_MALFORMED"),
+            ("preferences.push_token", "PUSH_TOKEN_MALFORMED"),
+        ];
+        assert_eq!(violations(&refused), expected);
     }
 
     #[test]

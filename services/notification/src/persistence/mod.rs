@@ -6,7 +6,7 @@ mod notifications;
 mod preferences;
 
 pub use attempts::insert as insert_attempts;
-pub use due::{Due, give_back, take_due};
+pub use due::{Due, count_waiting, give_back, take_due};
 pub use notifications::{
     Filter, insert as insert_notifications, list as list_notifications, lock as lock_notifications,
     update as update_notifications,

@@ -1,11 +1,11 @@
 //! Table `notification`.
 
 use openorder_messaging::fault;
-use openorder_types::{EmailAddress, Fault, Timestamp, UserId};
+use openorder_types::{Fault, Timestamp, UserId};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::domain::{Channel, Kind, Notification, Status};
+use crate::domain::{Channel, Kind, Notification, Recipient, Status};
 
 /// Conditions of a list; all must hold.
 #[derive(Debug, Default)]
@@ -45,8 +45,9 @@ pub async fn insert(connection: &mut PgConnection, new: &[Notification]) -> Resu
     sqlx::query_scalar(
         "insert into notification \
          (notification_id, order_id, user_id, kind, channel, status, recipient, subject, body, round, attempts, \
-          round_attempts, failure_reason, traceparent, version, event_version, create_time, send_time, next_attempt_at) \
-         select i, o, u, k, c, s, r, j, b, 1, a, a, f, t, 1, e, z, w, d from unnest( \
+          round_attempts, failure_reason, traceparent, version, event_version, create_time, request_time, send_time, \
+          next_attempt_at) \
+         select i, o, u, k, c, s, r, j, b, 1, a, a, f, t, 1, e, z, z, w, d from unnest( \
                 $1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::smallint[], $6::smallint[], $7::text[], \
                 $8::text[], $9::text[], $10::integer[], $11::text[], $12::text[], $13::bigint[], $14::timestamptz[], \
                 $15::timestamptz[], $16::timestamptz[]) \
@@ -92,12 +93,14 @@ pub async fn update(connection: &mut PgConnection, changed: &[&Notification]) ->
     let event_versions: Vec<i64> = changed.iter().map(|one| one.event_version).collect();
     let sent: Vec<Option<Timestamp>> = changed.iter().map(|one| one.send_time).collect();
     let due: Vec<Option<Timestamp>> = changed.iter().map(|one| one.next_attempt_at).collect();
+    let requested: Vec<Timestamp> = changed.iter().map(|one| one.request_time).collect();
     sqlx::query(
         "update notification set status = n.s, round = n.r, attempts = n.a, round_attempts = n.ra, \
-                failure_reason = n.f, version = n.v, event_version = n.e, send_time = n.w, next_attempt_at = n.d \
+                failure_reason = n.f, version = n.v, event_version = n.e, send_time = n.w, next_attempt_at = n.d, \
+                request_time = n.q \
          from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::integer[], $5::integer[], $6::text[], \
-                     $7::bigint[], $8::bigint[], $9::timestamptz[], $10::timestamptz[]) \
-              as n (i, s, r, a, ra, f, v, e, w, d) \
+                     $7::bigint[], $8::bigint[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]) \
+              as n (i, s, r, a, ra, f, v, e, w, d, q) \
          where notification_id = n.i",
     )
     .bind(ids)
@@ -110,6 +113,7 @@ pub async fn update(connection: &mut PgConnection, changed: &[&Notification]) ->
     .bind(event_versions)
     .bind(sent)
     .bind(due)
+    .bind(requested)
     .execute(connection)
     .await
     .map_err(fault)?;
@@ -151,8 +155,8 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) ->
     rows.iter().map(notification).collect()
 }
 
-fn address(recipient: Option<&EmailAddress>) -> &str {
-    recipient.map(EmailAddress::as_str).unwrap_or_default()
+fn address(recipient: Option<&Recipient>) -> &str {
+    recipient.map(Recipient::as_str).unwrap_or_default()
 }
 
 pub(super) fn kind(row: &PgRow) -> Result<Kind, Fault> {
@@ -160,9 +164,14 @@ pub(super) fn kind(row: &PgRow) -> Result<Kind, Fault> {
     Kind::from_number(number).ok_or_else(|| Fault::permanent("unknown kind of notification"))
 }
 
+fn channel(row: &PgRow) -> Result<Channel, Fault> {
+    let number: i16 = row.try_get("channel").map_err(fault)?;
+    Channel::from_number(number).ok_or_else(|| Fault::permanent("unknown channel"))
+}
+
 fn notification(row: &PgRow) -> Result<Notification, Fault> {
     let user: String = row.try_get("user_id").map_err(fault)?;
-    let channel: i16 = row.try_get("channel").map_err(fault)?;
+    let channel = channel(row)?;
     let status: i16 = row.try_get("status").map_err(fault)?;
     let recipient: String = row.try_get("recipient").map_err(fault)?;
     Ok(Notification {
@@ -170,9 +179,9 @@ fn notification(row: &PgRow) -> Result<Notification, Fault> {
         order_id: row.try_get("order_id").map_err(fault)?,
         user_id: UserId::parse(&user).map_err(Fault::permanent)?,
         kind: kind(row)?,
-        channel: Channel::from_number(channel).ok_or_else(|| Fault::permanent("unknown channel"))?,
+        channel,
         status: Status::from_number(status).ok_or_else(|| Fault::permanent("unknown status of a notification"))?,
-        recipient: EmailAddress::parse(&recipient).ok(),
+        recipient: Recipient::parse(channel, &recipient).ok(),
         subject: row.try_get("subject").map_err(fault)?,
         body: row.try_get("body").map_err(fault)?,
         round: row.try_get("round").map_err(fault)?,
@@ -183,6 +192,7 @@ fn notification(row: &PgRow) -> Result<Notification, Fault> {
         version: row.try_get("version").map_err(fault)?,
         event_version: row.try_get("event_version").map_err(fault)?,
         create_time: row.try_get("create_time").map_err(fault)?,
+        request_time: row.try_get("request_time").map_err(fault)?,
         send_time: row.try_get("send_time").map_err(fault)?,
         next_attempt_at: row.try_get("next_attempt_at").map_err(fault)?,
     })

@@ -4,7 +4,7 @@ use openorder_messaging::fault;
 use openorder_types::{Fault, UserId};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 
-use crate::domain::{Kind, Preferences};
+use crate::domain::{Kind, PhoneNumber, Preferences, PushToken};
 
 /// What these users want, those of them who said so.
 ///
@@ -12,7 +12,8 @@ use crate::domain::{Kind, Preferences};
 /// [`Fault`] of the database.
 pub async fn find(executor: impl PgExecutor<'_>, users: &[&str]) -> Result<Vec<Preferences>, Fault> {
     let rows = sqlx::query(
-        "select user_id, email_enabled, sms_enabled, push_enabled, muted_kinds, version, update_time \
+        "select user_id, email_enabled, sms_enabled, push_enabled, muted_kinds, phone_number, push_token, version, \
+                update_time \
          from preferences where user_id = any ($1)",
     )
     .bind(users)
@@ -28,7 +29,8 @@ pub async fn find(executor: impl PgExecutor<'_>, users: &[&str]) -> Result<Vec<P
 /// [`Fault`] of the database.
 pub async fn lock(connection: &mut PgConnection, users: &[&str]) -> Result<Vec<Preferences>, Fault> {
     let rows = sqlx::query(
-        "select user_id, email_enabled, sms_enabled, push_enabled, muted_kinds, version, update_time \
+        "select user_id, email_enabled, sms_enabled, push_enabled, muted_kinds, phone_number, push_token, version, \
+                update_time \
          from preferences where user_id = any ($1) order by user_id for update",
     )
     .bind(users)
@@ -47,19 +49,23 @@ pub async fn save(connection: &mut PgConnection, all: &[&Preferences]) -> Result
     write(
         &mut *connection,
         "insert into preferences \
-         (user_id, email_enabled, sms_enabled, push_enabled, muted_kinds, version, update_time) \
-         select u, e, s, p, string_to_array(m, ',')::smallint[], v, t \
-         from unnest($1::text[], $2::bool[], $3::bool[], $4::bool[], $5::text[], $6::bigint[], $7::timestamptz[]) \
-              as n (u, e, s, p, m, v, t)",
+         (user_id, email_enabled, sms_enabled, push_enabled, muted_kinds, version, update_time, phone_number, \
+          push_token) \
+         select u, e, s, p, string_to_array(m, ',')::smallint[], v, t, f, a \
+         from unnest($1::text[], $2::bool[], $3::bool[], $4::bool[], $5::text[], $6::bigint[], $7::timestamptz[], \
+                     $8::text[], $9::text[]) \
+              as n (u, e, s, p, m, v, t, f, a)",
         &new,
     )
     .await?;
     write(
         connection,
         "update preferences set email_enabled = n.e, sms_enabled = n.s, push_enabled = n.p, \
-                muted_kinds = string_to_array(n.m, ',')::smallint[], version = n.v, update_time = n.t \
-         from unnest($1::text[], $2::bool[], $3::bool[], $4::bool[], $5::text[], $6::bigint[], $7::timestamptz[]) \
-              as n (u, e, s, p, m, v, t) \
+                muted_kinds = string_to_array(n.m, ',')::smallint[], version = n.v, update_time = n.t, \
+                phone_number = n.f, push_token = n.a \
+         from unnest($1::text[], $2::bool[], $3::bool[], $4::bool[], $5::text[], $6::bigint[], $7::timestamptz[], \
+                     $8::text[], $9::text[]) \
+              as n (u, e, s, p, m, v, t, f, a) \
          where preferences.user_id = n.u",
         &changed,
     )
@@ -74,16 +80,21 @@ async fn write(connection: &mut PgConnection, sql: &'static str, all: &[&Prefere
     let email: Vec<bool> = all.iter().map(|one| one.email_enabled).collect();
     let sms: Vec<bool> = all.iter().map(|one| one.sms_enabled).collect();
     let push: Vec<bool> = all.iter().map(|one| one.push_enabled).collect();
-    let muted: Vec<String> = all.iter().map(|one| numbers(one)).collect();
+    let muted: Vec<String> = all.iter().map(|one| kinds(one)).collect();
     let versions: Vec<i64> = all.iter().map(|one| one.version).collect();
     let times: Vec<_> = all.iter().map(|one| one.update_time).collect();
+    let numbers: Vec<&str> =
+        all.iter().map(|one| one.phone_number.as_ref().map(PhoneNumber::as_str).unwrap_or_default()).collect();
+    let tokens: Vec<&str> =
+        all.iter().map(|one| one.push_token.as_ref().map(PushToken::as_str).unwrap_or_default()).collect();
     let query = sqlx::query(sql).bind(users).bind(email).bind(sms).bind(push).bind(muted).bind(versions).bind(times);
+    let query = query.bind(numbers).bind(tokens);
     query.execute(connection).await.map_err(fault)?;
     Ok(())
 }
 
 /// An array of arrays of different lengths cannot be unnested, so each goes as text.
-fn numbers(preferences: &Preferences) -> String {
+fn kinds(preferences: &Preferences) -> String {
     let numbers: Vec<String> = preferences.muted_kinds.iter().map(|kind| (*kind as i16).to_string()).collect();
     numbers.join(",")
 }
@@ -91,12 +102,16 @@ fn numbers(preferences: &Preferences) -> String {
 fn preferences(row: &PgRow) -> Result<Preferences, Fault> {
     let user: String = row.try_get("user_id").map_err(fault)?;
     let muted: Vec<i16> = row.try_get("muted_kinds").map_err(fault)?;
+    let number: String = row.try_get("phone_number").map_err(fault)?;
+    let token: String = row.try_get("push_token").map_err(fault)?;
     Ok(Preferences {
         user_id: UserId::parse(&user).map_err(Fault::permanent)?,
         email_enabled: row.try_get("email_enabled").map_err(fault)?,
         sms_enabled: row.try_get("sms_enabled").map_err(fault)?,
         push_enabled: row.try_get("push_enabled").map_err(fault)?,
         muted_kinds: muted.into_iter().filter_map(Kind::from_number).collect(),
+        phone_number: PhoneNumber::parse(&number).ok(),
+        push_token: PushToken::parse(&token).ok(),
         version: row.try_get("version").map_err(fault)?,
         update_time: Some(row.try_get("update_time").map_err(fault)?),
     })

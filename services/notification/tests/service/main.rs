@@ -6,7 +6,14 @@
     reason = "a test that cannot have what it needs fails"
 )]
 
+mod crashes;
 mod history;
+mod http_channels;
+mod http_provider;
 mod mail;
 mod mail_server;
+mod maildev;
+mod outages;
+mod sending;
+mod tls;
 mod world;

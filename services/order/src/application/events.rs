@@ -63,6 +63,25 @@ pub(crate) fn lifecycle(order: &Order, event: &OrderEvent, previous: Option<Orde
                 status_detail: detail.clone());
             of(order, &message, cause)
         }
+        OrderEvent::CompensationFailed { stock_open, payment_open, undo_attempts } => {
+            let message = event!(OrderCompensationFailed, order,
+                stock_open: *stock_open,
+                payment_open: *payment_open,
+                undo_attempts: i32::try_from(*undo_attempts).unwrap_or(i32::MAX));
+            of(order, &message, cause)
+        }
+        OrderEvent::CompensationRetried { operator, reason } => {
+            let message = event!(OrderCompensationRetried, order, operator: operator.clone(), reason: reason.clone());
+            of(order, &message, cause)
+        }
+        OrderEvent::CompensationSettled { operator, reason, stock, payment } => {
+            let message = event!(OrderCompensationSettled, order,
+                operator: operator.clone(),
+                reason: reason.clone(),
+                stock_settled: *stock,
+                payment_settled: *payment);
+            of(order, &message, cause)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod events;
+mod pipeline;
 mod reply;
 mod timers;
 mod working_set;
@@ -10,6 +11,7 @@ use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
 use openorder_types::Fault;
 
 pub(crate) use catalogue::{Catalogue, item as catalog_item};
+pub(crate) use pipeline::tell_sagas;
 pub(crate) use reply::OrderReply;
 pub(crate) use timers::watch_deadlines;
 

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
-use futures::future::join_all;
-use openorder_messaging::{Backbone, Committer, fault};
-use openorder_telemetry::{TraceContext, api::KeyValue};
+use futures::{StreamExt, TryStreamExt, stream};
+use openorder_messaging::{Backbone, Committer};
+use openorder_telemetry::api::KeyValue;
 use openorder_types::{CallError, Fault};
-use sqlx::Row;
+use uuid::Uuid;
 
-use crate::{application::Orders, config::OrderSettings, domain::Command, persistence, saga::Step};
+use crate::{application::Orders, config::OrderSettings, domain::Command, persistence};
 
 /// Looks at due deadlines until shutdown; several instances share them.
 pub(crate) async fn watch_deadlines(backbone: Arc<Backbone>, committer: Committer<Orders>, settings: OrderSettings) {
@@ -39,42 +39,36 @@ pub(crate) async fn watch_deadlines(backbone: Arc<Backbone>, committer: Committe
 /// Whether there may be more at once.
 async fn round(backbone: &Backbone, committer: &Committer<Orders>, settings: &OrderSettings) -> Result<bool, Fault> {
     let (now, limit) = (Utc::now(), settings.saga_timer_batch_max);
-    let settled = persistence::forget_settled(backbone.pool(), now, limit).await?;
     let lease = Duration::from_millis(settings.saga_timer_lease_ms);
     let due = persistence::claim_due(backbone.pool(), now, lease, limit).await?;
-    let full = due.len() as u64 >= limit.unsigned_abs() || settled >= limit.unsigned_abs();
-    let checks = due.into_iter().map(|order_id| async move {
-        // What follows from the deadline belongs to the trace of the call that made the order.
-        let record = persistence::find_order(backbone.pool(), order_id).await?;
-        let trace = record.map_or_else(TraceContext::default, |record| record.trace);
+    if due.is_empty() {
+        return Ok(false);
+    }
+    let orders: Vec<Uuid> = due.iter().flat_map(|timer| timer.orders.iter().copied()).collect();
+    // What follows from a deadline belongs to the trace of the call that made the order.
+    let open = persistence::open_sagas(backbone.pool(), &orders).await?;
+    let checks = open.into_iter().map(|(order_id, trace)| async move {
         match committer.submit(None, Command::CheckDeadline { order_id }, trace, None).await {
             Ok(_) | Err(CallError::Rejected(_)) => Ok(()),
             // The lease runs out and it is due again.
             Err(error) => Err(Fault::retryable(error)),
         }
     });
-    join_all(checks).await.into_iter().collect::<Result<Vec<()>, Fault>>()?;
-    Ok(full)
+    let checks = stream::iter(checks).buffer_unordered(settings.saga_checks_at_once_max);
+    checks.try_collect::<Vec<()>>().await?;
+    persistence::forget_timers(backbone.pool(), &due).await?;
+    Ok(due.len() as u64 >= limit.unsigned_abs())
 }
 
-/// Open sagas have a timer: counting them reads no settled order.
+/// What waits has a timer or stands in a table of its own: counting reads few settled orders.
 async fn tell_open_sagas(backbone: &Backbone) -> Result<(), Fault> {
-    let rows = sqlx::query(
-        "select saga_step, count(*) as sagas from orders join saga_timer using (order_id) \
-         where saga_step = any ($1) group by saga_step",
-    )
-    .bind([Step::Reserving, Step::Paying, Step::Compensating].map(|step| step as i16).as_slice())
-    .fetch_all(backbone.pool())
-    .await
-    .map_err(fault)?;
+    let counts = persistence::count_unsettled_sagas(backbone.pool()).await?;
     let gauge = openorder_telemetry::meter()
         .i64_gauge("openorder.saga.open")
         .with_unit("{saga}")
         .with_description("Sagas that are not settled, by step")
         .build();
-    for step in [Step::Reserving, Step::Paying, Step::Compensating] {
-        let row = rows.iter().find(|row| row.try_get::<i16, _>("saga_step").ok() == Some(step as i16));
-        let count = row.and_then(|row| row.try_get::<i64, _>("sagas").ok()).unwrap_or(0);
+    for (step, count) in counts {
         gauge.record(count, &[KeyValue::new("step", step.as_str())]);
     }
     Ok(())

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     application::{OrderReply, events},
-    domain::{CatalogItem, Command, NewOrder, Order, OrderEvent, price, reject},
+    domain::{CatalogItem, Command, CompensationRequest, NewOrder, Order, OrderEvent, price, reject},
     persistence::{self, Record},
     present,
     saga::{Effect, Part, Saga, SagaTimeouts, Signal, Step, next},
@@ -23,7 +23,11 @@ pub(crate) struct WorkingSet {
     catalogue_changes: Vec<CatalogItem>,
     made: BTreeSet<Uuid>,
     changed: BTreeSet<Uuid>,
-    timers: BTreeMap<Uuid, Option<Timestamp>>,
+    timers: BTreeMap<Uuid, Timestamp>,
+    /// Compensations that failed, or no longer do.
+    failed: BTreeMap<Uuid, bool>,
+    /// Whether something is asked back.
+    undoes: bool,
     events: Vec<NewEvent>,
     timeouts: SagaTimeouts,
     now: Timestamp,
@@ -54,6 +58,8 @@ impl WorkingSet {
             made: BTreeSet::new(),
             changed: BTreeSet::new(),
             timers: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            undoes: false,
             events: Vec::new(),
             timeouts,
             now,
@@ -76,7 +82,13 @@ impl WorkingSet {
             Command::UpdateStatus { order_id, previous, current } => {
                 let event = self.visible(*order_id, None)?.update_status(*previous, *current)?;
                 self.happen(*order_id, &event, cause);
+                if event == OrderEvent::Shipped {
+                    self.advance(*order_id, &Signal::Shipped, cause);
+                }
                 self.reply(*order_id)
+            }
+            Command::Compensation { order_id, request, operator, reason } => {
+                self.compensation(*order_id, *request, operator, reason, cause)
             }
             Command::Signal { order_id, signal } => self.signal(*order_id, signal, cause),
             Command::CheckDeadline { order_id } => self.check_deadline(*order_id, cause),
@@ -110,7 +122,7 @@ impl WorkingSet {
         self.records.insert(new.order_id, record);
         self.made.insert(new.order_id);
         if unknown.is_empty() {
-            self.timers.insert(new.order_id, deadline);
+            self.arm(new.order_id, deadline);
         } else {
             let detail = format!("unknown: {}", unknown.join(", "));
             self.reject_at_once(new.order_id, detail, cause);
@@ -129,26 +141,62 @@ impl WorkingSet {
     }
 
     fn signal(&mut self, order_id: Uuid, signal: &Signal, cause: usize) -> Outcome {
-        let Some(record) = self.records.get_mut(&order_id) else {
-            return Err(reject::order_not_found(order_id));
-        };
+        match self.advance(order_id, signal, cause) {
+            None => Err(reject::order_not_found(order_id)),
+            Some(false) => Err(reject::no_effect(order_id)),
+            // Facts have no caller: no answer is built for them.
+            Some(true) => Ok(OrderReply(None)),
+        }
+    }
+
+    /// Tells the saga and does what it wants done. Whether the signal had an effect; `None` without such an order.
+    fn advance(&mut self, order_id: Uuid, signal: &Signal, cause: usize) -> Option<bool> {
+        let record = self.records.get_mut(&order_id)?;
         let (saga, effects) = next(&record.saga, signal, &self.timeouts, self.now);
         if saga == record.saga && effects.is_empty() {
-            return Err(reject::no_effect(order_id));
+            return Some(false);
         }
         let deadline = saga.deadline(&self.timeouts);
         let compensates = saga.step == Step::Compensating;
+        let failed = [record.saga.step, saga.step].map(|step| step == Step::CompensationFailed);
         record.saga = saga;
+        if let [before, after] = failed
+            && before != after
+        {
+            self.failed.insert(order_id, after);
+        }
         self.changed.insert(order_id);
         // Timers are looked at when they are due: only a compensation, which is rare, sets its own.
         if compensates {
-            self.timers.insert(order_id, deadline);
+            self.arm(order_id, deadline);
         }
         for effect in effects {
             self.perform(order_id, effect, cause);
         }
-        // Facts have no caller: no answer is built for them.
-        Ok(OrderReply(None))
+        Some(true)
+    }
+
+    /// Only a compensation that failed is an operator's to decide on.
+    fn compensation(
+        &mut self,
+        order_id: Uuid,
+        request: CompensationRequest,
+        operator: &str,
+        reason: &str,
+        cause: usize,
+    ) -> Outcome {
+        let step = self.records.get(&order_id).map(|record| record.saga.step);
+        let step = step.ok_or_else(|| reject::order_not_found(order_id))?;
+        if step != Step::CompensationFailed {
+            return Err(reject::compensation_not_failed(order_id, step));
+        }
+        let (operator, reason) = (operator.to_owned(), reason.to_owned());
+        let signal = match request {
+            CompensationRequest::Retry => Signal::RetryRequested { operator, reason },
+            CompensationRequest::Settle => Signal::SettleRequested { operator, reason },
+        };
+        self.signal(order_id, &signal, cause)?;
+        self.reply(order_id)
     }
 
     fn perform(&mut self, order_id: Uuid, effect: Effect, cause: usize) {
@@ -159,15 +207,26 @@ impl WorkingSet {
             Effect::Reject { reason, detail } => OrderEvent::Rejected { reason, detail },
             Effect::Cancel { cause, reason, detail } => OrderEvent::Cancelled { cause, reason, detail },
             Effect::RequestRelease { cause: why } => {
+                self.undoes = true;
                 self.events.extend(self.records.get(&order_id).map(|record| events::release(record, why, cause)));
                 return;
             }
             Effect::RequestRefund { cause: why } => {
+                self.undoes = true;
                 self.events.extend(self.records.get(&order_id).map(|record| events::refund(record, why, cause)));
                 return;
             }
-            Effect::ReportCompensationFailed => {
-                tracing::error!(%order_id, "COMPENSATION_FAILED: giving back was not answered; an operator has to look");
+            Effect::FailCompensation { stock_open, payment_open, undo_attempts } => {
+                let text = "COMPENSATION_FAILED: giving back was not answered; an operator has to look";
+                tracing::error!(%order_id, stock_open, payment_open, undo_attempts, "{text}");
+                OrderEvent::CompensationFailed { stock_open, payment_open, undo_attempts }
+            }
+            Effect::NoteRetry { operator, reason } => OrderEvent::CompensationRetried { operator, reason },
+            Effect::NoteSettlement { operator, reason, stock, payment } => {
+                OrderEvent::CompensationSettled { operator, reason, stock, payment }
+            }
+            Effect::ReportStockLost => {
+                tracing::error!(%order_id, "the stock of a shipped order was released: the counts of the warehouse are wrong");
                 return;
             }
         };
@@ -186,20 +245,19 @@ impl WorkingSet {
 
     fn check_deadline(&mut self, order_id: Uuid, cause: usize) -> Outcome {
         let Some(record) = self.records.get(&order_id) else {
-            self.timers.insert(order_id, None);
             return Err(reject::order_not_found(order_id));
         };
-        match record.saga.deadline(&self.timeouts) {
-            Some(deadline) if deadline <= self.now => {
-                let outcome = self.signal(order_id, &Signal::DeadlinePassed, cause);
-                let deadline = self.records.get(&order_id).and_then(|record| record.saga.deadline(&self.timeouts));
-                self.timers.insert(order_id, deadline);
-                outcome
-            }
-            later => {
-                self.timers.insert(order_id, later);
-                Ok(OrderReply(None))
-            }
+        let passed = record.saga.deadline(&self.timeouts).is_some_and(|deadline| deadline <= self.now);
+        let outcome = if passed { self.signal(order_id, &Signal::DeadlinePassed, cause) } else { Ok(OrderReply(None)) };
+        // The timer that is being looked at is forgotten: what the saga waits for now gets one of its own.
+        let deadline = self.records.get(&order_id).and_then(|record| record.saga.deadline(&self.timeouts));
+        self.arm(order_id, deadline);
+        outcome
+    }
+
+    fn arm(&mut self, order_id: Uuid, deadline: Option<Timestamp>) {
+        if let Some(deadline) = deadline {
+            self.timers.insert(order_id, deadline);
         }
     }
 
@@ -216,15 +274,16 @@ impl WorkingSet {
 
     /// Writes what changed and hands the events to the unit of work.
     pub(crate) async fn save(self, unit: &mut UnitOfWork) -> Result<(), Fault> {
+        if self.undoes {
+            openorder_faults::point(openorder_faults::SAGA_COMPENSATION).await?;
+        }
         let made: Vec<&Record> = self.made.iter().filter_map(|order_id| self.records.get(order_id)).collect();
         persistence::insert_orders(unit.connection(), &made).await?;
         let changed = self.changed.difference(&self.made).filter_map(|order_id| self.records.get(order_id));
         persistence::update_orders(unit.connection(), &changed.collect::<Vec<_>>()).await?;
-        let armed: Vec<(Uuid, Timestamp)> =
-            self.timers.iter().filter_map(|(order_id, due)| due.map(|due| (*order_id, due))).collect();
+        let armed: Vec<(Uuid, Timestamp)> = self.timers.into_iter().collect();
         persistence::arm_timers(unit.connection(), &armed).await?;
-        let cleared = self.timers.iter().filter(|(_, due)| due.is_none()).map(|(order_id, _)| *order_id);
-        persistence::clear_timers(unit.connection(), &cleared.collect::<Vec<_>>()).await?;
+        persistence::note_failed_compensations(unit.connection(), &self.failed).await?;
         let items: Vec<&CatalogItem> = self.catalogue_changes.iter().collect();
         persistence::upsert_catalogue(unit.connection(), &items).await?;
         for event in self.events {
@@ -238,6 +297,7 @@ fn order_of(command: &Command) -> Option<Uuid> {
     match command {
         Command::Cancel { order_id, .. }
         | Command::UpdateStatus { order_id, .. }
+        | Command::Compensation { order_id, .. }
         | Command::Signal { order_id, .. }
         | Command::CheckDeadline { order_id } => Some(*order_id),
         Command::Create(_) | Command::Catalogue(_) => None,

@@ -23,7 +23,8 @@ pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError>
         }
         event_types::STOCK_RELEASED => {
             let released: inventory::StockReleased = message.decode()?;
-            signal(message, &released.order_id, Signal::StockReleased)
+            let expired = released.reason() == inventory::StockReleaseReason::Expired;
+            signal(message, &released.order_id, Signal::StockReleased { expired })
         }
         _ => others(message),
     }

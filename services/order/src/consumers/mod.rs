@@ -11,11 +11,12 @@ use openorder_types::parse_uuid;
 use crate::{domain::Command, saga::Signal};
 
 /// The topics that the order service follows.
-pub(crate) fn subscription() -> Subscription<Command> {
+pub fn subscription() -> Subscription<Command> {
     Subscription {
         topics: vec![topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION, topics::PRODUCT_CATALOG],
         decode,
         passes_over,
+        injects: |_| false,
     }
 }
 

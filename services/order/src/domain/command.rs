@@ -51,6 +51,15 @@ pub struct CatalogItem {
     pub deleted: bool,
 }
 
+/// What an operator wants of a compensation that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompensationRequest {
+    /// Ask again for what was not given back.
+    Retry,
+    /// It was put right by hand.
+    Settle,
+}
+
 /// A command; facts of other services and deadlines arrive as commands too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -75,6 +84,17 @@ pub enum Command {
         previous: OrderStatus,
         /// Where it is to go.
         current: OrderStatus,
+    },
+    /// An operator has a failed compensation tried again, or has put it right by hand.
+    Compensation {
+        /// The order.
+        order_id: Uuid,
+        /// Which of the two.
+        request: CompensationRequest,
+        /// Who.
+        operator: String,
+        /// In their words.
+        reason: String,
     },
     /// Something that the saga waits for, or that it did not expect.
     Signal {

@@ -15,7 +15,7 @@ pub enum CancellationCause {
     PaymentFailed = 3,
     /// A step of the saga did not answer in time.
     StepTimedOut = 4,
-    /// The held stock was given back before the order was paid.
+    /// The held stock was given back, and the order had not asked for it.
     ReservationExpired = 5,
 }
 
@@ -74,5 +74,32 @@ pub enum OrderEvent {
         reason: String,
         /// For people.
         detail: String,
+    },
+    /// Giving back was not answered: an operator has to look. Its status stays.
+    CompensationFailed {
+        /// Whether stock may still be held.
+        stock_open: bool,
+        /// Whether money may still have been taken.
+        payment_open: bool,
+        /// How often it was asked for again.
+        undo_attempts: u32,
+    },
+    /// An operator has it tried again. Its status stays.
+    CompensationRetried {
+        /// Who.
+        operator: String,
+        /// In their words.
+        reason: String,
+    },
+    /// An operator has put it right by hand. Its status stays.
+    CompensationSettled {
+        /// Who.
+        operator: String,
+        /// In their words.
+        reason: String,
+        /// Whether it was stock.
+        stock: bool,
+        /// Whether it was money.
+        payment: bool,
     },
 }

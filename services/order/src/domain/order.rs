@@ -222,6 +222,9 @@ impl Order {
                 self.status_detail.clone_from(detail);
                 OrderStatus::Rejected
             }
+            OrderEvent::CompensationFailed { .. }
+            | OrderEvent::CompensationRetried { .. }
+            | OrderEvent::CompensationSettled { .. } => self.status,
         };
         self.version += 1;
         self.update_time = now;

@@ -3,7 +3,7 @@
 use openorder_types::Rejection;
 use uuid::Uuid;
 
-use crate::domain::OrderStatus;
+use crate::{domain::OrderStatus, saga::Step};
 
 /// No such order, or none that the caller may see.
 pub fn order_not_found(order_id: Uuid) -> Rejection {
@@ -52,4 +52,12 @@ pub fn unknown_sku(order_id: Uuid) -> Rejection {
 /// A signal that has no effect where the order stands: late, doubled or overtaken.
 pub fn no_effect(order_id: Uuid) -> Rejection {
     Rejection::failed_precondition("SIGNAL_WITHOUT_EFFECT", "the order has moved on").with("order_id", order_id)
+}
+
+/// There is no failed compensation to try again or to settle.
+pub fn compensation_not_failed(order_id: Uuid, step: Step) -> Rejection {
+    let text = format!("the saga of the order is at {}, not at COMPENSATION_FAILED", step.as_str());
+    Rejection::failed_precondition("COMPENSATION_NOT_FAILED", text)
+        .with("order_id", order_id)
+        .with("step", step.as_str())
 }

@@ -57,7 +57,7 @@ impl OrderGrpc {
                 Some(reason @ ("OUT_OF_STOCK" | "UNKNOWN_SKU")) => {
                     Ok(Signal::StockRejected { reason: reason.to_owned(), detail: String::new() })
                 }
-                Some("RESERVATION_RELEASED") => Ok(Signal::StockReleased),
+                Some("RESERVATION_RELEASED") => Ok(Signal::StockReleased { expired: false }),
                 reason => {
                     tracing::warn!(reason, message = status.message(), "no answer about stock");
                     let retry_after = CallError::OUTAGE_RETRY_AFTER;

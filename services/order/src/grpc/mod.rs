@@ -2,6 +2,7 @@
 
 mod immediate;
 mod parse;
+mod sagas;
 mod timeline;
 mod watch;
 
@@ -11,9 +12,11 @@ use openorder_messaging::{Backbone, Committer, RequestKey};
 use openorder_proto::{
     inventory::v1::inventory_service_client::InventoryServiceClient,
     order::v1::{
-        CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, GetOrderRequest,
-        GetOrderResponse, GetOrderTimelineRequest, GetOrderTimelineResponse, ListOrdersRequest, ListOrdersResponse,
-        Order, UpdateOrderStatusRequest, UpdateOrderStatusResponse, WatchOrderRequest, WatchOrderResponse,
+        BatchGetOrdersRequest, BatchGetOrdersResponse, CancelOrderRequest, CancelOrderResponse, CreateOrderRequest,
+        CreateOrderResponse, GetOrderRequest, GetOrderResponse, GetOrderTimelineRequest, GetOrderTimelineResponse,
+        ListOrdersRequest, ListOrdersResponse, ListSagasRequest, ListSagasResponse, Order, RetryCompensationRequest,
+        RetryCompensationResponse, SettleCompensationRequest, SettleCompensationResponse, UpdateOrderStatusRequest,
+        UpdateOrderStatusResponse, WatchOrderRequest, WatchOrderResponse,
         order_service_server::{OrderService, OrderServiceServer},
     },
 };
@@ -190,6 +193,35 @@ impl OrderService for OrderGrpc {
     async fn watch_order(&self, request: Request<WatchOrderRequest>) -> Result<Response<WatchStream>, Status> {
         let call = CallContext::of(&request).map_err(rejection)?;
         self.watch(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn batch_get_orders(
+        &self,
+        request: Request<BatchGetOrdersRequest>,
+    ) -> Result<Response<BatchGetOrdersResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.batch_get(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_sagas(&self, request: Request<ListSagasRequest>) -> Result<Response<ListSagasResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.sagas(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn retry_compensation(
+        &self,
+        request: Request<RetryCompensationRequest>,
+    ) -> Result<Response<RetryCompensationResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.retry(call, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn settle_compensation(
+        &self,
+        request: Request<SettleCompensationRequest>,
+    ) -> Result<Response<SettleCompensationResponse>, Status> {
+        let call = CallContext::of(&request).map_err(rejection)?;
+        self.settle(call, request.into_inner()).await.map(Response::new).map_err(status)
     }
 }
 

@@ -1,5 +1,7 @@
 //! From requests to commands: every rule of shape, all violations at once.
 
+mod sagas;
+
 use std::collections::BTreeSet;
 
 use openorder_proto::order::v1::{
@@ -14,6 +16,8 @@ use crate::{
     domain::{CancellationCause, Command, NewOrder, OrderStatus, PaymentMode, RequestedLine, ReservationMode},
     persistence::Filter,
 };
+
+pub(super) use sagas::{compensation, order_ids, sagas};
 
 /// Lines of one order at most.
 const LINES_MAX: usize = 100;

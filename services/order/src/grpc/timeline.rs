@@ -8,7 +8,7 @@ use openorder_proto::{
     order::v1::{self as proto, GetOrderTimelineRequest, GetOrderTimelineResponse, OrderStatus, OrderTimelineEntry},
 };
 use openorder_rpc::{CallContext, timestamp_to_proto};
-use openorder_types::CallError;
+use openorder_types::{CallError, Role};
 use prost::Message;
 
 use crate::grpc::{OrderGrpc, logged, parse};
@@ -26,10 +26,13 @@ impl OrderGrpc {
         self.visible(&call.caller, order_id).await?;
         let events =
             event_log::history(self.backbone.pool(), &order_id.to_string(), EVENTS_MAX).await.map_err(logged)?;
+        // Who of the operators did what is no customer's business.
+        let staff = call.caller.has(Role::Operator) || call.caller.has(Role::Service);
         let mut status = OrderStatus::Unspecified;
         let mut version = 0;
         let events = events.iter().map(|event| {
-            let said = said(event);
+            let mut said = said(event);
+            said.details.retain(|name, _| staff || name != OPERATOR);
             // A request to another service changes neither.
             if let Some(after) = said.status {
                 status = after;
@@ -40,6 +43,9 @@ impl OrderGrpc {
         Ok(GetOrderTimelineResponse { events: events.collect() })
     }
 }
+
+/// Name of the detail that says which operator did it.
+const OPERATOR: &str = "operator";
 
 /// What an event says.
 #[derive(Default)]
@@ -98,8 +104,35 @@ fn said(event: &LoggedEvent) -> Said {
                 said.details.insert("detail".to_owned(), rejected.status_detail);
             }
         }
+        event_types::ORDER_COMPENSATION_FAILED => {
+            if let Ok(failed) = proto::OrderCompensationFailed::decode(payload) {
+                said.status = Some(failed.status());
+                said.details.insert("still_open".to_owned(), parts(failed.stock_open, failed.payment_open));
+                said.details.insert("undo_attempts".to_owned(), failed.undo_attempts.to_string());
+            }
+        }
+        event_types::ORDER_COMPENSATION_RETRIED => {
+            if let Ok(retried) = proto::OrderCompensationRetried::decode(payload) {
+                said.status = Some(retried.status());
+                said.details.insert(OPERATOR.to_owned(), retried.operator);
+                said.details.insert("detail".to_owned(), retried.reason);
+            }
+        }
+        event_types::ORDER_COMPENSATION_SETTLED => {
+            if let Ok(settled) = proto::OrderCompensationSettled::decode(payload) {
+                said.status = Some(settled.status());
+                said.details.insert("settled".to_owned(), parts(settled.stock_settled, settled.payment_settled));
+                said.details.insert(OPERATOR.to_owned(), settled.operator);
+                said.details.insert("detail".to_owned(), settled.reason);
+            }
+        }
         _ => {}
     }
     said.details.retain(|_, value| !value.is_empty());
     said
+}
+
+fn parts(stock: bool, payment: bool) -> String {
+    let parts = [(stock, "stock"), (payment, "payment")];
+    parts.iter().filter(|(open, _)| *open).map(|(_, part)| *part).collect::<Vec<_>>().join(", ")
 }

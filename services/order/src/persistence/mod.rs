@@ -3,6 +3,7 @@
 mod catalog;
 mod orders;
 mod record;
+mod sagas;
 mod timers;
 
 pub use catalog::{load as load_catalogue, orderable_skus, upsert as upsert_catalogue};
@@ -11,4 +12,8 @@ pub use orders::{
     update as update_orders,
 };
 pub use record::Record;
-pub use timers::{arm as arm_timers, claim_due, clear as clear_timers, forget_settled};
+pub use sagas::{
+    SagaFilter, count_unsettled as count_unsettled_sagas, find as find_saga, find_many as find_orders,
+    list as list_sagas, note_failed as note_failed_compensations,
+};
+pub use timers::{arm as arm_timers, claim_due, forget as forget_timers, open_sagas};

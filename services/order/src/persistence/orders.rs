@@ -13,6 +13,21 @@ use crate::{
     },
 };
 
+/// A query for whole rows, in the order of columns that [`read`] goes by.
+macro_rules! columns {
+    ($rest:literal) => {
+        concat!(
+            "select order_id, customer_id, customer_email, status, version, reservation_mode, payment_mode, lines::text, ",
+            "currency, total_minor, status_reason, status_detail, payment_id, trace_context, saga_step, saga_stock, ",
+            "saga_payment, saga_cause, saga_reason, saga_undo_attempts, saga_releases, saga_refunds, saga_step_time, ",
+            "create_time, update_time ",
+            $rest
+        )
+    };
+}
+
+pub(super) use columns;
+
 /// Conditions of a list; all must hold.
 #[derive(Debug, Default)]
 pub struct Filter {
@@ -33,17 +48,11 @@ pub struct Filter {
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<Record>, Fault> {
-    let rows = sqlx::query(
-        "select order_id, customer_id, customer_email, status, version, reservation_mode, payment_mode, \
-                lines::text as lines, currency, total_minor, status_reason, status_detail, payment_id, traceparent, \
-                saga_step, saga_stock, saga_payment, saga_cause, saga_reason, saga_undo_attempts, saga_releases, \
-                saga_refunds, saga_step_time, create_time, update_time \
-         from orders where order_id = any ($1) order by order_id for update",
-    )
-    .bind(orders)
-    .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    let rows = sqlx::query(columns!("from orders where order_id = any ($1) order by order_id for update"))
+        .bind(orders)
+        .fetch_all(connection)
+        .await
+        .map_err(fault)?;
     rows.iter().map(read).collect()
 }
 
@@ -52,17 +61,11 @@ pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn find(executor: impl PgExecutor<'_>, order_id: Uuid) -> Result<Option<Record>, Fault> {
-    let row = sqlx::query(
-        "select order_id, customer_id, customer_email, status, version, reservation_mode, payment_mode, \
-                lines::text as lines, currency, total_minor, status_reason, status_detail, payment_id, traceparent, \
-                saga_step, saga_stock, saga_payment, saga_cause, saga_reason, saga_undo_attempts, saga_releases, \
-                saga_refunds, saga_step_time, create_time, update_time \
-         from orders where order_id = $1",
-    )
-    .bind(order_id)
-    .fetch_optional(executor)
-    .await
-    .map_err(fault)?;
+    let row = sqlx::query(columns!("from orders where order_id = $1"))
+        .bind(order_id)
+        .fetch_optional(executor)
+        .await
+        .map_err(fault)?;
     row.as_ref().map(read).transpose()
 }
 
@@ -72,17 +75,13 @@ pub async fn find(executor: impl PgExecutor<'_>, order_id: Uuid) -> Result<Optio
 /// [`Fault`] of the database.
 pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) -> Result<Vec<Record>, Fault> {
     let statuses: Vec<i16> = filter.statuses.iter().map(|status| *status as i16).collect();
-    let rows = sqlx::query(
-        "select order_id, customer_id, customer_email, status, version, reservation_mode, payment_mode, \
-                lines::text as lines, currency, total_minor, status_reason, status_detail, payment_id, traceparent, \
-                saga_step, saga_stock, saga_payment, saga_cause, saga_reason, saga_undo_attempts, saga_releases, \
-                saga_refunds, saga_step_time, create_time, update_time \
-         from orders \
+    let rows = sqlx::query(columns!(
+        "from orders \
          where ($1::text is null or customer_id = $1) and (cardinality($2::smallint[]) = 0 or status = any ($2)) \
            and ($3::timestamptz is null or create_time >= $3) and ($4::timestamptz is null or create_time < $4) \
            and ($5::uuid is null or order_id < $5) \
-         order by order_id desc limit $6",
-    )
+         order by order_id desc limit $6"
+    ))
     .bind(filter.customer_id.as_ref().map(UserId::as_str))
     .bind(statuses)
     .bind(filter.create_time_from)
@@ -115,18 +114,19 @@ pub async fn insert(connection: &mut PgConnection, records: &[&Record]) -> Resul
         records.iter().map(|record| record.order.total.map(|total| total.currency().as_str().to_owned())).collect();
     let totals: Vec<Option<i64>> =
         records.iter().map(|record| record.order.total.map(|total| total.minor_units())).collect();
-    let parents: Vec<String> = records.iter().map(|record| record.trace.traceparent()).collect();
+    let traces: Vec<Option<[u8; 25]>> =
+        records.iter().map(|record| record.trace.is_valid().then(|| record.trace.to_bytes())).collect();
     let create_times: Vec<Timestamp> = records.iter().map(|record| record.order.create_time).collect();
     sqlx::query(
         "insert into orders (order_id, status, version, status_reason, status_detail, payment_id, saga_step, saga_stock, \
                              saga_payment, saga_cause, saga_reason, saga_undo_attempts, saga_releases, saga_refunds, \
                              saga_step_time, update_time, customer_id, customer_email, reservation_mode, payment_mode, \
-                             lines, currency, total_minor, traceparent, create_time) \
-         select a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u::jsonb, v, w, x, y \
+                             lines, currency, total_minor, trace_context, create_time) \
+         select a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u::json, v, w, x, y \
          from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::smallint[], \
                      $8::smallint[], $9::smallint[], $10::smallint[], $11::text[], $12::int[], $13::bigint[], \
                      $14::bigint[], $15::timestamptz[], $16::timestamptz[], $17::text[], $18::text[], $19::smallint[], \
-                     $20::smallint[], $21::text[], $22::text[], $23::bigint[], $24::text[], $25::timestamptz[]) \
+                     $20::smallint[], $21::text[], $22::text[], $23::bigint[], $24::bytea[], $25::timestamptz[]) \
               as x (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y)",
     )
     .bind(columns.order_ids)
@@ -152,7 +152,7 @@ pub async fn insert(connection: &mut PgConnection, records: &[&Record]) -> Resul
     .bind(lines)
     .bind(currencies)
     .bind(totals)
-    .bind(parents)
+    .bind(traces)
     .bind(create_times)
     .execute(connection)
     .await

@@ -1,74 +1,46 @@
-//! Table `saga_timer`: one deadline an order, looked at when it is due.
+//! Table `saga_timer`: the deadlines of a batch of orders in one row, looked at when they are due.
 //!
-//! The hot path only inserts. When a timer is due the order is looked at: if its saga has settled the timer is
-//! forgotten, if its step is younger the timer is set to that step's deadline, else the deadline has passed.
+//! The hot path only inserts, one row a batch. When a row is due its orders are looked at: of those whose saga has
+//! settled, nearly all, nothing is left to do; an order whose step is younger gets a new timer for that step's
+//! deadline; of the others the deadline has passed. Then the row is forgotten.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use openorder_messaging::fault;
+use openorder_telemetry::TraceContext;
 use openorder_types::{Fault, Timestamp};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{PgConnection, PgExecutor, Row};
 use uuid::Uuid;
 
 use crate::saga::Step;
+
+/// Deadlines taken for this instance.
+#[derive(Debug)]
+pub struct DueTimer {
+    timer_id: i64,
+    /// The orders whose deadline it is.
+    pub orders: Vec<Uuid>,
+}
 
 /// Sets the deadlines of these orders.
 ///
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn arm(connection: &mut PgConnection, timers: &[(Uuid, Timestamp)]) -> Result<(), Fault> {
-    if timers.is_empty() {
-        return Ok(());
+    let mut by_time: BTreeMap<Timestamp, Vec<Uuid>> = BTreeMap::new();
+    for (order_id, due) in timers {
+        by_time.entry(*due).or_default().push(*order_id);
     }
-    let (orders, due): (Vec<Uuid>, Vec<Timestamp>) = timers.iter().copied().unzip();
-    sqlx::query(
-        "insert into saga_timer (order_id, due_at) select * from unnest($1::uuid[], $2::timestamptz[]) \
-         on conflict (order_id) do update set due_at = excluded.due_at",
-    )
-    .bind(orders)
-    .bind(due)
-    .execute(connection)
-    .await
-    .map_err(fault)?;
-    Ok(())
-}
-
-/// Forgets the deadlines of these orders.
-///
-/// # Errors
-/// [`Fault`] of the database.
-pub async fn clear(connection: &mut PgConnection, orders: &[Uuid]) -> Result<(), Fault> {
-    if orders.is_empty() {
-        return Ok(());
+    // The orders of a batch begin at the same time and have one deadline; only compensations have more.
+    for (due, orders) in by_time {
+        sqlx::query("insert into saga_timer (due_at, order_ids) values ($1, $2)")
+            .bind(due)
+            .bind(orders)
+            .execute(&mut *connection)
+            .await
+            .map_err(fault)?;
     }
-    sqlx::query("delete from saga_timer where order_id = any ($1)")
-        .bind(orders)
-        .execute(connection)
-        .await
-        .map_err(fault)?;
     Ok(())
-}
-
-/// Forgets due timers of settled sagas, most of all timers, without looking at each order. Returns how many.
-///
-/// # Errors
-/// [`Fault`] of the database.
-pub async fn forget_settled(executor: impl PgExecutor<'_>, now: Timestamp, limit: i64) -> Result<u64, Fault> {
-    let settled =
-        [Step::Completed, Step::Compensated, Step::CompensationFailed, Step::Rejected].map(|step| step as i16);
-    let done = sqlx::query(
-        "delete from saga_timer where order_id = any (array (\
-             select t.order_id from saga_timer t join orders o using (order_id) \
-             where t.due_at <= $1 and o.saga_step = any ($2) \
-             order by t.due_at limit $3 for update of t skip locked))",
-    )
-    .bind(now)
-    .bind(settled.as_slice())
-    .bind(limit)
-    .execute(executor)
-    .await
-    .map_err(fault)?;
-    Ok(done.rows_affected())
 }
 
 /// Takes due timers for this instance for the time of `lease`; another instance takes others. If this one dies, they
@@ -81,16 +53,50 @@ pub async fn claim_due(
     now: Timestamp,
     lease: Duration,
     limit: i64,
-) -> Result<Vec<Uuid>, Fault> {
-    sqlx::query_scalar(
-        "update saga_timer set due_at = $2 where order_id = any (array (\
-             select order_id from saga_timer where due_at <= $1 order by due_at limit $3 for update skip locked)) \
-         returning order_id",
+) -> Result<Vec<DueTimer>, Fault> {
+    let rows = sqlx::query(
+        "update saga_timer set due_at = $2 where timer_id = any (array (\
+             select timer_id from saga_timer where due_at <= $1 order by due_at limit $3 for update skip locked)) \
+         returning timer_id, order_ids",
     )
     .bind(now)
     .bind(now + lease)
     .bind(limit)
     .fetch_all(executor)
     .await
-    .map_err(fault)
+    .map_err(fault)?;
+    let timers = rows.iter().map(|row| Ok(DueTimer { timer_id: row.try_get(0)?, orders: row.try_get(1)? }));
+    timers.collect::<Result<_, _>>().map_err(fault)
+}
+
+/// Those of the orders whose saga still waits for something, each with the trace of the call that made it.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<(Uuid, TraceContext)>, Fault> {
+    let open = [Step::Reserving, Step::Paying, Step::Compensating].map(|step| step as i16);
+    let rows = sqlx::query(
+        "select order_id, trace_context from orders where order_id = any ($1) and saga_step = any ($2) order by order_id",
+    )
+    .bind(orders)
+    .bind(open.as_slice())
+    .fetch_all(executor)
+    .await
+    .map_err(fault)?;
+    let found = rows.iter().map(|row| {
+        let trace: Option<&[u8]> = row.try_get(1)?;
+        let trace = trace.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default();
+        Ok((row.try_get(0)?, trace))
+    });
+    found.collect::<Result<_, _>>().map_err(fault)
+}
+
+/// Forgets timers whose orders were looked at.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn forget(executor: impl PgExecutor<'_>, timers: &[DueTimer]) -> Result<(), Fault> {
+    let ids: Vec<i64> = timers.iter().map(|timer| timer.timer_id).collect();
+    sqlx::query("delete from saga_timer where timer_id = any ($1)").bind(ids).execute(executor).await.map_err(fault)?;
+    Ok(())
 }

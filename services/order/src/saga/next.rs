@@ -4,50 +4,8 @@ use openorder_types::Timestamp;
 
 use crate::{
     domain::CancellationCause,
-    saga::{Part, Saga, SagaTimeouts, Signal, Step},
+    saga::{Effect, Part, Saga, SagaTimeouts, Signal, Step},
 };
-
-/// What is to be done; the runner does it, in this order, in one transaction with the new saga.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// The order becomes CONFIRMED: payment is asked for by that.
-    Confirm,
-    /// The order becomes PAID.
-    MarkPaid {
-        /// Of the payment service.
-        payment_id: String,
-    },
-    /// The order becomes PREPARING.
-    Prepare,
-    /// The order becomes REJECTED.
-    Reject {
-        /// Stable, `UPPER_SNAKE`.
-        reason: String,
-        /// For people.
-        detail: String,
-    },
-    /// The order becomes CANCELLED.
-    Cancel {
-        /// By whom or by what.
-        cause: CancellationCause,
-        /// Stable, `UPPER_SNAKE`.
-        reason: String,
-        /// For people.
-        detail: String,
-    },
-    /// Stock is asked back.
-    RequestRelease {
-        /// Why.
-        cause: CancellationCause,
-    },
-    /// Money is asked back, or never to be taken.
-    RequestRefund {
-        /// Why.
-        cause: CancellationCause,
-    },
-    /// An operator has to look.
-    ReportCompensationFailed,
-}
 
 /// The saga after a signal, and what is to be done. No effect and the same saga: the signal was late, doubled or
 /// overtaken, and means nothing any more.
@@ -77,16 +35,15 @@ fn reserving(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
             saga.enter(Step::Rejected, now);
             vec![Effect::Reject { reason: reason.clone(), detail: detail.clone() }]
         }
-        // Given back before it was held: by an operator.
-        Signal::StockReleased => {
+        // Given back before its being held was heard of here.
+        Signal::StockReleased { expired } => {
             saga.stock = Part::Undone;
-            saga.give_back(CancellationCause::ReservationExpired, "RESERVATION_EXPIRED", now)
+            let (cause, reason) = unasked_release(*expired);
+            saga.give_back(cause, reason, now)
         }
         Signal::DeadlinePassed => saga.give_back(CancellationCause::StepTimedOut, "RESERVATION_TIMED_OUT", now),
         Signal::CancelRequested { cause, detail } => saga.cancel(*cause, detail, now),
-        Signal::PaymentCompleted { .. } | Signal::PaymentFailed { .. } | Signal::PaymentRefunded | Signal::MovedOn => {
-            Vec::new()
-        }
+        _ => Vec::new(),
     }
 }
 
@@ -106,27 +63,45 @@ fn paying(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
             saga.give_back(CancellationCause::PaymentFailed, "PAYMENT_REFUNDED", now)
         }
         // The held stock is gone before the payment was decided: what may have been taken goes back.
-        Signal::StockReleased => {
+        Signal::StockReleased { expired } => {
             saga.stock = Part::Undone;
-            saga.give_back(CancellationCause::ReservationExpired, "RESERVATION_EXPIRED", now)
+            let (cause, reason) = unasked_release(*expired);
+            saga.give_back(cause, reason, now)
         }
         Signal::DeadlinePassed => saga.give_back(CancellationCause::StepTimedOut, "PAYMENT_TIMED_OUT", now),
-        Signal::CancelRequested { cause, detail } => saga.cancel(*cause, detail, now),
-        Signal::StockReserved | Signal::StockRejected { .. } | Signal::MovedOn => Vec::new(),
-    }
-}
-
-/// Past the pivot: only a cancellation turns back.
-fn completed(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
-    match signal {
         Signal::CancelRequested { cause, detail } => saga.cancel(*cause, detail, now),
         _ => Vec::new(),
     }
 }
 
-fn compensating(saga: &mut Saga, signal: &Signal, timeouts: &SagaTimeouts, now: Timestamp) -> Vec<Effect> {
+/// Past the pivot: only a cancellation turns back, or the loss of what was held or paid. Such an order must not go
+/// its way: it is cancelled at once, as by an operator.
+fn completed(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
+    let shipped = saga.stock == Part::Used;
     match signal {
-        Signal::StockReleased => saga.stock = Part::Undone,
+        Signal::Shipped => {
+            saga.stock = Part::Used;
+            Vec::new()
+        }
+        Signal::CancelRequested { cause, detail } if !shipped => saga.cancel(*cause, detail, now),
+        Signal::StockReleased { expired } if !shipped => {
+            saga.stock = Part::Undone;
+            let (cause, reason) = unasked_release(*expired);
+            saga.cancel_for(cause, reason, "", now)
+        }
+        Signal::StockReleased { .. } => vec![Effect::ReportStockLost],
+        Signal::PaymentRefunded if !shipped => {
+            saga.payment = Part::Undone;
+            saga.cancel_for(CancellationCause::Operator, "PAYMENT_REFUNDED", "", now)
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn compensating(saga: &mut Saga, signal: &Signal, timeouts: &SagaTimeouts, now: Timestamp) -> Vec<Effect> {
+    let failed = saga.step == Step::CompensationFailed;
+    match signal {
+        Signal::StockReleased { .. } => saga.stock = Part::Undone,
         Signal::PaymentRefunded => saga.payment = Part::Undone,
         // A payment that failed was not taken and never will be.
         Signal::PaymentFailed { .. } if saga.payment.is_open() => saga.payment = Part::Refused,
@@ -138,9 +113,18 @@ fn compensating(saga: &mut Saga, signal: &Signal, timeouts: &SagaTimeouts, now: 
         }
         Signal::CancelRequested { cause, detail } if saga.pending.is_some() => {
             saga.pending = None;
-            return vec![cancel_effect(*cause, detail)];
+            let reason = cancelled_by(*cause).to_owned();
+            return vec![Effect::Cancel { cause: *cause, reason, detail: detail.clone() }];
         }
-        Signal::DeadlinePassed if saga.step == Step::Compensating => return saga.ask_again(timeouts, now),
+        Signal::DeadlinePassed if !failed => return saga.ask_again(timeouts, now),
+        Signal::RetryRequested { operator, reason } if failed => {
+            saga.enter(Step::Compensating, now);
+            saga.undo_attempts = 0;
+            let mut effects = vec![Effect::NoteRetry { operator: operator.clone(), reason: reason.clone() }];
+            effects.extend(saga.request_undoing());
+            return effects;
+        }
+        Signal::SettleRequested { operator, reason } if failed => return saga.settle_by_hand(operator, reason, now),
         // Reserved or refused before the release was seen; the release is answered in any case.
         _ => return Vec::new(),
     }
@@ -153,6 +137,7 @@ fn compensated(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> 
         Signal::PaymentCompleted { .. } if saga.payment == Part::Idle => {
             saga.payment = Part::Undoing;
             saga.refunds += 1;
+            saga.undo_attempts = 0;
             saga.enter(Step::Compensating, now);
             vec![Effect::RequestRefund { cause: CancellationCause::StepTimedOut }]
         }
@@ -173,8 +158,19 @@ fn rejected(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
             saga.stock = Part::Refused;
             Vec::new()
         }
+        // It was held and ran out of time, or was found to be held for nothing.
+        Signal::StockReleased { .. } if saga.stock == Part::Asked => {
+            saga.stock = Part::Undone;
+            Vec::new()
+        }
         _ => Vec::new(),
     }
+}
+
+/// What an order is cancelled for whose stock was given back without its having asked.
+fn unasked_release(expired: bool) -> (CancellationCause, &'static str) {
+    let reason = if expired { "RESERVATION_EXPIRED" } else { "RESERVATION_RELEASED" };
+    (CancellationCause::ReservationExpired, reason)
 }
 
 impl Saga {
@@ -191,10 +187,14 @@ impl Saga {
         effects
     }
 
-    /// The order is cancelled at once; giving back follows.
+    /// Called off: the order is cancelled at once; giving back follows.
     fn cancel(&mut self, cause: CancellationCause, detail: &str, now: Timestamp) -> Vec<Effect> {
+        self.cancel_for(cause, cancelled_by(cause), detail, now)
+    }
+
+    fn cancel_for(&mut self, cause: CancellationCause, reason: &str, detail: &str, now: Timestamp) -> Vec<Effect> {
         self.pending = None;
-        let mut effects = vec![cancel_effect(cause, detail)];
+        let mut effects = vec![Effect::Cancel { cause, reason: reason.to_owned(), detail: detail.to_owned() }];
         effects.extend(self.ask_back(cause, now));
         effects.extend(self.settle(now));
         effects
@@ -219,12 +219,20 @@ impl Saga {
 
     /// Asks again for what was not answered, up to the bound.
     fn ask_again(&mut self, timeouts: &SagaTimeouts, now: Timestamp) -> Vec<Effect> {
-        self.undo_attempts += 1;
-        if self.undo_attempts > timeouts.compensation_attempts_max {
+        if self.undo_attempts >= timeouts.compensation_attempts_max {
             self.enter(Step::CompensationFailed, now);
-            return vec![Effect::ReportCompensationFailed];
+            return vec![Effect::FailCompensation {
+                stock_open: self.stock.is_open(),
+                payment_open: self.payment.is_open(),
+                undo_attempts: self.undo_attempts,
+            }];
         }
+        self.undo_attempts += 1;
         self.step_time = now;
+        self.request_undoing()
+    }
+
+    fn request_undoing(&mut self) -> Vec<Effect> {
         let cause = self.pending.as_ref().map_or(CancellationCause::Operator, |(cause, _)| *cause);
         let mut effects = Vec::new();
         if self.payment == Part::Undoing {
@@ -234,6 +242,24 @@ impl Saga {
         if self.stock == Part::Undoing {
             self.releases += 1;
             effects.push(Effect::RequestRelease { cause });
+        }
+        effects
+    }
+
+    /// What is open is no longer this saga's to give back. An order that waited for it is cancelled, for what it was
+    /// to be cancelled for and with the operator's words.
+    fn settle_by_hand(&mut self, operator: &str, reason: &str, now: Timestamp) -> Vec<Effect> {
+        let (stock, payment) = (self.stock.is_open(), self.payment.is_open());
+        for (open, part) in [(stock, &mut self.stock), (payment, &mut self.payment)] {
+            if open {
+                *part = Part::Settled;
+            }
+        }
+        self.enter(Step::Compensated, now);
+        let (operator, words) = (operator.to_owned(), reason.to_owned());
+        let mut effects = vec![Effect::NoteSettlement { operator, reason: words.clone(), stock, payment }];
+        if let Some((cause, reason)) = self.pending.take() {
+            effects.push(Effect::Cancel { cause, reason, detail: words });
         }
         effects
     }
@@ -251,10 +277,9 @@ impl Saga {
     }
 }
 
-fn cancel_effect(cause: CancellationCause, detail: &str) -> Effect {
-    let reason = match cause {
+fn cancelled_by(cause: CancellationCause) -> &'static str {
+    match cause {
         CancellationCause::Customer => "CANCELLED_BY_CUSTOMER",
         _ => "CANCELLED_BY_OPERATOR",
-    };
-    Effect::Cancel { cause, reason: reason.to_owned(), detail: detail.to_owned() }
+    }
 }

@@ -26,6 +26,9 @@ pub enum Step {
 }
 
 impl Step {
+    /// The steps that a saga does not end at.
+    pub const UNSETTLED: [Self; 4] = [Self::Reserving, Self::Paying, Self::Compensating, Self::CompensationFailed];
+
     /// From its number.
     pub fn from_number(number: i16) -> Option<Self> {
         [
@@ -70,12 +73,16 @@ pub enum Part {
     Undoing = 5,
     /// Given back.
     Undone = 6,
+    /// The stock left the warehouse with the order.
+    Used = 7,
+    /// An operator stated that it was put right by hand.
+    Settled = 8,
 }
 
 impl Part {
     /// From its number.
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Idle, Self::Asked, Self::Done, Self::Refused, Self::Undoing, Self::Undone]
+        [Self::Idle, Self::Asked, Self::Done, Self::Refused, Self::Undoing, Self::Undone, Self::Used, Self::Settled]
             .into_iter()
             .find(|part| *part as i16 == number)
     }
@@ -114,6 +121,8 @@ pub struct SagaTimeouts {
     pub step: Duration,
     /// For giving back, at first; doubled with each attempt.
     pub compensation: Duration,
+    /// For giving back at most, however often it was doubled.
+    pub compensation_max: Duration,
     /// Attempts at giving back, before an operator has to look.
     pub compensation_attempts_max: u32,
 }
@@ -138,8 +147,8 @@ impl Saga {
         match self.step {
             Step::Reserving | Step::Paying => Some(self.step_time + timeouts.step),
             Step::Compensating => {
-                let factor = 1_u32 << self.undo_attempts.min(10);
-                Some(self.step_time + timeouts.compensation.saturating_mul(factor))
+                let doubled = timeouts.compensation.saturating_mul(1_u32 << self.undo_attempts.min(20));
+                Some(self.step_time + doubled.min(timeouts.compensation_max.max(timeouts.compensation)))
             }
             Step::Completed | Step::Compensated | Step::CompensationFailed | Step::Rejected => None,
         }
@@ -158,8 +167,11 @@ pub enum Signal {
         /// For people.
         detail: String,
     },
-    /// Nothing is held any more.
-    StockReleased,
+    /// Nothing is held any more, nor ever will be: the answer to asking it back, or nobody of this order asked.
+    StockReleased {
+        /// Whether it was held for too long.
+        expired: bool,
+    },
     /// The total was taken.
     PaymentCompleted {
         /// Of the payment service.
@@ -181,6 +193,20 @@ pub enum Signal {
         /// In their words.
         detail: String,
     },
-    /// Shipped or delivered: the saga is at its end.
-    MovedOn,
+    /// Shipped: the stock has left the warehouse, nothing can be given back any more.
+    Shipped,
+    /// An operator has a failed compensation tried again.
+    RetryRequested {
+        /// Who.
+        operator: String,
+        /// In their words.
+        reason: String,
+    },
+    /// An operator has put right by hand what a failed compensation owes.
+    SettleRequested {
+        /// Who.
+        operator: String,
+        /// In their words.
+        reason: String,
+    },
 }

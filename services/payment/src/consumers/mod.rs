@@ -11,7 +11,12 @@ use crate::domain::{Amount, Command};
 
 /// The topics that the payment service follows.
 pub fn subscription() -> Subscription<Command> {
-    Subscription { topics: vec![topics::ORDER_LIFECYCLE, topics::PAYMENT_TRANSACTION], decode, passes_over }
+    Subscription {
+        topics: vec![topics::ORDER_LIFECYCLE, topics::PAYMENT_TRANSACTION],
+        decode,
+        passes_over,
+        injects: |_| false,
+    }
 }
 
 /// The event types that mean something here; all others that are known are passed over.

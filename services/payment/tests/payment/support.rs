@@ -109,8 +109,12 @@ impl Observer {
         let url = world.database_url("observer");
         let backbone = Backbone::start(&role, &url, &world.database(), &world.kafka(), &none).await.unwrap();
         let followed = vec![topics::PAYMENT_TRANSACTION, topics::PAYMENT_WALLET];
-        let subscription =
-            Subscription { topics: followed, decode: |message| Ok(Some(message.clone())), passes_over: |_, _| false };
+        let subscription = Subscription {
+            topics: followed,
+            decode: |message| Ok(Some(message.clone())),
+            passes_over: |_, _| false,
+            injects: |_| false,
+        };
         backbone.consumer(Arc::new(observer.clone()), subscription, &ConsumerSettings::default());
         observer
     }

@@ -8,12 +8,12 @@ use openorder_proto::product::v1::{
     BatchGetProductsRequest, CreateProductRequest, DeleteProductRequest, GetProductRequest, ListProductsRequest,
     Product, UpdateProductRequest, delete_product_request, get_product_request,
 };
-use openorder_testing::{World, eventually};
+use openorder_testing::{Cut, World, eventually};
 use prost_types::FieldMask;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::world::{Cut, as_customer, as_operator, create, euros, new_product, reason, start, start_with};
+use crate::world::{as_customer, as_operator, create, euros, new_product, reason, start, start_with};
 
 fn by_id(product: &Product) -> GetProductRequest {
     GetProductRequest { key: Some(get_product_request::Key::ProductId(product.product_id.clone())) }

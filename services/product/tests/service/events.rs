@@ -11,10 +11,10 @@ use openorder_proto::{
     },
     topics,
 };
-use openorder_testing::{Tail, World, header};
+use openorder_testing::{Cut, Tail, World, header};
 use prost_types::FieldMask;
 
-use crate::world::{Cut, Follower, as_operator, create, euros, start, start_with};
+use crate::world::{Follower, as_operator, create, euros, start, start_with};
 
 #[tokio::test]
 async fn the_life_of_a_product_is_told_in_order() {

@@ -1,6 +1,5 @@
 //! A running service, its callers, and what is around it.
 
-mod cut;
 mod follower;
 
 use std::time::Duration;
@@ -18,7 +17,6 @@ use openorder_testing::{World, free_address};
 use openorder_types::{Caller, Role};
 use tonic::Request;
 
-pub(crate) use cut::Cut;
 pub(crate) use follower::Follower;
 
 pub(crate) type Client = ProductServiceClient<UpstreamChannel>;

@@ -6,7 +6,9 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::PreferencesChange;
+use openorder_types::EmailAddress;
+
+use crate::domain::{PhoneNumber, PreferencesChange, PushToken};
 
 const ATTEMPTS_MAX: i32 = 3;
 
@@ -28,7 +30,17 @@ fn notice(recipient: Option<&str>) -> Notice {
 }
 
 fn decide(recipient: Option<&str>, preferences: &Preferences, handover: Handover) -> Notification {
-    Notification::decide(Uuid::from_u128(1), &notice(recipient), preferences, handover, String::new(), at(10))
+    decide_over(Channel::Email, recipient, preferences, handover)
+}
+
+fn decide_over(
+    channel: Channel,
+    recipient: Option<&str>,
+    preferences: &Preferences,
+    handover: Handover,
+) -> Notification {
+    let id = Uuid::from_u128(1);
+    Notification::decide(id, channel, &notice(recipient), preferences, handover, String::new(), at(10))
 }
 
 fn anything() -> Preferences {
@@ -93,6 +105,31 @@ fn what_is_not_wanted_is_not_sent_and_not_told() {
 }
 
 #[test]
+fn each_channel_has_its_own_address_and_is_wanted_by_itself() {
+    let (number, token) = (PhoneNumber::parse("+4930901820").unwrap(), PushToken::parse("token").unwrap());
+    let change = PreferencesChange {
+        email_enabled: Some(false),
+        sms_enabled: Some(true),
+        push_enabled: Some(true),
+        phone_number: Some(Some(number.clone())),
+        ..PreferencesChange::default()
+    };
+    let preferences = anything().changed(&change, at(0));
+    let over = |channel, preferences: &Preferences| {
+        let one = decide_over(channel, Some("ada@example.com"), preferences, Handover::ByWorker);
+        (one.status, one.recipient, one.failure_reason)
+    };
+    let (status, _, reason) = over(Channel::Email, &preferences);
+    assert_eq!((status, reason.as_str()), (Status::Suppressed, "CHANNEL_DISABLED"));
+    assert_eq!(over(Channel::Sms, &preferences), (Status::Requested, Some(Recipient::Sms(number)), String::new()));
+    let (status, recipient, reason) = over(Channel::Push, &preferences);
+    assert_eq!((status, recipient, reason.as_str()), (Status::Suppressed, None, "RECIPIENT_MISSING"));
+    let change = PreferencesChange { push_token: Some(Some(token.clone())), ..PreferencesChange::default() };
+    let preferences = preferences.changed(&change, at(0));
+    assert_eq!(over(Channel::Push, &preferences), (Status::Requested, Some(Recipient::Push(token)), String::new()));
+}
+
+#[test]
 fn an_accepted_message_is_sent() {
     let mut one = requested();
     one.delivered(&attempt(1, 20, DeliveryOutcome::Accepted), ATTEMPTS_MAX).unwrap();
@@ -141,6 +178,7 @@ fn sending_again_starts_a_round_of_its_own() {
     one.resend(Handover::ByWorker, at(30)).unwrap();
     assert_eq!((one.status, one.round, one.failure_reason.as_str()), (Status::Requested, 2, ""));
     assert_eq!((one.version, one.event_version, one.next_attempt_at), (3, 3, Some(at(30))));
+    assert_eq!((one.create_time, one.request_time), (at(10), at(30)), "its time to be sent begins anew");
     one.delivered(&attempt(2, 40, later()), ATTEMPTS_MAX).unwrap();
     assert_eq!((one.status, one.attempts, one.round_attempts), (Status::Requested, 2, 1));
 }

@@ -30,6 +30,7 @@ impl Follower {
             topics: vec![topics::PRODUCT_CATALOG],
             decode: |message| Ok(Some(message.clone())),
             passes_over: |_, _| false,
+            injects: |_| false,
         };
         started.await.unwrap().consumer(Arc::new(follower.clone()), subscription, &ConsumerSettings::default());
         follower

@@ -1,8 +1,8 @@
-//! SMTP (RFC 5321), and what its errors mean.
+//! Mail by SMTP (RFC 5321), and what the server's answers mean.
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     message::{
@@ -12,33 +12,26 @@ use lettre::{
     transport::smtp::{
         Error, PoolConfig,
         authentication::Credentials,
-        client::{Tls, TlsParameters},
+        client::{Certificate, Tls, TlsParameters},
         response::Code,
     },
 };
 
 use crate::{
     config::{SmtpSecurity, SmtpSettings},
-    domain::DeliveryOutcome,
+    delivery::{
+        certificates::{is_this_machine, read_certificates},
+        provider::{Answer, Outage, Provider, without_addresses},
+    },
+    domain::Channel,
     persistence::Due,
 };
-
-/// Name of the dependency.
-pub(crate) const SMTP: &str = "smtp";
-
-/// Longest text of a server that is kept, in characters.
-const DETAIL_LENGTH_MAX: usize = 300;
-
-/// The mail server is away, or does not let us in. Nothing is wrong with the message.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct MailOutage(String);
 
 /// Hands mail to one server.
 pub(crate) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
-    /// Bound of handing over one message.
+    /// Bound of connecting, and of handing over one message.
     timeout: Duration,
 }
 
@@ -52,68 +45,48 @@ impl Mailer {
             .from
             .parse()
             .context("notification.smtp.from must be a mail address, such as Shop <shop@example.com>")?;
-        let tls = || TlsParameters::new(settings.host.clone()).context("notification.smtp.host cannot be used for TLS");
-        let tls = match settings.security {
-            SmtpSecurity::None => Tls::None,
-            SmtpSecurity::Starttls => Tls::Required(tls()?),
-            SmtpSecurity::Tls => Tls::Wrapper(tls()?),
-        };
         let timeout = Duration::from_millis(settings.timeout_ms);
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&settings.host)
             .port(settings.port)
-            .tls(tls)
+            .tls(tls(settings)?)
             .timeout(Some(timeout))
             .pool_config(PoolConfig::new().max_size(settings.connections_max));
         if !settings.username.is_empty() {
+            ensure!(
+                settings.security != SmtpSecurity::None || is_this_machine(&settings.host),
+                "notification.smtp.username needs notification.smtp.security = starttls or tls: \
+                 the password would be readable on its way"
+            );
             let password = settings.password.expose().to_owned();
             builder = builder.credentials(Credentials::new(settings.username.clone(), password));
         }
         Ok(Self { transport: builder.build(), from, timeout })
     }
 
-    /// Bound of [`Self::send`].
-    pub(crate) fn timeout(&self) -> Duration {
-        self.timeout * 2
-    }
-
-    /// Whether the server lets us in.
-    pub(crate) async fn probe(&self) -> Result<(), MailOutage> {
+    /// A connection that the server answers on. It goes back to the pool, where [`Self::hand_over`] finds it.
+    async fn connect(&self) -> Result<(), Outage> {
         match tokio::time::timeout(self.timeout, self.transport.test_connection()).await {
             Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(MailOutage("the server closed the connection".to_owned())),
-            Ok(Err(error)) => Err(MailOutage(without_addresses(&error.to_string()))),
-            Err(_) => Err(MailOutage("the server does not answer".to_owned())),
+            Ok(Ok(false)) => Err(Outage("the server closed the connection".to_owned())),
+            Ok(Err(error)) => Err(Outage(without_addresses(&error.to_string()))),
+            Err(_) => Err(Outage("the server does not answer".to_owned())),
         }
     }
 
-    /// Hands one message over. A server that is away is told from a message that it does not take: a broken connection
-    /// counts against the message only if the server still lets us in.
-    pub(crate) async fn send(&self, one: &Due) -> Result<DeliveryOutcome, MailOutage> {
-        let message = match self.message(one) {
-            Ok(message) => message,
-            Err(error) => {
-                let detail = without_addresses(&error.to_string());
-                return Ok(DeliveryOutcome::Refused { reason: "RECIPIENT_REFUSED", detail });
-            }
-        };
+    async fn hand_over(&self, message: Message) -> Result<Answer, Outage> {
         let error = match tokio::time::timeout(self.timeout, self.transport.send(message)).await {
-            Ok(Ok(_)) => return Ok(DeliveryOutcome::Accepted),
+            Ok(Ok(_)) => return Ok(Answer::Accepted),
             Ok(Err(error)) => error,
-            Err(_) => {
-                self.probe().await?;
-                return Ok(DeliveryOutcome::TryLater { reason: "TIMED_OUT", detail: String::new() });
-            }
+            Err(_) => return Ok(Answer::Unknown { reason: "TIMED_OUT", detail: String::new() }),
         };
         let detail = without_addresses(&error.to_string());
         match error.status().map(meaning) {
-            Some(Meaning::Outage) => Err(MailOutage(detail)),
-            Some(Meaning::TryLater(reason)) => Ok(DeliveryOutcome::TryLater { reason, detail }),
-            Some(Meaning::Refused(reason)) => Ok(DeliveryOutcome::Refused { reason, detail }),
-            None if is_ours(&error) => Err(MailOutage(detail)),
-            None => {
-                self.probe().await?;
-                Ok(DeliveryOutcome::TryLater { reason: "CONNECTION_LOST", detail })
-            }
+            Some(Meaning::Outage) => Err(Outage(detail)),
+            Some(Meaning::Busy) => Ok(Answer::Busy { reason: "SERVER_BUSY", detail, retry_after: None }),
+            Some(Meaning::Refused(reason)) => Ok(Answer::Refused { reason, detail }),
+            None if is_ours(&error) => Err(Outage(detail)),
+            None if error.is_timeout() => Ok(Answer::Unknown { reason: "TIMED_OUT", detail }),
+            None => Ok(Answer::Unknown { reason: "CONNECTION_LOST", detail }),
         }
     }
 
@@ -139,9 +112,62 @@ impl Mailer {
     }
 }
 
+impl Provider for Mailer {
+    fn channel(&self) -> Channel {
+        Channel::Email
+    }
+
+    fn name(&self) -> &'static str {
+        "smtp"
+    }
+
+    fn transport(&self) -> &'static str {
+        "smtp"
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout * 2
+    }
+
+    async fn probe(&self) -> Result<bool, Outage> {
+        self.connect().await.map(|()| true)
+    }
+
+    /// The connection is looked at first: what fails on it from then on may have reached the server, and what failed
+    /// before has not.
+    async fn send(&self, one: &Due) -> Result<Answer, Outage> {
+        match self.message(one) {
+            Ok(message) => {
+                self.connect().await?;
+                self.hand_over(message).await
+            }
+            Err(error) => {
+                let detail = without_addresses(&error.to_string());
+                Ok(Answer::Refused { reason: "RECIPIENT_REFUSED", detail })
+            }
+        }
+    }
+}
+
+fn tls(settings: &SmtpSettings) -> anyhow::Result<Tls> {
+    let parameters = || -> anyhow::Result<TlsParameters> {
+        let mut parameters = TlsParameters::builder(settings.host.clone());
+        let trusted = read_certificates("notification.smtp.ca_certificate_file", &settings.ca_certificate_file)?;
+        for certificate in trusted {
+            parameters = parameters.add_root_certificate(Certificate::from_der(certificate.to_vec())?);
+        }
+        parameters.build().context("notification.smtp.host cannot be used for TLS")
+    };
+    Ok(match settings.security {
+        SmtpSecurity::None => Tls::None,
+        SmtpSecurity::Starttls => Tls::Required(parameters()?),
+        SmtpSecurity::Tls => Tls::Wrapper(parameters()?),
+    })
+}
+
 enum Meaning {
     Outage,
-    TryLater(&'static str),
+    Busy,
     Refused(&'static str),
 }
 
@@ -152,7 +178,7 @@ fn meaning(code: Code) -> Meaning {
         421 | 454 | 530 | 534 | 535 | 538 => Meaning::Outage,
         550 | 551 | 553 => Meaning::Refused("RECIPIENT_REFUSED"),
         500.. => Meaning::Refused("MESSAGE_REFUSED"),
-        _ => Meaning::TryLater("SERVER_BUSY"),
+        _ => Meaning::Busy,
     }
 }
 
@@ -161,33 +187,27 @@ fn is_ours(error: &Error) -> bool {
     error.is_tls() || error.is_client()
 }
 
-/// What a server said, for people: servers repeat addresses.
-fn without_addresses(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| if word.contains('@') { "<address>" } else { word });
-    let line = words.collect::<Vec<_>>().join(" ");
-    line.chars().filter(|c| !c.is_control()).take(DETAIL_LENGTH_MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use openorder_types::EmailAddress;
+    use openorder_types::{EmailAddress, Timestamp};
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::Kind;
+    use crate::domain::{Kind, Recipient};
 
     fn due(recipient: &str) -> Due {
         Due {
             notification_id: Uuid::from_u128(1),
             order_id: Uuid::from_u128(2),
             kind: Kind::OrderPaid,
-            recipient: EmailAddress::parse(recipient).unwrap(),
+            recipient: Recipient::Email(EmailAddress::parse(recipient).unwrap()),
             subject: "Your order is paid".to_owned(),
             body: "Hello é\n".to_owned(),
             round: 2,
             round_attempts: 0,
+            request_time: Timestamp::UNIX_EPOCH,
             traceparent: String::new(),
         }
     }
@@ -219,10 +239,14 @@ mod tests {
         assert!(error.to_string().contains("notification.smtp.from"), "{error}");
     }
 
-    #[test]
-    fn what_a_server_says_is_kept_without_addresses() {
-        let said = "permanent error (550): 5.1.1 <ada@example.com>: no\r\nsuch user ada@example.com";
-        assert_eq!(without_addresses(said), "permanent error (550): 5.1.1 <address> no such user <address>");
-        assert_eq!(without_addresses(&"x".repeat(1_000)).len(), 300);
+    #[tokio::test]
+    async fn a_password_is_not_sent_in_the_open() {
+        let open = |host: &str, security| {
+            let (host, username) = (host.to_owned(), "shop".to_owned());
+            Mailer::new(&SmtpSettings { host, security, username, ..SmtpSettings::default() }).map(|_| ())
+        };
+        let error = open("mail.example.com", SmtpSecurity::None).unwrap_err();
+        assert!(error.to_string().contains("notification.smtp.security"), "{error}");
+        open("127.0.0.1", SmtpSecurity::None).unwrap();
     }
 }

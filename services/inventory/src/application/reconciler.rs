@@ -1,0 +1,101 @@
+//! The comparison of reservations with orders: what is clear is healed, what is not is told.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::Utc;
+use openorder_messaging::{Backbone, Committer};
+use openorder_telemetry::api::KeyValue;
+use openorder_types::Fault;
+use uuid::Uuid;
+
+use crate::{
+    application::{
+        Inventory, Orders,
+        expiry::{count, give_back, grace, tell_mismatches},
+    },
+    config::InventorySettings,
+    domain::{Command, Verdict, judge},
+    persistence,
+};
+
+/// Mismatches that are looked at again in each round, to see whether they were put right.
+const LOOKED_AT_AGAIN_MAX: i64 = 500;
+
+/// Compares a part of the reservations with their orders at a time, over and over, until shutdown.
+pub(crate) async fn reconcile(
+    backbone: Arc<Backbone>,
+    committer: Committer<Inventory>,
+    orders: Orders,
+    settings: InventorySettings,
+) {
+    let shutdown = backbone.shutdown().clone();
+    let interval = Duration::from_millis(settings.reconcile_interval_ms);
+    while !shutdown.is_requested() {
+        if let Err(fault) = round(&backbone, &committer, &orders, &settings).await {
+            tracing::warn!(%fault, "reservations cannot be compared with their orders; they are later");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = shutdown.requested() => {}
+        }
+    }
+}
+
+/// A round that fails is begun again where it began: only what was seen to its end counts as seen.
+async fn round(
+    backbone: &Backbone,
+    committer: &Committer<Inventory>,
+    orders: &Orders,
+    settings: &InventorySettings,
+) -> Result<(), Fault> {
+    let (now, grace, pool) = (Utc::now(), grace(settings), backbone.pool());
+    let interval = Duration::from_millis(settings.reconcile_interval_ms);
+    // Another instance has this round.
+    let Some(after) = persistence::claim_round(pool, now, interval).await? else { return Ok(()) };
+    let part = persistence::reservations_part(pool, after, now - grace, settings.reconcile_scan_max).await?;
+    let known: HashSet<Uuid> = persistence::known_mismatches(pool, LOOKED_AT_AGAIN_MAX).await?.into_iter().collect();
+    let ids: BTreeSet<Uuid> = part.candidates.iter().chain(&known).copied().collect();
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    if !ids.is_empty() {
+        // The orders first: a reservation that is read later has heard of what they say, or of more.
+        let states = orders.states(&ids).await?;
+        let reservations = persistence::find_reservations(pool, &ids).await?;
+        let (mut settled, mut mismatches, mut resolved) = (Vec::new(), Vec::new(), Vec::new());
+        for reservation in &reservations {
+            let state = states.get(&reservation.order_id);
+            let verdict = judge(reservation, state, grace, now);
+            match (verdict, state) {
+                (Verdict::Mismatch(kind), Some(state)) => mismatches.push((reservation.order_id, kind, *state)),
+                _ => resolved.extend(known.get(&reservation.order_id)),
+            }
+            if verdict == Verdict::GiveBack {
+                settled.push(Command::Reconcile { order_id: reservation.order_id });
+            }
+        }
+        tell_mismatches(backbone, &mismatches, now).await?;
+        persistence::resolve_mismatches(pool, &resolved).await?;
+        let healed = give_back(committer, settled, settings).await?;
+        if healed > 0 {
+            tracing::warn!(healed, "stock was still held for orders that had long been settled: given back");
+        }
+        count(
+            "openorder.reservation.reconciled",
+            "Reservations given back because their order had long been settled",
+            healed,
+        );
+    }
+    persistence::end_round(pool, part.last).await?;
+    let gauge = openorder_telemetry::meter()
+        .i64_gauge("openorder.reservation.mismatches")
+        .with_unit("{reservation}")
+        .with_description("Reservations that contradict their orders and wait for an operator, by kind")
+        .build();
+    for (kind, count) in persistence::count_mismatches(pool).await? {
+        gauge.record(count, &[KeyValue::new("kind", kind.as_str())]);
+    }
+    Ok(())
+}

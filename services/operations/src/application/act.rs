@@ -1,0 +1,112 @@
+//! What all acts have in common: the intent behind the request id, the entry in the trail before anything is done, and
+//! the outcome after it.
+
+use std::time::Duration;
+
+use openorder_rpc::{CallContext, reason_of, rejection, request_fingerprint};
+use openorder_types::Rejection;
+use prost::Message;
+use serde_json::{Value, json};
+use tonic::Status;
+use uuid::Uuid;
+
+use super::{Operations, logged};
+use crate::persistence::{self, Act, NewAct, NewEntry, State};
+
+/// What is asked for.
+pub(super) struct Asked<'a, M> {
+    pub(super) method: &'static str,
+    pub(super) request_id: &'a str,
+    pub(super) reason: &'a str,
+    /// The whole request: what the request id stands for.
+    pub(super) message: &'a M,
+    /// What the trail shows of it.
+    pub(super) arguments: Value,
+}
+
+/// An act that has begun, or has ended before.
+pub(super) struct Begun {
+    pub(super) act: Act,
+    /// Its entry in the trail; of one that has ended, the last one.
+    pub(super) entry: Uuid,
+}
+
+impl Begun {
+    /// The entry as answers show it.
+    pub(super) fn entry_id(&self) -> String {
+        self.entry.to_string()
+    }
+}
+
+impl Operations {
+    /// Claims the request id and writes the entry. An act that has its outcome already gets no other entry.
+    pub(super) async fn begin<M: Message>(&self, call: &CallContext, asked: Asked<'_, M>) -> Result<Begun, Status> {
+        let fingerprint = request_fingerprint(asked.method, asked.message);
+        let (caller, entry) = (call.caller.subject.as_str(), Uuid::now_v7());
+        let (method, request_id) = (asked.method, asked.request_id);
+        let new = NewAct { caller, request_id, method, fingerprint: &fingerprint, audit_entry_id: entry };
+        let act = persistence::claim(self.pool(), &new).await.map_err(logged)?;
+        if act.method != method || act.fingerprint != fingerprint {
+            let text = "the request id stands for another request already";
+            return Err(rejection(Rejection::already_exists("REQUEST_ID_REUSED", text)));
+        }
+        if act.outcome.is_some() {
+            return Ok(Begun { entry: act.audit_entry_id, act });
+        }
+        let trace_id = if call.trace.is_valid() { call.trace.trace_id() } else { String::new() };
+        let new = NewEntry {
+            audit_entry_id: entry,
+            method,
+            caller,
+            reason: asked.reason,
+            request_id,
+            arguments: &asked.arguments,
+            trace_id: &trace_id,
+        };
+        persistence::begin(self.pool(), &new).await.map_err(logged)?;
+        persistence::keep_alive(self.pool(), &act, entry).await.map_err(logged)?;
+        tracing::info!(method, request_id, caller, reason = asked.reason, audit_entry_id = %entry, "an operator acts");
+        Ok(Begun { act, entry })
+    }
+
+    /// Ends an act that changed nothing; its request id is free again. Gives the refusal back.
+    pub(super) async fn refuse(&self, begun: &Begun, refusal: Status) -> Status {
+        let outcome = json!({ "reason": reason_of(&refusal), "message": refusal.message() });
+        let done = async {
+            persistence::complete(self.pool(), begun.entry, State::Refused, &outcome).await?;
+            persistence::forget(self.pool(), &begun.act).await
+        };
+        if let Err(fault) = done.await {
+            tracing::warn!(%fault, audit_entry_id = %begun.entry, "a refusal is missing in the trail");
+        }
+        refusal
+    }
+
+    /// Ends an act that was broken off; the same request id goes on with it. Gives the failure back.
+    pub(super) async fn break_off(&self, begun: &Begun, failure: Status) -> Status {
+        let outcome = json!({ "reason": reason_of(&failure), "message": failure.message() });
+        if let Err(fault) = persistence::complete(self.pool(), begun.entry, State::Failed, &outcome).await {
+            tracing::warn!(%fault, audit_entry_id = %begun.entry, "a failure is missing in the trail");
+        }
+        failure
+    }
+
+    /// Ends an act that was done.
+    pub(super) async fn finish(&self, begun: &Begun, outcome: &Value) -> Result<(), Status> {
+        // The outcome first: an entry without one is a lesser evil than an act that seems to be open.
+        persistence::set_outcome(self.pool(), &begun.act, outcome).await.map_err(logged)?;
+        persistence::complete(self.pool(), begun.entry, State::Succeeded, outcome).await.map_err(logged)
+    }
+
+    /// Says that the act is being worked on; a failure shows soon enough elsewhere.
+    pub(super) async fn keep_alive(&self, begun: &Begun) {
+        if let Err(fault) = persistence::keep_alive(self.pool(), &begun.act, begun.entry).await {
+            tracing::debug!(%fault, "no sign of life was written");
+        }
+    }
+
+    /// After how long without a sign of life an act counts as unfinished.
+    pub(super) fn alive_within(&self) -> Duration {
+        Duration::from_millis(self.settings.unfinished_after_ms)
+    }
+}

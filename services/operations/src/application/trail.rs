@@ -1,0 +1,102 @@
+//! Looking at the trail.
+
+use openorder_proto::operations::v1::{AuditEntry, AuditState, ListAuditEntriesRequest, ListAuditEntriesResponse};
+use openorder_rpc::{CallContext, Violations, page_size, rejection, timestamp, timestamp_to_proto};
+use prost::Message;
+use tonic::Status;
+use uuid::Uuid;
+
+use super::{
+    Operations,
+    letters::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX},
+    logged,
+};
+use crate::persistence::{self, Entry, Filter, State};
+
+/// Name of the list in page tokens.
+const AUDIT_ENTRIES: &str = "operations.audit_entries";
+const METHODS_MAX: usize = 16;
+
+impl Operations {
+    pub(crate) async fn list_audit_entries(
+        &self,
+        call: &CallContext,
+        message: ListAuditEntriesRequest,
+    ) -> Result<ListAuditEntriesResponse, Status> {
+        let unpaged = ListAuditEntriesRequest { page_size: 0, page_token: String::new(), ..message.clone() };
+        let conditions = unpaged.encode_to_vec();
+        let cursor = self.page_tokens.decode(AUDIT_ENTRIES, &call.caller, &conditions, &message.page_token);
+        let cursor = cursor.map_err(rejection)?;
+        let mut violations = Violations::new();
+        let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
+        if message.methods.len() > METHODS_MAX {
+            violations.add("methods", "TOO_MANY", format!("must be at most {METHODS_MAX}"));
+        }
+        let mut time = |field: &str, time: Option<prost_types::Timestamp>| {
+            time.and_then(|time| timestamp(field, Some(time), &mut violations))
+        };
+        let from = time("start_time_from", message.start_time_from);
+        let until = time("start_time_until", message.start_time_until);
+        violations.finish().map_err(rejection)?;
+        let size = size.unwrap_or(PAGE_SIZE_DEFAULT);
+        let filter = Filter {
+            state: Some(message.state()).filter(|state| *state != AuditState::Unspecified).and_then(state_of),
+            caller: (!message.caller.is_empty()).then_some(message.caller),
+            methods: message.methods,
+            request_id: (!message.request_id.is_empty()).then_some(message.request_id),
+            from,
+            until,
+            before: cursor.and_then(|bytes| Uuid::from_slice(&bytes).ok()),
+            // One more tells whether there is another page.
+            limit: i64::from(size) + 1,
+        };
+        let mut found = persistence::list(self.pool(), &filter, self.alive_within()).await.map_err(logged)?;
+        let more = found.len() > size as usize;
+        found.truncate(size as usize);
+        let last = found.last().filter(|_| more);
+        let next_page_token = last.map_or_else(String::new, |last| {
+            self.page_tokens.encode(AUDIT_ENTRIES, &call.caller, &conditions, last.audit_entry_id.as_bytes())
+        });
+        Ok(ListAuditEntriesResponse { entries: found.into_iter().map(entry).collect(), next_page_token })
+    }
+}
+
+fn state_of(state: AuditState) -> Option<State> {
+    State::from_number(state.into())
+}
+
+fn entry(entry: Entry) -> AuditEntry {
+    AuditEntry {
+        audit_entry_id: entry.audit_entry_id.to_string(),
+        method: entry.method,
+        caller: entry.caller,
+        reason: entry.reason,
+        request_id: entry.request_id,
+        arguments_json: entry.arguments.to_string(),
+        state: entry.state as i32,
+        outcome_json: entry.outcome.map(|outcome| outcome.to_string()).unwrap_or_default(),
+        start_time: Some(timestamp_to_proto(&entry.started_at)),
+        end_time: entry.ended_at.as_ref().map(timestamp_to_proto),
+        trace_id: entry.trace_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_the_numbers_of_the_contract() {
+        let all = [
+            (State::Started, AuditState::Started),
+            (State::Succeeded, AuditState::Succeeded),
+            (State::Refused, AuditState::Refused),
+            (State::Failed, AuditState::Failed),
+            (State::Unfinished, AuditState::Unfinished),
+        ];
+        for (state, told) in all {
+            assert_eq!(state as i32, told as i32);
+            assert_eq!(state_of(told), Some(state));
+        }
+    }
+}

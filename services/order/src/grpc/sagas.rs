@@ -1,0 +1,107 @@
+//! What operators see and decide of sagas, and orders in batches for other services.
+
+use openorder_proto::order::v1::{
+    BatchGetOrdersRequest, BatchGetOrdersResponse, ListSagasRequest, ListSagasResponse, Order,
+    RetryCompensationRequest, RetryCompensationResponse, SettleCompensationRequest, SettleCompensationResponse,
+};
+use openorder_rpc::CallContext;
+use openorder_types::{CallError, Caller, Rejection};
+use prost::Message;
+
+use crate::{
+    domain::CompensationRequest,
+    grpc::{OrderGrpc, logged, parse},
+    persistence, present,
+};
+
+/// Name of the list in page tokens.
+const SAGAS: &str = "order.sagas";
+
+impl OrderGrpc {
+    pub(super) async fn batch_get(
+        &self,
+        call: CallContext,
+        message: BatchGetOrdersRequest,
+    ) -> Result<BatchGetOrdersResponse, CallError> {
+        let ids = parse::order_ids(&message.order_ids)?;
+        let found = persistence::find_orders(self.backbone.pool(), &ids).await.map_err(logged)?;
+        let visible = found.iter().filter(|record| call.caller.may_act_for(&record.order.customer_id));
+        Ok(BatchGetOrdersResponse { orders: visible.map(present::order).collect() })
+    }
+
+    pub(super) async fn sagas(
+        &self,
+        call: CallContext,
+        message: ListSagasRequest,
+    ) -> Result<ListSagasResponse, CallError> {
+        needs_operator(&call.caller)?;
+        let conditions = ListSagasRequest { page_size: 0, page_token: String::new(), ..message.clone() };
+        let conditions = conditions.encode_to_vec();
+        let cursor = self.page_tokens.decode(SAGAS, &call.caller, &conditions, &message.page_token)?;
+        let (filter, order_id, size) = parse::sagas(&message, cursor.as_deref())?;
+        let pool = self.backbone.pool();
+        let found = match order_id {
+            Some(order_id) => persistence::find_saga(pool, order_id, filter.step).await,
+            None => persistence::list_sagas(pool, &filter, i64::from(size) + 1).await,
+        };
+        let mut found = found.map_err(logged)?;
+        let next_page_token = if found.len() > size as usize {
+            found.truncate(size as usize);
+            let last = found.last().map(|last| last.order.order_id.into_bytes()).unwrap_or_default();
+            self.page_tokens.encode(SAGAS, &call.caller, &conditions, &last)
+        } else {
+            String::new()
+        };
+        let timeouts = self.settings.timeouts();
+        Ok(ListSagasResponse {
+            sagas: found.iter().map(|record| present::saga(record, &timeouts)).collect(),
+            next_page_token,
+        })
+    }
+
+    pub(super) async fn retry(
+        &self,
+        call: CallContext,
+        message: RetryCompensationRequest,
+    ) -> Result<RetryCompensationResponse, CallError> {
+        let RetryCompensationRequest { request_id, order_id, reason } = &message;
+        let texts = [request_id.as_str(), order_id.as_str(), reason.as_str()];
+        let order = self.compensate(&call, texts, &message, CompensationRequest::Retry).await?;
+        Ok(RetryCompensationResponse { order: Some(order) })
+    }
+
+    pub(super) async fn settle(
+        &self,
+        call: CallContext,
+        message: SettleCompensationRequest,
+    ) -> Result<SettleCompensationResponse, CallError> {
+        let SettleCompensationRequest { request_id, order_id, reason } = &message;
+        let texts = [request_id.as_str(), order_id.as_str(), reason.as_str()];
+        let order = self.compensate(&call, texts, &message, CompensationRequest::Settle).await?;
+        Ok(SettleCompensationResponse { order: Some(order) })
+    }
+
+    async fn compensate(
+        &self,
+        call: &CallContext,
+        [request_id, order_id, reason]: [&str; 3],
+        message: &impl Message,
+        request: CompensationRequest,
+    ) -> Result<Order, CallError> {
+        needs_operator(&call.caller)?;
+        let (request_id, command) = parse::compensation(request_id, order_id, reason, &call.caller, request)?;
+        let method = match request {
+            CompensationRequest::Retry => "RetryCompensation",
+            CompensationRequest::Settle => "SettleCompensation",
+        };
+        self.submit(call, request_id, method, message, command).await
+    }
+}
+
+/// A person answers for it: a service is not an operator.
+fn needs_operator(caller: &Caller) -> Result<(), Rejection> {
+    if caller.is_operator() {
+        return Ok(());
+    }
+    Err(Rejection::permission_denied("ROLE_REQUIRED", "only operators may do this"))
+}

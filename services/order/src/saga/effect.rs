@@ -1,0 +1,72 @@
+//! What a saga wants done.
+
+use crate::domain::CancellationCause;
+
+/// What is to be done; the runner does it, in this order, in one transaction with the new saga.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// The order becomes CONFIRMED: payment is asked for by that.
+    Confirm,
+    /// The order becomes PAID.
+    MarkPaid {
+        /// Of the payment service.
+        payment_id: String,
+    },
+    /// The order becomes PREPARING.
+    Prepare,
+    /// The order becomes REJECTED.
+    Reject {
+        /// Stable, `UPPER_SNAKE`.
+        reason: String,
+        /// For people.
+        detail: String,
+    },
+    /// The order becomes CANCELLED.
+    Cancel {
+        /// By whom or by what.
+        cause: CancellationCause,
+        /// Stable, `UPPER_SNAKE`.
+        reason: String,
+        /// For people.
+        detail: String,
+    },
+    /// Stock is asked back.
+    RequestRelease {
+        /// Why.
+        cause: CancellationCause,
+    },
+    /// Money is asked back, or never to be taken.
+    RequestRefund {
+        /// Why.
+        cause: CancellationCause,
+    },
+    /// Giving back was asked for as often as it may be: an operator has to look.
+    FailCompensation {
+        /// Whether stock may still be held.
+        stock_open: bool,
+        /// Whether money may still have been taken.
+        payment_open: bool,
+        /// How often it was asked for again.
+        undo_attempts: u32,
+    },
+    /// The history says who has the failed compensation tried again, and why.
+    NoteRetry {
+        /// Who.
+        operator: String,
+        /// In their words.
+        reason: String,
+    },
+    /// The history says who has put right by hand what the failed compensation owed, and how.
+    NoteSettlement {
+        /// Who.
+        operator: String,
+        /// In their words.
+        reason: String,
+        /// Whether it was stock.
+        stock: bool,
+        /// Whether it was money.
+        payment: bool,
+    },
+    /// The stock of a shipped order was released: the counts of the warehouse are wrong, and a person has to look.
+    ReportStockLost,
+}

@@ -1,0 +1,204 @@
+//! Each step fails in each way, and each undo is slow, doubled or lost: stock and money are as before. A new step or
+//! a new way to fail is a line in a table.
+
+use openorder_order::{
+    domain::OrderStatus,
+    saga::{Signal, Step},
+};
+
+use crate::{
+    participants::{MONEY, PRICE, STOCK},
+    world::{Letter, World},
+};
+
+/// What goes wrong on the way forward.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    ReserveRefused,
+    ReserveSilent,
+    ReserveAnswerLost,
+    PayRefused,
+    PaySilent,
+    PayAnswerLost,
+    CancelledAt(Step),
+    StockExpiredAt(Step),
+    StockReleasedAt(Step),
+    MoneyRefundedAt(Step),
+}
+
+/// What happens to the requests to give back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undo {
+    Answered,
+    EachTwice,
+    AnsweredTwice,
+    Late,
+    FailedThenAnswered,
+    LostThenRetried,
+    LostThenSettled,
+}
+
+const FORWARD: [Step; 3] = [Step::Reserving, Step::Paying, Step::Completed];
+const UNDO: [Undo; 7] = [
+    Undo::Answered,
+    Undo::EachTwice,
+    Undo::AnsweredTwice,
+    Undo::Late,
+    Undo::FailedThenAnswered,
+    Undo::LostThenRetried,
+    Undo::LostThenSettled,
+];
+
+fn faults() -> Vec<Fault> {
+    let mut faults = vec![
+        Fault::ReserveRefused,
+        Fault::ReserveSilent,
+        Fault::ReserveAnswerLost,
+        Fault::PayRefused,
+        Fault::PaySilent,
+        Fault::PayAnswerLost,
+    ];
+    for step in FORWARD {
+        faults.extend([Fault::CancelledAt(step), Fault::StockExpiredAt(step), Fault::StockReleasedAt(step)]);
+    }
+    faults.extend([Fault::MoneyRefundedAt(Step::Paying), Fault::MoneyRefundedAt(Step::Completed)]);
+    faults
+}
+
+/// The order goes its way until `step`, with its participants having done their work but not having been heard.
+fn until(world: &mut World, step: Step) {
+    world.deliver(|letter| match step {
+        Step::Reserving => matches!(letter, Letter::Signal(Signal::StockReserved)),
+        Step::Paying => matches!(letter, Letter::Signal(Signal::PaymentCompleted { .. })),
+        _ => false,
+    });
+    assert_eq!(world.saga.step, step);
+}
+
+fn fail(fault: Fault) -> World {
+    let has_stock = !matches!(fault, Fault::ReserveRefused);
+    let has_money = !matches!(fault, Fault::PayRefused);
+    let mut world = World::new(has_stock, has_money);
+    match fault {
+        Fault::ReserveRefused | Fault::PayRefused => world.deliver(Letter::is_undo),
+        Fault::ReserveSilent => {
+            world.deliver(|letter| *letter == Letter::Reserve);
+            world.pass_deadline();
+        }
+        Fault::ReserveAnswerLost => {
+            until(&mut world, Step::Reserving);
+            world.under_way.clear();
+            world.pass_deadline();
+        }
+        Fault::PaySilent => {
+            world.deliver(|letter| *letter == Letter::Pay);
+            world.pass_deadline();
+        }
+        Fault::PayAnswerLost => {
+            until(&mut world, Step::Paying);
+            world.under_way.clear();
+            world.pass_deadline();
+        }
+        Fault::CancelledAt(step) => {
+            until(&mut world, step);
+            world.cancel();
+        }
+        Fault::StockExpiredAt(step) | Fault::StockReleasedAt(step) => {
+            until(&mut world, step);
+            let expired = matches!(fault, Fault::StockExpiredAt(_));
+            let told = world.inventory.release(expired);
+            assert!(!told.is_empty(), "something was held");
+            // It overtakes what the order has not heard yet.
+            world.under_way.splice(0..0, told.into_iter().map(Letter::Signal));
+        }
+        Fault::MoneyRefundedAt(step) => {
+            until(&mut world, step);
+            let told = world.payment.refund();
+            world.under_way.splice(0..0, told.into_iter().map(Letter::Signal));
+        }
+    }
+    world
+}
+
+/// Whether the compensation failed on the way, so that the cases that mean to show that are seen to.
+fn give_back(world: &mut World, undo: Undo) -> bool {
+    // Everything but the undo requests has arrived.
+    world.deliver(Letter::is_undo);
+    let waits = world.saga.step == Step::Compensating;
+    match undo {
+        Undo::Answered => {}
+        Undo::EachTwice => {
+            let again: Vec<Letter> = world.under_way.clone();
+            world.under_way.extend(again);
+        }
+        Undo::AnsweredTwice => {
+            for letter in std::mem::take(&mut world.under_way) {
+                world.handle(letter);
+            }
+            let again: Vec<Letter> = world.under_way.clone();
+            world.under_way.extend(again);
+        }
+        Undo::Late => {
+            for _ in 0..3 {
+                world.pass_deadline();
+            }
+        }
+        Undo::FailedThenAnswered | Undo::LostThenRetried | Undo::LostThenSettled => {
+            while waits && world.saga.step == Step::Compensating {
+                world.pass_deadline();
+            }
+            if undo != Undo::FailedThenAnswered {
+                world.under_way.clear();
+            }
+            let failed = world.saga.step == Step::CompensationFailed;
+            assert_eq!(failed, waits);
+            match undo {
+                Undo::LostThenRetried => world.retry(),
+                Undo::LostThenSettled => world.settle(),
+                _ => {}
+            }
+            world.deliver(|_| false);
+            return failed;
+        }
+    }
+    world.deliver(|_| false);
+    false
+}
+
+#[test]
+fn whatever_fails_and_however_it_is_undone_stock_and_money_are_as_before() {
+    let mut failed_compensations = 0;
+    for fault in faults() {
+        for undo in UNDO {
+            let case = format!("{fault:?}, {undo:?}");
+            let result = std::panic::catch_unwind(|| {
+                let mut world = fail(fault);
+                let failed = give_back(&mut world, undo);
+                world.check();
+                assert!(world.order.status.is_final(), "{}", world.order.status);
+                let rejected = matches!(fault, Fault::ReserveRefused);
+                assert_eq!(world.order.status == OrderStatus::Rejected, rejected);
+                assert_eq!(world.inventory.reserved, 0);
+                failed
+            });
+            failed_compensations += i32::from(result.unwrap_or_else(|_| panic!("{case}")));
+        }
+    }
+    // Three ways of undoing fail for every fault that leaves something to give back. Nothing is left after a refused
+    // reservation, and after a release before the stock was heard of.
+    assert_eq!(failed_compensations, 3 * (i32::try_from(faults().len()).unwrap() - 3));
+}
+
+#[test]
+fn without_a_fault_the_order_is_paid_once_and_keeps_its_stock() {
+    let mut world = World::new(true, true);
+    world.deliver(|_| false);
+    world.look_at_expired();
+    world.check();
+    assert_eq!(world.order.status, OrderStatus::Preparing);
+    assert_eq!((world.payment.balance, world.inventory.on_hand), (MONEY - PRICE, STOCK));
+    world.ship();
+    world.deliver(|_| false);
+    world.check();
+    assert_eq!(world.order.status, OrderStatus::Shipped);
+}

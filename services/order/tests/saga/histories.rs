@@ -1,0 +1,127 @@
+//! Random histories: everything is late, doubled and out of order, with deadlines, cancellations, expiry and operators
+//! in between. When all is quiet, all is where it belongs.
+//!
+//! A failing history is shrunk and printed with the seed that makes it again (`cc …`, kept in `histories.regressions`).
+
+use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};
+
+use crate::world::{Letter, World};
+
+/// What happens next.
+#[derive(Debug, Clone)]
+enum Act {
+    /// A message that is under way is handled.
+    Deliver(Index),
+    /// It is, and comes again later.
+    DeliverTwice(Index),
+    /// The step's time is up.
+    Deadline,
+    /// The customer calls the order off.
+    Cancel,
+    /// An operator moves the order on.
+    Ship,
+    /// The reservation's time is up.
+    Expire,
+    /// Somebody releases the stock, and the order has not asked for it.
+    Release { expired: bool },
+    /// An operator has a failed compensation tried again.
+    Retry,
+    /// An operator settles a failed compensation.
+    Settle,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        12 => any::<Index>().prop_map(Act::Deliver),
+        3 => any::<Index>().prop_map(Act::DeliverTwice),
+        4 => Just(Act::Deadline),
+        1 => Just(Act::Cancel),
+        1 => Just(Act::Ship),
+        1 => Just(Act::Expire),
+        1 => any::<bool>().prop_map(|expired| Act::Release { expired }),
+        1 => Just(Act::Retry),
+        1 => Just(Act::Settle),
+    ]
+}
+
+fn play(world: &mut World, acts: &[Act]) {
+    for act in acts {
+        match act {
+            Act::Deliver(index) if !world.under_way.is_empty() => {
+                let letter = world.under_way.remove(index.index(world.under_way.len()));
+                world.handle(letter);
+            }
+            Act::DeliverTwice(index) if !world.under_way.is_empty() => {
+                let letter = index.get(&world.under_way).clone();
+                world.handle(letter);
+            }
+            Act::Deliver(_) | Act::DeliverTwice(_) => {}
+            Act::Deadline => world.pass_deadline(),
+            Act::Cancel => world.cancel(),
+            Act::Ship => world.ship(),
+            Act::Expire => world.look_at_expired(),
+            Act::Release { expired } => {
+                let told = world.inventory.release(*expired);
+                world.under_way.extend(told.into_iter().map(Letter::Signal));
+            }
+            Act::Retry => world.retry(),
+            Act::Settle => world.settle(),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 5_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
+    /// No order is charged twice, no money is kept for a cancelled order, no stock is held for a settled one, every
+    /// order gets to its end once messages flow, and versions have no gap.
+    #[test]
+    fn when_all_is_quiet_everything_is_where_it_belongs(
+        has_stock in prop::bool::weighted(0.9),
+        has_money in prop::bool::weighted(0.8),
+        acts in prop::collection::vec(act(), 0..80),
+    ) {
+        let mut world = World::new(has_stock, has_money);
+        play(&mut world, &acts);
+        world.deliver(|_| false);
+        world.check();
+    }
+}
+
+/// Histories that are too tame prove nothing: each end, and each way to it, is seen among a few thousand.
+#[test]
+fn the_histories_reach_every_end_and_every_step() {
+    use openorder_order::{domain::OrderStatus, saga::Step};
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+
+    let mut runner = TestRunner::deterministic();
+    let (mut ends, mut steps, mut lost) = (Vec::new(), Vec::new(), false);
+    for _ in 0..3_000 {
+        let tree = (any::<bool>(), any::<bool>(), prop::collection::vec(act(), 0..80)).new_tree(&mut runner).unwrap();
+        let (has_stock, has_money, acts) = tree.current();
+        let mut world = World::new(has_stock || has_money, has_money);
+        for act in &acts {
+            play(&mut world, std::slice::from_ref(act));
+            if !steps.contains(&world.saga.step) {
+                steps.push(world.saga.step);
+            }
+        }
+        world.deliver(|_| false);
+        lost |= world.stock_reported_lost;
+        if !ends.contains(&world.order.status) {
+            ends.push(world.order.status);
+        }
+    }
+    for end in [OrderStatus::Preparing, OrderStatus::Shipped, OrderStatus::Cancelled, OrderStatus::Rejected] {
+        assert!(ends.contains(&end), "no order ended as {end}");
+    }
+    for number in 1..=7 {
+        let step = Step::from_number(number).unwrap();
+        assert!(steps.contains(&step) || step == Step::Rejected && ends.contains(&OrderStatus::Rejected), "{step:?}");
+    }
+    assert!(lost, "no stock of a shipped order was lost");
+}

@@ -1,0 +1,126 @@
+//! Stock and payment as they promise to behave: each request is answered once it is handled, one decision for ever,
+//! and asking twice changes nothing.
+
+use openorder_order::saga::Signal;
+
+use crate::{out_of_stock, paid, refused};
+
+/// Pieces in the warehouse, and money in the wallet, to begin with.
+pub const STOCK: i64 = 10;
+pub const MONEY: i64 = 100;
+/// Pieces and price of the order.
+pub const PIECES: i64 = 3;
+pub const PRICE: i64 = 60;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reservation {
+    Held,
+    Shipped,
+    Released,
+    Rejected,
+}
+
+/// The stock of one SKU, and the reservation of one order.
+#[derive(Debug)]
+pub struct Inventory {
+    pub on_hand: i64,
+    pub reserved: i64,
+    pub reservation: Option<Reservation>,
+    pub events: i64,
+}
+
+impl Inventory {
+    pub fn new(has_stock: bool) -> Self {
+        Self { on_hand: if has_stock { STOCK } else { PIECES - 1 }, reserved: 0, reservation: None, events: 0 }
+    }
+
+    pub fn reserve(&mut self) -> Vec<Signal> {
+        if self.reservation.is_some() {
+            return Vec::new();
+        }
+        self.events += 1;
+        if self.on_hand - self.reserved < PIECES {
+            self.reservation = Some(Reservation::Rejected);
+            return vec![out_of_stock()];
+        }
+        self.reserved += PIECES;
+        self.reservation = Some(Reservation::Held);
+        vec![Signal::StockReserved]
+    }
+
+    pub fn release(&mut self, expired: bool) -> Vec<Signal> {
+        match self.reservation {
+            Some(Reservation::Shipped) => return Vec::new(),
+            Some(Reservation::Held) => self.reserved -= PIECES,
+            Some(Reservation::Released | Reservation::Rejected) | None => {}
+        }
+        self.reservation = Some(Reservation::Released);
+        self.events += 1;
+        vec![Signal::StockReleased { expired }]
+    }
+
+    /// Its time is up, and the order was settled when it was asked about.
+    pub fn expire(&mut self) -> Vec<Signal> {
+        if self.reservation == Some(Reservation::Held) { self.release(true) } else { Vec::new() }
+    }
+
+    pub fn ship(&mut self) -> Vec<Signal> {
+        if self.reservation == Some(Reservation::Held) {
+            self.on_hand -= PIECES;
+            self.reserved -= PIECES;
+            self.reservation = Some(Reservation::Shipped);
+        }
+        Vec::new()
+    }
+}
+
+/// The wallet of the customer, and the payment of one order.
+#[derive(Debug)]
+pub struct Payment {
+    pub balance: i64,
+    /// Whether money was taken; none before it is decided.
+    pub taken: Option<bool>,
+    pub given_back: bool,
+    pub debits: u32,
+    pub credits: u32,
+}
+
+impl Payment {
+    pub fn new(has_money: bool) -> Self {
+        let balance = if has_money { MONEY } else { PRICE - 1 };
+        Self { balance, taken: None, given_back: false, debits: 0, credits: 0 }
+    }
+
+    pub fn pay(&mut self) -> Vec<Signal> {
+        if self.taken.is_some() {
+            return Vec::new();
+        }
+        let enough = self.balance >= PRICE;
+        self.taken = Some(enough);
+        if !enough {
+            return vec![refused()];
+        }
+        self.balance -= PRICE;
+        self.debits += 1;
+        vec![paid()]
+    }
+
+    pub fn refund(&mut self) -> Vec<Signal> {
+        match self.taken {
+            Some(true) => {
+                if !self.given_back {
+                    self.balance += PRICE;
+                    self.credits += 1;
+                    self.given_back = true;
+                }
+                vec![Signal::PaymentRefunded]
+            }
+            Some(false) => vec![refused()],
+            None => {
+                // Voided: a later payment is never taken.
+                self.taken = Some(false);
+                vec![Signal::PaymentFailed { reason: "VOIDED".to_owned() }]
+            }
+        }
+    }
+}
