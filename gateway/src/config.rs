@@ -1,7 +1,11 @@
 //! Settings of the gateway.
 
+use std::time::Duration;
+
 use openorder_config::settings;
 use openorder_rpc::{ConnectionSettings, RpcClientSettings};
+
+use crate::admission::AdmissionSettings;
 
 settings! {
     /// Gateway: the one port for callers from outside.
@@ -20,6 +24,8 @@ settings! {
         payment_url: String = "http://127.0.0.1:8104";
         /// Where the notification service answers.
         notification_url: String = "http://127.0.0.1:8105";
+        /// Where the operations service answers.
+        operations_url: String = "http://127.0.0.1:8106";
         /// Largest request in bytes.
         request_body_limit_bytes: usize = 1_048_576, 1_024..=67_108_864;
         /// The time of a call whose caller gives none, in milliseconds. Streams have none.
@@ -28,6 +34,13 @@ settings! {
         timeout_max_ms: u64 = 60_000, 1..=600_000;
         /// Calls at a time; more are refused at once.
         in_flight_requests_max: usize = 4_096, 1..=1_000_000;
+        /// The fewest calls that each service is given at a time, however slow it is.
+        admission_in_flight_min: usize = 32, 1..=1_000_000;
+        /// Each service is given as many calls at a time as nine in ten of them answer within this time, in milliseconds;
+        /// more are refused at once.
+        admission_latency_target_ms: u64 = 250, 1..=600_000;
+        /// How often the number of calls that a service is given is looked at, in milliseconds.
+        admission_window_ms: u64 = 100, 1..=60_000;
         /// Open streams at a time, besides the calls; more are refused at once.
         streams_max: usize = 1_024, 1..=1_000_000;
         /// Time between two looks at the health of each service, in milliseconds.
@@ -38,5 +51,16 @@ settings! {
         connection: ConnectionSettings;
         /// Connections to the services.
         client: RpcClientSettings;
+    }
+}
+
+impl GatewaySettings {
+    pub(crate) fn admission(&self) -> AdmissionSettings {
+        AdmissionSettings {
+            in_flight_min: self.admission_in_flight_min.min(self.in_flight_requests_max),
+            in_flight_max: self.in_flight_requests_max,
+            latency_target: Duration::from_millis(self.admission_latency_target_ms),
+            window: Duration::from_millis(self.admission_window_ms),
+        }
     }
 }

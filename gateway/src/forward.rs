@@ -1,8 +1,10 @@
 //! One call through the gateway.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, Request, Response};
@@ -10,13 +12,14 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use openorder_rpc::caller::{CallerHeaders, RESERVED_PREFIX, write_trace};
 use openorder_rpc::server::{
-    Call, CallFuture, CallMetrics, OVERLOADED_RETRY_AFTER, RpcService, is_grpc, unsupported_media_type,
+    Call, CallFuture, CallMetrics, OVERLOADED_RETRY_AFTER, PerConnection, RpcService, is_grpc, unsupported_media_type,
 };
 use openorder_rpc::{Outbound, Refusal, UpstreamBody, timeout};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 
+use crate::admission::CallerKey;
 use crate::body::read_whole;
 use crate::routes::{Route, RouteTable};
 
@@ -28,6 +31,8 @@ const HOP_HEADERS: [&str; 6] =
 #[derive(Clone)]
 pub(crate) struct Gateway {
     shared: Arc<Shared>,
+    /// Who calls on this connection: until callers sign in, a connection is a caller.
+    caller: CallerKey,
     /// Reflection, health, and "there is no such method".
     local: RpcService,
 }
@@ -38,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<CallMetrics>,
     pub(crate) caller: CallerHeaders,
     pub(crate) limits: Limits,
+    /// Connections so far.
+    pub(crate) connections: AtomicU64,
 }
 
 /// What the gateway lets through.
@@ -54,7 +61,14 @@ impl Gateway {
         for path in shared.routes.paths() {
             shared.metrics.learn(path.trim_start_matches('/'));
         }
-        Self { shared: Arc::new(shared), local }
+        Self { shared: Arc::new(shared), caller: 0, local }
+    }
+}
+
+impl PerConnection for Gateway {
+    fn for_connection(&self, peer: SocketAddr) -> Self {
+        let caller = self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(&self.shared), caller, local: self.local.for_connection(peer) }
     }
 }
 
@@ -79,6 +93,10 @@ impl Service<Request<Incoming>> for Gateway {
             return refuse(call, Refusal::overloaded(OVERLOADED_RETRY_AFTER).into_http());
         };
         call.hold(place);
+        let admitted = if route.streams { Some(None) } else { route.admission.enter(self.caller).map(Some) };
+        let Some(admitted) = admitted else {
+            return refuse(call, Refusal::overloaded(OVERLOADED_RETRY_AFTER).into_http());
+        };
         let deadline = limits.deadline(route, &parts.headers, started);
         let forward = Forward {
             trace: call.trace().clone(),
@@ -96,7 +114,9 @@ impl Service<Request<Incoming>> for Gateway {
                 Ok(outbound) => outbound,
                 Err(refusal) => return Ok(refusal.into_http::<UpstreamBody>()),
             };
-            Ok(upstream.call(outbound).await.unwrap_or_else(|status| status.into_http()))
+            let answer = upstream.call(outbound).await.unwrap_or_else(|status| status.into_http());
+            drop(admitted);
+            Ok(answer)
         };
         Box::pin(CallFuture::running(call, answer, head_deadline))
     }

@@ -33,6 +33,9 @@ struct Watched {
     served: bool,
 }
 
+/// Half of the first pause after a service did not serve.
+const SOON: Duration = Duration::from_millis(10);
+
 impl HealthPoll {
     pub(crate) fn new(
         reporter: HealthReporter,
@@ -65,6 +68,7 @@ impl HealthPoll {
 
     /// Asks for ever.
     pub(crate) async fn run(mut self) {
+        let mut pause = SOON;
         loop {
             let timeout = self.timeout;
             let asked = self.watched.iter_mut().map(|watched| watched.ask(timeout));
@@ -72,8 +76,11 @@ impl HealthPoll {
             for (watched, serving) in self.watched.iter().zip(&serving) {
                 self.reporter.set_service_status(watched.service, status(*serving)).await;
             }
-            self.reporter.set_service_status("", status(serving.iter().all(|serving| *serving))).await;
-            tokio::time::sleep(self.interval).await;
+            let all = serving.iter().all(|serving| *serving);
+            self.reporter.set_service_status("", status(all)).await;
+            // One that is about to come is asked again soon; one that stays away, in its turn.
+            pause = if all { SOON } else { (pause * 2).min(self.interval) };
+            tokio::time::sleep(if all { self.interval } else { pause }).await;
         }
     }
 }

@@ -3,12 +3,14 @@
 //! Reading guide:
 //!
 //! * `routes.rs`: which method goes where, read from the contract;
+//! * `admission.rs`: how many calls a service is given at a time, and whose;
 //! * `forward.rs`: one call: who calls, in which trace, until when, within which limits;
 //! * `health.rs`: the health of all services as one;
 //! * `address.rs`: where the gateway may listen while callers are not authenticated;
 //! * [`serve`]: how it is put together.
 
 mod address;
+mod admission;
 mod body;
 mod config;
 mod forward;
@@ -16,6 +18,7 @@ mod health;
 mod routes;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -72,7 +75,7 @@ pub async fn serve_backends(
     backends: Vec<Backend>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let routes = RouteTable::new(descriptors, backends, &settings.client)?;
+    let routes = RouteTable::new(descriptors, backends, &settings.client, settings.admission())?;
     let (reporter, health) = health_reporter();
     let poll = HealthPoll::new(
         reporter,
@@ -106,6 +109,7 @@ fn backends(settings: &GatewaySettings) -> Vec<Backend> {
         backend("inventory", "openorder.inventory.v1.InventoryService", &settings.inventory_url),
         backend("payment", "openorder.payment.v1.PaymentService", &settings.payment_url),
         backend("notification", "openorder.notification.v1.NotificationService", &settings.notification_url),
+        backend("operations", "openorder.operations.v1.OperationsService", &settings.operations_url),
     ]
 }
 
@@ -141,5 +145,6 @@ fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
             timeout_max: Duration::from_millis(settings.timeout_max_ms),
         },
+        connections: AtomicU64::new(0),
     })
 }

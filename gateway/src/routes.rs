@@ -8,6 +8,8 @@ use openorder_rpc::{RpcClientSettings, Upstream};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
+use crate::admission::{Admission, AdmissionSettings};
+
 /// A service behind the gateway.
 #[derive(Clone, Debug)]
 pub struct Backend {
@@ -22,6 +24,8 @@ pub struct Backend {
 /// One method of a service behind the gateway.
 pub(crate) struct Route {
     pub(crate) upstream: Arc<Upstream>,
+    /// How many calls the service is given at a time; streams are counted apart.
+    pub(crate) admission: Admission,
     /// Whether the answer is a stream, which may stay open for hours.
     pub(crate) streams: bool,
 }
@@ -34,21 +38,33 @@ pub(crate) struct RouteTable {
 
 impl RouteTable {
     /// The methods that the descriptor set gives each backend's service.
-    pub(crate) fn new(descriptors: &[u8], backends: Vec<Backend>, client: &RpcClientSettings) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        descriptors: &[u8],
+        backends: Vec<Backend>,
+        client: &RpcClientSettings,
+        admission: AdmissionSettings,
+    ) -> anyhow::Result<Self> {
         let descriptors = FileDescriptorSet::decode(descriptors).context("the contract's descriptors do not decode")?;
         let mut table = Self { methods: HashMap::new(), services: Vec::new() };
         for backend in backends {
             let upstream = Upstream::new(&backend.url, client)
                 .with_context(|| format!("gateway.{}_url", backend.role))
                 .map(Arc::new)?;
-            let found = table.add(&descriptors, backend.service, &upstream);
+            let admission = Admission::new(backend.role, admission);
+            let found = table.add(&descriptors, backend.service, &upstream, &admission);
             anyhow::ensure!(found, "the contract has no service {}", backend.service);
             table.services.push((backend, upstream));
         }
         Ok(table)
     }
 
-    fn add(&mut self, descriptors: &FileDescriptorSet, service: &str, upstream: &Arc<Upstream>) -> bool {
+    fn add(
+        &mut self,
+        descriptors: &FileDescriptorSet,
+        service: &str,
+        upstream: &Arc<Upstream>,
+        admission: &Admission,
+    ) -> bool {
         let mut found = false;
         for file in &descriptors.file {
             for candidate in &file.service {
@@ -58,7 +74,11 @@ impl RouteTable {
                 found = true;
                 for method in &candidate.method {
                     let path = format!("/{service}/{}", method.name());
-                    let route = Route { upstream: Arc::clone(upstream), streams: method.server_streaming() };
+                    let route = Route {
+                        upstream: Arc::clone(upstream),
+                        admission: admission.clone(),
+                        streams: method.server_streaming(),
+                    };
                     self.methods.insert(path, route);
                 }
             }
