@@ -8,8 +8,15 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::demo::DemoArgs;
 use crate::load::LoadArgs;
+use crate::operate::audit::AuditArgs;
+use crate::operate::dlq::DlqArgs;
+use crate::operate::health::HealthArgs;
+use crate::operate::lag::LagArgs;
+use crate::operate::parked::ParkedArgs;
+use crate::operate::replay::ReplayArgs;
 use crate::output::Format;
 use crate::roles::Role;
+use crate::verify::VerifyArgs;
 
 const ALL: &str = "all";
 
@@ -20,11 +27,14 @@ Examples:
   openorder config --explain                 every setting: value, where it came from, what it means
   openorder demo                             place orders through a running system and watch them
   openorder load --callers 64 --duration 30s
+  openorder verify                           whether nothing was lost, doubled or oversold
+  openorder health                           what an operator should look at, and what to type next
+  openorder dlq list --by-cause              messages that were given up, and why
 
 Settings come from, the later winning: defaults; a TOML file (--config, OPENORDER_CONFIG, ./openorder.toml);
 the environment (OPENORDER_ORDER_LISTEN_ADDRESS for order.listen_address); --set order.listen_address=….
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments or settings.";
+Exit codes: 0 done, 1 failed, 2 wrong arguments or settings, or (verify) something could not be checked.";
 
 /// OpenOrder: orders, stock and payments over Kafka, from one program.
 #[derive(Debug, Parser)]
@@ -71,6 +81,13 @@ impl Cli {
             Command::Demo(args) => &args.settings,
             Command::Load(args) => &args.settings,
             Command::Logs(args) => &args.settings,
+            Command::Verify(args) => &args.settings,
+            Command::Health(args) => &args.through.settings,
+            Command::Lag(args) => &args.through.settings,
+            Command::Dlq(args) => args.settings(),
+            Command::Parked(args) => &args.through.settings,
+            Command::Replay(args) => &args.through.settings,
+            Command::Audit(args) => &args.through.settings,
         };
         self.settings.then(behind)
     }
@@ -91,6 +108,20 @@ pub enum Command {
     Load(LoadArgs),
     /// Read the log file of a role
     Logs(LogsArgs),
+    /// Check on the running system that nothing is lost, doubled or oversold
+    Verify(VerifyArgs),
+    /// Show every role at a glance, and what to look at: exit code 0 if nothing
+    Health(HealthArgs),
+    /// Show how far consumer groups are behind
+    Lag(LagArgs),
+    /// Look at dead letters, replay and discard them
+    Dlq(DlqArgs),
+    /// List messages that failed and are tried again by themselves
+    Parked(ParkedArgs),
+    /// Give events of one service's log to one consumer group again
+    Replay(ReplayArgs),
+    /// Show who did what, when and why
+    Audit(AuditArgs),
 }
 
 const SERVE_HELP: &str = "\
@@ -271,7 +302,9 @@ mod tests {
 
     #[test]
     fn every_command_and_flag_says_what_it_is_for() {
-        for command in Cli::command().get_subcommands() {
+        let all = Cli::command();
+        let nested = all.get_subcommands().flat_map(|command| command.get_subcommands());
+        for command in all.get_subcommands().chain(nested) {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             assert!(command.get_after_help().is_some(), "{} has no examples", command.get_name());
             for argument in command.get_arguments() {

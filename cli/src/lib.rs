@@ -7,6 +7,8 @@
 //! - [`roles`], [`system`], [`serve`]: what a process can serve, and how it starts, is watched and drains;
 //! - [`probe`], [`logs`]: looking at a running process;
 //! - [`demo`], [`load`]: using a running system through its gateway, as any caller would (`edge.rs`);
+//! - [`verify`]: do the invariants hold, on the running system;
+//! - [`operate`]: what operators look at and do, through the gateway;
 //! - [`output`]: the only place that writes to the terminal.
 //!
 //! Tests start the system in their own process:
@@ -29,6 +31,7 @@ mod edge;
 mod http;
 pub mod load;
 pub mod logs;
+pub mod operate;
 pub mod output;
 mod port;
 pub mod probe;
@@ -36,6 +39,7 @@ pub mod roles;
 pub mod serve;
 pub mod settings;
 pub mod system;
+pub mod verify;
 
 use anyhow::Context;
 
@@ -58,6 +62,13 @@ pub fn run(cli: &Cli) -> anyhow::Result<bool> {
         Command::Demo(args) => demo::run(settings, args),
         Command::Load(args) => load::run(settings, args),
         Command::Logs(args) => logs::run(settings, args).map(|()| true),
+        Command::Verify(args) => verify::run(settings, args),
+        Command::Health(args) => operate::health::run(settings, args),
+        Command::Lag(args) => operate::lag::run(settings, args).map(|()| true),
+        Command::Dlq(args) => operate::dlq::run(settings, args),
+        Command::Parked(args) => operate::parked::run(settings, args).map(|()| true),
+        Command::Replay(args) => operate::replay::run(settings, args).map(|()| true),
+        Command::Audit(args) => operate::audit::run(settings, args).map(|()| true),
     }
 }
 

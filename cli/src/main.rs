@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use openorder::args::Cli;
+use openorder::verify::CouldNotCheck;
 use openorder::{StartError, output};
 use openorder_config::ConfigErrors;
 
@@ -12,8 +13,8 @@ use openorder_config::ConfigErrors;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit code of wrong arguments (clap's own) and wrong settings.
-const WRONG_INPUT: u8 = 2;
+/// Exit code of wrong arguments (clap's own), wrong settings, and of a question that could not be answered.
+const NO_ANSWER: u8 = 2;
 
 fn main() -> ExitCode {
     match openorder::run(&Cli::parse()) {
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
         Err(error) => {
             output::error(format_args!("{error:#}"));
             let settings = error.is::<ConfigErrors>() || matches!(error.downcast_ref(), Some(StartError::Settings(_)));
-            if settings { ExitCode::from(WRONG_INPUT) } else { ExitCode::FAILURE }
+            let no_answer = settings || error.is::<CouldNotCheck>();
+            if no_answer { ExitCode::from(NO_ANSWER) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The only place that writes to the terminal: results to standard output, all else to standard error.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process;
 
 use clap::ValueEnum;
@@ -42,6 +42,27 @@ pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 /// A line about the work: progress, warnings.
 pub fn note(text: impl fmt::Display) {
     drop(write(io::stderr().lock(), format_args!("{text}\n")));
+}
+
+/// How far the work is: on a terminal one line that is written anew, elsewhere a line each.
+pub fn progress(text: impl fmt::Display) {
+    if io::stderr().is_terminal() {
+        drop(write(io::stderr().lock(), format_args!("\r\x1b[K{text}")));
+    } else {
+        note(text);
+    }
+}
+
+/// Ends the line of [`progress`].
+pub fn progress_ends() {
+    if io::stderr().is_terminal() {
+        drop(write(io::stderr().lock(), format_args!("\r\x1b[K")));
+    }
+}
+
+/// A question; the cursor stays behind it.
+pub fn prompt(text: impl fmt::Display) {
+    drop(write(io::stderr().lock(), format_args!("{text}")));
 }
 
 /// Why the program ends without a result.

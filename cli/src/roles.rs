@@ -23,6 +23,8 @@ pub enum Role {
     Payment,
     /// What customers are told.
     Notification,
+    /// What operators see and do.
+    Operations,
 }
 
 /// A role at work, until its process stops.
@@ -30,8 +32,15 @@ pub(crate) type Serving = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send
 
 impl Role {
     /// Every role, the gateway first.
-    pub const ALL: &[Self] =
-        &[Self::Gateway, Self::Order, Self::Product, Self::Inventory, Self::Payment, Self::Notification];
+    pub const ALL: &[Self] = &[
+        Self::Gateway,
+        Self::Order,
+        Self::Product,
+        Self::Inventory,
+        Self::Payment,
+        Self::Notification,
+        Self::Operations,
+    ];
 
     /// Its name: on the command line, as the section of its settings, as the service in traces and logs.
     #[must_use]
@@ -43,6 +52,7 @@ impl Role {
             Self::Inventory => "inventory",
             Self::Payment => "payment",
             Self::Notification => "notification",
+            Self::Operations => "operations",
         }
     }
 
@@ -66,6 +76,7 @@ impl Role {
             Self::Notification => {
                 Box::pin(openorder_notification::serve(context, all.notification, kafka, page_tokens))
             }
+            Self::Operations => Box::pin(openorder_operations::serve(context, all.operations, kafka, page_tokens)),
         }
     }
 }

@@ -31,6 +31,7 @@ pub fn run(settings: &SettingsArgs, args: &ServeArgs) -> anyhow::Result<()> {
 
 async fn serve(settings: ProcessSettings, roles: &[Role]) -> anyhow::Result<()> {
     let telemetry = Arc::new(openorder_telemetry::init(&settings.telemetry)?);
+    openorder_faults::init()?;
     let started = Instant::now();
     let system = System::start_with(settings, roles, Some(Arc::clone(&telemetry))).await?;
     install_signals(system.shutdown().clone()).context("signals cannot be received")?;

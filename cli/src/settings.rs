@@ -7,6 +7,7 @@ use openorder_gateway::GatewaySettings;
 use openorder_inventory::InventorySettings;
 use openorder_messaging::KafkaSettings;
 use openorder_notification::NotificationSettings;
+use openorder_operations::OperationsSettings;
 use openorder_order::OrderSettings;
 use openorder_payment::PaymentSettings;
 use openorder_product::ProductSettings;
@@ -59,6 +60,8 @@ settings! {
         payment: PaymentSettings;
         /// The notification service.
         notification: NotificationSettings;
+        /// The operations service.
+        operations: OperationsSettings;
     }
 }
 
@@ -73,6 +76,7 @@ impl ProcessSettings {
             Role::Inventory => &self.inventory.listen_address,
             Role::Payment => &self.payment.listen_address,
             Role::Notification => &self.notification.listen_address,
+            Role::Operations => &self.operations.listen_address,
         }
     }
 }

@@ -45,6 +45,9 @@ pub struct DemoArgs {
     /// Jaeger's page, for the link to the trace.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:16686")]
     pub jaeger: String,
+    /// Page of the mail server, where what the customer was sent can be read.
+    #[arg(long, value_name = "URL")]
+    pub mail: Option<String>,
     /// What was said about settings.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -58,10 +61,19 @@ pub fn run(settings: &SettingsArgs, args: &DemoArgs) -> anyhow::Result<bool> {
     let gateway = edge::address(settings, args.gateway.as_ref())?;
     // Only shown: settings that cannot be used are told where they are needed.
     let admin = config::load(settings, &[]).ok().map(|loaded| loaded.settings.admin.listen_address);
-    block_on(Box::pin(demo(&gateway, &args.jaeger, admin.as_deref())))?
+    let pages = Pages { jaeger: &args.jaeger, mail: args.mail.as_deref(), admin: admin.as_deref() };
+    block_on(Box::pin(demo(&gateway, &pages)))?
 }
 
-async fn demo(gateway: &str, jaeger: &str, admin: Option<&str>) -> anyhow::Result<bool> {
+/// What there is to look at.
+struct Pages<'a> {
+    jaeger: &'a str,
+    mail: Option<&'a str>,
+    /// Address of the admin port.
+    admin: Option<&'a str>,
+}
+
+async fn demo(gateway: &str, pages: &Pages<'_>) -> anyhow::Result<bool> {
     line(format_args!("OpenOrder, through its gateway {gateway}\n"));
     let edge = Edge::connect(gateway).await?;
     let world = World::make(&edge).await?;
@@ -80,9 +92,9 @@ async fn demo(gateway: &str, jaeger: &str, admin: Option<&str>) -> anyhow::Resul
     line("\nGo on from here");
     try_it(&edge, &world);
     if let Some(first) = told.first() {
-        line(format_args!("  {}", trace::link(jaeger, &first.trace_id).await));
+        line(format_args!("  {}", trace::link(pages.jaeger, &first.trace_id).await));
     }
-    addresses(&edge, jaeger, admin);
+    addresses(&edge, pages);
     line(format_args!("\n{} {}", mark(expected), verdict(expected)));
     Ok(expected)
 }
@@ -109,10 +121,13 @@ fn try_it(edge: &Edge, world: &World) {
     ));
 }
 
-fn addresses(edge: &Edge, jaeger: &str, admin: Option<&str>) {
+fn addresses(edge: &Edge, pages: &Pages<'_>) {
     line(format_args!("  gRPC, with reflection: {}", edge.authority()));
-    line(format_args!("  Jaeger:                {jaeger}"));
-    if let Some(admin) = admin {
+    line(format_args!("  Jaeger:                {}", pages.jaeger));
+    if let Some(mail) = pages.mail {
+        line(format_args!("  Mail to the customer:  {mail}"));
+    }
+    if let Some(admin) = pages.admin {
         line(format_args!("  Metrics and readiness: http://{admin}/metrics  http://{admin}/readyz"));
     }
 }

@@ -13,7 +13,7 @@ use openorder_rpc::{Outbound, Refusal, RpcClientSettings, Upstream, reason_of, t
 use openorder_runtime::Shutdown;
 use prost::Message;
 use tokio::sync::Semaphore;
-use tonic::Status;
+use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::request::{FRAME_HEADER_LENGTH, Template};
@@ -177,7 +177,7 @@ impl Work {
             Ok(order_id) => statistics.accepted(order_id.as_u128(), turn.due, answered, turn.measured),
             Err(status) => {
                 let reason = reason_of(&status).unwrap_or_else(|| format!("{:?}", status.code()));
-                statistics.refused(&reason, turn.due, answered, turn.measured);
+                statistics.refused(&reason, answered, turn.measured);
                 true
             }
         };
@@ -193,7 +193,7 @@ impl Work {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
             let status = match self.send(until, dice, body.clone()).await {
-                Err(status) if is_unavailable(&status) => status,
+                Err(status) if is_unavailable(&status) || self.waits_for_room(&status) => status,
                 answered => return answered,
             };
             let wait = pause.max(retry_after_of(&status).unwrap_or_default()).min(RETRY_PAUSE_MAX);
@@ -206,6 +206,11 @@ impl Work {
             pause *= 2;
             self.statistics.lock().retried(turn.measured);
         }
+    }
+
+    /// A caller that waits for its answer also waits until there is room again; orders at a fixed rate do not wait.
+    fn waits_for_room(&self, status: &Status) -> bool {
+        self.rate.is_none() && status.code() == Code::ResourceExhausted && retry_after_of(status).is_some()
     }
 
     async fn send(&self, until: Instant, dice: u64, body: Bytes) -> Result<Uuid, Status> {

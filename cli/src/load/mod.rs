@@ -56,7 +56,8 @@ accepted/s is the number of accepted orders by the time from the first one's sen
 completed/s the number of completed ones by the time from the first one's sending to the last one's last event: what
 piles up counts against it. Latencies run from sending (open loop: from due) and include retries.
 
-An order that is answered UNAVAILABLE is sent again with the same request id until --timeout. The exit code is 0 when
+An order that is answered UNAVAILABLE is sent again with the same request id until --timeout; so is, in a closed loop,
+one that is answered RESOURCE_EXHAUSTED with a time to retry. In an open loop such an order counts as failed. The exit code is 0 when
 every accepted order was completed.";
 
 /// Arguments of `openorder load`.

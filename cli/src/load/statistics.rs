@@ -113,11 +113,11 @@ impl Statistics {
         }
     }
 
-    /// CreateOrder answered "no", or nothing in time.
-    pub(super) fn refused(&mut self, reason: &str, due: Instant, now: Instant, measured: bool) {
+    /// CreateOrder answered "no", or nothing in time. Only accepted orders count in the latencies: a quick "no" is no merit.
+    pub(super) fn refused(&mut self, reason: &str, now: Instant, measured: bool) {
         self.all.failed += 1;
         if measured {
-            self.answered(due, now);
+            self.last_answer = self.last_answer.max(Some(now));
             self.fail(format!("CreateOrder: {reason}"));
         }
     }
@@ -267,11 +267,12 @@ mod tests {
             statistics.accepted(id, start, start + MS, true);
         }
         statistics.offered(start);
-        statistics.refused("UPSTREAM_UNAVAILABLE", start, start + MS, true);
+        statistics.refused("UPSTREAM_UNAVAILABLE", start + MS, true);
         statistics.completed(1, Outcome::Succeeded, start + MS);
         statistics.completed(2, Outcome::Rejected("OUT_OF_STOCK".to_owned()), start + MS);
         statistics.completed(3, Outcome::Cancelled("INSUFFICIENT_BALANCE".to_owned()), start + MS);
         let counts = statistics.measured();
+        assert_eq!(statistics.latencies().0.len(), 3);
         assert_eq!((counts.offered, counts.accepted, counts.completed), (4, 3, 3));
         assert_eq!((counts.succeeded, counts.failed), (1, 3));
         let reasons: Vec<&str> = statistics.failures().keys().map(String::as_str).collect();

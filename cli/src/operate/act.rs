@@ -1,0 +1,143 @@
+//! What all acts of an operator have in common.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use openorder_rpc::status::is_unavailable;
+use tonic::{Request, Status, Streaming};
+use uuid::Uuid;
+
+use crate::edge::failed;
+use crate::output::{self, note};
+
+/// How long a replay may be watched; it ends long before, or is watched again by its request id.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
+/// How often a watch that broke off is taken up again in a row, and the pause before.
+const RESUMES_MAX: u32 = 30;
+const RESUME_PAUSE: Duration = Duration::from_secs(1);
+
+/// What every act takes.
+#[derive(Clone, Debug, Args)]
+pub struct ActArgs {
+    /// Why: it stands in the audit trail. Needed for everything but a dry run.
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    pub reason: Option<String>,
+    /// Only count what would be touched, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask before it begins.
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+    /// Go on with an act that was broken off; all else must be given as then, times in full [default: a new one].
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
+}
+
+impl ActArgs {
+    /// Why.
+    pub(super) fn reason(&self) -> String {
+        self.reason.clone().unwrap_or_default()
+    }
+
+    /// The request id: the one that was given, or a new one.
+    pub(super) fn request_id(&self, verb: &str) -> String {
+        self.request_id.clone().unwrap_or_else(|| format!("{verb}-{}", Uuid::now_v7()))
+    }
+
+    /// Asks whether to go on; nobody to ask is a refusal.
+    ///
+    /// # Errors
+    /// Without `--yes` when nobody sits at a terminal, or says no.
+    pub(super) fn confirm(&self, question: &str) -> anyhow::Result<()> {
+        if self.yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() {
+            bail!("{question} Nobody is there to be asked: say --yes, or --dry-run to only count.");
+        }
+        output::prompt(format_args!("{question} [y/N] "));
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => bail!("nothing was done"),
+        }
+    }
+}
+
+/// Follows a replay to its end, through restarts of what it is followed through; the last message that came.
+///
+/// # Errors
+/// What the call was refused with, or that it could not be followed.
+pub(super) async fn follow<T, F>(
+    request_id: &str,
+    call: impl Fn() -> F,
+    mut tell: impl FnMut(&T),
+) -> anyhow::Result<Option<T>>
+where
+    F: Future<Output = Result<Streaming<T>, Status>>,
+{
+    let mut resumes = 0;
+    loop {
+        let ended = async {
+            let mut answers = call().await?;
+            let mut last = None;
+            while let Some(answer) = answers.message().await? {
+                resumes = 0;
+                tell(&answer);
+                last = Some(answer);
+            }
+            Ok(last)
+        };
+        match ended.await {
+            Ok(last) => return Ok(last),
+            Err(status) if is_unavailable(&status) && resumes < RESUMES_MAX => {
+                resumes += 1;
+                note(format_args!("the replay is out of sight ({}); looking again …", status.message()));
+                tokio::time::sleep(RESUME_PAUSE).await;
+            }
+            Err(status) => {
+                output::progress_ends();
+                let advice = if is_unavailable(&status) {
+                    format!(" The same command with --request-id {request_id} goes on.")
+                } else {
+                    String::new()
+                };
+                return Err(anyhow::anyhow!("{}{advice}", failed("the replay cannot be followed", &status)));
+            }
+        }
+    }
+}
+
+/// A request whose answers may come for long.
+pub(super) fn long<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(WATCH_TIMEOUT);
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_terminal_only_yes_goes_on() {
+        let args = |yes| ActArgs { reason: None, dry_run: false, yes, request_id: None };
+        assert!(args(true).confirm("Go on?").is_ok());
+        if !io::stdin().is_terminal() {
+            let refused = args(false).confirm("Go on?").unwrap_err().to_string();
+            assert!(refused.contains("--yes"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_new_unless_it_is_given() {
+        let mut args = ActArgs { reason: None, dry_run: true, yes: false, request_id: None };
+        assert_ne!(args.request_id("replay"), args.request_id("replay"));
+        assert!(openorder_types::RequestId::parse(&args.request_id("discard")).is_ok());
+        args.request_id = Some("mine".to_owned());
+        assert_eq!(args.request_id("replay"), "mine");
+    }
+}

@@ -1,0 +1,244 @@
+//! What has to be so for an order that is at rest. Pure.
+
+use openorder_proto::inventory::v1::ReservationState;
+use openorder_proto::notification::v1::NotificationKind;
+use openorder_proto::order::v1::OrderStatus;
+use openorder_proto::payment::v1::PaymentState;
+use openorder_types::Timestamp;
+
+use super::look::{Notifications, OrderRow, Payment, Rows};
+
+/// `saga::Step`: completed, compensated, rejected.
+const STEPS_AT_REST: [i16; 3] = [3, 5, 7];
+
+/// What is to be said of an order.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Agrees,
+    /// It changed lately or waits for something.
+    InFlight,
+    /// A stable reason, and what does not fit.
+    Disagrees(&'static str, String),
+}
+
+type Disagreement = (&'static str, String);
+
+/// `young`: what changed after this time is in flight.
+pub(super) fn judge(rows: &Rows, young: Timestamp) -> Verdict {
+    let Some(order) = &rows.order else { return orphan(rows) };
+    if order.changed_at > young || !STEPS_AT_REST.contains(&order.step) {
+        return Verdict::InFlight;
+    }
+    let Some(status) = OrderStatus::try_from(order.status).ok() else {
+        return Verdict::Disagrees("STATUS_UNKNOWN", order.status.to_string());
+    };
+    let found = match status {
+        OrderStatus::Preparing | OrderStatus::Shipped | OrderStatus::Delivered => kept(rows, order, status),
+        OrderStatus::Cancelled | OrderStatus::Rejected => given_up(rows, order, status),
+        // Not at its end though its saga rests: that is told with the orders.
+        _ => return Verdict::InFlight,
+    };
+    match found.or_else(|| told(rows.notifications.as_ref(), order, status)) {
+        None => Verdict::Agrees,
+        Some((reason, detail)) => Verdict::Disagrees(reason, format!("{}; {detail}", status.as_str_name())),
+    }
+}
+
+/// Rows without an order.
+fn orphan(rows: &Rows) -> Verdict {
+    if rows.reservation.as_ref().is_some_and(|row| row.is_held()) {
+        Verdict::Disagrees("RESERVATION_WITHOUT_ORDER", "stock is held, and there is no such order".to_owned())
+    } else if rows.payment.as_ref().is_some_and(Payment::is_taken) {
+        Verdict::Disagrees("PAYMENT_WITHOUT_ORDER", "money was taken, and there is no such order".to_owned())
+    } else if rows.notifications.is_some() {
+        Verdict::Disagrees("NOTIFICATION_WITHOUT_ORDER", "somebody was told, and there is no such order".to_owned())
+    } else {
+        Verdict::Agrees
+    }
+}
+
+/// An order that goes its way: its stock is held or has left, its total was taken.
+fn kept(rows: &Rows, order: &OrderRow, status: OrderStatus) -> Option<Disagreement> {
+    let expected = if status == OrderStatus::Preparing { ReservationState::Held } else { ReservationState::Shipped };
+    let Some(reservation) = &rows.reservation else {
+        return Some(("RESERVATION_MISSING", "nothing is held for it".to_owned()));
+    };
+    if reservation.state != expected as i32 {
+        let detail = format!("reservation {}, not {}", reservation.state_name(), expected.as_str_name());
+        return Some(("RESERVATION_DISAGREES", detail));
+    }
+    if reservation.lines != order.lines {
+        return Some(("RESERVATION_DISAGREES", "it holds other lines than were ordered".to_owned()));
+    }
+    let Some(payment) = &rows.payment else {
+        return Some(("PAYMENT_MISSING", "nothing was paid for it".to_owned()));
+    };
+    if payment.state != PaymentState::Completed as i32 {
+        return Some(("PAYMENT_DISAGREES", format!("payment {}", payment.state_name())));
+    }
+    let same =
+        payment.payment_id == order.payment_id && payment.user_id == order.customer_id && payment.amount == order.total;
+    (!same).then(|| ("PAYMENT_DISAGREES", "another payment, payer or amount than the order's".to_owned()))
+}
+
+/// An order that was called off or could not be fulfilled: nothing is held, nothing is kept.
+fn given_up(rows: &Rows, order: &OrderRow, status: OrderStatus) -> Option<Disagreement> {
+    let (stock_by_hand, money_by_hand) = order.is_settled_by_hand;
+    if let Some(reservation) = rows.reservation.as_ref().filter(|row| row.holds() && !stock_by_hand) {
+        return Some(("RESERVATION_DISAGREES", format!("reservation {}", reservation.state_name())));
+    }
+    // Every order asks for stock when it is made, and what is asked for is answered.
+    if rows.reservation.is_none() && !stock_by_hand {
+        return Some(("RESERVATION_MISSING", "its stock was never decided".to_owned()));
+    }
+    if money_by_hand {
+        return None;
+    }
+    if rows.payment.as_ref().is_some_and(Payment::is_taken) {
+        return Some(("PAYMENT_DISAGREES", "its money was taken and not given back".to_owned()));
+    }
+    let refunded = rows.payment.as_ref().is_some_and(|payment| payment.state == PaymentState::Refunded as i32);
+    if status == OrderStatus::Cancelled && !order.payment_id.is_empty() && !refunded {
+        return Some(("PAYMENT_DISAGREES", "it was paid, and no refund is known".to_owned()));
+    }
+    None
+}
+
+/// The customer was told how it ended (or did not want to be told: that is a row too), and nothing that never was.
+fn told(notifications: Option<&Notifications>, order: &OrderRow, status: OrderStatus) -> Option<Disagreement> {
+    let kinds: &[i16] = notifications.map_or(&[], |notifications| notifications.kinds.as_slice());
+    let has = |kind: NotificationKind| kinds.iter().any(|known| i32::from(*known) == kind as i32);
+    let expected = match status {
+        OrderStatus::Shipped => NotificationKind::OrderShipped,
+        OrderStatus::Delivered => NotificationKind::OrderDelivered,
+        OrderStatus::Cancelled => NotificationKind::OrderCancelled,
+        OrderStatus::Rejected => NotificationKind::OrderRejected,
+        _ => NotificationKind::OrderPaid,
+    };
+    if !has(expected) {
+        return Some(("NOTIFICATION_MISSING", format!("no {}", expected.as_str_name())));
+    }
+    let never = [
+        (NotificationKind::OrderPaid, order.payment_id.is_empty()),
+        (NotificationKind::OrderRejected, status != OrderStatus::Rejected),
+        (NotificationKind::OrderCancelled, status != OrderStatus::Cancelled),
+        (NotificationKind::OrderDelivered, status != OrderStatus::Delivered),
+    ];
+    let wrong = never.into_iter().find(|(kind, never)| *never && has(*kind));
+    wrong.map(|(kind, _)| ("NOTIFICATION_DISAGREES", format!("told {}", kind.as_str_name())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::look::Reservation;
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_timestamp(second, 0).unwrap()
+    }
+
+    fn rows(status: OrderStatus, step: i16, reservation: i32, payment: Option<i32>, kinds: &[i16]) -> Rows {
+        let lines = BTreeMap::from([("A".to_owned(), 2)]);
+        let paid = payment.is_some_and(|state| state != PaymentState::Failed as i32);
+        let total = Some((200, "EUR".to_owned()));
+        Rows {
+            order: Some(OrderRow {
+                status: status.into(),
+                step,
+                is_settled_by_hand: (false, false),
+                changed_at: at(10),
+                customer_id: "ada".to_owned(),
+                payment_id: if paid { "p".to_owned() } else { String::new() },
+                total: total.clone(),
+                lines: lines.clone(),
+            }),
+            reservation: Some(Reservation { state: reservation, lines }),
+            payment: payment.map(|state| Payment {
+                state,
+                payment_id: "p".to_owned(),
+                user_id: "ada".to_owned(),
+                amount: total,
+            }),
+            notifications: (!kinds.is_empty()).then(|| Notifications { kinds: kinds.to_vec() }),
+        }
+    }
+
+    fn reason(rows: &Rows) -> &'static str {
+        match judge(rows, at(20)) {
+            Verdict::Agrees => "agrees",
+            Verdict::InFlight => "in flight",
+            Verdict::Disagrees(reason, _) => reason,
+        }
+    }
+
+    #[test]
+    fn orders_at_rest_agree() {
+        for good in [
+            rows(OrderStatus::Preparing, 3, 1, Some(2), &[1]),
+            rows(OrderStatus::Shipped, 3, 2, Some(2), &[1, 2]),
+            rows(OrderStatus::Delivered, 3, 2, Some(2), &[1, 2, 3]),
+            rows(OrderStatus::Cancelled, 5, 3, Some(4), &[1, 4]),
+            rows(OrderStatus::Cancelled, 5, 3, Some(3), &[4]),
+            rows(OrderStatus::Rejected, 7, 4, None, &[5]),
+        ] {
+            assert_eq!(reason(&good), "agrees", "{good:?}");
+        }
+    }
+
+    #[test]
+    fn what_changed_lately_or_waits_is_in_flight() {
+        let mut young = rows(OrderStatus::Preparing, 3, 3, None, &[]);
+        assert_eq!(reason(&young), "RESERVATION_DISAGREES");
+        young.order.as_mut().unwrap().changed_at = at(21);
+        assert_eq!(reason(&young), "in flight");
+        assert_eq!(reason(&rows(OrderStatus::Cancelled, 4, 1, Some(2), &[])), "in flight", "compensating");
+    }
+
+    #[test]
+    fn each_disagreement_has_its_reason() {
+        let mut other_lines = rows(OrderStatus::Preparing, 3, 1, Some(2), &[1]);
+        other_lines.reservation.as_mut().unwrap().lines.insert("B".to_owned(), 1);
+        let mut no_stock = rows(OrderStatus::Preparing, 3, 1, Some(2), &[1]);
+        no_stock.reservation = None;
+        let mut other_amount = rows(OrderStatus::Preparing, 3, 1, Some(2), &[1]);
+        other_amount.payment.as_mut().unwrap().amount = Some((199, "EUR".to_owned()));
+        for (wrong, expected) in [
+            (other_lines, "RESERVATION_DISAGREES"),
+            (no_stock, "RESERVATION_MISSING"),
+            (other_amount, "PAYMENT_DISAGREES"),
+            (rows(OrderStatus::Preparing, 3, 1, None, &[1]), "PAYMENT_MISSING"),
+            (rows(OrderStatus::Preparing, 3, 1, Some(4), &[1]), "PAYMENT_DISAGREES"),
+            (rows(OrderStatus::Preparing, 3, 1, Some(2), &[]), "NOTIFICATION_MISSING"),
+            (rows(OrderStatus::Preparing, 3, 1, Some(2), &[1, 5]), "NOTIFICATION_DISAGREES"),
+            (rows(OrderStatus::Cancelled, 5, 1, Some(4), &[4]), "RESERVATION_DISAGREES"),
+            (rows(OrderStatus::Cancelled, 5, 3, Some(2), &[4]), "PAYMENT_DISAGREES"),
+            (rows(OrderStatus::Rejected, 7, 4, Some(2), &[5]), "PAYMENT_DISAGREES"),
+            (rows(OrderStatus::Rejected, 7, 4, None, &[]), "NOTIFICATION_MISSING"),
+        ] {
+            assert_eq!(reason(&wrong), expected, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_put_right_by_hand_is_not_asked_of_the_services() {
+        let mut stock = rows(OrderStatus::Cancelled, 5, 1, Some(4), &[4]);
+        stock.order.as_mut().unwrap().is_settled_by_hand = (true, false);
+        let mut money = rows(OrderStatus::Cancelled, 5, 3, Some(2), &[4]);
+        money.order.as_mut().unwrap().is_settled_by_hand = (false, true);
+        assert_eq!([reason(&stock), reason(&money)], ["agrees", "agrees"]);
+    }
+
+    #[test]
+    fn what_belongs_to_no_order_is_told_where_it_holds_something() {
+        let orphan = |reservation, payment, kinds: &[i16]| Rows {
+            order: None,
+            ..rows(OrderStatus::Preparing, 3, reservation, payment, kinds)
+        };
+        assert_eq!(reason(&orphan(1, None, &[])), "RESERVATION_WITHOUT_ORDER");
+        assert_eq!(reason(&orphan(3, Some(2), &[])), "PAYMENT_WITHOUT_ORDER");
+        assert_eq!(reason(&orphan(3, Some(3), &[1])), "NOTIFICATION_WITHOUT_ORDER");
+        assert_eq!(reason(&orphan(3, Some(3), &[])), "agrees");
+    }
+}

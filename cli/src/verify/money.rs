@@ -1,0 +1,198 @@
+//! Invariant 3: money adds up, by the event log of the payment service. One snapshot: nothing is in flight.
+
+use std::collections::BTreeMap;
+
+use openorder_proto::payment::v1::{
+    PaymentCompleted, PaymentRefunded, WalletChargeCause, WalletCharged, WalletDebited,
+};
+use openorder_proto::{event_types, topics};
+use openorder_types::Money;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use super::Check;
+use super::database::{Keyed, Met, Snapshot, column};
+use super::difference::Difference;
+use super::log::{Event, Log, money};
+use super::report::Findings;
+use super::services::Service;
+
+/// Money of one currency, in minor units.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    charged: i128,
+    paid: i128,
+    refunded: i128,
+    in_wallets: i128,
+}
+
+/// What left and came back to wallets, against what payments say.
+struct Movements {
+    debits: Difference<u128>,
+    refunds: Difference<u128>,
+}
+
+/// A wallet's row: currency and balance.
+type Wallet = (String, i64);
+
+fn wallet(row: &PgRow) -> sqlx::Result<(String, Wallet)> {
+    Ok((column(row, "user_id")?, (column(row, "currency")?, column(row, "balance_minor_units")?)))
+}
+
+pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow::Result<()> {
+    let mut snapshot = check.databases.snapshot(Service::Payment).await?;
+    let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
+    let mut movements = Movements { debits: Difference::new(), refunds: Difference::new() };
+    wallets(&mut snapshot, &mut movements, &mut sums, findings).await?;
+    payments(&mut snapshot, &mut movements, &mut sums, findings).await?;
+    for (currency, sums) in &sums {
+        findings.count(&format!("{currency} minor units in wallets"), sums.in_wallets);
+        let due = sums.charged - sums.paid + sums.refunded;
+        if sums.in_wallets != due {
+            let detail = format!("{} in wallets; charged - paid + refunded is {due}", sums.in_wallets);
+            findings.violated("SUM_NOT_CONSERVED", currency, detail);
+        }
+    }
+    let even = movements.debits.is_even() & movements.refunds.is_even();
+    if !even {
+        let mut quiet = Findings::quiet(findings);
+        wallets(&mut snapshot, &mut movements, &mut BTreeMap::new(), &mut quiet).await?;
+        payments(&mut snapshot, &mut movements, &mut BTreeMap::new(), &mut quiet).await?;
+        for uneven in movements.debits.uneven() {
+            let detail = format!("{} debits of a wallet for {} such payments", uneven.left, uneven.right);
+            findings.violated("DEBIT_DIFFERS", Uuid::from_u128(uneven.key), detail);
+        }
+        for uneven in movements.refunds.uneven() {
+            let detail = format!("{} refunds to a wallet for {} such refunded payments", uneven.left, uneven.right);
+            findings.violated("REFUND_DIFFERS", Uuid::from_u128(uneven.key), detail);
+        }
+    }
+    Ok(())
+}
+
+async fn wallets(
+    snapshot: &mut Snapshot,
+    movements: &mut Movements,
+    sums: &mut BTreeMap<String, Sums>,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let mut log = Log::read(snapshot, topics::PAYMENT_WALLET).await?;
+    let sql = "select user_id, currency, balance_minor_units from wallet order by user_id collate \"C\"";
+    let mut stored = Keyed::read(snapshot, sql, wallet).await?;
+    while let Some(first) = log.next(snapshot).await? {
+        let user_id = first.aggregate_id.clone();
+        let mut balances: BTreeMap<String, i64> = BTreeMap::new();
+        let mut next = Some(first);
+        while let Some(event) = next {
+            let (amount, sign) = movement(&event, movements, sums)?;
+            *balances.entry(amount.currency().as_str().to_owned()).or_default() += sign * amount.minor_units();
+            next = log.next_of(snapshot, &user_id).await?;
+        }
+        loop {
+            match stored.meet(snapshot, &user_id).await? {
+                Met::Before(user_id, wallet) => unexplained(&user_id, &wallet, sums, findings),
+                Met::Same((currency, balance)) => {
+                    findings.checked();
+                    findings.count("wallets", 1);
+                    sums.entry(currency.clone()).or_default().in_wallets += i128::from(balance);
+                    let due = balances.remove(&currency).unwrap_or_default();
+                    if balance != due || !balances.is_empty() {
+                        let detail = format!("{balance} {currency} in it; charges - debits + refunds is {due}");
+                        findings.violated("BALANCE_DIFFERS", &user_id, detail);
+                    }
+                    if balance < 0 {
+                        findings.violated("BALANCE_NEGATIVE", &user_id, format!("{balance} {currency}"));
+                    }
+                    break;
+                }
+                Met::None => {
+                    findings.violated("WALLET_MISSING", &user_id, format!("by its events it holds {balances:?}"));
+                    break;
+                }
+            }
+        }
+    }
+    while let Some((user_id, wallet)) = stored.next(snapshot).await? {
+        unexplained(&user_id, &wallet, sums, findings);
+    }
+    Ok(())
+}
+
+fn unexplained(user_id: &str, wallet: &Wallet, sums: &mut BTreeMap<String, Sums>, findings: &mut Findings) {
+    let (currency, balance) = wallet;
+    findings.checked();
+    sums.entry(currency.clone()).or_default().in_wallets += i128::from(*balance);
+    findings.violated("BALANCE_DIFFERS", user_id, format!("{balance} {currency} in it, and no event says how"));
+}
+
+/// What an event moves into a wallet (+1) or out of it (−1).
+fn movement(
+    event: &Event,
+    movements: &mut Movements,
+    sums: &mut BTreeMap<String, Sums>,
+) -> anyhow::Result<(Money, i64)> {
+    if event.event_type == event_types::WALLET_DEBITED {
+        let debited: WalletDebited = event.decode()?;
+        let amount = money(debited.amount.as_ref())?;
+        movements.debits.left(order(&debited.order_id), content(amount));
+        return Ok((amount, -1));
+    }
+    let charged: WalletCharged = event.decode()?;
+    let amount = money(charged.amount.as_ref())?;
+    if charged.cause() == WalletChargeCause::Refund {
+        movements.refunds.left(order(&charged.order_id), content(amount));
+    } else {
+        sums.entry(amount.currency().as_str().to_owned()).or_default().charged += i128::from(amount.minor_units());
+    }
+    Ok((amount, 1))
+}
+
+async fn payments(
+    snapshot: &mut Snapshot,
+    movements: &mut Movements,
+    sums: &mut BTreeMap<String, Sums>,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let mut log = Log::read(snapshot, topics::PAYMENT_TRANSACTION).await?;
+    while let Some(first) = log.next(snapshot).await? {
+        findings.checked();
+        findings.count("payments", 1);
+        let order_id = first.aggregate_id.clone();
+        let (mut completed, mut is_refunded) = (0, false);
+        let mut next = Some(first);
+        while let Some(event) = next {
+            match event.event_type.as_str() {
+                event_types::PAYMENT_COMPLETED => {
+                    completed += 1;
+                    let amount = money(event.decode::<PaymentCompleted>()?.amount.as_ref())?;
+                    movements.debits.right(order(&order_id), content(amount));
+                    sums.entry(amount.currency().as_str().to_owned()).or_default().paid +=
+                        i128::from(amount.minor_units());
+                }
+                // Asked for again, a refund is answered again: it is one all the same.
+                event_types::PAYMENT_REFUNDED if !is_refunded => {
+                    is_refunded = true;
+                    let amount = money(event.decode::<PaymentRefunded>()?.amount.as_ref())?;
+                    movements.refunds.right(order(&order_id), content(amount));
+                    sums.entry(amount.currency().as_str().to_owned()).or_default().refunded +=
+                        i128::from(amount.minor_units());
+                }
+                _ => {}
+            }
+            next = log.next_of(snapshot, &order_id).await?;
+        }
+        if completed > 1 {
+            findings.violated("CHARGED_TWICE", &order_id, format!("{completed} completed payments"));
+        }
+    }
+    Ok(())
+}
+
+fn content(amount: Money) -> (i64, String) {
+    (amount.minor_units(), amount.currency().as_str().to_owned())
+}
+
+/// The key of an order; what is no order's id stands for itself as nothing.
+fn order(order_id: &str) -> u128 {
+    Uuid::try_parse(order_id).map(|id| id.as_u128()).unwrap_or_default()
+}

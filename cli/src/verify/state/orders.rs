@@ -1,0 +1,149 @@
+//! Orders.
+
+use openorder_proto::google::r#type::Money as MoneyMessage;
+use openorder_proto::order::v1::{
+    OrderCancelled, OrderCompensationFailed, OrderCompensationRetried, OrderCompensationSettled, OrderConfirmed,
+    OrderCreated, OrderDelivered, OrderLine, OrderPaid, OrderPreparing, OrderRejected, OrderShipped,
+};
+use openorder_proto::{event_types, topics};
+use serde::Deserialize;
+use sqlx::postgres::PgRow;
+
+use super::{Event, Fields, Fold, Row, amount};
+use crate::verify::database::column;
+use crate::verify::log::money;
+
+/// An order as its events have made it.
+#[derive(Default)]
+pub(super) struct Order {
+    status: i32,
+    customer_id: String,
+    customer_email: String,
+    total: String,
+    lines: String,
+    modes: (i32, i32),
+    reason: String,
+    detail: String,
+    payment_id: String,
+}
+
+/// A line as it is stored.
+#[derive(Deserialize)]
+struct StoredLine {
+    sku: String,
+    display_name: String,
+    quantity: i64,
+    unit_price_minor: Option<i64>,
+    line_total_minor: Option<i64>,
+}
+
+impl Fold for Order {
+    const NAME: &'static str = "orders";
+    const TOPIC: &'static str = topics::ORDER_LIFECYCLE;
+    const TYPES: &'static [&'static str] = &[];
+    const ROWS: &'static str = "select order_id::text as id, status, version, customer_id, customer_email, currency, \
+        total_minor, lines::text as lines, reservation_mode, payment_mode, status_reason, status_detail, payment_id \
+        from orders order by order_id";
+
+    fn row(row: &PgRow) -> sqlx::Result<Row> {
+        let (currency, minor): (Option<String>, Option<i64>) = (column(row, "currency")?, column(row, "total_minor")?);
+        let lines: Vec<StoredLine> =
+            serde_json::from_str(column(row, "lines")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let lines = lines.iter().map(|line| {
+            let (unit, total) = (line.unit_price_minor, line.line_total_minor);
+            shown(&line.sku, &line.display_name, line.quantity, unit, total)
+        });
+        let modes: (i16, i16) = (column(row, "reservation_mode")?, column(row, "payment_mode")?);
+        let order = Self {
+            status: i32::from(column::<i16>(row, "status")?),
+            customer_id: column(row, "customer_id")?,
+            customer_email: column(row, "customer_email")?,
+            total: amount(minor.zip(currency)),
+            lines: lines.collect(),
+            modes: (modes.0.into(), modes.1.into()),
+            reason: column(row, "status_reason")?,
+            detail: column(row, "status_detail")?,
+            payment_id: column(row, "payment_id")?,
+        };
+        Ok((column(row, "id")?, (column(row, "version")?, order.fields())))
+    }
+
+    fn apply(&mut self, event: &Event) -> anyhow::Result<()> {
+        match event.event_type.as_str() {
+            event_types::ORDER_CREATED => {
+                let created: OrderCreated = event.decode()?;
+                self.modes = (created.reservation_mode, created.payment_mode);
+                self.lines = lines(&created.lines)?;
+                self.total = total(created.total.as_ref())?;
+                (self.customer_id, self.customer_email) = (created.customer_id, created.customer_email);
+                self.status = created.status;
+            }
+            event_types::ORDER_CONFIRMED => self.status = event.decode::<OrderConfirmed>()?.status,
+            event_types::ORDER_PAID => {
+                let paid: OrderPaid = event.decode()?;
+                (self.status, self.payment_id) = (paid.status, paid.payment_id);
+            }
+            event_types::ORDER_PREPARING => self.status = event.decode::<OrderPreparing>()?.status,
+            event_types::ORDER_SHIPPED => self.status = event.decode::<OrderShipped>()?.status,
+            event_types::ORDER_DELIVERED => self.status = event.decode::<OrderDelivered>()?.status,
+            event_types::ORDER_CANCELLED => {
+                let cancelled: OrderCancelled = event.decode()?;
+                (self.status, self.reason, self.detail) =
+                    (cancelled.status, cancelled.status_reason, cancelled.status_detail);
+            }
+            event_types::ORDER_REJECTED => {
+                let rejected: OrderRejected = event.decode()?;
+                (self.status, self.reason, self.detail) =
+                    (rejected.status, rejected.status_reason, rejected.status_detail);
+            }
+            // Their status is the one before: what they say of the saga stands in no column that events make.
+            event_types::ORDER_COMPENSATION_FAILED => {
+                self.status = event.decode::<OrderCompensationFailed>()?.status;
+            }
+            event_types::ORDER_COMPENSATION_RETRIED => {
+                self.status = event.decode::<OrderCompensationRetried>()?.status;
+            }
+            event_types::ORDER_COMPENSATION_SETTLED => {
+                self.status = event.decode::<OrderCompensationSettled>()?.status;
+            }
+            other => anyhow::bail!("no such event of an order is known: {other}"),
+        }
+        Ok(())
+    }
+
+    fn fields(self) -> Fields {
+        vec![
+            ("status", self.status.to_string()),
+            ("customer", self.customer_id),
+            ("customer_email", self.customer_email),
+            ("total", self.total),
+            ("lines", self.lines),
+            ("reservation_mode", self.modes.0.to_string()),
+            ("payment_mode", self.modes.1.to_string()),
+            ("status_reason", self.reason),
+            ("status_detail", self.detail),
+            ("payment_id", self.payment_id),
+        ]
+    }
+}
+
+fn total(message: Option<&MoneyMessage>) -> anyhow::Result<String> {
+    let money = message.map(|message| money(Some(message))).transpose()?;
+    Ok(amount(money.map(|money| (money.minor_units(), money.currency().as_str().to_owned()))))
+}
+
+fn lines(lines: &[OrderLine]) -> anyhow::Result<String> {
+    let minor = |message: Option<&MoneyMessage>| match message {
+        Some(message) => money(Some(message)).map(|money| Some(money.minor_units())),
+        None => Ok(None),
+    };
+    let lines = lines.iter().map(|line| {
+        let (unit, total) = (minor(line.unit_price.as_ref())?, minor(line.line_total.as_ref())?);
+        Ok(shown(&line.sku, &line.display_name, line.quantity.into(), unit, total))
+    });
+    lines.collect()
+}
+
+fn shown(sku: &str, display_name: &str, quantity: i64, unit: Option<i64>, total: Option<i64>) -> String {
+    format!("{sku:?} {display_name:?} {quantity} {unit:?} {total:?};")
+}

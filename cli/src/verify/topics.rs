@@ -1,0 +1,248 @@
+//! A topic, read from its beginning: the last version of each aggregate, gaps, and what the groups should have taken over.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use anyhow::Context;
+use openorder_messaging::{Scanned, TopicScan, committed_offsets};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Check;
+use super::report::Findings;
+use super::services::{Consumed, Service};
+
+/// Messages read, and looked up in the inboxes, at a time.
+const PAGE_MESSAGES: usize = 5_000;
+
+/// A part of all aggregates, by their hash.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slice {
+    pub(super) number: u64,
+    pub(super) of: u64,
+}
+
+/// What was seen of an aggregate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) last: i64,
+}
+
+/// What one reading of a topic gave.
+pub(super) struct Pass {
+    pub(super) topic: &'static str,
+    /// Whether the topic's first messages are among what was read.
+    pub(super) is_whole: bool,
+    slice: Slice,
+    aggregates: HashMap<u128, Seen>,
+    scan: TopicScan,
+}
+
+/// A group that consumes the topic, with the messages that should be in its inbox.
+struct Group {
+    service: Service,
+    consumed: Consumed,
+    committed: HashMap<i32, i64>,
+    connection: PgConnection,
+    /// Inboxes forget what is older, milliseconds since 1970.
+    remembers_from_ms: i64,
+    pending: Vec<(Uuid, i32, i64)>,
+}
+
+impl Pass {
+    /// Reads the topic; none when the slice has more aggregates than may be kept in memory.
+    pub(super) async fn read(
+        check: &Check<'_>,
+        topic: &'static str,
+        slice: Slice,
+        findings: &mut Findings,
+    ) -> anyhow::Result<Option<Self>> {
+        // First how far the groups are, then what there is: what they have consumed by now is in their inboxes.
+        let mut groups = if slice.number == 0 { groups(check, topic).await? } else { Vec::new() };
+        let opened = TopicScan::open(&check.settings.kafka, topic, check.topics_from).await;
+        let scan = opened.with_context(|| format!("topic {topic}"))?;
+        let mut pass = Self { topic, is_whole: scan.is_whole(), slice, aggregates: HashMap::new(), scan };
+        loop {
+            let (aggregates, is_whole) = (&mut pass.aggregates, pass.is_whole);
+            let each = |message: &Scanned<'_>| {
+                if slice.number == 0 {
+                    findings.count("messages", 1);
+                }
+                note(message, topic, slice, is_whole, aggregates, findings);
+                groups.iter_mut().for_each(|group| group.note(topic, message));
+            };
+            let is_end = pass.scan.read(PAGE_MESSAGES, each).await.with_context(|| format!("topic {topic}"))?;
+            for group in &mut groups {
+                group.look_up(topic, findings).await?;
+            }
+            if pass.aggregates.len() > check.aggregates_max {
+                return Ok(None);
+            }
+            if is_end {
+                return Ok(Some(pass));
+            }
+        }
+    }
+
+    /// Reads what came behind the end, for a time.
+    pub(super) async fn read_on(&mut self, bound: Duration) -> anyhow::Result<()> {
+        let Self { topic, slice, aggregates, scan, .. } = self;
+        let each = |message: &Scanned<'_>| {
+            let Some(version) = message.sequence else { return };
+            let key = key(message.source, message.subject);
+            if is_in(*slice, key) {
+                let seen = aggregates.entry(key).or_insert(Seen { last: 0 });
+                seen.last = seen.last.max(version);
+            }
+        };
+        scan.read_on(bound, each).await.map(drop).with_context(|| format!("topic {topic}"))
+    }
+
+    pub(super) fn is_of(&self, service: &str, aggregate_id: &str) -> bool {
+        is_in(self.slice, key_of(service, aggregate_id))
+    }
+
+    pub(super) fn seen(&self, service: &str, aggregate_id: &str) -> Option<Seen> {
+        self.aggregates.get(&key_of(service, aggregate_id)).copied()
+    }
+
+    /// What was seen of an aggregate that a log knows.
+    pub(super) fn take(&mut self, service: &str, aggregate_id: &str) -> Option<Seen> {
+        self.aggregates.remove(&key_of(service, aggregate_id))
+    }
+
+    /// What is left was seen in the topic and no log knows it; the topic is read again for its names.
+    pub(super) async fn tell_unknown(&mut self, check: &Check<'_>, findings: &mut Findings) -> anyhow::Result<()> {
+        let mut unknown = std::mem::take(&mut self.aggregates);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let topic = self.topic;
+        let mut scan = TopicScan::open(&check.settings.kafka, topic, check.topics_from).await?;
+        let mut each = |message: &Scanned<'_>| {
+            if unknown.remove(&key(message.source, message.subject)).is_some() {
+                let detail = format!("{topic} has it from {}, whose log does not", message.source);
+                findings.violated("NOT_IN_LOG", message.subject, detail);
+            }
+        };
+        while !scan.read(PAGE_MESSAGES, &mut each).await? {}
+        Ok(())
+    }
+}
+
+fn note(
+    message: &Scanned<'_>,
+    topic: &str,
+    slice: Slice,
+    is_whole: bool,
+    aggregates: &mut HashMap<u128, Seen>,
+    findings: &mut Findings,
+) {
+    let place = || format!("{topic} partition {} offset {}", message.partition, message.offset);
+    let Some(version) = message.sequence else {
+        if slice.number == 0 {
+            findings.count("messages of others", 1);
+        }
+        return;
+    };
+    let key = key(message.source, message.subject);
+    if !is_in(slice, key) {
+        return;
+    }
+    match aggregates.get_mut(&key) {
+        // Published again after a relay had lost its place: consumers drop it by its id.
+        Some(seen) if version <= seen.last => findings.count("messages published again", 1),
+        Some(seen) => {
+            if version != seen.last + 1 {
+                let detail = format!("{}: version {version} after {}", place(), seen.last);
+                findings.violated("TOPIC_GAP", message.subject, detail);
+            }
+            seen.last = version;
+        }
+        None => {
+            if version != 1 && is_whole {
+                findings.violated("TOPIC_GAP", message.subject, format!("{}: begins with version {version}", place()));
+            }
+            aggregates.insert(key, Seen { last: version });
+        }
+    }
+}
+
+async fn groups(check: &Check<'_>, topic: &str) -> anyhow::Result<Vec<Group>> {
+    let mut groups = Vec::new();
+    for service in Service::ALL {
+        let Some(consumed) = service.consumed().filter(|consumed| consumed.is_of(topic)) else { continue };
+        let committed = committed_offsets(&check.settings.kafka, service.name(), topic).await;
+        let committed = committed.with_context(|| format!("offsets of {service} in topic {topic}"))?;
+        let hours = i64::from(service.database_settings(check.settings).inbox_retention_hours);
+        let remembers_from = chrono::Utc::now() - chrono::Duration::hours(hours) + chrono::Duration::minutes(10);
+        groups.push(Group {
+            service: *service,
+            consumed,
+            committed,
+            connection: check.databases.connect(*service).await?,
+            remembers_from_ms: remembers_from.timestamp_millis(),
+            pending: Vec::new(),
+        });
+    }
+    Ok(groups)
+}
+
+impl Group {
+    fn note(&mut self, topic: &str, message: &Scanned<'_>) {
+        let is_consumed = self.committed.get(&message.partition).is_some_and(|next| message.offset < *next);
+        if is_consumed
+            && message.timestamp_ms >= self.remembers_from_ms
+            && self.consumed.takes(topic, message.event_type, &|| message.received())
+        {
+            self.pending.push((message.event_id(), message.partition, message.offset));
+        }
+    }
+
+    /// What the group has consumed and neither applied nor parked, it has lost.
+    async fn look_up(&mut self, topic: &str, findings: &mut Findings) -> anyhow::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = self.pending.iter().map(|(id, ..)| *id).collect();
+        let sql = "select id from unnest($1::uuid[]) id \
+                   where not exists (select from inbox where event_id = id) \
+                     and not exists (select from parked_message where event_id = id)";
+        let lost: Vec<Uuid> = sqlx::query_scalar(sql)
+            .bind(ids)
+            .fetch_all(&mut self.connection)
+            .await
+            .with_context(|| self.service.database())?;
+        let lost: HashSet<Uuid> = lost.into_iter().collect();
+        findings.count("messages consumed", i128::try_from(self.pending.len()).unwrap_or_default());
+        for (id, partition, offset) in self.pending.drain(..) {
+            if lost.contains(&id) {
+                let detail = format!(
+                    "{} consumed {topic} partition {partition} offset {offset} and did not keep it",
+                    self.service
+                );
+                findings.violated("NOT_IN_INBOX", id, detail);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An aggregate's stream: several services may publish to one topic, each its own streams. `source` is `/openorder/order`.
+fn key(source: &str, aggregate_id: &str) -> u128 {
+    key_of(source.rsplit('/').next().unwrap_or(source), aggregate_id)
+}
+
+fn key_of(service: &str, aggregate_id: &str) -> u128 {
+    let half = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, service, aggregate_id).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    (half(0) << 64) | half(1)
+}
+
+fn is_in(slice: Slice, key: u128) -> bool {
+    key % u128::from(slice.of) == u128::from(slice.number)
+}

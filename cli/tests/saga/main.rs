@@ -1,0 +1,12 @@
+//! The saga over the real services: steps and compensations that fail, operators, and reservations that expire.
+//!
+//! - `shop`: order, catalogue, stock and payment, each of which can be away;
+//! - `undo`: each step fails, each undo runs twice, and stock and money are as before;
+//! - `operators`: compensations that fail are seen, tried again and settled;
+//! - `reservations`: what is held for too long, and what contradicts its order.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod operators;
+mod reservations;
+mod shop;
+mod undo;
