@@ -16,11 +16,11 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-use crate::Shop;
+use crate::{Shop, Verified};
 
 /// How long a start may take, on a busy machine.
 const START_BOUND: Duration = Duration::from_secs(60);
-const SERVICES: [&str; 5] = ["order", "product", "inventory", "payment", "notification"];
+const SERVICES: [&str; 6] = ["order", "product", "inventory", "payment", "notification", "operations"];
 
 /// One process with all roles, or with those that were asked for.
 pub struct Deployment {
@@ -91,7 +91,13 @@ impl Deployment {
             "order".to_owned(),
             format!("product_url = \"http://{}\"\ninventory_url = \"http://{}\"", ports[1], ports[2]),
         ));
-        sections.push(("inventory".to_owned(), format!("product_url = \"http://{}\"", ports[1])));
+        sections.push((
+            "inventory".to_owned(),
+            format!("product_url = \"http://{}\"\norder_url = \"http://{}\"", ports[1], ports[0]),
+        ));
+        for (service, address) in SERVICES.iter().zip(&ports).filter(|(service, _)| **service != "operations") {
+            sections.push(("operations".to_owned(), format!("{service}_url = \"http://{address}\"")));
+        }
         sections.extend(settings.iter().map(|(section, lines)| ((*section).to_owned(), (*lines).to_owned())));
         // TOML wants each section once.
         let mut text = String::new();
@@ -107,7 +113,7 @@ impl Deployment {
         std::fs::write(self.config(), text).expect("a configuration file");
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.join("openorder.toml")
     }
 
@@ -179,6 +185,11 @@ impl Deployment {
         Endpoint::from_shared(format!("http://{}", self.gateway)).expect("an address").connect_lazy()
     }
 
+    /// What `openorder verify` says of it.
+    pub async fn verify(&self, arguments: &[&str]) -> Verified {
+        Verified::run(&program(), &self.config(), arguments).await
+    }
+
     /// A client that sells.
     pub fn shop(&self) -> Shop {
         Shop::new(self.channel())
@@ -197,17 +208,16 @@ impl Deployment {
     }
 }
 
-/// The program beside this test: `cargo build -p openorder` makes it.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().expect("a path");
-    let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
-    let program = folder.join("openorder");
-    assert!(program.exists(), "{} is missing: run `cargo build -p openorder` first", program.display());
-    program
+/// The program beside this one: `cargo build -p openorder` makes it.
+pub(crate) fn program() -> PathBuf {
+    let this = std::env::current_exe().expect("a path");
+    // A test stands in target/<profile>/deps, a program in target/<profile>.
+    let found = this.ancestors().skip(1).take(2).map(|folder| folder.join("openorder")).find(|file| file.exists());
+    found.expect("the program is missing: run `cargo build -p openorder` first")
 }
 
 /// Whether `/readyz` says yes.
-async fn readiness(admin: SocketAddr) -> bool {
+pub(crate) async fn readiness(admin: SocketAddr) -> bool {
     get(admin, "/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 

@@ -180,6 +180,7 @@ async fn the_gateway_lists_its_services_and_tells_their_health() {
         "inventory.v1.Inventory",
         "payment.v1.Payment",
         "notification.v1.Notification",
+        "operations.v1.Operations",
     ] {
         let name = format!("openorder.{context}Service");
         assert!(names.contains(&name), "{name} in {names:?}");

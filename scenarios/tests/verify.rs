@@ -1,0 +1,222 @@
+//! `openorder verify` on a real system: silent while all is well, also under load, and each invariant told when a row of
+//! it is broken by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use openorder_proto::order::v1::{CancelOrderRequest, OrderStatus, UpdateOrderStatusRequest};
+use openorder_scenarios::{Deployment, Shop, eur, id};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+/// Longer than what follows from an order takes here; a deadline of the saga is much further.
+const SETTLE: &[&str] = &["--settle", "3s"];
+const AT_ONCE: &[&str] = &["--settle", "500ms"];
+
+/// Orders of every ending.
+struct Orders {
+    sku: String,
+    customer: String,
+    prepared: String,
+}
+
+async fn orders(shop: &Shop) -> Orders {
+    let (sku, customer) = (id("sku"), id("vera"));
+    shop.product(&sku, eur(10, 0), 20).await;
+    shop.charge(&customer, eur(100, 0)).await;
+    let order = async |quantity: i32| shop.create(Shop::request(&customer, &sku, quantity)).await.unwrap().order_id;
+    let prepared = order(1).await;
+    shop.until(&prepared, OrderStatus::Preparing).await;
+    let cancelled = order(2).await;
+    shop.until(&cancelled, OrderStatus::Preparing).await;
+    let cancel = CancelOrderRequest { request_id: id("cancel"), order_id: cancelled.clone(), ..Default::default() };
+    shop.orders.clone().cancel_order(cancel).await.unwrap();
+    shop.until(&cancelled, OrderStatus::Cancelled).await;
+    let shipped = order(3).await;
+    shop.until(&shipped, OrderStatus::Preparing).await;
+    let ship = UpdateOrderStatusRequest {
+        request_id: id("ship"),
+        order_id: shipped.clone(),
+        previous_status: OrderStatus::Preparing.into(),
+        current_status: OrderStatus::Shipped.into(),
+    };
+    shop.orders.clone().update_order_status(ship).await.unwrap();
+    // Too dear, too many, and a SKU that nobody has.
+    let dear = order(15).await;
+    shop.until(&dear, OrderStatus::Cancelled).await;
+    let many = order(50).await;
+    shop.until(&many, OrderStatus::Rejected).await;
+    let unknown = shop.create(Shop::request(&customer, &id("nothing"), 1)).await.unwrap().order_id;
+    shop.until(&unknown, OrderStatus::Rejected).await;
+    shop.stock_is(&sku, 17, 1).await;
+    Orders { sku, customer, prepared }
+}
+
+async fn run(system: &Deployment, service: &str, sql: &str) {
+    let url = system.world.database_url(service);
+    let mut connection = PgConnection::connect(url.expose()).await.unwrap();
+    connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    connection.close().await.unwrap();
+}
+
+async fn one(system: &Deployment, service: &str, sql: &str) -> String {
+    let url = system.world.database_url(service);
+    let mut connection = PgConnection::connect(url.expose()).await.unwrap();
+    sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
+    let system = Deployment::start(&[]).await;
+    let Orders { sku, customer, prepared } = orders(&system.shop()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let sound = system.verify(SETTLE).await;
+    assert!(sound.holds(), "{:#}", sound.report);
+    assert_eq!(sound.number("orders", "checked"), 6);
+    assert!(sound.number("versions", "messages consumed") > 20, "{:#}", sound.report);
+
+    let event = one(&system, "inventory", "select event_id::text from inbox order by event_id desc limit 1").await;
+    let told = one(
+        &system,
+        "notification",
+        &format!("select notification_id::text from notification where order_id = '{prepared}' limit 1"),
+    )
+    .await;
+    let of = format!("where order_id = '{prepared}'");
+    // The service, what is broken, how it is mended, and what is told of which id.
+    let breaks: Vec<(&str, String, String, &str, &str, &str)> = vec![
+        (
+            "order",
+            format!(
+                "create table kept as select * from request_result where position('{prepared}'::bytea in reply) > 0; \
+                 delete from request_result where position('{prepared}'::bytea in reply) > 0"
+            ),
+            "insert into request_result select * from kept".to_owned(),
+            "orders",
+            "ORDER_DOUBLED",
+            &prepared,
+        ),
+        (
+            "order",
+            format!(
+                "create table timers as select * from saga_timer; delete from saga_timer; \
+                 update orders set saga_step = 1 {of}"
+            ),
+            format!("update orders set saga_step = 3 {of}"),
+            "orders",
+            "NEVER_SETTLED",
+            &prepared,
+        ),
+        (
+            "inventory",
+            format!("update stock_level set on_hand_quantity = on_hand_quantity + 1 where sku = '{sku}'"),
+            format!("update stock_level set on_hand_quantity = on_hand_quantity - 1 where sku = '{sku}'"),
+            "stock",
+            "ON_HAND_DIFFERS",
+            &sku,
+        ),
+        (
+            "inventory",
+            format!("update stock_level set reserved_quantity = reserved_quantity - 1 where sku = '{sku}'"),
+            format!("update stock_level set reserved_quantity = reserved_quantity + 1 where sku = '{sku}'"),
+            "stock",
+            "RESERVED_DIFFERS",
+            &sku,
+        ),
+        (
+            "payment",
+            format!("update wallet set balance_minor_units = balance_minor_units + 5 where user_id = '{customer}'"),
+            format!("update wallet set balance_minor_units = balance_minor_units - 5 where user_id = '{customer}'"),
+            "money",
+            "BALANCE_DIFFERS",
+            &customer,
+        ),
+        (
+            "inventory",
+            format!("delete from inbox where event_id = '{event}'"),
+            format!("insert into inbox (event_id, received_at) values ('{event}', now())"),
+            "versions",
+            "NOT_IN_INBOX",
+            &event,
+        ),
+        (
+            "notification",
+            format!("update event_log set aggregate_version = 7 where aggregate_id = '{told}'"),
+            format!("update event_log set aggregate_version = 1 where aggregate_id = '{told}'"),
+            "versions",
+            "LOG_GAP",
+            &told,
+        ),
+        (
+            "order",
+            format!("update orders set status_detail = 'so' {of}"),
+            format!("update orders set status_detail = '' {of}"),
+            "state",
+            "STATE_DIFFERS",
+            &prepared,
+        ),
+        (
+            "payment",
+            format!("update payment set version = version + 1 {of}"),
+            format!("update payment set version = version - 1 {of}"),
+            "state",
+            "STATE_DIFFERS",
+            &prepared,
+        ),
+        (
+            "notification",
+            format!("create table kept as select * from notification {of}; delete from notification {of}"),
+            "insert into notification select * from kept".to_owned(),
+            "agreement",
+            "NOTIFICATION_MISSING",
+            &prepared,
+        ),
+    ];
+    for (service, sql, mend, invariant, reason, broken) in breaks {
+        run(&system, service, &sql).await;
+        let told = system.verify(AT_ONCE).await;
+        let violations = told.violations();
+        assert_eq!(told.code, 1, "{sql}: {:#}", told.report);
+        let expected = (invariant.to_owned(), reason.to_owned(), broken.to_owned());
+        assert!(violations.contains(&expected), "{sql}: {violations:?}");
+        assert!(violations.iter().all(|(told, ..)| told == invariant), "{sql}: {violations:?}");
+        run(&system, service, &mend).await;
+    }
+    let mended = system.verify(AT_ONCE).await;
+    assert!(mended.holds(), "{:#}", mended.report);
+
+    let nobody = "inventory.database_url=postgres://postgres@127.0.0.1:1/nothing";
+    let blind = system.verify(&["--only", "stock,money", "--set", nobody]).await;
+    assert_eq!(blind.code, 2, "{:#}", blind.report);
+    assert_eq!(blind.report["invariants"][1]["outcome"], "holds", "the others are checked all the same");
+    system.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_told_while_orders_flow() {
+    let system = Deployment::start(&[]).await;
+    let shop = system.shop();
+    let (sku, customer) = (id("flow"), id("fay"));
+    shop.product(&sku, eur(1, 0), 1_000_000).await;
+    shop.charge(&customer, eur(1_000, 0)).await;
+    let callers: Vec<_> = (0..16)
+        .map(|_| {
+            let (shop, sku, customer) = (shop.clone(), sku.clone(), customer.clone());
+            tokio::spawn(async move {
+                loop {
+                    shop.create(Shop::request(&customer, &sku, 1)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut checked = 0;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let verified = system.verify(SETTLE).await;
+        assert!(verified.holds(), "{:#}", verified.report);
+        assert!(verified.number("orders", "in_flight") > 0 || verified.number("agreement", "in_flight") > 0);
+        checked = verified.number("agreement", "checked");
+    }
+    assert!(checked > 100, "{checked} orders judged");
+    callers.into_iter().for_each(|caller| caller.abort());
+    system.close().await;
+}
