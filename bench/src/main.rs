@@ -1,0 +1,108 @@
+//! `openorder-bench`: OpenOrder measured against references of the same machine and the same run.
+//!
+//! - `stack.rs`: a stack of the run's own; `system.rs`: OpenOrder on it;
+//! - `load.rs`, `calls.rs`: who drives it; `processes.rs`: what it used;
+//! - `pgbench.rs`, `floor.rs`: the references T and L;
+//! - `rows/`: the figures and their measurements; `bench.rs`: their order;
+//! - `samples.rs`, `report.rs`, `machine.rs`: what was found out, and how it is shown.
+
+mod args;
+mod bench;
+mod calls;
+mod floor;
+mod load;
+mod machine;
+mod output;
+mod pgbench;
+mod processes;
+mod report;
+mod rows;
+mod samples;
+mod stack;
+mod system;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail, ensure};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use args::Args;
+use bench::Bench;
+use machine::Machine;
+use output::{line, say};
+use report::Report;
+use stack::Stack;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // One thread: the machine is shared with what is measured.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime.context("the runtime").and_then(|runtime| runtime.block_on(Box::pin(run(&args))));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            say(format_args!("openorder-bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the repository")?;
+    ensure!(repository.join("dev/stack").exists(), "{} is no repository of OpenOrder", repository.display());
+    let program = program(args)?;
+    let before = args
+        .check
+        .as_ref()
+        .map(|path| fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display())));
+    let before = before.transpose()?;
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stack = Stack::prepare(repository)?;
+    // Whoever is dropped here ends its processes; the stack is ended below, whatever happened.
+    let outcome = tokio::select! {
+        outcome = measure(repository, &program, args, &stack) => outcome,
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("told to end")),
+    };
+    stack.clean().await;
+    let report = outcome?;
+    report.table().iter().for_each(line);
+    let write = |path: &PathBuf, text: String| {
+        fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
+    };
+    if let Some(path) = &args.json {
+        write(path, serde_json::to_string_pretty(&report)? + "\n")?;
+    }
+    if let Some(path) = &args.markdown {
+        write(path, report.markdown()?)?;
+    }
+    let Some(before) = before else { return Ok(ExitCode::SUCCESS) };
+    let worse = report.check(&before)?;
+    if worse.is_empty() {
+        line("No ratio is worse than recorded by more than three tenths.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    worse.iter().for_each(|moved| line(format_args!("WORSE  {moved}")));
+    Ok(ExitCode::FAILURE)
+}
+
+async fn measure(repository: &Path, program: &Path, args: &Args, stack: &Stack) -> anyhow::Result<Report> {
+    let mut bench = Bench::prepare(repository, program, args, stack).await?;
+    let machine = Machine::read(repository, bench.pgbench.version().await?).await;
+    bench.run().await?;
+    Ok(Report::of(&mut bench, machine))
+}
+
+/// The program beside this one, unless another is named.
+fn program(args: &Args) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let beside = || Some(own.parent()?.join("openorder"));
+    let program = args.program.clone().or_else(beside).context("the program")?;
+    if !program.exists() {
+        bail!("{} is missing: cargo build --release -p openorder", program.display());
+    }
+    Ok(program.canonicalize()?)
+}

@@ -1,0 +1,149 @@
+//! What processes use, from `/proc` (Linux).
+
+use std::fs;
+use std::ops::Sub;
+
+/// Clock ticks a second in `/proc`: `USER_HZ`, which is 100 on every architecture that Linux shows it to.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Microseconds in a second.
+pub(crate) const MICROS: f64 = 1_000_000.0;
+
+/// CPU seconds, by who used them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cpu {
+    pub(crate) openorder: f64,
+    pub(crate) postgres: f64,
+    pub(crate) kafka: f64,
+}
+
+impl Cpu {
+    /// Of all three.
+    pub(crate) fn total(self) -> f64 {
+        self.openorder + self.postgres + self.kafka
+    }
+}
+
+impl Sub for Cpu {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            openorder: self.openorder - before.openorder,
+            postgres: self.postgres - before.postgres,
+            kafka: self.kafka - before.kafka,
+        }
+    }
+}
+
+/// Whose CPU time is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Meter {
+    /// The processes of OpenOrder that run now.
+    pub(crate) openorder: Vec<u32>,
+    /// The first process of the PostgreSQL server.
+    pub(crate) postgres: u32,
+    /// The broker.
+    pub(crate) kafka: u32,
+}
+
+impl Meter {
+    /// CPU seconds since each process began.
+    pub(crate) fn read(&self) -> Cpu {
+        Cpu {
+            openorder: self.openorder.iter().map(|pid| cpu_seconds(*pid)).sum(),
+            postgres: tree_seconds(self.postgres),
+            kafka: cpu_seconds(self.kafka),
+        }
+    }
+}
+
+/// CPU seconds that all cores have worked, for anybody.
+pub(crate) fn machine_seconds() -> f64 {
+    // proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal.
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = text.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8).enumerate();
+    let busy = ticks.filter(|(place, _)| !matches!(place, 3 | 4)).filter_map(|(_, ticks)| ticks.parse::<f64>().ok());
+    busy.sum::<f64>() / TICKS_PER_SECOND
+}
+
+/// CPU seconds of this process.
+pub(crate) fn own_seconds() -> f64 {
+    stat("self").map_or(0.0, |stat| stat.own)
+}
+
+/// CPU seconds of the children of this process that have ended.
+pub(crate) fn ended_children_seconds() -> f64 {
+    stat("self").map_or(0.0, |stat| stat.ended_children)
+}
+
+/// Resident memory in MiB; none when the process is gone.
+pub(crate) fn resident_mib(pid: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1_024.0)
+}
+
+fn cpu_seconds(pid: u32) -> f64 {
+    stat(&pid.to_string()).map_or(0.0, |stat| stat.own)
+}
+
+/// A server that has a process a connection: its first process, what has ended below it, and what lives.
+fn tree_seconds(pid: u32) -> f64 {
+    let first = stat(&pid.to_string()).map_or(0.0, |stat| stat.own + stat.ended_children);
+    first + children(pid).map(|(_, stat)| stat.own).sum::<f64>()
+}
+
+/// CPU seconds of a PostgreSQL server's living processes, without autovacuum: what it does now may be the other side's
+/// rubbish. The processes of the clients must outlive the measurement.
+pub(crate) fn clients_seconds(postgres: u32) -> f64 {
+    let is_vacuum = |pid: u32| {
+        let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&title).contains("autovacuum")
+    };
+    children(postgres).filter(|(pid, _)| !is_vacuum(*pid)).map(|(_, stat)| stat.own).sum()
+}
+
+fn children(parent: u32) -> impl Iterator<Item = (u32, Stat)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().into_string().ok()?.parse::<u32>().ok());
+    let processes = numbers.filter_map(|number| Some((number, stat(&number.to_string())?)));
+    processes.filter(move |(_, stat)| stat.parent == parent)
+}
+
+struct Stat {
+    parent: u32,
+    own: f64,
+    ended_children: f64,
+}
+
+fn stat(process: &str) -> Option<Stat> {
+    parse(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
+}
+
+/// Fields 4 and 14 to 17 of `/proc/PID/stat` (proc(5)); the name in field 2 may hold anything, even brackets.
+fn parse(stat: &str) -> Option<Stat> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    let mut ticks = fields.skip(9).map(|field| field.parse::<f64>().ok());
+    let mut both = || Some((ticks.next()?? + ticks.next()??) / TICKS_PER_SECOND);
+    Some(Stat { parent, own: both()?, ended_children: both()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_parent_are_read_behind_a_name_with_brackets() {
+        let stat = parse("42 (a) b (c)) S 7 42 42 0 -1 4194560 10 0 0 0 250 150 30 20 20 0 4 0 100 0 0").unwrap();
+        assert_eq!((stat.parent, stat.own, stat.ended_children), (7, 4.0, 0.5));
+        assert!(parse("42 (short) S 1").is_none());
+    }
+
+    #[test]
+    fn this_process_uses_memory() {
+        assert!(resident_mib(std::process::id()).is_some_and(|mib| mib > 0.1));
+        assert!(resident_mib(0).is_none());
+    }
+}

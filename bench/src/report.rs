@@ -1,0 +1,254 @@
+//! What a run found out: for the console, for readers of `docs/BENCHMARKS.md`, for programs.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bench::Bench;
+use crate::floor::STEPS;
+use crate::machine::Machine;
+use crate::rows::{Goal, ROWS, Row, reference};
+use crate::samples::{Samples, median};
+
+/// What stands before the record in the document.
+const RECORD: &str = "<!-- record: `openorder-bench --check` reads what follows -->\n```json\n";
+/// A ratio may be worse than the recorded one by this much.
+const TOLERANCE: f64 = 0.7;
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    date: String,
+    machine: Machine,
+    rounds: usize,
+    seconds: u64,
+    figures: Vec<Figure>,
+    floor: Vec<String>,
+    samples: Samples,
+}
+
+/// A row with its value.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figure {
+    id: &'static str,
+    title: &'static str,
+    goal: String,
+    unit: &'static str,
+    /// None when it was not measured.
+    value: Option<f64>,
+    min: Option<f64>,
+    max: Option<f64>,
+    met: Option<bool>,
+    note: String,
+}
+
+/// What is kept of a run for later ones.
+#[derive(Debug, Deserialize, Serialize)]
+struct Recorded {
+    id: String,
+    ratio: f64,
+    higher_is_better: bool,
+}
+
+impl Report {
+    pub(crate) fn of(bench: &mut Bench<'_>, machine: Machine) -> Self {
+        let floor = floor_lines(bench);
+        let figures = ROWS.iter().filter(|row| bench.rows.iter().any(|chosen| chosen.id == row.id));
+        let figures = figures.map(|row| figure(bench, row)).collect();
+        Self {
+            date: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
+            machine,
+            rounds: bench.args.rounds(),
+            seconds: bench.args.window().as_secs(),
+            figures,
+            floor,
+            samples: bench.samples.clone(),
+        }
+    }
+
+    /// The table for the console.
+    pub(crate) fn table(&self) -> Vec<String> {
+        let mut lines = vec![String::new()];
+        for figure in &self.figures {
+            let note = if figure.note.is_empty() { String::new() } else { format!("  ({})", figure.note) };
+            lines.push(format!(
+                "{} {:>3}  {:<60} {:>8}  {:<17} {:>8}{note}",
+                figure.mark(),
+                figure.id,
+                figure.title,
+                figure.value_text(),
+                figure.spread_text(),
+                figure.goal,
+            ));
+        }
+        lines.push(String::new());
+        lines.extend(self.floor.iter().cloned());
+        lines
+    }
+
+    /// The document, with the record in it.
+    pub(crate) fn markdown(&self) -> anyhow::Result<String> {
+        let Machine { cpu, cores, memory_gib, kernel, postgres, kafka, java, rustc, commit } = &self.machine;
+        let mut text = format!(
+            "# Benchmarks\n\nWritten by `make bench`. Each figure is a ratio of two things that were measured on the same \
+             machine in the same run, by turns, {} times for {} s each: the median, and the smallest and largest of the \
+             rounds. What each figure means and how it is measured: [bench/README.md](../bench/README.md).\n\n\
+             {} · {cpu}, {cores} cores, {memory_gib} GiB, Linux {kernel} · {postgres} · Kafka {kafka} · {java} · {rustc} · \
+             OpenOrder {commit}. Load, system, broker and database share the machine.\n\n\
+             | | Row | Figure | Value | min–max | Goal | |\n|---|---|---|---|---|---|---|\n",
+            self.rounds, self.seconds, self.date
+        );
+        for figure in &self.figures {
+            writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {} | {} |",
+                figure.mark(),
+                figure.id,
+                figure.title,
+                figure.value_text(),
+                figure.spread_text(),
+                figure.goal,
+                figure.note
+            )?;
+        }
+        if !self.floor.is_empty() {
+            writeln!(text, "\n## L, the least CPU of an order\n")?;
+            for line in &self.floor {
+                writeln!(text, "- {line}")?;
+            }
+        }
+        writeln!(text, "\n## What the ratios are made of\n\n| Sample | Values, round by round |\n|---|---|")?;
+        for (name, values) in self.samples.all() {
+            let values: Vec<String> = values.iter().map(|value| short(*value)).collect();
+            writeln!(text, "| `{name}` | {} |", values.join(", "))?;
+        }
+        writeln!(text, "\n{RECORD}{}\n```", serde_json::to_string_pretty(&self.record())?)?;
+        Ok(text)
+    }
+
+    /// Ratios alone: they mean the same on another machine, or nearly so.
+    fn record(&self) -> Vec<Recorded> {
+        let ratios = self.figures.iter().filter_map(|figure| {
+            let row = ROWS.iter().find(|row| row.id == figure.id && row.denominator.is_some())?;
+            let higher_is_better = match row.goal {
+                Goal::AtLeast(_) => true,
+                Goal::AtMost(_) => false,
+                Goal::None => return None,
+            };
+            Some(Recorded { id: figure.id.to_owned(), ratio: figure.value?, higher_is_better })
+        });
+        ratios.collect()
+    }
+
+    /// What is worse than in the recorded document, in words; nothing when all is well.
+    ///
+    /// # Errors
+    /// When the document holds no record.
+    pub(crate) fn check(&self, document: &str) -> anyhow::Result<Vec<String>> {
+        let record = document.split_once(RECORD).and_then(|(_, rest)| rest.split_once("\n```"));
+        let (record, _) = record.ok_or_else(|| anyhow::anyhow!("there is no record in it: `make bench` writes one"))?;
+        Ok(worse(&self.record(), &serde_json::from_str::<Vec<Recorded>>(record)?))
+    }
+}
+
+fn worse(now: &[Recorded], before: &[Recorded]) -> Vec<String> {
+    let moved = now.iter().filter_map(|now| {
+        let before = before.iter().find(|before| before.id == now.id && before.ratio > 0.0)?;
+        let times = if now.higher_is_better { now.ratio / before.ratio } else { before.ratio / now.ratio };
+        (times < TOLERANCE).then(|| {
+            let (id, was, is) = (&now.id, before.ratio, now.ratio);
+            format!("row {id}: {is:.2}, recorded {was:.2}: at {:.0} % of what it was", times * 100.0)
+        })
+    });
+    moved.collect()
+}
+
+fn floor_lines(bench: &mut Bench<'_>) -> Vec<String> {
+    let Some((cost, orders)) = reference::conclude(bench) else { return Vec::new() };
+    let steps = STEPS.iter().map(|step| {
+        let each = bench.samples.smallest(step.name).unwrap_or_default();
+        let (count, sum) = (step.per_order, each * step.per_order);
+        format!("{count:>2.0} × {each:.1} µs a {} = {sum:.0} µs ({})", step.what, step.why)
+    });
+    let sum = format!("L: {cost:.0} µs an order, {orders:.0} orders/s on all cores");
+    steps.chain([sum]).collect()
+}
+
+fn figure(bench: &Bench<'_>, row: &Row) -> Figure {
+    let values = match row.denominator {
+        Some(denominator) => bench.samples.quotients(row.numerator, denominator),
+        None => bench.samples.of(row.numerator).to_vec(),
+    };
+    let value = median(&values);
+    let (goal, met) = match row.goal {
+        Goal::AtLeast(goal) => (format!("≥ {goal}"), value.map(|value| value >= goal)),
+        Goal::AtMost(goal) => (format!("≤ {goal}"), value.map(|value| value <= goal)),
+        Goal::None => (String::new(), None),
+    };
+    let mut note = bench.notes.get(row.id).cloned().unwrap_or_default();
+    if row.id == "13" {
+        "not measured: there is no parallel consumer; a batch spans all partitions of its consumer"
+            .clone_into(&mut note);
+    } else if value.is_none() && note.is_empty() {
+        "not measured".clone_into(&mut note);
+    }
+    let (min, max) = (values.iter().copied().reduce(f64::min), values.iter().copied().reduce(f64::max));
+    Figure { id: row.id, title: row.title, goal, unit: row.unit, value, min, max, met, note }
+}
+
+impl Figure {
+    fn mark(&self) -> &'static str {
+        match self.met {
+            Some(true) => "✓",
+            Some(false) => "✗",
+            None => "·",
+        }
+    }
+
+    fn value_text(&self) -> String {
+        self.value.map_or("–".to_owned(), |value| {
+            format!("{}{}{}", short(value), if self.unit.is_empty() { "" } else { " " }, self.unit)
+        })
+    }
+
+    fn spread_text(&self) -> String {
+        self.min.zip(self.max).map_or(String::new(), |(min, max)| format!("{}–{}", short(min), short(max)))
+    }
+}
+
+/// Three digits that count.
+fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(id: &str, ratio: f64, higher_is_better: bool) -> Recorded {
+        Recorded { id: id.to_owned(), ratio, higher_is_better }
+    }
+
+    #[test]
+    fn a_ratio_that_lost_three_tenths_is_worse_in_its_own_direction() {
+        let before = [recorded("2", 2.0, true), recorded("5a", 0.5, false)];
+        assert!(worse(&[recorded("2", 1.41, true), recorded("5a", 0.71, false)], &before).is_empty());
+        let moved = worse(&[recorded("2", 1.0, true), recorded("5a", 1.0, false), recorded("9", 9.0, false)], &before);
+        assert_eq!(
+            moved,
+            [
+                "row 2: 1.00, recorded 2.00: at 50 % of what it was",
+                "row 5a: 1.00, recorded 0.50: at 50 % of what it was"
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_keep_three_digits_that_count() {
+        assert_eq!([short(1234.5), short(12.34), short(0.456)], ["1234", "12.3", "0.46"]);
+    }
+}
