@@ -48,7 +48,8 @@ jaeger_launch() {
   sed -e "s#@PAGE@#$page#; s#@UI_PORT@#$jaeger_ui_port#; s#@PORT@#$jaeger_port#" \
     "$dev/jaeger/jaeger.yaml.in" >"$home/jaeger.yaml"
   printf '%s\n' "$jaeger_ui_port" >"$home/ui.port"
-  launch "$home/pid" "$home/server.log" "$program" --config "$home/jaeger.yaml"
+  # Memory for time: traces are kept in memory, and the collector of garbage would walk over them again and again.
+  launch "$home/pid" "$home/server.log" env GOGC=300 GOMEMLIMIT=2GiB "$program" --config "$home/jaeger.yaml"
 }
 
 jaeger_ready() { grep -q 'Everything is ready' "$data/jaeger/server.log" 2>/dev/null; }

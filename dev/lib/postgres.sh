@@ -59,7 +59,8 @@ postgres_launch() {
   local change_user=()
   [ "$(id -u)" != 0 ] || change_user=(setpriv "--reuid=$user" "--regid=$(id -g "$user")" --init-groups --)
   cd /
-  launch "$home/pid" "$home/server.log" "${change_user[@]}" "$bin/postgres" -D "$home/db" -p "$postgres_port"
+  # A batch has 100 KiB of parameters and more: memory given back after each one would be faulted in again.
+  launch "$home/pid" "$home/server.log" env MALLOC_TRIM_THRESHOLD_=67108864 MALLOC_MMAP_THRESHOLD_=67108864 "${change_user[@]}" "$bin/postgres" -D "$home/db" -p "$postgres_port"
 }
 
 postgres_ready() { grep -q 'database system is ready to accept' "$data/postgres/server.log" 2>/dev/null; }

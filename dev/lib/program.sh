@@ -10,9 +10,10 @@ program_process="$program serve all"
 script_variables=(
   OPENORDER_STACK OPENORDER_DATA_DIR OPENORDER_KAFKA_PORT OPENORDER_KAFKA_CONTROLLER_PORT OPENORDER_POSTGRES_PORT
   OPENORDER_REDIS_PORT OPENORDER_JAEGER_PORT OPENORDER_OTLP_PORT OPENORDER_POSTGRES_URL OPENORDER_REDIS_URL
-  OPENORDER_OTLP_ENDPOINT OPENORDER_JAEGER_URL
+  OPENORDER_OTLP_ENDPOINT OPENORDER_JAEGER_URL OPENORDER_SMTP_PORT OPENORDER_MAIL_PORT OPENORDER_SMTP_URL
+  OPENORDER_MAIL_URL
 )
-services=(order product inventory payment notification)
+services=(order product inventory payment notification operations)
 
 gateway_address=${OPENORDER_GATEWAY_LISTEN_ADDRESS:-127.0.0.1:8080}
 admin_address=${OPENORDER_ADMIN_LISTEN_ADDRESS:-127.0.0.1:8081}
@@ -30,10 +31,25 @@ program_environment() {
   export OPENORDER_NOTIFICATION_REDIS_URL=${OPENORDER_NOTIFICATION_REDIS_URL:-$OPENORDER_REDIS_URL}
   export OPENORDER_TELEMETRY_LOG_DIRECTORY=${OPENORDER_TELEMETRY_LOG_DIRECTORY:-$program_logs}
   export OPENORDER_TELEMETRY_OTLP_ENDPOINT=${OPENORDER_TELEMETRY_OTLP_ENDPOINT:-${OPENORDER_OTLP_ENDPOINT:-}}
+  mail_environment
   jaeger_url=${OPENORDER_JAEGER_URL:-http://127.0.0.1:16686}
+  export OPENORDER_OPERATIONS_JAEGER_URL=${OPENORDER_OPERATIONS_JAEGER_URL:-$jaeger_url}
   # Here every order can be looked at; in production a tenth is recorded.
   export OPENORDER_TELEMETRY_SAMPLING_RATIO=${OPENORDER_TELEMETRY_SAMPLING_RATIO:-1.0}
   unset "${script_variables[@]}" "${!OPENORDER_DEV_@}"
+}
+
+# Mail goes to the stack's mail server, where there is one and the user has not said otherwise.
+mail_environment() {
+  local server
+  mail_url=${OPENORDER_MAIL_URL:-}
+  if [ -z "${OPENORDER_SMTP_URL:-}" ] || [ -n "${OPENORDER_NOTIFICATION_EMAIL_TRANSPORT:-}" ]; then return 0; fi
+  server=${OPENORDER_SMTP_URL#smtp://}
+  server=${server%%/*}
+  export OPENORDER_NOTIFICATION_EMAIL_TRANSPORT=smtp
+  export OPENORDER_NOTIFICATION_SMTP_HOST=${OPENORDER_NOTIFICATION_SMTP_HOST:-${server%:*}}
+  export OPENORDER_NOTIFICATION_SMTP_PORT=${OPENORDER_NOTIFICATION_SMTP_PORT:-${server##*:}}
+  export OPENORDER_NOTIFICATION_SMTP_SECURITY=${OPENORDER_NOTIFICATION_SMTP_SECURITY:-none}
 }
 
 # What the running server was made of and told; another one is restarted.

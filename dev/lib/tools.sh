@@ -8,6 +8,12 @@ tools_compile() {
   go_build "$dev/tools" github.com/fullstorydev/grpcurl/cmd/grpcurl github.com/bojand/ghz/cmd/ghz ./compose-check "$1"
 }
 
+alerts_inputs=("$dev/alerts/go.mod" "$dev/alerts/go.sum" "$dev/alerts/main.go")
+alerts_compile() {
+  say "building alerts-check (about a minute, once)"
+  mkdir -p "$1" && go_build "$dev/alerts" . "$1/alerts-check.d" && mv "$1/alerts-check.d/alerts" "$1/alerts-check"
+}
+
 buf_inputs=("$dev/buf/package.json" "$dev/buf/package-lock.json")
 # Not `npm ci`: it refuses where the registry lacks buf's packages for other systems.
 buf_install() {
@@ -33,6 +39,10 @@ tool_path() {
       have go || die "$1: needs Go 1.25 or later (https://go.dev/dl)"
       folder=$(cached tools "${tools_inputs[@]}" -- tools_compile) && printf '%s/%s' "$folder" "$1"
       ;;
+    alerts-check)
+      have go || die "$1: needs Go 1.25 or later (https://go.dev/dl)"
+      folder=$(cached alerts "${alerts_inputs[@]}" -- alerts_compile) && printf '%s/%s' "$folder" "$1"
+      ;;
     buf)
       have npm || die "buf: needs Node.js 20 or later with npm"
       folder=$(cached buf "${buf_inputs[@]}" -- buf_install) && printf '%s/node_modules/.bin/buf' "$folder"
@@ -41,10 +51,11 @@ tool_path() {
       folder=$(cached cargo-deny "${deny_inputs[@]}" -- deny_install) && printf '%s/bin/cargo-deny' "$folder"
       ;;
     jaeger) jaeger_program ;;
+    maildev) mail_program ;;
     kcat | shellcheck)
       have "$1" || { make_data_dir && need_packages "$1"; } || return 1
       command -v "$1"
       ;;
-    *) die "$1: no such tool; there are grpcurl, ghz, buf, compose-check, cargo-deny, jaeger, kcat, shellcheck" ;;
+    *) die "$1: no such tool; there are grpcurl, ghz, buf, alerts-check, compose-check, cargo-deny, jaeger, maildev, kcat, shellcheck" ;;
   esac
 }
