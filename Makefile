@@ -1,6 +1,6 @@
 # Tasks of a developer's day. The work is done by the scripts in dev/; `make` alone lists the tasks.
 .DEFAULT_GOAL := help
-.PHONY: help demo down logs clean test lint fmt load proto-lint compose-check collector-check
+.PHONY: help demo down logs clean test lint fmt load bench bench-short scenarios proto-lint compose-check collector-check
 ROLE ?= order
 ARGS ?=
 
@@ -20,7 +20,7 @@ clean: ## Stop, and forget the data of the local stack
 	@dev/demo clean
 
 test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the protobuf and deployment files
-	@dev/check tests proto compose collector
+	@dev/check tests proto compose collector alerts
 
 lint: ## Formatting, clippy, dependencies, shell scripts
 	@dev/check format clippy deny scripts
@@ -31,6 +31,18 @@ fmt: ## Format Rust and protobuf files
 
 load: ## Put load on the running server: make load ARGS="--help"
 	@target/release/openorder load $(ARGS)
+
+bench: ## Measure against references of this machine; writes docs/BENCHMARKS.md (half an hour): make bench ARGS="--help"
+	@cargo build --release --locked --package openorder --package openorder-bench
+	@cargo run --release --locked --quiet --package openorder-bench -- --markdown docs/BENCHMARKS.md $(ARGS)
+
+bench-short: ## The same in two minutes; fails when a ratio is much worse than docs/BENCHMARKS.md has it
+	@cargo build --release --locked --package openorder --package openorder-bench
+	@cargo run --release --locked --quiet --package openorder-bench -- --short --check docs/BENCHMARKS.md $(ARGS)
+
+scenarios: ## Break a system of its own in every way while orders flow: make scenarios ARGS="--short kill"
+	@cargo build --locked -p openorder -p openorder-scenarios
+	@target/debug/scenarios $(ARGS)
 
 proto-lint: ## Only the protobuf files
 	@dev/check proto
