@@ -1,7 +1,7 @@
 //! One order, one trace: span by span from Jaeger's query API, and message by message from Kafka.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{collections::HashMap, time::Duration};
+use std::{cell::RefCell, collections::HashMap, time::Duration};
 
 use openorder_proto::order::v1::{OrderCreated, OrderStatus};
 use openorder_scenarios::{Deployment, Shop, eur, id};
@@ -9,6 +9,7 @@ use openorder_testing::Message as _;
 use openorder_testing::{Tail, header, variable};
 use prost::Message as _;
 use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
 struct Span {
     id: String,
@@ -49,21 +50,27 @@ async fn spans(trace_id: &str) -> Vec<Span> {
         .collect()
 }
 
-/// The span of a service with this name below `parent`.
-fn below<'a>(spans: &'a [Span], service: &str, name: &str, parent: &Span) -> &'a Span {
+/// The span of a service with this name below `parent`; the text says which one is not stored yet.
+fn below<'a>(spans: &'a [Span], service: &str, name: &str, parent: &Span) -> Result<&'a Span, String> {
     let found = spans
         .iter()
         .find(|span| span.service == service && span.name == name && span.parent.as_ref() == Some(&parent.id));
-    found.unwrap_or_else(|| panic!("no span {service} {name} below {} {}", parent.service, parent.name))
+    found.ok_or_else(|| format!("no span {service} {name} below {} {}", parent.service, parent.name))
 }
 
 /// From the span that created an event: its publishing, its handling by another service, and that one's database batch.
-fn handled<'a>(spans: &'a [Span], created: &Span, publisher: &str, topic: &str, consumer: &str) -> &'a Span {
+fn handled<'a>(
+    spans: &'a [Span],
+    created: &Span,
+    publisher: &str,
+    topic: &str,
+    consumer: &str,
+) -> Result<&'a Span, String> {
     assert_eq!(created.kind, "producer", "{}", created.name);
-    let sent = below(spans, publisher, &format!("send {topic}"), created);
+    let sent = below(spans, publisher, &format!("send {topic}"), created)?;
     assert_eq!(sent.kind, "client");
     assert_eq!(sent.tags["messaging.system"], "kafka");
-    let processed = below(spans, consumer, &format!("process {topic}"), created);
+    let processed = below(spans, consumer, &format!("process {topic}"), created)?;
     assert_eq!(processed.kind, "consumer");
     for (key, value) in [
         ("messaging.system", "kafka"),
@@ -82,9 +89,39 @@ fn handled<'a>(spans: &'a [Span], created: &Span, publisher: &str, topic: &str, 
     ] {
         assert!(processed.tags.contains_key(key), "{key}");
     }
-    let committed = below(spans, consumer, "commit batch", processed);
+    let committed = below(spans, consumer, "commit batch", processed)?;
     assert_eq!(committed.tags["db.system.name"], "postgresql");
-    processed
+    Ok(processed)
+}
+
+/// Follows an order from the call on the gateway to the mail, each span below the one that caused it.
+fn whole_way(spans: &[Span]) -> Result<(), String> {
+    let method = "openorder.order.v1.OrderService/CreateOrder";
+    let gateway = spans.iter().find(|span| span.service == "gateway" && span.name == method);
+    let gateway = gateway.ok_or_else(|| format!("none of {} spans is the gateway's", spans.len()))?;
+    assert_eq!((gateway.kind.as_str(), gateway.parent.as_ref()), ("server", None));
+    let call = below(spans, "order", method, gateway)?;
+    assert_eq!(call.kind, "server");
+    assert_eq!(call.tags["rpc.system.name"], "grpc");
+    below(spans, "order", "commit batch", call)?;
+    let created = below(spans, "order", "create order.lifecycle.v1", call)?;
+    let reserving = handled(spans, created, "order", "order.lifecycle.v1", "inventory")?;
+    let reserved = below(spans, "inventory", "create inventory.stock.v1", reserving)?;
+    let confirming = handled(spans, reserved, "inventory", "inventory.stock.v1", "order")?;
+    let confirmed = below(spans, "order", "create order.lifecycle.v1", confirming)?;
+    let paying = handled(spans, confirmed, "order", "order.lifecycle.v1", "payment")?;
+    let paid = below(spans, "payment", "create payment.transaction.v1", paying)?;
+    let finishing = handled(spans, paid, "payment", "payment.transaction.v1", "order")?;
+    let mut announced = spans
+        .iter()
+        .filter(|span| span.parent.as_ref() == Some(&finishing.id) && span.name == "create order.lifecycle.v1");
+    let announced = announced
+        .find(|span| {
+            spans.iter().any(|below| below.parent.as_ref() == Some(&span.id) && below.service == "notification")
+        })
+        .ok_or("no event of the paid order that notification handles")?;
+    let telling = handled(spans, announced, "order", "order.lifecycle.v1", "notification")?;
+    below(spans, "notification", "deliver email", telling).map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,45 +133,15 @@ async fn one_order_is_one_trace_from_the_call_to_the_mail() {
     shop.charge(&customer, eur(10, 0)).await;
     let order = shop.create(Shop::request(&customer, &sku, 1)).await.unwrap();
     shop.until(&order.order_id, OrderStatus::Preparing).await;
-    let spans = system
-        .eventually("the spans of the whole way", || async {
-            let spans = spans(&order.trace_id).await;
-            let complete = spans.iter().any(|span| span.service == "notification" && span.name == "deliver email")
-                && spans.iter().any(|span| span.service == "order" && span.name == "process payment.transaction.v1")
-                && spans
-                    .iter()
-                    .filter(|span| span.service == "order" && span.name == "send order.lifecycle.v1")
-                    .count()
-                    >= 4
-                && spans.iter().any(|span| span.service == "gateway");
-            complete.then_some(spans)
-        })
-        .await;
-    let method = "openorder.order.v1.OrderService/CreateOrder";
-    let gateway =
-        spans.iter().find(|span| span.service == "gateway" && span.name == method).expect("the gateway's span");
-    assert_eq!((gateway.kind.as_str(), gateway.parent.as_ref()), ("server", None));
-    let call = below(&spans, "order", method, gateway);
-    assert_eq!(call.kind, "server");
-    assert_eq!(call.tags["rpc.system.name"], "grpc");
-    below(&spans, "order", "commit batch", call);
-    let created = below(&spans, "order", "create order.lifecycle.v1", call);
-    let reserving = handled(&spans, created, "order", "order.lifecycle.v1", "inventory");
-    let reserved = below(&spans, "inventory", "create inventory.stock.v1", reserving);
-    let confirming = handled(&spans, reserved, "inventory", "inventory.stock.v1", "order");
-    let confirmed = below(&spans, "order", "create order.lifecycle.v1", confirming);
-    let paying = handled(&spans, confirmed, "order", "order.lifecycle.v1", "payment");
-    let paid = below(&spans, "payment", "create payment.transaction.v1", paying);
-    let finishing = handled(&spans, paid, "payment", "payment.transaction.v1", "order");
-    let announced = spans
-        .iter()
-        .filter(|span| span.parent.as_ref() == Some(&finishing.id) && span.name == "create order.lifecycle.v1")
-        .find(|span| {
-            spans.iter().any(|below| below.parent.as_ref() == Some(&span.id) && below.service == "notification")
-        })
-        .expect("an event that notification handles");
-    let telling = handled(&spans, announced, "order", "order.lifecycle.v1", "notification");
-    below(&spans, "notification", "deliver email", telling);
+    // The parts of a trace are stored in any order: a span that is missing may still be on its way.
+    let missing = RefCell::new(String::new());
+    let looked = timeout(Duration::from_secs(60), async {
+        while let Err(text) = whole_way(&spans(&order.trace_id).await) {
+            *missing.borrow_mut() = text;
+            sleep(Duration::from_millis(250)).await;
+        }
+    });
+    assert!(looked.await.is_ok(), "trace {}: {}", order.trace_id, missing.borrow());
     system.close().await;
 }
 

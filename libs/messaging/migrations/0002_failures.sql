@@ -10,6 +10,8 @@ create table parked_message (
     "offset"        bigint      not null,
     -- Time of the Kafka record.
     recorded_at     timestamptz not null,
+    -- Whether that time is the broker's (LogAppendTime) or the publisher's (CreateTime).
+    recorded_by_broker boolean  not null,
     event_id        uuid        not null,
     event_type      text        not null,
     payload         bytea       not null,

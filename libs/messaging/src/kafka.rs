@@ -102,7 +102,11 @@ pub(crate) async fn ensure_topics(settings: &KafkaSettings, topics: &[&str]) -> 
     let names: Vec<String> = topics.iter().map(|topic| settings.topic(topic)).collect();
     let new: Vec<NewTopic<'_>> = names
         .iter()
-        .map(|name| NewTopic::new(name, settings.partitions, TopicReplication::Fixed(settings.replication_factor)))
+        .map(|name| {
+            NewTopic::new(name, settings.partitions, TopicReplication::Fixed(settings.replication_factor))
+                // Of the publisher's clock a broker refuses what is too far ahead, and an order would wait for it.
+                .set("message.timestamp.type", "LogAppendTime")
+        })
         .collect();
     let bound = Some(Duration::from_millis(settings.admin_timeout_ms));
     let options = AdminOptions::new().request_timeout(bound).operation_timeout(bound);

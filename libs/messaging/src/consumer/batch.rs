@@ -21,7 +21,7 @@ use crate::{
         inbox,
         parking::{self, Park},
         spans,
-        stored::{self, Key},
+        stored::{self, Key, RecordTime},
     },
     database::POSTGRES,
     metrics::Metrics,
@@ -37,8 +37,7 @@ const TRIED_AT_ONCE_MAX: usize = 10;
 /// A message with what it means to this service.
 pub(crate) struct Item<C> {
     pub(crate) message: Received,
-    /// Time of its record.
-    pub(crate) recorded_at: Timestamp,
+    pub(crate) recorded: RecordTime,
     pub(crate) meaning: Result<C, DecodeError>,
 }
 
@@ -160,7 +159,7 @@ impl<A: Application> Handler<A> {
     /// A message at its first failure, or behind another one of its key.
     fn first<'a>(&self, item: &'a Item<A::Command>, failure: Option<&'a Failure>, now: Timestamp) -> Park<'a> {
         let failed = failure.map(|failure| (failure, failure.verdict(1, &self.settings, now)));
-        Park { message: &item.message, recorded_at: item.recorded_at, failed }
+        Park { message: &item.message, recorded: item.recorded, failed }
     }
 
     /// Runs the use case, in the transaction.

@@ -8,9 +8,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
-use openorder_types::Timestamp;
 use rdkafka::{
-    Message as _,
+    Message as _, Timestamp,
     consumer::Consumer as _,
     error::KafkaError,
     message::{BorrowedMessage, Headers as _},
@@ -22,6 +21,7 @@ use crate::{
         Consumer,
         batch::Item,
         receive::{self, KafkaConsumer},
+        stored::RecordTime,
     },
     kafka,
 };
@@ -118,14 +118,14 @@ impl<A: Application> Consumer<A> {
         if event_type(message).is_some_and(|event_type| (self.subscription.passes_over)(topic, event_type)) {
             return;
         }
-        let recorded_at = recorded_at(message);
+        let recorded = recorded(message);
         let message = receive::received(message, prefix);
         let meaning = match (self.subscription.decode)(&message) {
             Ok(Some(command)) => Ok(command),
             Ok(None) => return,
             Err(error) => Err(error),
         };
-        gathered.items.push(Item { message, recorded_at, meaning });
+        gathered.items.push(Item { message, recorded, meaning });
     }
 }
 
@@ -134,6 +134,10 @@ fn event_type<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a str> {
     std::str::from_utf8(header.value?).ok()
 }
 
-fn recorded_at(message: &BorrowedMessage<'_>) -> Timestamp {
-    message.timestamp().to_millis().and_then(DateTime::from_timestamp_millis).unwrap_or_else(Utc::now)
+fn recorded(message: &BorrowedMessage<'_>) -> RecordTime {
+    let timestamp = message.timestamp();
+    RecordTime {
+        at: timestamp.to_millis().and_then(DateTime::from_timestamp_millis).unwrap_or_else(Utc::now),
+        by_broker: matches!(timestamp, Timestamp::LogAppendTime(_)),
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
     Received,
     consumer::{
         failure::{Failure, Verdict},
-        stored::{self, Key},
+        stored::{self, Key, RecordTime},
     },
     database::fault,
 };
@@ -30,8 +30,7 @@ const BEHIND_BUSY_DELAY: Duration = Duration::from_millis(500);
 /// A message to be parked.
 pub(crate) struct Park<'a> {
     pub(crate) message: &'a Received,
-    /// Time of its record.
-    pub(crate) recorded_at: Timestamp,
+    pub(crate) recorded: RecordTime,
     /// Its first failure and what that comes to; `None` where it waits behind another one of its key.
     pub(crate) failed: Option<(&'a Failure, Verdict)>,
 }
@@ -117,6 +116,7 @@ struct Rows<'a> {
     partitions: Vec<i32>,
     offsets: Vec<i64>,
     recorded: Vec<Timestamp>,
+    recorded_by_broker: Vec<bool>,
     ids: Vec<uuid::Uuid>,
     types: Vec<String>,
     payloads: Vec<&'a [u8]>,
@@ -135,7 +135,8 @@ impl<'a> Rows<'a> {
         self.keys.push(key.1);
         self.partitions.push(message.partition);
         self.offsets.push(message.offset);
-        self.recorded.push(park.recorded_at);
+        self.recorded.push(park.recorded.at);
+        self.recorded_by_broker.push(park.recorded.by_broker);
         self.ids.push(message.event_id);
         // Whatever stood in the header: PostgreSQL keeps no NUL in a text.
         self.types.push(message.event_type.replace('\0', ""));
@@ -164,14 +165,16 @@ impl<'a> Rows<'a> {
             "with parked as (\
                insert into parked_message (topic, key, partition, \"offset\", recorded_at, event_id, event_type, payload, \
                                            headers, state, attempts, next_attempt_at, dead_at, error_class, error_reason, \
-                                           error_text, parked_at) \
+                                           error_text, parked_at, recorded_by_broker) \
                select topic, key, partition, \"offset\", recorded_at, event_id, event_type, payload, headers, state, \
-                      attempts, next_attempt_at, dead_at, error_class, error_reason, error_text, $17 \
+                      attempts, next_attempt_at, dead_at, error_class, error_reason, error_text, $17, \
+                      recorded_by_broker \
                from unnest($1::text[], $2::bytea[], $3::int[], $4::bigint[], $5::timestamptz[], $6::uuid[], $7::text[], \
                            $8::bytea[], $9::jsonb[], $10::smallint[], $11::int[], $12::timestamptz[], \
-                           $13::timestamptz[], $14::text[], $15::text[], $16::text[]) with ordinality \
+                           $13::timestamptz[], $14::text[], $15::text[], $16::text[], $18::bool[]) with ordinality \
                     as n (topic, key, partition, \"offset\", recorded_at, event_id, event_type, payload, headers, state, \
-                          attempts, next_attempt_at, dead_at, error_class, error_reason, error_text, place) \
+                          attempts, next_attempt_at, dead_at, error_class, error_reason, error_text, recorded_by_broker, \
+                          place) \
                order by place \
                returning sequence, attempts, error_class, error_reason, error_text) \
              insert into parked_attempt (sequence, number, attempted_at, error_class, error_reason, error_text) \
@@ -194,6 +197,7 @@ impl<'a> Rows<'a> {
         .bind(self.failures.iter().map(reason).collect::<Vec<_>>())
         .bind(self.failures.iter().map(text).collect::<Vec<_>>())
         .bind(now)
+        .bind(self.recorded_by_broker)
         .execute(connection)
         .await
         .map_err(fault)?;

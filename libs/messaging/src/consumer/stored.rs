@@ -1,10 +1,18 @@
 //! How a message stands in a row: its key and its headers, and back.
 
-use openorder_types::Fault;
+use openorder_types::{Fault, Timestamp};
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{RawHeaders, Received, consumer::receive, database::fault};
+
+/// The time of a Kafka record, and whose it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordTime {
+    pub(crate) at: Timestamp,
+    /// Given by the broker (`LogAppendTime`), not by the publisher (`CreateTime`).
+    pub(crate) by_broker: bool,
+}
 
 /// What a key is, across restarts and instances: topic and key.
 pub(crate) type Key = (String, Vec<u8>);

@@ -21,13 +21,14 @@ pub(super) fn of(letter: &Letter, origin_topic: &str, group: &str) -> OwnedHeade
     let sentence = sentence(letter);
     let trace = format!("{exception}: {sentence}");
     let (partition, offset) = (message.partition, message.offset);
-    let recorded_ms = letter.recorded_at.timestamp_millis();
+    let recorded_ms = letter.recorded.at.timestamp_millis();
+    let recorded_by: &[u8] = if letter.recorded.by_broker { b"LogAppendTime" } else { b"CreateTime" };
     let spring: [(&str, &[u8]); 9] = [
         ("kafka_dlt-original-topic", origin_topic.as_bytes()),
         ("kafka_dlt-original-partition", &partition.to_be_bytes()),
         ("kafka_dlt-original-offset", &offset.to_be_bytes()),
         ("kafka_dlt-original-timestamp", &recorded_ms.to_be_bytes()),
-        ("kafka_dlt-original-timestamp-type", b"CreateTime"),
+        ("kafka_dlt-original-timestamp-type", recorded_by),
         ("kafka_dlt-original-consumer-group", group.as_bytes()),
         ("kafka_dlt-exception-fqcn", exception.as_bytes()),
         ("kafka_dlt-exception-message", sentence.as_bytes()),
@@ -76,7 +77,10 @@ mod tests {
     use rdkafka::message::Headers;
 
     use super::*;
-    use crate::{RawHeaders, consumer::receive};
+    use crate::{
+        RawHeaders,
+        consumer::{receive, stored::RecordTime},
+    };
 
     #[test]
     fn headers_of_an_earlier_round_are_replaced_and_the_original_ones_stay() {
@@ -94,7 +98,7 @@ mod tests {
         let letter = Letter {
             sequence: 1,
             message: receive::from_parts("t.v1", 3, 7, Some(b"k"), Some(b"v"), before),
-            recorded_at: now,
+            recorded: RecordTime { at: now, by_broker: true },
             dead_at: now,
             attempts: 8,
             error_class: "retryable".to_owned(),
@@ -108,6 +112,7 @@ mod tests {
         assert_eq!(all("kafka_dlt-exception-message"), [b"the message failed 8 times, and its attempts are used up"]);
         assert_eq!(all("__connect.errors.topic"), [b"p.t.v1"]);
         assert_eq!(all("kafka_dlt-original-partition"), [[0, 0, 0, 3]]);
+        assert_eq!(all("kafka_dlt-original-timestamp-type"), [b"LogAppendTime"]);
         assert_eq!(all("kafka_dlt-original-offset"), [[0, 0, 0, 0, 0, 0, 0, 7]]);
         assert_eq!(all("kafka_dlt-exception-fqcn"), [b"openorder.UPSTREAM_FAILED"]);
         assert_eq!(all("__connect.errors.stage"), [b"TASK_PUT"]);

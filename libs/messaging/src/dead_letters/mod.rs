@@ -13,7 +13,11 @@ use rdkafka::{
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use crate::{
-    Backbone, ConsumerSettings, Received, consumer::stored, database::fault, deliveries::Deliveries, kafka,
+    Backbone, ConsumerSettings, Received,
+    consumer::stored::{self, RecordTime},
+    database::fault,
+    deliveries::Deliveries,
+    kafka,
     unit_of_work::UnitOfWork,
 };
 
@@ -33,7 +37,7 @@ pub(crate) fn topic_of(topic: &str, group: &str) -> String {
 struct Letter {
     sequence: i64,
     message: Received,
-    recorded_at: Timestamp,
+    recorded: RecordTime,
     dead_at: Timestamp,
     attempts: i32,
     error_class: String,
@@ -132,7 +136,7 @@ impl DeadLetters {
     async fn unpublished(&self, connection: &mut PgConnection) -> Result<Vec<Letter>, Fault> {
         let columns = stored::COLUMNS;
         let sql = format!(
-            "select sequence, {columns}, recorded_at, dead_at, attempts, error_class, error_reason from parked_message \
+            "select sequence, {columns}, recorded_at, recorded_by_broker, dead_at, attempts, error_class, error_reason from parked_message \
              where state = 2 and published_at is null order by sequence limit $1"
         );
         let mine: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
@@ -173,7 +177,10 @@ fn letter(row: &PgRow) -> Result<Letter, Fault> {
     Ok(Letter {
         sequence: row.try_get("sequence").map_err(fault)?,
         message: stored::message(row)?,
-        recorded_at: row.try_get("recorded_at").map_err(fault)?,
+        recorded: RecordTime {
+            at: row.try_get("recorded_at").map_err(fault)?,
+            by_broker: row.try_get("recorded_by_broker").map_err(fault)?,
+        },
         dead_at: row.try_get("dead_at").map_err(fault)?,
         attempts: row.try_get("attempts").map_err(fault)?,
         error_class: row.try_get("error_class").map_err(fault)?,

@@ -11,6 +11,7 @@ use crate::{
         inbox,
         parking::{self, Park},
         receive,
+        stored::RecordTime,
     },
 };
 
@@ -63,7 +64,7 @@ impl Desk {
         }
         let rows: Vec<Park<'_>> = messages
             .iter()
-            .map(|(message, recorded_at)| Park { message, recorded_at: *recorded_at, failed: None })
+            .map(|(message, at)| Park { message, recorded: RecordTime { at: *at, by_broker: false }, failed: None })
             .collect();
         parking::park(unit.connection(), &rows, now).await?;
         unit.commit().await?;
