@@ -9,6 +9,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a story that cannot go on fails")]
 #![allow(clippy::indexing_slicing, reason = "a story that cannot go on fails")]
 
+mod clock;
 mod cluster;
 mod command;
 mod deployment;

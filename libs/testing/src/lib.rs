@@ -11,9 +11,16 @@
 //! # drop((url, role));
 //! # }
 //! ```
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test that cannot have its world fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot have its world fails"
+)]
 
 mod cut;
+pub mod mail_server;
 mod topics;
 
 use std::{

@@ -1,5 +1,6 @@
 //! What is broken while orders flow, a file a kind. Each ends with the ledger compared and `openorder verify`.
 
+mod clock;
 mod duplicates;
 mod fault_points;
 mod hot_key;
@@ -8,6 +9,7 @@ mod kill;
 mod poison;
 mod postgres;
 mod redis;
+mod replay;
 mod scale;
 
 use std::time::Duration;
@@ -93,6 +95,8 @@ scenarios! {
     "brokers" within 400 s: kafka::brokers,
     "redis" within 300 s: redis::redis,
     "duplicates" within 300 s: duplicates::duplicates,
+    "clock" within 300 s: clock::clock,
     "fault-points" within 600 s: fault_points::fault_points,
+    "replay" within 300 s: replay::replay,
     "poison" within 400 s: poison::poison,
 }

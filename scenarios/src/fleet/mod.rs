@@ -155,18 +155,14 @@ impl Fleet {
     }
 
     /// Runs another command of the program with the settings of this system; its exit code and what it wrote.
-    pub async fn command(&self, arguments: &[&str]) -> (i32, String) {
-        let output = tokio::process::Command::new(program())
-            .args(arguments)
-            .arg("--config")
-            .arg(self.folder.join("openorder.toml"))
-            .env_clear()
-            .kill_on_drop(true)
-            .output()
-            .await
-            .expect("the program runs");
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+    pub fn command(&self, arguments: &[&str]) -> impl Future<Output = (i32, String)> + Send + use<> {
+        let mut command = tokio::process::Command::new(program());
+        command.args(arguments).arg("--config").arg(self.config()).env_clear().kill_on_drop(true);
+        async move {
+            let output = command.output().await.expect("the program runs");
+            let text = [output.stdout, output.stderr].concat();
+            (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+        }
     }
 
     /// Prefix of its topics and groups.

@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 use openorder_config::Secret;
 use openorder_notification::{DeliverySettings, NotificationSettings, SmtpSettings};
 use openorder_proto::notification::v1::{Notification, NotificationStatus};
-use openorder_testing::{Cut, World, eventually, postgres_url, redis_url};
+use openorder_testing::{
+    Cut, World, eventually,
+    mail_server::{Answer, MailServer},
+    postgres_url, redis_url,
+};
 use redis::AsyncCommands;
 use sqlx::{Connection, PgConnection};
 
 use crate::{
-    mail_server::{Answer, MailServer},
     sending::{mailing, once_requested, quick},
     world::{Order, Orders, SOON, about, settled, start_with},
 };

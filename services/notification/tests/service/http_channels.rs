@@ -14,12 +14,15 @@ use openorder_proto::notification::v1::{
     Notification, NotificationChannel, NotificationKind, NotificationPreferences, NotificationStatus,
     UpdatePreferencesRequest,
 };
-use openorder_testing::{World, eventually, redis_url};
+use openorder_testing::{
+    World, eventually,
+    mail_server::{Answer, MailServer},
+    redis_url,
+};
 use prost_types::FieldMask;
 
 use crate::{
     http_provider::{HttpProvider, Say},
-    mail_server::{Answer, MailServer},
     sending::{attempts, mailing, once_down, quick},
     world::{Client, Order, Orders, SOON, about, as_customer, settings, settled, start_with},
 };

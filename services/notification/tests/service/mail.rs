@@ -7,10 +7,12 @@ use openorder_proto::{
     notification::v1::{NotificationFailed, NotificationSent, NotificationStatus, ResendNotificationRequest},
 };
 use openorder_telemetry::testing::recording;
-use openorder_testing::{World, eventually};
+use openorder_testing::{
+    World, eventually,
+    mail_server::{Answer, MailServer},
+};
 
 use crate::{
-    mail_server::{Answer, MailServer},
     sending::{attempts, mailing, quick, start},
     world::{Events, Order, Orders, SOON, about, as_operator, settled, start_with},
 };

@@ -11,7 +11,6 @@ mod history;
 mod http_channels;
 mod http_provider;
 mod mail;
-mod mail_server;
 mod maildev;
 mod outages;
 mod sending;

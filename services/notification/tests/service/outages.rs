@@ -11,10 +11,13 @@ use std::{
 use openorder_config::Secret;
 use openorder_notification::{DeliverySettings, NotificationSettings};
 use openorder_proto::notification::v1::{NotificationStatus, ResendNotificationRequest};
-use openorder_testing::{Cut, World, eventually, redis_url};
+use openorder_testing::{
+    Cut, World, eventually,
+    mail_server::{Answer, MailServer},
+    redis_url,
+};
 
 use crate::{
-    mail_server::{Answer, MailServer},
     sending::{attempts, mailing, once_down, once_requested, quick, start},
     world::{Order, Orders, SOON, about, as_operator, reason, settled, start_with},
 };

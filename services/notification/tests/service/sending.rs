@@ -4,13 +4,10 @@ use openorder_config::Secret;
 use openorder_notification::{DeliverySettings, EmailTransport, NotificationSettings, SmtpSecurity, SmtpSettings};
 use openorder_proto::notification::v1::Notification;
 use openorder_runtime::State;
-use openorder_testing::{World, eventually, redis_url};
+use openorder_testing::{World, eventually, mail_server::MailServer, redis_url};
 use sqlx::{Connection, PgConnection, Row};
 
-use crate::{
-    mail_server::MailServer,
-    world::{Client, Order, SOON, about, settings, start_with},
-};
+use crate::world::{Client, Order, SOON, about, settings, start_with};
 
 /// Settings that send mail to this server and are quick about it.
 pub(crate) fn mailing(world: &World, port: u16) -> NotificationSettings {

@@ -5,7 +5,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use openorder_config::Secret;
 use openorder_notification::{NotificationSettings, SmtpSecurity, SmtpSettings};
 use openorder_proto::notification::v1::NotificationStatus;
-use openorder_testing::{World, eventually};
+use openorder_testing::{
+    World, eventually,
+    mail_server::{MailServer, Rules},
+};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio_rustls::{
     TlsAcceptor,
@@ -14,7 +17,6 @@ use tokio_rustls::{
 use uuid::Uuid;
 
 use crate::{
-    mail_server::{MailServer, Rules},
     maildev::MailDev,
     sending::{mailing, once_requested},
     world::{Client, Order, Orders, SOON, about, settled, start_with},

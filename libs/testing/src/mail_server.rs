@@ -10,7 +10,6 @@ use std::{
 };
 
 use mailin::{Action, AuthMechanism, Handler, Response, Session, SessionBuilder, response};
-use openorder_testing::free_address;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -19,9 +18,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use crate::free_address;
+
 /// What the server says to a message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// Takes it.
     Accept,
     /// Takes it, and says so when the test lets it ([`MailServer::answer`]).
@@ -40,14 +41,19 @@ pub(crate) enum Answer {
 
 /// A message that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mail {
-    pub(crate) to: String,
-    pub(crate) text: String,
+pub struct Mail {
+    /// The recipient's address.
+    pub to: String,
+    /// Headers and text, as they came.
+    pub text: String,
 }
 
 impl Mail {
     /// The value of a header.
-    pub(crate) fn header(&self, name: &str) -> &str {
+    ///
+    /// # Panics
+    /// When there is no such header.
+    pub fn header(&self, name: &str) -> &str {
         let line = self.text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         line.unwrap_or_else(|| panic!("no header {name} in {}", self.text))
     }
@@ -55,17 +61,17 @@ impl Mail {
 
 /// What the server asks of its callers.
 #[derive(Clone, Default)]
-pub(crate) struct Rules {
+pub struct Rules {
     /// STARTTLS with this certificate.
-    pub(crate) starttls: Option<TlsAcceptor>,
+    pub starttls: Option<TlsAcceptor>,
     /// Name and password; without them nothing is taken.
-    pub(crate) login: Option<(&'static str, &'static str)>,
+    pub login: Option<(&'static str, &'static str)>,
 }
 
 type Policy = Arc<dyn Fn(&str, usize) -> Answer + Send + Sync>;
 
 /// The server; it stands until it is stopped or dropped.
-pub(crate) struct MailServer {
+pub struct MailServer {
     address: SocketAddr,
     shared: Shared,
     /// Everything that runs for it, connections too.
@@ -84,19 +90,19 @@ struct Shared {
 
 impl MailServer {
     /// Takes everything.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(|_, _| Answer::Accept).await
     }
 
     /// Answers by recipient and number of the try, from 1.
-    pub(crate) async fn start_with(policy: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> Self {
+    pub async fn start_with(policy: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> Self {
         let server = Self::stopped(policy);
         server.resume().await;
         server
     }
 
     /// Takes everything by these rules.
-    pub(crate) async fn start_by(rules: Rules) -> Self {
+    pub async fn start_by(rules: Rules) -> Self {
         let mut server = Self::stopped(|_, _| Answer::Accept);
         server.shared.rules = rules;
         server.resume().await;
@@ -104,7 +110,7 @@ impl MailServer {
     }
 
     /// A server that is not there yet.
-    pub(crate) fn stopped(policy: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn stopped(policy: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> Self {
         let shared = Shared {
             taken: Arc::default(),
             tries: Arc::default(),
@@ -116,7 +122,10 @@ impl MailServer {
     }
 
     /// Comes back on the same port.
-    pub(crate) async fn resume(&self) {
+    ///
+    /// # Panics
+    /// When the port is taken by somebody else.
+    pub async fn resume(&self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
         let (shared, running) = (self.shared.clone(), Arc::clone(&self.running));
         let accepting = tokio::spawn(async move {
@@ -133,28 +142,29 @@ impl MailServer {
     }
 
     /// Breaks all connections and refuses new ones.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         for running in self.running.lock().unwrap().drain(..) {
             running.abort();
         }
     }
 
     /// Lets one [`Answer::AcceptLater`] go.
-    pub(crate) fn answer(&self) {
+    pub fn answer(&self) {
         self.shared.answers.add_permits(1);
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Where it listens, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// Messages that were taken, in their order.
-    pub(crate) fn taken(&self) -> Vec<Mail> {
+    pub fn taken(&self) -> Vec<Mail> {
         self.shared.taken.lock().unwrap().clone()
     }
 
     /// How often a message was tried, taken or not.
-    pub(crate) fn tries(&self) -> usize {
+    pub fn tries(&self) -> usize {
         self.shared.tries.load(Ordering::SeqCst)
     }
 }
