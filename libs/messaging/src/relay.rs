@@ -140,14 +140,11 @@ impl Relay {
                 self.linger().await;
                 continue;
             };
-            let (next, began, count) = (last.position, tokio::time::Instant::now(), events.len());
+            let next = last.position;
             self.publish(&producer, events).await?;
             openorder_faults::point(openorder_faults::RELAY_AFTER_PUBLISH).await.map_err(Fault::from)?;
             self.move_cursor(&mut connection, next, epoch).await?;
             position = next;
-            if count >= self.settings.busy_batch_min && (count as i64) < self.settings.batch_max {
-                tokio::time::sleep_until(began + Duration::from_millis(self.settings.busy_interval_ms)).await;
-            }
         }
         Ok(())
     }

@@ -89,10 +89,6 @@ settings! {
         batch_max: usize = 1_000, 1..=10_000;
         /// Wait for more messages once one is there.
         linger_ms: u64 = 2, 0..=1_000;
-        /// The same while many come: larger batches cost less each. 0 for no longer wait than usual.
-        busy_linger_ms: u64 = 20, 0..=1_000;
-        /// Messages in a batch from which many count as coming.
-        busy_batch_min: usize = 100, 1..=10_000;
         /// Further tries of a failing message at once, before it is parked. (A batch is tried once more, then split.)
         immediate_tries_max: u32 = 3, 0..=100;
         /// Attempts of a failing message, the first one included; then it is dead, and its key waits for an operator.
@@ -133,11 +129,6 @@ settings! {
         batch_max: i64 = 2_000, 1..=50_000;
         /// Wait after a wake-up for more events.
         linger_ms: u64 = 1, 0..=1_000;
-        /// From one Kafka transaction's begin to the next one's, at least, while many events come: each costs the broker
-        /// the same, however many are in it. 0 for none.
-        busy_interval_ms: u64 = 25, 0..=1_000;
-        /// Events in a transaction from which many count as coming.
-        busy_batch_min: usize = 100, 1..=50_000;
         /// How often the log is looked at when nobody wakes the relay.
         poll_interval_ms: u64 = 200, 1..=60_000;
         /// How often a standby tries to take over, and the longest pause after a failure.

@@ -51,12 +51,7 @@ impl<C> Gathered<C> {
 
 impl<A: Application> Consumer<A> {
     /// Waits for a message, then takes what is there already, up to the batch limit, with a short linger when busy.
-    /// `previous` is how many messages the batch before had.
-    pub(super) async fn gather(
-        &self,
-        consumer: &KafkaConsumer,
-        previous: usize,
-    ) -> Result<Gathered<A::Command>, KafkaError> {
+    pub(super) async fn gather(&self, consumer: &KafkaConsumer) -> Result<Gathered<A::Command>, KafkaError> {
         let mut gathered = Gathered::default();
         let first = loop {
             match tokio::time::timeout(QUIET_TURN, consumer.recv()).await {
@@ -69,9 +64,7 @@ impl<A: Application> Consumer<A> {
         self.dependency.ready();
         self.take(&mut gathered, &first);
         drop(first);
-        let is_busy = previous >= self.settings.busy_batch_min;
-        let linger_ms = if is_busy { self.settings.busy_linger_ms } else { 0 }.max(self.settings.linger_ms);
-        let until = tokio::time::Instant::now() + Duration::from_millis(linger_ms);
+        let until = tokio::time::Instant::now() + Duration::from_millis(self.settings.linger_ms);
         let mut count = 0;
         while count + 1 < self.settings.batch_max {
             // Most are there already: no timer is set for these.

@@ -131,17 +131,15 @@ impl<A: Application> Consumer<A> {
         let mut lag_told = Instant::now();
         // What a rebalance brought while a batch was worked on.
         let mut early = Gathered::default();
-        let mut previous = 0;
         while !shutdown.is_requested() {
             let gathered = if early.is_empty() {
                 tokio::select! {
-                    gathered = self.gather(&consumer, previous) => gathered.map_err(|error| error.to_string())?,
+                    gathered = self.gather(&consumer) => gathered.map_err(|error| error.to_string())?,
                     () = shutdown.requested() => break,
                 }
             } else {
                 std::mem::take(&mut early)
             };
-            previous = gathered.items.len();
             if gathered.is_empty() {
                 self.resolve_doubt(&consumer).await;
             } else {
