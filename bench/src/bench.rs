@@ -78,6 +78,7 @@ impl<'a> Bench<'a> {
             rows::accepting::measure(self).await?;
         }
         rows::overload::measure(self).await?;
+        rows::parallel::measure(self).await?;
         rows::start::measure(self).await?;
         rows::stored::measure(self).await?;
         rows::builds::measure(self).await

@@ -63,12 +63,12 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stack = Stack::prepare(repository)?;
     // Whoever is dropped here ends its processes; the stack is ended below, whatever happened.
     let outcome = tokio::select! {
-        outcome = measure(repository, &program, args, &stack) => outcome,
+        outcome = measure_and_check(repository, &program, args, &stack, before.as_deref()) => outcome,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow::anyhow!("told to end")),
     };
     stack.clean().await;
-    let report = outcome?;
+    let (report, worse) = outcome?;
     report.table().iter().for_each(line);
     let write = |path: &PathBuf, text: String| {
         fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
@@ -79,14 +79,37 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.markdown {
         write(path, report.markdown()?)?;
     }
-    let Some(before) = before else { return Ok(ExitCode::SUCCESS) };
-    let worse = report.check(&before)?;
+    if before.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
     if worse.is_empty() {
         line("No ratio is worse than recorded by more than three tenths.");
         return Ok(ExitCode::SUCCESS);
     }
     worse.iter().for_each(|moved| line(format_args!("WORSE  {moved}")));
     Ok(ExitCode::FAILURE)
+}
+
+/// The report, and what is worse than `before` has it. A shared machine has bad minutes: what seems worse is measured once
+/// more, and is worse only if it is so both times.
+async fn measure_and_check(
+    repository: &Path,
+    program: &Path,
+    args: &Args,
+    stack: &Stack,
+    before: Option<&str>,
+) -> anyhow::Result<(Report, Vec<String>)> {
+    let report = measure(repository, program, args, stack).await?;
+    let Some(before) = before else { return Ok((report, Vec::new())) };
+    let worse = report.check(before)?;
+    if worse.is_empty() {
+        return Ok((report, Vec::new()));
+    }
+    worse.iter().for_each(|(_, moved)| say(format_args!("{moved}; measuring it once more")));
+    let rows = worse.iter().map(|(id, _)| id.clone()).collect();
+    let again = measure(repository, program, &Args { rows, ..args.clone() }, stack).await?.check(before)?;
+    let both = worse.into_iter().filter(|(id, _)| again.iter().any(|(again, _)| again == id));
+    Ok((report, both.map(|(_, moved)| moved).collect()))
 }
 
 async fn measure(repository: &Path, program: &Path, args: &Args, stack: &Stack) -> anyhow::Result<Report> {

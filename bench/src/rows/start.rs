@@ -9,7 +9,8 @@ use crate::processes::resident_mib;
 use crate::rows::Part;
 
 const STARTS: usize = 5;
-const ROLES: &[&[&str]] = &[&["gateway"], &["order"], &["product"], &["inventory"], &["payment"], &["notification"]];
+const ROLES: &[&[&str]] =
+    &[&["gateway"], &["order"], &["product"], &["inventory"], &["payment"], &["notification"], &["operations"]];
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     if !bench.needs(Part::Start) {

@@ -16,11 +16,11 @@ const REACH_BOUND: Duration = Duration::from_secs(30);
 const PASSES: u32 = 20;
 
 /// How long the last mails may take.
-const MAIL_BOUND: Duration = Duration::from_secs(60);
+const MAIL_BOUND: Duration = Duration::from_secs(120);
 /// Messages that a worker has in hand when it dies (`notification.delivery.concurrency`).
-const CONCURRENCY: usize = 4;
+const CONCURRENCY: usize = 16;
 /// Mail is tried again soon after a worker died with it.
-const DELIVERY: &str = "lease_ms = 10000\nretry_delay_base_ms = 100\nretry_delay_max_ms = 1000";
+const DELIVERY: &str = "concurrency = 16\nlease_ms = 10000\nretry_delay_base_ms = 100\nretry_delay_max_ms = 1000";
 
 /// Points and the roles that come to them.
 const POINTS: [(&str, &[&str]); 7] = [
@@ -36,7 +36,8 @@ const POINTS: [(&str, &[&str]); 7] = [
 /// Each point once in each role; after the crash the role is started again, without faults.
 pub async fn fault_points(servers: Servers, length: Length) -> (Servers, Outcome) {
     let mails = MailServer::start().await;
-    let transport = format!("port = {}\nsecurity = \"none\"\ntimeout_ms = 5000", mails.port());
+    let transport =
+        format!("port = {}\nsecurity = \"none\"\ntimeout_ms = 2000\nconnections_max = {CONCURRENCY}", mails.port());
     let settings = [
         ("notification", "email_transport = \"smtp\""),
         ("notification.smtp", transport.as_str()),
