@@ -1,10 +1,10 @@
 //! Work that waits for somebody else, many at a time: messages of one partition handed to a provider that takes a while.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{bail, ensure};
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use openorder_proto::order::v1::{OrderPaid, OrderStatus};
 use openorder_proto::{event_types, topics};
@@ -132,6 +132,20 @@ struct Found {
     work: Duration,
 }
 
+impl Found {
+    /// What they took, once there are so many.
+    fn done(&self, messages: usize) -> anyhow::Result<Option<Duration>> {
+        if self.count < messages {
+            return Ok(None);
+        }
+        let wanted = KINDS.map(|(_, kind)| kind);
+        if let Some(((channel, order), kinds)) = self.kinds.iter().find(|(_, kinds)| **kinds != wanted) {
+            bail!("messages about order {order} came by {channel} as {kinds:?}");
+        }
+        Ok(Some(self.work))
+    }
+}
+
 #[derive(Deserialize)]
 struct Posted {
     notification_id: Uuid,
@@ -155,24 +169,15 @@ impl Provider {
     }
 
     fn forget(&self) {
-        if let Ok(mut found) = self.taken.lock() {
-            *found = Found::default();
-        }
+        *found(&self.taken) = Found::default();
     }
 
     /// Waits for so many messages, each once and those of an order in their order; what they took, one after the other.
     async fn took(&self, messages: usize) -> anyhow::Result<Duration> {
         let begin = Instant::now();
         loop {
-            if let Ok(found) = self.taken.lock()
-                && found.count >= messages
-            {
-                let wanted = KINDS.map(|(_, kind)| kind);
-                let mut wrong = found.kinds.iter().filter(|(_, kinds)| **kinds != wanted);
-                if let Some(((channel, order), kinds)) = wrong.next() {
-                    anyhow::bail!("messages about order {order} came by {channel} as {kinds:?}");
-                }
-                return Ok(found.work);
+            if let Some(work) = found(&self.taken).done(messages)? {
+                return Ok(work);
             }
             ensure!(begin.elapsed() < BOUND, "the messages were not sent within {BOUND:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -190,9 +195,13 @@ async fn take(channel: &'static str, taken: Taken, posted: Posted) -> StatusCode
     // Random enough: the last bits of the id.
     let work = Duration::from_micros(posted.notification_id.as_u64_pair().1 % (WORK_MAX_MS * 1_000));
     tokio::time::sleep(work).await;
-    let Ok(mut found) = taken.lock().context("poisoned") else { return StatusCode::INTERNAL_SERVER_ERROR };
+    let mut found = found(&taken);
     found.kinds.entry((channel, posted.order_id)).or_default().push(posted.kind);
     found.count += 1;
     found.work += work;
     StatusCode::OK
+}
+
+fn found(taken: &Mutex<Found>) -> MutexGuard<'_, Found> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
