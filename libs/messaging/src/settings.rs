@@ -48,7 +48,7 @@ settings! {
         /// How long one statement may run.
         statement_timeout_ms: u64 = 30_000, 100..=600_000;
         /// How long a transaction may stand still before the server ends it: an instance that hangs keeps no other waiting.
-        transaction_idle_max_ms: u64 = 30_000, 1_000..=600_000;
+        transaction_idle_max_ms: u64 = 10_000, 1_000..=600_000;
         /// How often the database is probed for readiness.
         probe_interval_ms: u64 = 2_000, 100..=60_000;
         /// Old rows are deleted once in so many probes.

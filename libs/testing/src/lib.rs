@@ -24,10 +24,11 @@ pub mod mail_server;
 mod topics;
 
 use std::{
+    collections::BTreeSet,
     env,
     net::{SocketAddr, TcpListener},
     str::FromStr,
-    sync::Once,
+    sync::{Mutex, Once, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -189,11 +190,14 @@ pub fn variable(name: &str, default: &str) -> String {
     env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-/// An address on loopback that was free a moment ago, below the ephemeral range.
+/// An address on loopback that was free a moment ago, below the ephemeral range. This process gets none twice: whoever
+/// was given one may not have taken it yet.
 pub fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     for _ in 0..200 {
         let port = rand::rng().random_range(20_000..32_000);
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+        let is_new = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        if is_new && let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
             return listener.local_addr().expect("a bound listener has an address");
         }
     }
