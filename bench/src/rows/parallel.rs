@@ -51,6 +51,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
         "kafka.partitions=1".to_owned(),
         format!("notification.delivery.concurrency={CONCURRENCY}"),
         "notification.delivery.batch_max=1000".to_owned(),
+        "notification.delivery.poll_interval_ms=20".to_owned(),
     ];
     for channel in CHANNELS {
         settings.push(format!("notification.{channel}_transport=http"));

@@ -92,7 +92,7 @@ scenarios! {
     "postgres" within 400 s: postgres::postgres,
     "read-only" within 300 s: postgres::read_only,
     "kafka" within 400 s: kafka::kafka,
-    "brokers" within 400 s: kafka::brokers,
+    "brokers" within 600 s: kafka::brokers,
     "redis" within 300 s: redis::redis,
     "duplicates" within 300 s: duplicates::duplicates,
     "clock" within 300 s: clock::clock,
