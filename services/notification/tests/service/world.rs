@@ -202,7 +202,9 @@ pub(crate) struct Events(Tail);
 
 impl Events {
     pub(crate) async fn open(world: &World) -> Self {
-        Self(Tail::open(&world.kafka(), topics::NOTIFICATION_DELIVERY).await.unwrap())
+        // A topic that was made just now may have no leader yet.
+        let open = || async { Tail::open(&world.kafka(), topics::NOTIFICATION_DELIVERY).await.ok() };
+        Self(eventually("the topic can be read", SOON, open).await)
     }
 
     /// The next event.
