@@ -12,7 +12,7 @@ use crate::rows::Part;
 use crate::system::{Running, System};
 
 const FRONT: &[&str] = &["gateway", "product", "order"];
-const BACK: &[&str] = &["inventory", "payment", "notification"];
+const BACK: &[&str] = &["inventory", "payment", "notification", "operations"];
 const WARM_UP: Duration = Duration::from_secs(4);
 const DRAIN_BOUND: Duration = Duration::from_secs(300);
 /// Orders wait for services that are down on purpose: nobody is to give up on them.
