@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Instance, quick, send, start, start_on, start_with};
+use common::{Instance, quick, send, start, start_on};
 use openorder_messaging::{ConsumerSettings, DatabaseSettings, KafkaSettings};
 use openorder_testing::{TestProducer, World, eventually};
 
@@ -24,7 +24,9 @@ async fn a_batch_that_takes_longer_than_the_poll_interval_keeps_its_place_in_the
     let world = World::new();
     let kafka =
         KafkaSettings { poll_interval_max_ms: 10_000, session_timeout_ms: 6_000, partitions: 1, ..world.kafka() };
-    let instance = start_with(&world, world.role("ledger"), "ledger", kafka).await;
+    // The slow work stands still inside its transaction.
+    let patient = DatabaseSettings { transaction_idle_max_ms: 60_000, ..world.database() };
+    let instance = start_on(&world, world.role("ledger"), "ledger", kafka, patient).await;
     instance.consumer();
     ready(&instance).await;
     let producer = TestProducer::new(&world);
