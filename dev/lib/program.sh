@@ -100,7 +100,8 @@ program_wait_until_ready() {
     case $answer in
       'HTTP/1.1 200'*) say "server: ready, gRPC on $gateway_address"; return 0 ;;
     esac
-    program_running >/dev/null || break
+    # A process that was started just now may not be the program yet.
+    if ((i >= 20)) && ! program_running >/dev/null; then break; fi
     waiting=$(not_ready "$answer" | paste -sd, | sed 's/,/, /g' || true)
     if [ -n "$waiting" ] && [ "$waiting" != "$last" ]; then say "server: waiting for $waiting"; fi
     last=$waiting
