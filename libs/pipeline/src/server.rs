@@ -11,7 +11,7 @@ use openorder_proto::operations::v1::{
     RedeliverEventsResponse, StartGroupReplayRequest, StartGroupReplayResponse,
     pipeline_service_server::PipelineService,
 };
-use openorder_rpc::{CallContext, rejection, status};
+use openorder_rpc::{CallContext, query_failed, rejection, status};
 use openorder_types::{CallError, Fault, Rejection};
 use tonic::{Request, Response, Status};
 
@@ -52,7 +52,8 @@ impl Server {
     ) -> Result<ListGroupDeadLettersResponse, CallError> {
         let desk = &self.pipeline.desk;
         let (filter, after) = (parse::filter(message.filter)?, parse::after(message.after_sequence));
-        let page = desk.dead_letters(&filter, after, parse::page_size(message.page_size)).await.map_err(logged)?;
+        let page =
+            desk.dead_letters(&filter, after, parse::page_size(message.page_size)).await.map_err(query_failed)?;
         let letters = page.items.into_iter().map(|letter| present::dead_letter(desk.group(), letter));
         Ok(ListGroupDeadLettersResponse {
             dead_letters: letters.collect(),
@@ -63,7 +64,7 @@ impl Server {
     async fn causes(&self, message: ListGroupCausesRequest) -> Result<ListGroupCausesResponse, CallError> {
         let desk = &self.pipeline.desk;
         let filter = parse::filter(message.filter)?;
-        let found = desk.causes(&filter, parse::page_size(message.page_size)).await.map_err(logged)?;
+        let found = desk.causes(&filter, parse::page_size(message.page_size)).await.map_err(query_failed)?;
         let mut causes = Vec::with_capacity(found.len());
         for cause in found {
             let of_cause = Filter {
@@ -72,7 +73,7 @@ impl Server {
                 reason: Some(cause.error_reason.clone()),
                 ..filter.clone()
             };
-            let sample = desk.dead_letters(&of_cause, None, 1).await.map_err(logged)?.items.pop();
+            let sample = desk.dead_letters(&of_cause, None, 1).await.map_err(query_failed)?.items.pop();
             causes.push(present::cause(desk.group(), cause, sample.map(|letter| letter.sequence)));
         }
         Ok(ListGroupCausesResponse { causes })
@@ -81,7 +82,7 @@ impl Server {
     async fn dead_letter(&self, message: GetGroupDeadLetterRequest) -> Result<GetGroupDeadLetterResponse, CallError> {
         let desk = &self.pipeline.desk;
         let unknown = || Rejection::not_found("DEAD_LETTER_UNKNOWN", "there is no such dead letter");
-        let found = desk.dead_letter(message.sequence).await.map_err(logged)?.ok_or_else(unknown)?;
+        let found = desk.dead_letter(message.sequence).await.map_err(query_failed)?.ok_or_else(unknown)?;
         Ok(GetGroupDeadLetterResponse {
             dead_letter: Some(present::dead_letter(desk.group(), found.dead_letter)),
             payload: found.payload,
@@ -92,7 +93,7 @@ impl Server {
 
     async fn count(&self, message: CountGroupReplayRequest) -> Result<CountGroupReplayResponse, CallError> {
         let filter = parse::filter(message.filter)?;
-        let count = self.pipeline.desk.count_replay(&filter).await.map_err(logged)?;
+        let count = self.pipeline.desk.count_replay(&filter).await.map_err(query_failed)?;
         Ok(CountGroupReplayResponse {
             items: count.items,
             keys: count.keys,
@@ -120,7 +121,7 @@ impl Server {
 
     async fn replay(&self, message: GetGroupReplayRequest) -> Result<GetGroupReplayResponse, CallError> {
         let unknown = || Rejection::not_found("REPLAY_UNKNOWN", "there is no such replay");
-        let job = self.pipeline.desk.replay(parse::job_id(&message.job_id)?).await.map_err(logged)?;
+        let job = self.pipeline.desk.replay(parse::job_id(&message.job_id)?).await.map_err(query_failed)?;
         Ok(GetGroupReplayResponse { replay: Some(present::replay(&job.ok_or_else(unknown)?)) })
     }
 
@@ -157,7 +158,7 @@ impl Server {
     ) -> Result<ListGroupParkedMessagesResponse, CallError> {
         let desk = &self.pipeline.desk;
         let (filter, after) = (parse::filter(message.filter)?, parse::after(message.after_sequence));
-        let page = desk.parked(&filter, after, parse::page_size(message.page_size)).await.map_err(logged)?;
+        let page = desk.parked(&filter, after, parse::page_size(message.page_size)).await.map_err(query_failed)?;
         let messages = page.items.into_iter().map(|message| present::parked_message(desk.group(), message));
         Ok(ListGroupParkedMessagesResponse {
             parked_messages: messages.collect(),
@@ -170,7 +171,7 @@ impl Server {
         let mut answer = CountEventsResponse::default();
         let mut after = parse::after(message.after_position);
         for _ in 0..COUNTED_PAGES_MAX {
-            let page = self.pipeline.desk.events(&filter, after, u32::MAX).await.map_err(logged)?;
+            let page = self.pipeline.desk.events(&filter, after, u32::MAX).await.map_err(query_failed)?;
             answer.count += i64::try_from(page.items.len()).unwrap_or(i64::MAX);
             answer.last_position = page.items.last().map_or(answer.last_position, |event| event.position);
             answer.next_position = page.next.unwrap_or_default();
@@ -185,7 +186,7 @@ impl Server {
     async fn read_events(&self, message: ReadEventsRequest) -> Result<ReadEventsResponse, CallError> {
         let filter = parse::event_filter(message.filter)?;
         let (after, size) = (parse::after(message.after_position), parse::page_size(message.page_size));
-        let page = self.pipeline.desk.events(&filter, after, size).await.map_err(logged)?;
+        let page = self.pipeline.desk.events(&filter, after, size).await.map_err(query_failed)?;
         let mut answer = ReadEventsResponse { events: Vec::new(), next_position: page.next.unwrap_or_default() };
         let mut bytes = 0;
         for event in page.items {
@@ -216,12 +217,6 @@ fn operator<T>(request: &Request<T>) -> Result<CallContext, Status> {
         return Ok(call);
     }
     Err(rejection(Rejection::permission_denied("ROLE_REQUIRED", "only operators may do this")))
-}
-
-/// The cause stands in the log; the caller hears that something is away, or nothing of it.
-fn logged(fault: Fault) -> CallError {
-    tracing::warn!(%fault, "query failed");
-    CallError::from(fault)
 }
 
 /// Each method checks who calls, and hands its message to the function of the last column; those that say `with call`

@@ -26,6 +26,6 @@ pub use health::with_health;
 pub use page::{PageTokens, page_size};
 pub use server::{ListenError, listen, serve};
 pub use settings::{ConnectionSettings, RpcClientSettings, RpcServerSettings};
-pub use status::{Refusal, fault_of, reason_of, rejection, status};
+pub use status::{Refusal, fault_of, query_failed, reason_of, rejection, status};
 pub use values::{money, money_to_proto, timestamp, timestamp_to_proto};
 pub use violations::{Violation, Violations};

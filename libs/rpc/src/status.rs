@@ -29,6 +29,13 @@ pub fn status(error: CallError) -> Status {
     }
 }
 
+/// What a caller hears of a query that failed: that something is away, or nothing of it. The cause stands in the log.
+#[must_use]
+pub fn query_failed(fault: Fault) -> CallError {
+    tracing::warn!(%fault, "query failed");
+    CallError::from(fault)
+}
+
 /// The status of a rejection.
 #[must_use]
 pub fn rejection(rejection: Rejection) -> Status {

@@ -83,6 +83,16 @@ impl Violations {
         }
     }
 
+    /// Ends the collection and gives what was parsed: without a violation, all of it was.
+    ///
+    /// # Errors
+    ///
+    /// An invalid request with all violations, if there is any.
+    pub fn finish_with<T>(self, parsed: Option<T>) -> Result<T, Rejection> {
+        self.finish()?;
+        parsed.ok_or_else(|| Rejection::invalid(Vec::new()))
+    }
+
     /// The rejection, for the arm of a `let … else` in which a value is missing.
     #[must_use]
     pub fn into_rejection(self) -> Rejection {

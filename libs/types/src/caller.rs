@@ -1,5 +1,6 @@
 //! Who asks, and for whom they may act.
 
+use crate::error::Rejection;
 use crate::value::UserId;
 
 /// What a caller is allowed to be.
@@ -63,6 +64,23 @@ impl Caller {
         self.has(Role::Operator)
     }
 
+    /// Whether the caller acts for everybody: an operator or a service.
+    #[must_use]
+    pub fn is_staff(&self) -> bool {
+        self.has(Role::Operator) || self.has(Role::Service)
+    }
+
+    /// Lets operators and services pass.
+    ///
+    /// # Errors
+    /// `ROLE_REQUIRED` for everybody else.
+    pub fn must_be_staff(&self) -> Result<(), Rejection> {
+        if self.is_staff() {
+            return Ok(());
+        }
+        Err(Rejection::permission_denied("ROLE_REQUIRED", "only operators and services may do this"))
+    }
+
     /// Whether the caller may read and change what belongs to the user: operators and services may
     /// for everybody, a customer for itself.
     #[must_use]
@@ -86,6 +104,7 @@ mod tests {
         assert!(caller.may_act_for(&ada));
         assert!(!caller.may_act_for(&bob));
         assert!(!caller.is_operator());
+        assert_eq!(caller.must_be_staff().map_err(|refused| refused.reason), Err("ROLE_REQUIRED"));
     }
 
     #[test]
@@ -94,6 +113,8 @@ mod tests {
         assert!(Caller::new("root", [Role::Operator]).may_act_for(&ada));
         assert!(Caller::service("order").may_act_for(&ada));
         assert!(!Caller::service("order").is_operator());
+        assert!(Caller::service("order").must_be_staff().is_ok());
+        assert!(Caller::new("root", [Role::Operator]).must_be_staff().is_ok());
     }
 
     #[test]

@@ -12,8 +12,8 @@ use openorder_proto::inventory::v1::{
     ReserveStockResponse,
     inventory_service_server::{InventoryService, InventoryServiceServer},
 };
-use openorder_rpc::{CallContext, PageTokens, rejection, request_fingerprint, status};
-use openorder_types::{CallError, Caller, Fault, Rejection, Role};
+use openorder_rpc::{CallContext, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_types::{CallError, Rejection};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
 use uuid::Uuid;
@@ -55,7 +55,7 @@ impl InventoryGrpc {
     }
 
     async fn adjust(&self, call: CallContext, message: AdjustStockRequest) -> Result<AdjustStockResponse, CallError> {
-        needs_staff(&call.caller)?;
+        call.caller.must_be_staff()?;
         let (request_id, command) = parse::adjust(&message)?;
         match self.submit(call, request_id, "AdjustStock", &message, command).await? {
             InventoryReply::Stock(stock) => Ok(AdjustStockResponse { stock: Some(stock) }),
@@ -68,7 +68,7 @@ impl InventoryGrpc {
         call: CallContext,
         message: ReserveStockRequest,
     ) -> Result<ReserveStockResponse, CallError> {
-        needs_staff(&call.caller)?;
+        call.caller.must_be_staff()?;
         let (request_id, command) = parse::reserve(&message)?;
         match self.submit(call, request_id, "ReserveStock", &message, command).await? {
             InventoryReply::Reservation(reservation) => {
@@ -84,7 +84,7 @@ impl InventoryGrpc {
         call: CallContext,
         message: ReleaseStockRequest,
     ) -> Result<ReleaseStockResponse, CallError> {
-        needs_staff(&call.caller)?;
+        call.caller.must_be_staff()?;
         let (request_id, command) = parse::release(&message)?;
         match self.submit(call, request_id, "ReleaseStock", &message, command).await? {
             InventoryReply::Reservation(reservation) => Ok(ReleaseStockResponse { reservation: Some(reservation) }),
@@ -94,7 +94,7 @@ impl InventoryGrpc {
 
     async fn stock(&self, message: GetStockRequest) -> Result<GetStockResponse, CallError> {
         let sku = parse::sku("sku", &message.sku)?;
-        let found = persistence::find_levels(self.backbone.pool(), &[sku.as_str()]).await.map_err(logged)?;
+        let found = persistence::find_levels(self.backbone.pool(), &[sku.as_str()]).await.map_err(query_failed)?;
         match found.first() {
             Some((level, time)) => Ok(GetStockResponse { stock: Some(present::stock(level, *time)) }),
             None => Err(Rejection::not_found("UNKNOWN_SKU", "there is no such SKU").with("sku", sku).into()),
@@ -104,7 +104,7 @@ impl InventoryGrpc {
     async fn stocks(&self, message: BatchGetStockRequest) -> Result<BatchGetStockResponse, CallError> {
         let skus = parse::skus(&message.skus)?;
         let names: Vec<&str> = skus.iter().map(AsRef::as_ref).collect();
-        let found = persistence::find_levels(self.backbone.pool(), &names).await.map_err(logged)?;
+        let found = persistence::find_levels(self.backbone.pool(), &names).await.map_err(query_failed)?;
         Ok(BatchGetStockResponse { stocks: found.iter().map(|(level, time)| present::stock(level, *time)).collect() })
     }
 
@@ -113,13 +113,14 @@ impl InventoryGrpc {
         call: CallContext,
         message: ListReservationsRequest,
     ) -> Result<ListReservationsResponse, CallError> {
-        needs_staff(&call.caller)?;
+        call.caller.must_be_staff()?;
         let conditions = ListReservationsRequest { page_size: 0, page_token: String::new(), ..message.clone() };
         let conditions = conditions.encode_to_vec();
         let cursor = self.page_tokens.decode(RESERVATIONS, &call.caller, &conditions, &message.page_token)?;
         let (filter, size) = parse::list(&message, cursor.as_deref())?;
-        let mut found =
-            persistence::list_reservations(self.backbone.pool(), &filter, i64::from(size) + 1).await.map_err(logged)?;
+        let mut found = persistence::list_reservations(self.backbone.pool(), &filter, i64::from(size) + 1)
+            .await
+            .map_err(query_failed)?;
         let next_page_token = if found.len() > size as usize {
             found.truncate(size as usize);
             let last = found.last().map(|last: &Reservation| last.order_id.into_bytes()).unwrap_or_default();
@@ -137,12 +138,12 @@ impl InventoryGrpc {
         call: CallContext,
         message: ListReservationMismatchesRequest,
     ) -> Result<ListReservationMismatchesResponse, CallError> {
-        needs_staff(&call.caller)?;
+        call.caller.must_be_staff()?;
         let cursor = self.page_tokens.decode(MISMATCHES, &call.caller, &[], &message.page_token)?;
         let size = parse::size(message.page_size)?;
         let after = cursor.and_then(|bytes| Uuid::from_slice(&bytes).ok());
         let found = persistence::list_mismatches(self.backbone.pool(), after, i64::from(size) + 1).await;
-        let mut found = found.map_err(logged)?;
+        let mut found = found.map_err(query_failed)?;
         let next_page_token = if found.len() > size as usize {
             found.truncate(size as usize);
             let last = found.last().map(|last| last.reservation.order_id.into_bytes()).unwrap_or_default();
@@ -211,13 +212,6 @@ impl InventoryService for InventoryGrpc {
     }
 }
 
-fn needs_staff(caller: &Caller) -> Result<(), Rejection> {
-    if caller.has(Role::Operator) || caller.has(Role::Service) {
-        return Ok(());
-    }
-    Err(Rejection::permission_denied("ROLE_REQUIRED", "only operators and services may do this"))
-}
-
 /// The answer to ReserveStock is a held reservation or the reason why there is none.
 fn held(reservation: &proto::Reservation) -> Result<(), Rejection> {
     let refused = match (reservation.state(), reservation.reason.as_str()) {
@@ -231,10 +225,4 @@ fn held(reservation: &proto::Reservation) -> Result<(), Rejection> {
         _ => Rejection::failed_precondition("RESERVATION_RELEASED", "the order was called off"),
     };
     Err(refused.with("order_id", &reservation.order_id))
-}
-
-/// The cause stands in the log; the caller hears that something is away, or nothing of it.
-fn logged(fault: Fault) -> CallError {
-    tracing::warn!(%fault, "query failed");
-    CallError::from(fault)
 }

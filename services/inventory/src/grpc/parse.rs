@@ -29,7 +29,7 @@ const PAGE_SIZE_MAX: u32 = 500;
 pub(super) fn sku(field: &str, text: &str) -> Result<Sku, Rejection> {
     let mut violations = Violations::new();
     let sku = violations.take(field, Sku::parse(text));
-    finish(violations, sku)
+    violations.finish_with(sku)
 }
 
 pub(super) fn skus(texts: &[String]) -> Result<BTreeSet<String>, Rejection> {
@@ -54,7 +54,7 @@ pub(super) fn adjust(message: &AdjustStockRequest) -> Result<(String, Command), 
     reason(&mut violations, &message.reason);
     let reason = message.reason.clone();
     let parsed = request_id.zip(sku).map(|(id, sku)| (id.into_string(), Command::Adjust { sku, delta, reason }));
-    finish(violations, parsed)
+    violations.finish_with(parsed)
 }
 
 pub(super) fn reserve(message: &ReserveStockRequest) -> Result<(String, Command), Rejection> {
@@ -64,7 +64,7 @@ pub(super) fn reserve(message: &ReserveStockRequest) -> Result<(String, Command)
     let lines = lines(&mut violations, &message.lines);
     let parsed =
         request_id.zip(order_id).map(|(id, order_id)| (id.into_string(), Command::Reserve { order_id, lines }));
-    finish(violations, parsed)
+    violations.finish_with(parsed)
 }
 
 pub(super) fn release(message: &ReleaseStockRequest) -> Result<(String, Command), Rejection> {
@@ -75,7 +75,7 @@ pub(super) fn release(message: &ReleaseStockRequest) -> Result<(String, Command)
     let reason = "REQUESTED".to_owned();
     let parsed =
         request_id.zip(order_id).map(|(id, order_id)| (id.into_string(), Command::Release { order_id, reason }));
-    finish(violations, parsed)
+    violations.finish_with(parsed)
 }
 
 pub(super) fn list(message: &ListReservationsRequest, cursor: Option<&[u8]>) -> Result<(Filter, u32), Rejection> {
@@ -92,14 +92,14 @@ pub(super) fn list(message: &ListReservationsRequest, cursor: Option<&[u8]>) -> 
         Err(_) => violations.add("state", "STATE_UNKNOWN", "must be a reservation state"),
     }
     let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
-    finish(violations, size.map(|size| (filter, size)))
+    violations.finish_with(size.map(|size| (filter, size)))
 }
 
 /// Of a list without conditions.
 pub(super) fn size(size: i32) -> Result<u32, Rejection> {
     let mut violations = Violations::new();
     let size = violations.take("page_size", page_size(size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
-    finish(violations, size)
+    violations.finish_with(size)
 }
 
 fn lines(violations: &mut Violations, messages: &[StockLine]) -> Vec<Line> {
@@ -129,12 +129,6 @@ fn reason(violations: &mut Violations, text: &str) {
     if text.chars().count() > REASON_LENGTH_MAX {
         violations.add("reason", "REASON_TOO_LONG", format!("must have at most {REASON_LENGTH_MAX} characters"));
     }
-}
-
-fn finish<T>(violations: Violations, parsed: Option<T>) -> Result<T, Rejection> {
-    violations.finish()?;
-    // Without a violation every part was parsed.
-    parsed.ok_or_else(|| Rejection::invalid(Vec::new()))
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use openorder_proto::notification::v1::{
     ResendNotificationRequest, ResendNotificationResponse, UpdatePreferencesRequest, UpdatePreferencesResponse,
     notification_service_server::{NotificationService, NotificationServiceServer},
 };
-use openorder_rpc::{CallContext, PageTokens, rejection, request_fingerprint, status};
-use openorder_types::{CallError, Caller, Fault, Rejection, Role, UserId};
+use openorder_rpc::{CallContext, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_types::{CallError, Caller, Rejection, Role, UserId};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
 
@@ -58,7 +58,7 @@ impl NotificationGrpc {
         let conditions = conditions.encode_to_vec();
         let cursor = self.page_tokens.decode(NOTIFICATIONS, &call.caller, &conditions, &message.page_token)?;
         let (mut filter, size) = parse::list(&message, cursor.as_deref())?;
-        if !is_staff(&call.caller) {
+        if !call.caller.is_staff() {
             // Whatever a customer asks for, it gets what is its own.
             let own = needs_customer(&call.caller)?;
             if filter.user_id.is_some_and(|asked| asked != own) {
@@ -67,7 +67,8 @@ impl NotificationGrpc {
             filter.user_id = Some(own);
         }
         let pool = self.backbone.pool();
-        let mut found = persistence::list_notifications(pool, &filter, i64::from(size) + 1).await.map_err(logged)?;
+        let mut found =
+            persistence::list_notifications(pool, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
         let mut next_page_token = String::new();
         if found.len() > size as usize {
             found.truncate(size as usize);
@@ -85,7 +86,8 @@ impl NotificationGrpc {
     ) -> Result<GetPreferencesResponse, CallError> {
         let user_id = parse::user(&message.user_id)?;
         visible(&call.caller, &user_id)?;
-        let found = persistence::find_preferences(self.backbone.pool(), &[user_id.as_str()]).await.map_err(logged)?;
+        let found =
+            persistence::find_preferences(self.backbone.pool(), &[user_id.as_str()]).await.map_err(query_failed)?;
         let preferences = found.into_iter().next().unwrap_or_else(|| Preferences::default_of(user_id));
         Ok(GetPreferencesResponse { preferences: Some(present::preferences(&preferences)) })
     }
@@ -111,7 +113,7 @@ impl NotificationGrpc {
         call: CallContext,
         message: ResendNotificationRequest,
     ) -> Result<ResendNotificationResponse, CallError> {
-        if !is_staff(&call.caller) {
+        if !call.caller.is_staff() {
             let text = "only operators and services may do this";
             return Err(Rejection::permission_denied("ROLE_REQUIRED", text).into());
         }
@@ -160,10 +162,6 @@ impl NotificationService for NotificationGrpc {
     }
 }
 
-fn is_staff(caller: &Caller) -> bool {
-    caller.has(Role::Operator) || caller.has(Role::Service)
-}
-
 /// The user that a customer is.
 fn needs_customer(caller: &Caller) -> Result<String, Rejection> {
     if caller.has(Role::Customer) {
@@ -178,10 +176,4 @@ fn visible(caller: &Caller, user_id: &UserId) -> Result<(), Rejection> {
         return Ok(());
     }
     Err(Rejection::not_found("USER_NOT_FOUND", "there is no such user").with("user_id", user_id))
-}
-
-/// The cause stands in the log; the caller hears that something is away, or nothing of it.
-fn logged(fault: Fault) -> CallError {
-    tracing::warn!(%fault, "query failed");
-    CallError::from(fault)
 }

@@ -22,7 +22,7 @@ const FIELDS: [&str; 6] = ["email_enabled", "sms_enabled", "push_enabled", "mute
 pub(super) fn user(text: &str) -> Result<UserId, Rejection> {
     let mut violations = Violations::new();
     let user_id = violations.take("user_id", UserId::parse(text));
-    finish(violations, user_id)
+    violations.finish_with(user_id)
 }
 
 pub(super) fn list(message: &ListNotificationsRequest, cursor: Option<&[u8]>) -> Result<(Filter, u32), Rejection> {
@@ -35,7 +35,7 @@ pub(super) fn list(message: &ListNotificationsRequest, cursor: Option<&[u8]>) ->
         filter.user_id = violations.take("user_id", UserId::parse(&message.user_id)).map(UserId::into_string);
     }
     let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
-    finish(violations, size.map(|size| (filter, size)))
+    violations.finish_with(size.map(|size| (filter, size)))
 }
 
 pub(super) fn resend(message: &ResendNotificationRequest) -> Result<(String, Command), Rejection> {
@@ -44,7 +44,7 @@ pub(super) fn resend(message: &ResendNotificationRequest) -> Result<(String, Com
     let parsed = parse_uuid(&message.notification_id, "NOTIFICATION_ID_MALFORMED");
     let notification_id = violations.take("notification_id", parsed);
     let parsed = request_id.zip(notification_id);
-    finish(violations, parsed.map(|(id, notification_id)| (id.into_string(), Command::Resend { notification_id })))
+    violations.finish_with(parsed.map(|(id, notification_id)| (id.into_string(), Command::Resend { notification_id })))
 }
 
 pub(super) fn update(message: &UpdatePreferencesRequest) -> Result<(String, UserId, PreferencesChange), Rejection> {
@@ -69,7 +69,7 @@ pub(super) fn update(message: &UpdatePreferencesRequest) -> Result<(String, User
         }
     }
     let parsed = request_id.zip(user_id).map(|(id, user_id)| (id.into_string(), user_id, change));
-    finish(violations, parsed)
+    violations.finish_with(parsed)
 }
 
 /// Takes over the field that the path names; `false` when there is none that could be changed.
@@ -120,12 +120,6 @@ fn muted_kinds(numbers: &[i32], violations: &mut Violations) -> BTreeSet<Kind> {
         }
     }
     kinds
-}
-
-fn finish<T>(violations: Violations, parsed: Option<T>) -> Result<T, Rejection> {
-    violations.finish()?;
-    // Without a violation every part was parsed.
-    parsed.ok_or_else(|| Rejection::invalid(Vec::new()))
 }
 
 #[cfg(test)]

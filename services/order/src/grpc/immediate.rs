@@ -10,13 +10,13 @@ use openorder_proto::{
     inventory::v1::{ReserveStockRequest, StockLine},
     order::v1::{Order, OrderStatus},
 };
-use openorder_rpc::{CallContext, reason_of};
+use openorder_rpc::{CallContext, query_failed, reason_of};
 use openorder_types::{CallError, Caller, parse_uuid};
 use uuid::Uuid;
 
 use crate::{
     domain::{Command, reject},
-    grpc::{OrderGrpc, logged},
+    grpc::OrderGrpc,
     persistence, present,
     saga::Signal,
 };
@@ -77,7 +77,7 @@ impl OrderGrpc {
     }
 
     async fn current(&self, order_id: Uuid) -> Result<Order, CallError> {
-        let found = persistence::find_order(self.backbone.pool(), order_id).await.map_err(logged)?;
+        let found = persistence::find_order(self.backbone.pool(), order_id).await.map_err(query_failed)?;
         found.as_ref().map(present::order).ok_or(CallError::Internal)
     }
 }

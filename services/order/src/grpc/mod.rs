@@ -20,8 +20,8 @@ use openorder_proto::{
         order_service_server::{OrderService, OrderServiceServer},
     },
 };
-use openorder_rpc::{CallContext, PageTokens, UpstreamChannel, rejection, request_fingerprint, status};
-use openorder_types::{CallError, Caller, Fault, Rejection, Role};
+use openorder_rpc::{CallContext, PageTokens, UpstreamChannel, query_failed, rejection, request_fingerprint, status};
+use openorder_types::{CallError, Caller, Rejection};
 use prost::Message;
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
@@ -103,7 +103,7 @@ impl OrderGrpc {
         let cursor = self.page_tokens.decode(ORDERS, &call.caller, &conditions, &message.page_token)?;
         let (filter, size) = parse::list(&message, &call.caller, cursor.as_deref())?;
         let mut found =
-            persistence::list_orders(self.backbone.pool(), &filter, i64::from(size) + 1).await.map_err(logged)?;
+            persistence::list_orders(self.backbone.pool(), &filter, i64::from(size) + 1).await.map_err(query_failed)?;
         let next_page_token = if found.len() > size as usize {
             found.truncate(size as usize);
             let last = found.last().map(|last| last.order.order_id.into_bytes()).unwrap_or_default();
@@ -125,7 +125,7 @@ impl OrderGrpc {
         call: CallContext,
         message: UpdateOrderStatusRequest,
     ) -> Result<UpdateOrderStatusResponse, CallError> {
-        if !call.caller.has(Role::Operator) && !call.caller.has(Role::Service) {
+        if !call.caller.is_staff() {
             let text = "only operators and services may move an order on";
             return Err(Rejection::permission_denied("ROLE_REQUIRED", text).into());
         }
@@ -136,7 +136,7 @@ impl OrderGrpc {
 
     /// An order that the caller may see; any other is answered as one that does not exist.
     async fn visible(&self, caller: &Caller, order_id: Uuid) -> Result<Record, CallError> {
-        let found = persistence::find_order(self.backbone.pool(), order_id).await.map_err(logged)?;
+        let found = persistence::find_order(self.backbone.pool(), order_id).await.map_err(query_failed)?;
         let visible = found.filter(|record| caller.may_act_for(&record.order.customer_id));
         visible.ok_or_else(|| reject::order_not_found(order_id).into())
     }
@@ -223,10 +223,4 @@ impl OrderService for OrderGrpc {
         let call = CallContext::of(&request).map_err(rejection)?;
         self.settle(call, request.into_inner()).await.map(Response::new).map_err(status)
     }
-}
-
-/// The cause stands in the log; the caller hears that something is away, or nothing of it.
-fn logged(fault: Fault) -> CallError {
-    tracing::warn!(%fault, "query failed");
-    CallError::from(fault)
 }

@@ -31,7 +31,7 @@ const PAGE_SIZE_MAX: u32 = 500;
 pub(super) fn order_id(text: &str) -> Result<Uuid, Rejection> {
     let mut violations = Violations::new();
     let order_id = violations.take("order_id", parse_uuid(text, "ORDER_ID_MALFORMED"));
-    finish(violations, order_id)
+    violations.finish_with(order_id)
 }
 
 pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder), Rejection> {
@@ -65,7 +65,7 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
         let order = NewOrder { order_id, customer_id, customer_email, lines, reservation_mode, payment_mode };
         (request_id.into_string(), order)
     });
-    finish(violations, parsed)
+    violations.finish_with(parsed)
 }
 
 pub(super) fn cancel(message: &CancelOrderRequest, caller: &Caller) -> Result<(String, Command), Rejection> {
@@ -81,7 +81,7 @@ pub(super) fn cancel(message: &CancelOrderRequest, caller: &Caller) -> Result<(S
     let detail = message.reason.clone();
     let parsed = request_id.zip(order_id);
     let command = parsed.map(|(id, order_id)| (id.into_string(), Command::Cancel { order_id, cause, detail, owner }));
-    finish(violations, command)
+    violations.finish_with(command)
 }
 
 /// Whom an order has to belong to for this caller to see it; `None`, anyone.
@@ -102,7 +102,7 @@ pub(super) fn update_status(message: &UpdateOrderStatusRequest) -> Result<(Strin
         request_id.zip(order_id).zip(previous.zip(current)).map(|((request_id, order_id), (previous, current))| {
             (request_id.into_string(), Command::UpdateStatus { order_id, previous, current })
         });
-    finish(violations, parsed)
+    violations.finish_with(parsed)
 }
 
 pub(super) fn list(
@@ -128,7 +128,7 @@ pub(super) fn list(
         filter.create_time_until = timestamp("create_time_until", message.create_time_until, &mut violations);
     }
     let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
-    let (mut filter, size) = finish(violations, size.map(|size| (filter, size)))?;
+    let (mut filter, size) = violations.finish_with(size.map(|size| (filter, size)))?;
     if let Some(owner) = owner(caller)? {
         if filter.customer_id.as_ref().is_some_and(|customer| *customer != owner) {
             return Err(not_yours());
@@ -181,12 +181,6 @@ fn take<T>(
         Ok(value) => Some(value),
         error => violations.take(format!("lines[{index}].{field}"), error),
     }
-}
-
-fn finish<T>(violations: Violations, parsed: Option<T>) -> Result<T, Rejection> {
-    violations.finish()?;
-    // Without a violation every part was parsed.
-    parsed.ok_or_else(|| Rejection::invalid(Vec::new()))
 }
 
 #[cfg(test)]

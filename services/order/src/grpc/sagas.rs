@@ -4,13 +4,13 @@ use openorder_proto::order::v1::{
     BatchGetOrdersRequest, BatchGetOrdersResponse, ListSagasRequest, ListSagasResponse, Order,
     RetryCompensationRequest, RetryCompensationResponse, SettleCompensationRequest, SettleCompensationResponse,
 };
-use openorder_rpc::CallContext;
+use openorder_rpc::{CallContext, query_failed};
 use openorder_types::{CallError, Caller, Rejection};
 use prost::Message;
 
 use crate::{
     domain::CompensationRequest,
-    grpc::{OrderGrpc, logged, parse},
+    grpc::{OrderGrpc, parse},
     persistence, present,
 };
 
@@ -24,7 +24,7 @@ impl OrderGrpc {
         message: BatchGetOrdersRequest,
     ) -> Result<BatchGetOrdersResponse, CallError> {
         let ids = parse::order_ids(&message.order_ids)?;
-        let found = persistence::find_orders(self.backbone.pool(), &ids).await.map_err(logged)?;
+        let found = persistence::find_orders(self.backbone.pool(), &ids).await.map_err(query_failed)?;
         let visible = found.iter().filter(|record| call.caller.may_act_for(&record.order.customer_id));
         Ok(BatchGetOrdersResponse { orders: visible.map(present::order).collect() })
     }
@@ -44,7 +44,7 @@ impl OrderGrpc {
             Some(order_id) => persistence::find_saga(pool, order_id, filter.step).await,
             None => persistence::list_sagas(pool, &filter, i64::from(size) + 1).await,
         };
-        let mut found = found.map_err(logged)?;
+        let mut found = found.map_err(query_failed)?;
         let next_page_token = if found.len() > size as usize {
             found.truncate(size as usize);
             let last = found.last().map(|last| last.order.order_id.into_bytes()).unwrap_or_default();

@@ -7,11 +7,11 @@ use openorder_proto::{
     event_types,
     order::v1::{self as proto, GetOrderTimelineRequest, GetOrderTimelineResponse, OrderStatus, OrderTimelineEntry},
 };
-use openorder_rpc::{CallContext, timestamp_to_proto};
-use openorder_types::{CallError, Role};
+use openorder_rpc::{CallContext, query_failed, timestamp_to_proto};
+use openorder_types::CallError;
 use prost::Message;
 
-use crate::grpc::{OrderGrpc, logged, parse};
+use crate::grpc::{OrderGrpc, parse};
 
 /// Events of one order at most; an order has about ten.
 const EVENTS_MAX: i64 = 1_000;
@@ -25,9 +25,9 @@ impl OrderGrpc {
         let order_id = parse::order_id(&message.order_id)?;
         self.visible(&call.caller, order_id).await?;
         let events =
-            event_log::history(self.backbone.pool(), &order_id.to_string(), EVENTS_MAX).await.map_err(logged)?;
+            event_log::history(self.backbone.pool(), &order_id.to_string(), EVENTS_MAX).await.map_err(query_failed)?;
         // Who of the operators did what is no customer's business.
-        let staff = call.caller.has(Role::Operator) || call.caller.has(Role::Service);
+        let staff = call.caller.is_staff();
         let mut status = OrderStatus::Unspecified;
         let mut version = 0;
         let events = events.iter().map(|event| {

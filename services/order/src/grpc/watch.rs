@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use openorder_messaging::{Backbone, Changes};
 use openorder_proto::order::v1::{WatchOrderRequest, WatchOrderResponse};
-use openorder_rpc::{CallContext, status};
+use openorder_rpc::{CallContext, query_failed, status};
 use openorder_types::CallError;
 use tokio::sync::{
     OwnedSemaphorePermit, broadcast,
@@ -15,7 +15,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
-    grpc::{OrderGrpc, WatchStream, logged, parse},
+    grpc::{OrderGrpc, WatchStream, parse},
     persistence::{self, Record},
     present,
 };
@@ -71,7 +71,7 @@ impl Watch {
                 Ok(None) => return,
                 Err(fault) => {
                     // The caller may watch again; what it then sees is current.
-                    drop(self.send(Err(status(logged(fault)))).await);
+                    drop(self.send(Err(status(query_failed(fault)))).await);
                     return;
                 }
             };

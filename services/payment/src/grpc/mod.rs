@@ -10,8 +10,8 @@ use openorder_proto::payment::v1::{
     GetWalletResponse, ListPaymentsRequest, ListPaymentsResponse,
     payment_service_server::{PaymentService, PaymentServiceServer},
 };
-use openorder_rpc::{CallContext, PageTokens, rejection, request_fingerprint, status};
-use openorder_types::{CallError, Caller, Fault, Role, UserId};
+use openorder_rpc::{CallContext, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_types::{CallError, Caller, UserId};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
 
@@ -57,14 +57,14 @@ impl PaymentGrpc {
         if !caller.may_act_for(&user_id) {
             return Err(wallet_not_found(&user_id).into());
         }
-        let found = persistence::find_wallet(self.backbone.pool(), &user_id).await.map_err(logged)?;
+        let found = persistence::find_wallet(self.backbone.pool(), &user_id).await.map_err(query_failed)?;
         let wallet = found.ok_or_else(|| wallet_not_found(&user_id))?;
         Ok(GetWalletResponse { wallet: Some(present::wallet(&wallet)) })
     }
 
     async fn payment(&self, caller: &Caller, message: GetPaymentRequest) -> Result<GetPaymentResponse, CallError> {
         let key = parse::key(&message)?;
-        let found = persistence::find_payment(self.backbone.pool(), key).await.map_err(logged)?;
+        let found = persistence::find_payment(self.backbone.pool(), key).await.map_err(query_failed)?;
         let visible = found.filter(|payment| caller.may_act_for(&payment.user_id));
         let payment = visible.ok_or_else(payment_not_found)?;
         Ok(GetPaymentResponse { payment: Some(present::payment(&payment)) })
@@ -79,8 +79,9 @@ impl PaymentGrpc {
             Visible::Any(user_id) => filter.user_id = user_id,
             Visible::Nothing => return Ok(ListPaymentsResponse::default()),
         }
-        let mut found =
-            persistence::list_payments(self.backbone.pool(), &filter, i64::from(size) + 1).await.map_err(logged)?;
+        let mut found = persistence::list_payments(self.backbone.pool(), &filter, i64::from(size) + 1)
+            .await
+            .map_err(query_failed)?;
         let mut next_page_token = String::new();
         if found.len() > size as usize {
             found.truncate(size as usize);
@@ -131,7 +132,7 @@ enum Visible {
 }
 
 fn visible_user(caller: &Caller, asked: Option<UserId>) -> Visible {
-    if caller.has(Role::Operator) || caller.has(Role::Service) {
+    if caller.is_staff() {
         return Visible::Any(asked);
     }
     // Nobody but a customer is left, and who is no user has no payments.
@@ -142,14 +143,10 @@ fn visible_user(caller: &Caller, asked: Option<UserId>) -> Visible {
     }
 }
 
-/// The cause stands in the log; the caller hears that something is away, or nothing of it.
-fn logged(fault: Fault) -> CallError {
-    tracing::warn!(%fault, "query failed");
-    CallError::from(fault)
-}
-
 #[cfg(test)]
 mod tests {
+    use openorder_types::Role;
+
     use super::*;
 
     #[test]

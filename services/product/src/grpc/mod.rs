@@ -11,8 +11,8 @@ use openorder_proto::product::v1::{
     ListProductsResponse, Product as ProductMessage, UpdateProductRequest, UpdateProductResponse,
     product_service_server::{ProductService, ProductServiceServer},
 };
-use openorder_rpc::{CallContext, PageTokens, rejection, request_fingerprint, status};
-use openorder_types::{CallError, Caller, Fault, Rejection, RequestId, Role};
+use openorder_rpc::{CallContext, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_types::{CallError, RequestId};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
 use uuid::Uuid;
@@ -54,19 +54,19 @@ impl ProductGrpc {
     }
 
     async fn create(&self, call: CallContext, message: CreateProductRequest) -> Result<ProductMessage, CallError> {
-        needs_staff(&call.caller)?;
+        call.caller.must_be_staff()?;
         let parsed = parse::create(&message, Uuid::now_v7())?;
         self.submit(call, "CreateProduct", &message, parsed).await
     }
 
     async fn update(&self, call: CallContext, message: UpdateProductRequest) -> Result<ProductMessage, CallError> {
-        needs_staff(&call.caller)?;
+        call.caller.must_be_staff()?;
         let parsed = parse::update(&message)?;
         self.submit(call, "UpdateProduct", &message, parsed).await
     }
 
     async fn delete(&self, call: CallContext, message: DeleteProductRequest) -> Result<ProductMessage, CallError> {
-        needs_staff(&call.caller)?;
+        call.caller.must_be_staff()?;
         let parsed = parse::delete(&message)?;
         self.submit(call, "DeleteProduct", &message, parsed).await
     }
@@ -75,9 +75,9 @@ impl ProductGrpc {
         let key = parse::get(&message)?;
         let pool = self.backbone.pool();
         let found = match &key {
-            ProductKey::Id(product_id) => persistence::find_by_id(pool, *product_id).await.map_err(logged)?,
+            ProductKey::Id(product_id) => persistence::find_by_id(pool, *product_id).await.map_err(query_failed)?,
             ProductKey::Sku(sku) => {
-                let found = persistence::find_by_skus(pool, &[sku.as_str()]).await.map_err(logged)?;
+                let found = persistence::find_by_skus(pool, &[sku.as_str()]).await.map_err(query_failed)?;
                 found.into_iter().next()
             }
         };
@@ -88,13 +88,13 @@ impl ProductGrpc {
     async fn products(&self, message: BatchGetProductsRequest) -> Result<BatchGetProductsResponse, CallError> {
         let skus = parse::skus(&message.skus)?;
         let names: Vec<&str> = skus.iter().map(AsRef::as_ref).collect();
-        let found = persistence::find_by_skus(self.backbone.pool(), &names).await.map_err(logged)?;
+        let found = persistence::find_by_skus(self.backbone.pool(), &names).await.map_err(query_failed)?;
         Ok(BatchGetProductsResponse { products: found.iter().map(present::product).collect() })
     }
 
     async fn list(&self, call: CallContext, message: ListProductsRequest) -> Result<ListProductsResponse, CallError> {
         if message.show_deleted {
-            needs_staff(&call.caller)?;
+            call.caller.must_be_staff()?;
         }
         let size = parse::list(&message)?;
         let conditions = [u8::from(message.show_deleted)];
@@ -105,7 +105,7 @@ impl ProductGrpc {
             // One more tells whether there is another page.
             limit: i64::from(size) + 1,
         };
-        let mut found = persistence::list(self.backbone.pool(), page).await.map_err(logged)?;
+        let mut found = persistence::list(self.backbone.pool(), page).await.map_err(query_failed)?;
         let more = found.len() > size as usize;
         found.truncate(size as usize);
         let next_page_token = match found.last().filter(|_| more) {
@@ -165,17 +165,4 @@ impl ProductService for ProductGrpc {
         let product = self.delete(call, request.into_inner()).await.map_err(status)?;
         Ok(Response::new(DeleteProductResponse { product: Some(product) }))
     }
-}
-
-fn needs_staff(caller: &Caller) -> Result<(), Rejection> {
-    if caller.has(Role::Operator) || caller.has(Role::Service) {
-        return Ok(());
-    }
-    Err(Rejection::permission_denied("ROLE_REQUIRED", "only operators and services may do this"))
-}
-
-/// The cause stands in the log; the caller hears that something is away, or nothing of it.
-fn logged(fault: Fault) -> CallError {
-    tracing::warn!(%fault, "query failed");
-    CallError::from(fault)
 }

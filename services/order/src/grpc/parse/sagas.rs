@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{Command, CompensationRequest},
-    grpc::parse::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, REASON_LENGTH_MAX, finish},
+    grpc::parse::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, REASON_LENGTH_MAX},
     persistence::SagaFilter,
     saga::Step,
 };
@@ -31,7 +31,7 @@ pub(in crate::grpc) fn order_ids(texts: &[String]) -> Result<Vec<Uuid>, Rejectio
             violations.take(format!("order_ids[{index}]"), parse_uuid(text, "ORDER_ID_MALFORMED"))
         })
         .collect();
-    finish(violations, Some(ids.into_iter().collect()))
+    violations.finish_with(Some(ids.into_iter().collect()))
 }
 
 /// What an operator wants of a failed compensation; the reason is not optional.
@@ -54,7 +54,7 @@ pub(in crate::grpc) fn compensation(
     let parsed = request_id.zip(order_id).map(|(request_id, order_id)| {
         (request_id.into_string(), Command::Compensation { order_id, request, operator, reason })
     });
-    finish(violations, parsed)
+    violations.finish_with(parsed)
 }
 
 /// The condition of a list of sagas: a page of them, or one order's.
@@ -77,7 +77,7 @@ pub(in crate::grpc) fn sagas(
         }
     }
     let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
-    finish(violations, size.map(|size| (filter, order_id, size)))
+    violations.finish_with(size.map(|size| (filter, order_id, size)))
 }
 
 #[cfg(test)]
