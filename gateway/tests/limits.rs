@@ -117,7 +117,7 @@ async fn more_calls_than_the_limit_are_refused_at_once() {
     until(async || orders.begun() == 2).await;
     let started = Instant::now();
     let refused = call(&outside, GET_ORDER, "hello").await.unwrap_err();
-    assert_eq!(told(&refused), reason(Code::Unavailable, "OVERLOADED"));
+    assert_eq!(told(&refused), reason(Code::ResourceExhausted, "OVERLOADED"));
     assert!(retry_after_of(&refused).is_some());
     assert!(started.elapsed() < Duration::from_millis(400));
     // Streams have places of their own.
@@ -167,7 +167,7 @@ async fn open_streams_are_bounded() {
     let mut first = watch(&outside, "1000000 10").await.unwrap();
     first.message().await.unwrap();
     let refused = watch(&outside, "1 1").await.unwrap_err();
-    assert_eq!(told(&refused), reason(Code::Unavailable, "OVERLOADED"));
+    assert_eq!(told(&refused), reason(Code::ResourceExhausted, "OVERLOADED"));
     assert_eq!(call(&outside, GET_ORDER, "hello").await.unwrap().into_inner(), "hello");
     drop(first);
     until(async || watch(&outside, "1 1").await.is_ok()).await;

@@ -167,33 +167,34 @@ impl Refusal {
         }
     }
 
-    fn later(reason: &'static str, message: &str, retry_after: Duration) -> Status {
-        let refusal = Self::plain(Code::Unavailable, reason, message);
+    fn later(code: Code, reason: &'static str, message: &str, retry_after: Duration) -> Status {
+        let refusal = Self::plain(code, reason, message);
         Self { retry_after: Some(retry_after), ..refusal }.into_status()
     }
 
     /// A dependency of the service, such as its database, is away: `DEPENDENCY_UNAVAILABLE`.
     #[must_use]
     pub fn dependency_unavailable(retry_after: Duration) -> Status {
-        Self::later("DEPENDENCY_UNAVAILABLE", "temporarily unavailable", retry_after)
+        Self::later(Code::Unavailable, "DEPENDENCY_UNAVAILABLE", "temporarily unavailable", retry_after)
     }
 
     /// A service that is called cannot be reached: `UPSTREAM_UNAVAILABLE`.
     #[must_use]
     pub fn upstream_unavailable(retry_after: Duration) -> Status {
-        Self::later("UPSTREAM_UNAVAILABLE", "the service is temporarily unavailable", retry_after)
+        Self::later(Code::Unavailable, "UPSTREAM_UNAVAILABLE", "the service is temporarily unavailable", retry_after)
     }
 
-    /// More work is waiting than is healthy; nothing was done: `OVERLOADED`.
+    /// More work is waiting than is healthy; nothing was done: `OVERLOADED`. Not `UNAVAILABLE`, which clients and
+    /// proxies repeat by themselves: that would add to the load.
     #[must_use]
     pub fn overloaded(retry_after: Duration) -> Status {
-        Self::later("OVERLOADED", "too many requests are in flight", retry_after)
+        Self::later(Code::ResourceExhausted, "OVERLOADED", "too many requests are in flight", retry_after)
     }
 
     /// The process is going down; another instance, or this one later, takes the call: `SHUTTING_DOWN`.
     #[must_use]
     pub fn shutting_down(retry_after: Duration) -> Status {
-        Self::later("SHUTTING_DOWN", "the service is shutting down", retry_after)
+        Self::later(Code::Unavailable, "SHUTTING_DOWN", "the service is shutting down", retry_after)
     }
 
     /// The deadline of the call passed; its work may still be done: `DEADLINE_EXCEEDED`.
@@ -332,6 +333,7 @@ mod tests {
         assert_eq!(retry_after_of(&made), Some(Duration::from_millis(1500)));
         assert!(!made.message().contains("postgres"), "internals stay inside");
         let overloaded = status(CallError::Overloaded { retry_after: Duration::from_secs(1) });
+        assert_eq!(overloaded.code(), Code::ResourceExhausted);
         assert_eq!(reason_of(&overloaded).as_deref(), Some("OVERLOADED"));
         assert_eq!(retry_after_of(&overloaded), Some(Duration::from_secs(1)));
     }

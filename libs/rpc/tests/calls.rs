@@ -160,7 +160,7 @@ async fn more_than_the_server_can_bear_is_refused_at_once() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let refused = call(channel.clone(), "Sleep", service_call().request(text(1))).await.unwrap_err();
-    assert_eq!((refused.code(), reason_of(&refused).as_deref()), (Code::Unavailable, Some("OVERLOADED")));
+    assert_eq!((refused.code(), reason_of(&refused).as_deref()), (Code::ResourceExhausted, Some("OVERLOADED")));
     assert_eq!(retry_after_of(&refused), Some(Duration::from_secs(1)));
     assert_eq!(first.await.unwrap().unwrap(), "slept");
     assert_eq!(call(channel, "Sleep", service_call().request(text(1))).await.unwrap(), "slept");
