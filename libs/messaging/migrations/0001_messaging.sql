@@ -22,7 +22,7 @@ create table event_log (
     constraint event_log_aggregate_key unique (aggregate_id, topic, aggregate_version)
 );
 
--- How far the relay has published. `epoch` fences a relay that lost its place without knowing.
+-- How far the relay has published. A relay that lost its place without knowing has an older `epoch` and cannot move it.
 create table relay_cursor (
     only_row   boolean     primary key default true check (only_row),
     position   bigint      not null default 0,

@@ -30,18 +30,12 @@ pub(crate) fn client(settings: &KafkaSettings, client_id: &str) -> ClientConfig 
     config
 }
 
-/// The relay's producer: transactional, so that Kafka fences a relay that lost its place without knowing.
-pub(crate) fn producer(settings: &KafkaSettings, transactional_id: &str) -> ClientConfig {
-    let mut config = client(settings, transactional_id);
+/// The relay's producer: what it publishes stands in each partition in its order and without a gap, whatever fails.
+pub(crate) fn relay_producer(settings: &KafkaSettings, client_id: &str, timeout: Duration) -> ClientConfig {
+    let mut config = idempotent_producer(settings, client_id, timeout);
     config
-        .set("transactional.id", transactional_id)
-        .set("transaction.timeout.ms", settings.transaction_timeout_ms.to_string())
-        .set("message.timeout.ms", settings.transaction_timeout_ms.to_string())
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        // The partitioner of the Java client: all languages agree on where a key lives.
-        .set("partitioner", "murmur2_random")
-        .set("compression.type", &settings.compression)
+        // One event that is given up on ends the client: no later one of its partition may stand before it.
+        .set("enable.gapless.guarantee", "true")
         .set("linger.ms", "1")
         .set("batch.num.messages", "10000")
         .set("batch.size", "1000000")
@@ -49,13 +43,14 @@ pub(crate) fn producer(settings: &KafkaSettings, transactional_id: &str) -> Clie
     config
 }
 
-/// A producer for copies that stand for themselves: idempotent, without transactions.
+/// An idempotent producer: a message that is sent again stands there once.
 pub(crate) fn idempotent_producer(settings: &KafkaSettings, client_id: &str, timeout: Duration) -> ClientConfig {
     let mut config = client(settings, client_id);
     config
         .set("message.timeout.ms", timeout.as_millis().to_string())
         .set("enable.idempotence", "true")
         .set("acks", "all")
+        // The partitioner of the Java client: all languages agree on where a key lives.
         .set("partitioner", "murmur2_random")
         .set("compression.type", &settings.compression)
         .set("linger.ms", "0");
@@ -72,7 +67,9 @@ pub(crate) fn consumer(settings: &KafkaSettings, group: &str) -> ClientConfig {
         .set("heartbeat.interval.ms", (settings.session_timeout_ms / 5).max(200).to_string())
         .set("max.poll.interval.ms", settings.poll_interval_max_ms.to_string())
         .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
+        // Of the offsets that are stored: those of messages whose effects are in the database.
+        .set("enable.auto.commit", "true")
+        .set("auto.commit.interval.ms", settings.offset_commit_interval_ms.to_string())
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
         .set("topic.metadata.refresh.interval.ms", "10000")

@@ -1,9 +1,10 @@
 //! The relay: publishes the event log to Kafka, in its order, by cursor.
 //!
-//! One relay a service is active (advisory lock); another instance takes over in seconds. Each batch is one Kafka
-//! transaction under the log's own `transactional.id`: a relay that was paused and lost its place is fenced by
-//! Kafka, and its cursor write fails on the epoch. What was published twice because the cursor did not move is
-//! dropped by the consumers' inbox.
+//! One relay a service is active (advisory lock); another instance takes over in seconds. It reads over the session
+//! that holds the lock, so one that was paused and lost its place reads nothing more, and its cursor write fails on
+//! the epoch. What it still had in its hands is published by its successor as well, and which copy comes first does
+//! not matter: each of the two publishes without a gap, from a place up to which all is in Kafka already. So the
+//! first copies of a partition's events are in order, and the second ones are dropped by the consumers' inbox.
 
 use std::{
     sync::Arc,
@@ -17,15 +18,16 @@ use openorder_types::Fault;
 use rdkafka::{
     error::KafkaError,
     message::{Header, OwnedHeaders},
-    producer::{BaseRecord, Producer, ThreadedProducer},
+    producer::{BaseRecord, Producer},
 };
 use sqlx::{PgConnection, Row};
 
 use crate::{
-    Backbone, LoggedEvent, RelaySettings, database::fault, deliveries::Deliveries, event_log, kafka, metrics::Metrics,
+    Backbone, LoggedEvent, RelaySettings, database::fault, deliveries::CountingProducer, event_log, kafka,
+    metrics::Metrics,
 };
 
-type RelayProducer = Arc<ThreadedProducer<Deliveries>>;
+type RelayProducer = Arc<CountingProducer>;
 
 /// Publishes one service's event log.
 pub(crate) struct Relay {
@@ -44,7 +46,7 @@ enum Lost {
     #[error("kafka: {0}")]
     Kafka(String),
     #[error("another relay of this service has taken over")]
-    Fenced,
+    TakenOver,
 }
 
 impl From<Fault> for Lost {
@@ -61,7 +63,7 @@ impl From<sqlx::Error> for Lost {
 
 impl From<KafkaError> for Lost {
     fn from(error: KafkaError) -> Self {
-        if kafka::is_fatal(&error) { Self::Fenced } else { Self::Kafka(error.to_string()) }
+        Self::Kafka(error.to_string())
     }
 }
 
@@ -122,8 +124,8 @@ impl Relay {
                 .fetch_one(&mut connection)
                 .await?;
         let (published, epoch): (i64, i64) = (row.try_get("position")?, row.try_get("epoch")?);
-        // A broker that stops in the middle of a transaction may have said that it is committed and abort it when it is
-        // back. So the last batch is published once more; consumers drop what they have had by its id.
+        // A broker that loses power may lose the last of what it has acknowledged. So that is published once more;
+        // consumers drop what they have had by its id.
         let mut position = (published - self.settings.republish_events).max(0);
         let producer = tokio::select! {
             producer = self.producer() => producer?,
@@ -132,16 +134,20 @@ impl Relay {
         self.dependency.ready();
         *failures = 0;
         tracing::info!(position, epoch, "relay is active");
+        let mut linger = Duration::ZERO;
         while !shutdown.is_requested() {
+            if !linger.is_zero() {
+                tokio::time::sleep(std::mem::take(&mut linger)).await;
+            }
             let events = event_log::read_after(&mut connection, position, self.settings.batch_max).await?;
             let Some(last) = events.last() else {
                 self.metrics.unpublished_age(self.backbone.telemetry().role(), Duration::ZERO);
                 self.pause(shutdown, Duration::from_millis(self.settings.poll_interval_ms)).await;
-                self.linger().await;
                 continue;
             };
-            let next = last.position;
+            let (next, count, started) = (last.position, events.len(), Instant::now());
             self.publish(&producer, events).await?;
+            linger = self.linger(count, started.elapsed());
             openorder_faults::point(openorder_faults::RELAY_AFTER_PUBLISH).await.map_err(Fault::from)?;
             self.move_cursor(&mut connection, next, epoch).await?;
             position = next;
@@ -149,24 +155,22 @@ impl Relay {
         Ok(())
     }
 
+    /// A client of its own for each time in the lead: after a fault, nothing of the earlier one is in its way.
     async fn producer(&self) -> Result<RelayProducer, Lost> {
         let role = self.backbone.telemetry().role();
-        let id = self.backbone.kafka().topic(&format!("openorder-{role}-relay"));
-        let producer: RelayProducer =
-            Arc::new(kafka::producer(self.backbone.kafka(), &id).create_with_context(Deliveries::default())?);
-        let timeout = Duration::from_millis(self.settings.init_timeout_ms);
-        let initialised = Arc::clone(&producer);
+        let publish_timeout = Duration::from_millis(self.settings.publish_timeout_ms);
+        let config = kafka::relay_producer(self.backbone.kafka(), &format!("openorder-{role}-relay"), publish_timeout);
+        let producer: RelayProducer = Arc::new(CountingProducer::create(&config)?);
+        let connect_timeout = Duration::from_millis(self.settings.connect_timeout_ms);
+        let connecting = Arc::clone(&producer);
         let topic = self.topics.first().map(|topic| self.backbone.kafka().topic(topic));
-        blocking(move || {
-            // A client that knows no broker yet asks for its coordinator only half a second later.
-            initialised.client().fetch_metadata(topic.as_deref(), timeout)?;
-            initialised.init_transactions(timeout)
-        })
-        .await?;
+        // Here, not with the first batch: a relay that leads without a broker tells at once that it cannot.
+        blocking(move || connecting.client().fetch_metadata(topic.as_deref(), connect_timeout).map(drop)).await?;
         Ok(producer)
     }
 
-    /// One Kafka transaction. On an error nothing of it is visible to `read_committed` readers.
+    /// Hands the client the whole batch, and waits until the broker has all of it. After an error a part of it may be
+    /// there, without a gap; it is published again from the cursor.
     async fn publish(&self, producer: &RelayProducer, events: Vec<LoggedEvent>) -> Result<(), Lost> {
         let started = Instant::now();
         let oldest = events.first().map(|event| event.occurred_at);
@@ -176,7 +180,7 @@ impl Relay {
         let prefix = self.backbone.kafka().topic_prefix.clone();
         let timeout = Duration::from_millis(self.settings.publish_timeout_ms);
         let client = Arc::clone(producer);
-        let result = blocking(move || transaction(&client, &events, role, &prefix, timeout)).await;
+        let result = blocking(move || send_all(&client, &events, role, &prefix, timeout)).await;
         self.metrics.published(role, count, started.elapsed(), result.is_err());
         if let Some(oldest) = oldest {
             self.metrics.unpublished_age(role, (Utc::now() - oldest).to_std().unwrap_or_default());
@@ -219,14 +223,17 @@ impl Relay {
             .bind(epoch)
             .execute(connection)
             .await?;
-        if moved.rows_affected() == 1 { Ok(()) } else { Err(Lost::Fenced) }
+        if moved.rows_affected() == 1 { Ok(()) } else { Err(Lost::TakenOver) }
     }
 
-    /// A short wait after a wake-up lets a burst become one transaction.
-    async fn linger(&self) {
-        if self.settings.linger_ms > 0 {
-            tokio::time::sleep(Duration::from_millis(self.settings.linger_ms)).await;
+    /// The wait before the next batch: where many events come, as long as the last one took. A lone event and a backlog
+    /// do not wait.
+    fn linger(&self, count: usize, took: Duration) -> Duration {
+        let is_full = i64::try_from(count).is_ok_and(|count| count >= self.settings.batch_max);
+        if count < self.settings.linger_batch_min || is_full {
+            return Duration::ZERO;
         }
+        took.min(Duration::from_millis(self.settings.linger_ms))
     }
 
     async fn pause(&self, shutdown: &Shutdown, bound: Duration) {
@@ -242,31 +249,12 @@ async fn blocking(work: impl FnOnce() -> Result<(), KafkaError> + Send + 'static
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(KafkaError::Canceled))
 }
 
-fn transaction(
-    producer: &ThreadedProducer<Deliveries>,
+fn send_all(
+    producer: &CountingProducer,
     events: &[LoggedEvent],
     role: &str,
     prefix: &str,
     timeout: Duration,
-) -> Result<(), KafkaError> {
-    producer.begin_transaction()?;
-    let sent = send_all(producer, events, role, prefix)
-        .and_then(|()| producer.context().wait(timeout))
-        .and_then(|()| producer.commit_transaction(timeout));
-    if let Err(error) = &sent
-        && !kafka::is_fatal(error)
-    {
-        // The producer is thrown away in any case; the abort only spares readers the transaction's time-out.
-        drop(producer.abort_transaction(timeout));
-    }
-    sent
-}
-
-fn send_all(
-    producer: &ThreadedProducer<Deliveries>,
-    events: &[LoggedEvent],
-    role: &str,
-    prefix: &str,
 ) -> Result<(), KafkaError> {
     producer.context().expect(events.len());
     let source = format!("/openorder/{role}");
@@ -282,7 +270,7 @@ fn send_all(
         // The queue is larger than a batch: a full one is a fault of the client, not a reason to wait.
         producer.send(record).map_err(|(error, _)| error)?;
     }
-    Ok(())
+    producer.context().wait(timeout)
 }
 
 /// CloudEvents 1.0, Kafka binding, binary mode; W3C trace context.

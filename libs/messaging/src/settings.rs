@@ -7,7 +7,7 @@ settings! {
     pub struct KafkaSettings {
         /// Comma-separated `host:port` of the brokers to begin with.
         brokers: String = "127.0.0.1:19092";
-        /// Put before the name of every topic, group and transactional id, so that deployments can share a cluster.
+        /// Put before the name of every topic and group, so that deployments can share a cluster.
         topic_prefix: String = "";
         /// Whether missing topics are created at start.
         create_topics: bool = true;
@@ -25,12 +25,12 @@ settings! {
         poll_interval_max_ms: u64 = 300_000, 10_000..=3_600_000;
         /// How long the broker may hold a fetch that finds nothing.
         fetch_wait_max_ms: u64 = 20, 1..=5_000;
+        /// How often a group's offsets are committed; after a crash, so much comes again and is dropped by the inbox.
+        offset_commit_interval_ms: u64 = 200, 1..=60_000;
         /// Messages fetched ahead of the work, per partition.
         prefetch_messages_max: u64 = 10_000, 1..=1_000_000;
         /// Kibibytes fetched ahead of the work, per consumer.
         prefetch_kib_max: u64 = 32_768, 64..=1_048_576;
-        /// How long a relay's Kafka transaction may stay open before the broker aborts it.
-        transaction_timeout_ms: u64 = 30_000, 1_000..=900_000;
         /// Name of this instance for static group membership; empty for dynamic. Stable across restarts, unique in a group.
         group_instance_id: String = "";
     }
@@ -70,9 +70,9 @@ settings! {
         /// Commands in one transaction at most.
         batch_max: usize = 1_000, 1..=10_000;
         /// Wait for more commands when several callers are about; 0 for none.
-        linger_ms: u64 = 2, 0..=1_000;
+        linger_ms: u64 = 4, 0..=1_000;
         /// Commands in a batch from which several callers count as being about.
-        linger_batch_min: usize = 8, 1..=10_000;
+        linger_batch_min: usize = 4, 1..=10_000;
         /// Further tries of a batch after a deadlock or a serialization failure.
         tries_max: u32 = 5, 0..=100;
         /// What a refused caller is told to wait.
@@ -87,8 +87,11 @@ settings! {
     pub struct ConsumerSettings {
         /// Messages in one transaction at most.
         batch_max: usize = 1_000, 1..=10_000;
-        /// Wait for more messages once one is there.
-        linger_ms: u64 = 2, 0..=1_000;
+        /// Longest wait for more messages once one is there. When many come, it is as long as the last batch took; 0 for
+        /// none.
+        linger_ms: u64 = 60, 0..=1_000;
+        /// Messages in a batch from which many count as coming.
+        linger_batch_min: usize = 4, 1..=10_000;
         /// Further tries of a failing message at once, before it is parked. (A batch is tried once more, then split.)
         immediate_tries_max: u32 = 3, 0..=100;
         /// Attempts of a failing message, the first one included; then it is dead, and its key waits for an operator.
@@ -125,27 +128,30 @@ settings! {
 settings! {
     /// Publishing of the event log.
     pub struct RelaySettings {
-        /// Events in one Kafka transaction at most.
+        /// Events published at a time at most.
         batch_max: i64 = 2_000, 1..=50_000;
-        /// Wait after a wake-up for more events.
-        linger_ms: u64 = 1, 0..=1_000;
+        /// Longest wait for more events before the log is read. When many come, it is as long as the last batch took; 0
+        /// for none.
+        linger_ms: u64 = 30, 0..=1_000;
+        /// Events published at a time from which many count as coming.
+        linger_batch_min: usize = 4, 1..=10_000;
         /// How often the log is looked at when nobody wakes the relay.
         poll_interval_ms: u64 = 200, 1..=60_000;
         /// How often a standby tries to take over, and the longest pause after a failure.
         takeover_interval_ms: u64 = 1_000, 10..=60_000;
-        /// Events that are published once more by a relay that becomes active, for a broker that lost its last transaction.
+        /// Events that are published once more by a relay that becomes active, for a broker that lost the last of what it had acknowledged.
         republish_events: i64 = 2_000, 0..=1_000_000;
         /// After how long a relay that stands still loses its place to a standby.
         lease_ms: u64 = 15_000, 1_000..=600_000;
-        /// How long the fencing of an earlier relay may take.
-        init_timeout_ms: u64 = 10_000, 1_000..=300_000;
+        /// How long the broker may take to answer a relay that becomes active.
+        connect_timeout_ms: u64 = 10_000, 1_000..=300_000;
         /// How long the publishing of one batch may take.
         publish_timeout_ms: u64 = 30_000, 100..=300_000;
     }
 }
 
 impl KafkaSettings {
-    /// The full name of a topic, group or transactional id.
+    /// The full name of a topic or group.
     pub fn topic(&self, name: &str) -> String {
         format!("{}{name}", self.topic_prefix)
     }

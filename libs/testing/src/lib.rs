@@ -78,7 +78,7 @@ impl World {
         &self.name
     }
 
-    /// Prefix of the topics, groups and transactional ids of this world.
+    /// Prefix of the topics and groups of this world.
     pub fn topic_prefix(&self) -> String {
         format!("{}.", self.name)
     }

@@ -23,7 +23,6 @@ pub(super) fn write(
     all.set("kafka", "topic_prefix", &format!("\"{name}.\""));
     all.set("kafka", "partitions", "4");
     all.set("kafka", "session_timeout_ms", "6000");
-    all.set("kafka", "transaction_timeout_ms", "10000");
     all.set("telemetry", "otlp_endpoint", "\"\"");
     all.set("notification", "redis_url", &format!("\"{}\"", servers.redis));
     for service in SERVICES {

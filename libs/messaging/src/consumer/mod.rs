@@ -6,7 +6,10 @@
 //! waits behind it), `retries` and `due` (tried again), `receive` and `stored` (a message off Kafka, and in a row).
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
+    },
     time::{Duration, Instant},
 };
 
@@ -65,6 +68,14 @@ pub struct Subscription<C> {
     pub injects: Injects<C>,
 }
 
+/// What the wait for the next batch goes by.
+#[derive(Default)]
+struct LastBatch {
+    /// Messages that meant something here.
+    messages: AtomicUsize,
+    took_us: AtomicU64,
+}
+
 /// Feeds one application from Kafka.
 pub(crate) struct Consumer<A: Application> {
     backbone: Arc<Backbone>,
@@ -74,6 +85,7 @@ pub(crate) struct Consumer<A: Application> {
     dependency: Dependency,
     /// Whether the broker gave an error and has not been heard of since.
     doubtful: AtomicBool,
+    last_batch: LastBatch,
     metrics: &'static Metrics,
 }
 
@@ -93,6 +105,7 @@ impl<A: Application> Consumer<A> {
             handler,
             dependency,
             doubtful: AtomicBool::new(false),
+            last_batch: LastBatch::default(),
             metrics: Metrics::get(),
         }
     }

@@ -3,15 +3,13 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    time::{Duration, SystemTime},
+    sync::atomic::Ordering,
+    time::{Duration, Instant, SystemTime},
 };
 
 use openorder_runtime::Shutdown;
 use openorder_types::Fault;
-use rdkafka::{
-    Message as _, Offset, TopicPartitionList,
-    consumer::{CommitMode, Consumer as _},
-};
+use rdkafka::{Message as _, Offset, TopicPartitionList, consumer::Consumer as _};
 
 use crate::{
     Application,
@@ -32,7 +30,7 @@ impl<A: Application> Consumer<A> {
         early: &mut Gathered<A::Command>,
         shutdown: &Shutdown,
     ) {
-        let started = SystemTime::now();
+        let (started, began) = (SystemTime::now(), Instant::now());
         let mut delay_ms = OUTAGE_DELAY_FIRST_MS;
         let mut paused = false;
         let mut outage = Outage { consumer: self, dependency: None };
@@ -60,11 +58,14 @@ impl<A: Application> Consumer<A> {
             resume(consumer);
         }
         let ended = SystemTime::now();
+        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_batch.messages.store(in_hand.items.len(), Ordering::Relaxed);
+        self.last_batch.took_us.store(took_us, Ordering::Relaxed);
         let role = self.backbone.telemetry().role();
         for (topic, count) in &in_hand.by_topic {
             self.metrics.processed(role, topic, *count, started, ended);
         }
-        self.commit(consumer, &in_hand.next_offsets);
+        self.note_offsets(consumer, &in_hand.next_offsets);
     }
 
     /// Handles the batch; once it takes long, with the partitions paused and the group polled beside it. A rebalance
@@ -120,8 +121,10 @@ impl<A: Application> Consumer<A> {
         }
     }
 
-    /// Commits where the partitions stand, of those that are still this instance's: another one may be further.
-    fn commit(&self, consumer: &KafkaConsumer, next_offsets: &HashMap<(&'static str, i32), i64>) {
+    /// Notes where the partitions stand, of those that are still this instance's: another one may be further. The client
+    /// commits it to Kafka, soon and before it gives a partition away; a request for each batch would cost more than it
+    /// saves, since the inbox drops what comes again.
+    fn note_offsets(&self, consumer: &KafkaConsumer, next_offsets: &HashMap<(&'static str, i32), i64>) {
         let Ok(assigned) = consumer.assignment() else { return };
         let mut offsets = TopicPartitionList::with_capacity(next_offsets.len());
         for ((topic, partition), offset) in next_offsets {
@@ -136,7 +139,7 @@ impl<A: Application> Consumer<A> {
         if offsets.count() == 0 {
             return;
         }
-        if let Err(error) = consumer.commit(&offsets, CommitMode::Async) {
+        if let Err(error) = consumer.store_offsets(&offsets) {
             tracing::debug!(%error, "offsets not committed; the inbox drops what comes again");
         }
     }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use openorder_types::{Fault, Timestamp};
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseRecord, Producer as _, ThreadedProducer},
+    producer::{BaseRecord, Producer as _},
 };
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
@@ -16,12 +16,10 @@ use crate::{
     Backbone, ConsumerSettings, Received,
     consumer::stored::{self, RecordTime},
     database::fault,
-    deliveries::Deliveries,
+    deliveries::CountingProducer,
     kafka,
     unit_of_work::UnitOfWork,
 };
-
-type LetterProducer = ThreadedProducer<Deliveries>;
 
 /// Advisory lock of the instance that publishes: copies of one dead message do not cross.
 const DEAD_LETTERS_LOCK: i64 = 0x6f70_656e_0003;
@@ -82,9 +80,7 @@ impl DeadLetters {
         let client = format!("openorder-{}-dead-letters", self.backbone.telemetry().role());
         let timeout = Duration::from_millis(self.settings.dead_letter_publish_timeout_ms);
         let config = kafka::idempotent_producer(self.backbone.kafka(), &client, timeout);
-        let producer: LetterProducer =
-            config.create_with_context(Deliveries::default()).map_err(|error| error.to_string())?;
-        let producer = Arc::new(producer);
+        let producer = Arc::new(CountingProducer::create(&config).map_err(|error| error.to_string())?);
         while !self.backbone.shutdown().is_requested() {
             if self.publish_batch(&producer).await? == 0 {
                 self.pause(Duration::from_millis(self.settings.dead_letter_poll_interval_ms)).await;
@@ -94,7 +90,7 @@ impl DeadLetters {
     }
 
     /// Publishes what is not published yet, at most a batch, and marks it. Gives how many there were.
-    async fn publish_batch(&self, producer: &Arc<LetterProducer>) -> Result<usize, String> {
+    async fn publish_batch(&self, producer: &Arc<CountingProducer>) -> Result<usize, String> {
         let text = |fault: Fault| fault.to_string();
         if !self.has_unpublished().await.map_err(text)? {
             return Ok(0);
@@ -155,7 +151,7 @@ impl DeadLetters {
         rows.iter().map(letter).collect()
     }
 
-    async fn send(&self, producer: &Arc<LetterProducer>, letters: Vec<Letter>) -> Result<(), KafkaError> {
+    async fn send(&self, producer: &Arc<CountingProducer>, letters: Vec<Letter>) -> Result<(), KafkaError> {
         let timeout = Duration::from_millis(self.settings.dead_letter_publish_timeout_ms);
         let (producer, backbone) = (Arc::clone(producer), Arc::clone(&self.backbone));
         let sent = tokio::task::spawn_blocking(move || match send_together(&producer, &backbone, &letters, timeout) {
@@ -190,7 +186,7 @@ fn letter(row: &PgRow) -> Result<Letter, Fault> {
 
 /// Sends letters and waits for the acknowledgements of all.
 fn send_together(
-    producer: &LetterProducer,
+    producer: &CountingProducer,
     backbone: &Backbone,
     letters: &[Letter],
     timeout: Duration,
@@ -214,7 +210,7 @@ fn send_together(
 
 /// One by one: what the broker refuses can never be published, and the others must not wait for it.
 fn send_apart(
-    producer: &LetterProducer,
+    producer: &CountingProducer,
     backbone: &Backbone,
     letters: &[Letter],
     timeout: Duration,

@@ -1,6 +1,6 @@
 //! How far consumer groups are behind, as Kafka tells it: what is committed against the end of each partition.
 //!
-//! The events are written in Kafka transactions, whose markers take offsets of their own: a group that has read
+//! Markers of transactions, such as those of a foreign publisher, take offsets of their own: a group that has read
 //! everything stands one or more offsets before the end for ever. So what lies between is looked at, up to a bound.
 
 mod assignment;
