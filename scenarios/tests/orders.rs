@@ -1,6 +1,8 @@
 //! Orders through the gateway, to their end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::time::Duration;
+
 use openorder_proto::{
     inventory::v1::{AdjustStockRequest, ListReservationsRequest, ReservationState},
     notification::v1::ListNotificationsRequest,
@@ -11,6 +13,7 @@ use openorder_proto::{
     payment::v1::ListPaymentsRequest,
 };
 use openorder_scenarios::{Deployment, Shop, eur, id};
+use sqlx::{Connection, Executor, PgConnection};
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -205,22 +208,26 @@ async fn a_cancellation_at_any_moment_gives_everything_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unanswered_step_is_compensated_at_its_deadline() {
-    let mut system = Deployment::prepare(&[
-        ("order", "saga_step_timeout_ms = 700\nsaga_timer_interval_ms = 50"),
-        ("payment.consumer", "linger_ms = 1000\nbatch_max = 10000"),
-    ]);
+    let mut system = Deployment::prepare(&[("order", "saga_step_timeout_ms = 700\nsaga_timer_interval_ms = 50")]);
     system.launch();
     system.ready().await;
     let shop = system.shop();
     let (sku, customer) = (id("slow"), id("emil"));
     shop.product(&sku, eur(1, 0), 10).await;
     shop.charge(&customer, eur(10, 0)).await;
-    // Payment gathers for a second, longer than the step may take: its late answer has to be given back.
+    // Somebody holds the wallet for longer than the step may take: the late answer has to be given back.
+    let mut holder = PgConnection::connect(system.world.database_url("payment").expose()).await.unwrap();
+    holder.execute("begin; select from wallet for update").await.unwrap();
+    let release = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        holder.execute("commit").await.unwrap();
+    });
     let order = shop.create(Shop::request(&customer, &sku, 1)).await.unwrap();
     let cancelled = shop.until(&order.order_id, OrderStatus::Cancelled).await;
     assert_eq!(cancelled.status_reason, "PAYMENT_TIMED_OUT");
     let stock = shop.stock(&sku).await.unwrap();
     assert_eq!((stock.on_hand_quantity, stock.reserved_quantity), (10, 0));
+    release.await.unwrap();
     system
         .eventually("the money is back", || async { (shop.balance(&customer).await == eur(10, 0)).then_some(()) })
         .await;

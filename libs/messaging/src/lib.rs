@@ -25,6 +25,7 @@ mod event;
 pub mod event_log;
 mod kafka;
 pub mod lag;
+mod linger;
 mod maintenance;
 mod metrics;
 mod relay;

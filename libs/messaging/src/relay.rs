@@ -134,10 +134,11 @@ impl Relay {
         self.dependency.ready();
         *failures = 0;
         tracing::info!(position, epoch, "relay is active");
-        let mut linger = Duration::ZERO;
+        let linger = self.settings.linger();
+        let mut wait = Duration::ZERO;
         while !shutdown.is_requested() {
-            if !linger.is_zero() {
-                tokio::time::sleep(std::mem::take(&mut linger)).await;
+            if !wait.is_zero() {
+                tokio::time::sleep(std::mem::take(&mut wait)).await;
             }
             let events = event_log::read_after(&mut connection, position, self.settings.batch_max).await?;
             let Some(last) = events.last() else {
@@ -147,7 +148,7 @@ impl Relay {
             };
             let (next, count, started) = (last.position, events.len(), Instant::now());
             self.publish(&producer, events).await?;
-            linger = self.linger(count, started.elapsed());
+            wait = linger.after(count, started.elapsed());
             openorder_faults::point(openorder_faults::RELAY_AFTER_PUBLISH).await.map_err(Fault::from)?;
             self.move_cursor(&mut connection, next, epoch).await?;
             position = next;
@@ -224,16 +225,6 @@ impl Relay {
             .execute(connection)
             .await?;
         if moved.rows_affected() == 1 { Ok(()) } else { Err(Lost::TakenOver) }
-    }
-
-    /// The wait before the next batch: where many events come, as long as the last one took. A lone event and a backlog
-    /// do not wait.
-    fn linger(&self, count: usize, took: Duration) -> Duration {
-        let is_full = i64::try_from(count).is_ok_and(|count| count >= self.settings.batch_max);
-        if count < self.settings.linger_batch_min || is_full {
-            return Duration::ZERO;
-        }
-        took.min(Duration::from_millis(self.settings.linger_ms))
     }
 
     async fn pause(&self, shutdown: &Shutdown, bound: Duration) {

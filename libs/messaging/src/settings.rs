@@ -2,6 +2,8 @@
 
 use openorder_config::settings;
 
+use crate::linger::Linger;
+
 settings! {
     /// Kafka, shared by all roles of a process.
     pub struct KafkaSettings {
@@ -147,6 +149,19 @@ settings! {
         connect_timeout_ms: u64 = 10_000, 1_000..=300_000;
         /// How long the publishing of one batch may take.
         publish_timeout_ms: u64 = 30_000, 100..=300_000;
+    }
+}
+
+impl ConsumerSettings {
+    pub(crate) fn linger(&self) -> Linger {
+        Linger { batch_min: self.linger_batch_min, batch_max: self.batch_max, max_ms: self.linger_ms }
+    }
+}
+
+impl RelaySettings {
+    pub(crate) fn linger(&self) -> Linger {
+        let batch_max = usize::try_from(self.batch_max).unwrap_or(usize::MAX);
+        Linger { batch_min: self.linger_batch_min, batch_max, max_ms: self.linger_ms }
     }
 }
 

@@ -41,7 +41,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConn
 
 pub use cut::Cut;
 pub use rdkafka::Message;
-pub use topics::{Tail, TestProducer, group_lag, header, reset_group};
+pub use topics::{Tail, TestProducer, abort_transaction, group_lag, header, reset_group};
 
 /// Everything of one test on the shared servers. Its databases are dropped by [`World::close`].
 pub struct World {

@@ -9,7 +9,7 @@ use rdkafka::{
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer, StreamConsumer},
     message::{Header, Headers, OwnedHeaders, OwnedMessage},
-    producer::{FutureProducer, FutureRecord},
+    producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _},
 };
 
 use crate::World;
@@ -108,6 +108,28 @@ impl TestProducer {
         let record = FutureRecord::to(&topic).key(key).payload(payload).headers(headers);
         self.producer.send(record, Duration::from_secs(10)).await.expect("the broker takes the message");
     }
+}
+
+/// Leaves a message in a topic that nobody who reads committed messages sees, and the marker that says so: both take an
+/// offset.
+///
+/// # Panics
+/// When the broker does not go along.
+pub async fn abort_transaction(settings: &KafkaSettings, topic: &str) {
+    let topic = settings.topic(topic);
+    let config = ClientConfig::new()
+        .set("bootstrap.servers", &settings.brokers)
+        .set("transactional.id", format!("{topic}-{:08x}", rand::random::<u32>()))
+        .clone();
+    let abort = move || {
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer.init_transactions(BROKER_TIMEOUT).expect("a transactional producer");
+        producer.begin_transaction().expect("a transaction");
+        producer.send(BaseRecord::to(&topic).key("nobody").payload("nothing")).expect("a message in the queue");
+        producer.flush(BROKER_TIMEOUT).expect("the broker takes the message");
+        producer.abort_transaction(BROKER_TIMEOUT).expect("the transaction is aborted");
+    };
+    tokio::task::spawn_blocking(abort).await.expect("an aborted transaction");
 }
 
 /// A client that may set and ask the offsets of a group; it never joins.

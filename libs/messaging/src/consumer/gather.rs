@@ -65,7 +65,7 @@ impl<A: Application> Consumer<A> {
         self.dependency.ready();
         self.take(&mut gathered, &first);
         drop(first);
-        let linger = self.linger();
+        let linger = Duration::from_micros(self.linger_us.load(Ordering::Relaxed));
         let until = tokio::time::Instant::now() + linger;
         let mut count = 0;
         while count + 1 < self.settings.batch_max {
@@ -85,16 +85,6 @@ impl<A: Application> Consumer<A> {
             count += 1;
         }
         Ok(gathered)
-    }
-
-    /// Where many messages come: as long as the last batch took. So what a batch costs besides its messages is spent
-    /// half as often, and a message waits at most twice as long; both grow with the load.
-    fn linger(&self) -> Duration {
-        if self.last_batch.messages.load(Ordering::Relaxed) < self.settings.linger_batch_min {
-            return Duration::ZERO;
-        }
-        let took = self.last_batch.took_us.load(Ordering::Relaxed);
-        Duration::from_micros(took).min(Duration::from_millis(self.settings.linger_ms))
     }
 
     /// librdkafka reconnects by itself; only an error that it calls fatal needs a new client.

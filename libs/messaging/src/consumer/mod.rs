@@ -8,7 +8,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize},
+        atomic::{AtomicBool, AtomicU64},
     },
     time::{Duration, Instant},
 };
@@ -68,14 +68,6 @@ pub struct Subscription<C> {
     pub injects: Injects<C>,
 }
 
-/// What the wait for the next batch goes by.
-#[derive(Default)]
-struct LastBatch {
-    /// Messages that meant something here.
-    messages: AtomicUsize,
-    took_us: AtomicU64,
-}
-
 /// Feeds one application from Kafka.
 pub(crate) struct Consumer<A: Application> {
     backbone: Arc<Backbone>,
@@ -85,7 +77,8 @@ pub(crate) struct Consumer<A: Application> {
     dependency: Dependency,
     /// Whether the broker gave an error and has not been heard of since.
     doubtful: AtomicBool,
-    last_batch: LastBatch,
+    /// How long the next batch waits for more messages.
+    linger_us: AtomicU64,
     metrics: &'static Metrics,
 }
 
@@ -105,7 +98,7 @@ impl<A: Application> Consumer<A> {
             handler,
             dependency,
             doubtful: AtomicBool::new(false),
-            last_batch: LastBatch::default(),
+            linger_us: AtomicU64::new(0),
             metrics: Metrics::get(),
         }
     }

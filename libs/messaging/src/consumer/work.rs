@@ -58,9 +58,8 @@ impl<A: Application> Consumer<A> {
             resume(consumer);
         }
         let ended = SystemTime::now();
-        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.last_batch.messages.store(in_hand.items.len(), Ordering::Relaxed);
-        self.last_batch.took_us.store(took_us, Ordering::Relaxed);
+        let linger = self.settings.linger().after(in_hand.items.len(), began.elapsed());
+        self.linger_us.store(u64::try_from(linger.as_micros()).unwrap_or(0), Ordering::Relaxed);
         let role = self.backbone.telemetry().role();
         for (topic, count) in &in_hand.by_topic {
             self.metrics.processed(role, topic, *count, started, ended);
