@@ -223,6 +223,9 @@ async fn events_are_replayed_to_one_group_only_and_only_what_it_missed_has_an_ef
     let inbox = "select count(*) from inbox";
     system.eventually("told", || async { (number(&system, "notification", notified).await > 0).then_some(()) }).await;
     let before = number(&system, "notification", notified).await;
+    // The product may be heard of after the order: its stock is looked up then.
+    let both = || async { (number(&system, "inventory", inbox).await == 2).then_some(()) };
+    system.eventually("the product and the order", both).await;
     let others = [number(&system, "inventory", inbox).await, number(&system, "payment", inbox).await];
 
     // The group loses what it knew, as by an old backup.
