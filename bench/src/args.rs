@@ -8,7 +8,7 @@ use clap::Parser;
 const HELP: &str = "\
 Examples:
   make bench                                          everything; writes docs/BENCHMARKS.md
-  make bench-short                                    two minutes; compares with docs/BENCHMARKS.md
+  make bench-short                                    two minutes after a warm-up; compares with docs/BENCHMARKS.md
   openorder-bench --rows 2,4,5                        these rows alone
   openorder-bench --rounds 5 --seconds 20             more rounds, longer ones
   openorder-bench --with-clean-build --rows 15        what building costs
@@ -22,7 +22,7 @@ than the recorded one by more than three tenths.";
 #[derive(Clone, Debug, Parser)]
 #[command(name = "openorder-bench", version, after_help = HELP, max_term_width = 120)]
 pub(crate) struct Args {
-    /// Two minutes: rows 2, 5a, 7, 10, 14 in two short rounds.
+    /// Two minutes after a warm-up: rows 2, 5a, 7, 10, 14 in two short rounds.
     #[arg(long)]
     pub(crate) short: bool,
     /// Rows to measure, such as 2,5,7 [default: all].
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Seconds of one measurement [default: 10; short: 5].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3..=600))]
     pub(crate) seconds: Option<u64>,
-    /// Seconds of load before the first measurement; the broker's code is compiled meanwhile [default: 60; short: 20].
+    /// Seconds of load before the first measurement; the broker's code is compiled meanwhile [default: 60; short: 50].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3..=600))]
     pub(crate) warm_up: Option<u64>,
     /// Orders created and not yet completed at most, at the maximum.
@@ -72,7 +72,7 @@ impl Args {
 
     /// How long the broker is warmed up.
     pub(crate) fn warming_time(&self) -> Duration {
-        Duration::from_secs(self.warm_up.unwrap_or(if self.short { 20 } else { 60 }))
+        Duration::from_secs(self.warm_up.unwrap_or(if self.short { 50 } else { 60 }))
     }
 }
 
