@@ -208,7 +208,7 @@ async fn a_cancellation_at_any_moment_gives_everything_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unanswered_step_is_compensated_at_its_deadline() {
-    let mut system = Deployment::prepare(&[("order", "saga_step_timeout_ms = 700\nsaga_timer_interval_ms = 50")]);
+    let mut system = Deployment::prepare(&[("order", "saga_step_timeout_ms = 3000\nsaga_timer_interval_ms = 50")]);
     system.launch();
     system.ready().await;
     let shop = system.shop();
@@ -219,7 +219,7 @@ async fn an_unanswered_step_is_compensated_at_its_deadline() {
     let mut holder = PgConnection::connect(system.world.database_url("payment").expose()).await.unwrap();
     holder.execute("begin; select from wallet for update").await.unwrap();
     let release = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         holder.execute("commit").await.unwrap();
     });
     let order = shop.create(Shop::request(&customer, &sku, 1)).await.unwrap();
