@@ -36,7 +36,7 @@ bench: ## Measure against references of this machine; writes docs/BENCHMARKS.md 
 	@cargo build --release --locked --package openorder --package openorder-bench
 	@cargo run --release --locked --quiet --package openorder-bench -- --markdown docs/BENCHMARKS.md $(ARGS)
 
-bench-short: ## The same in two minutes; fails when a ratio is much worse than docs/BENCHMARKS.md has it
+bench-short: ## Some of it, two minutes after a warm-up; fails when a ratio is much worse than docs/BENCHMARKS.md has it
 	@cargo build --release --locked --package openorder --package openorder-bench
 	@cargo run --release --locked --quiet --package openorder-bench -- --short --check docs/BENCHMARKS.md $(ARGS)
 

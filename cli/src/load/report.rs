@@ -160,7 +160,7 @@ impl Report {
             rows.push(row("failed", *count, format!("  {reason}")));
         }
         if self.retries > 0 {
-            rows.push(row("sent again", self.retries, "  after UNAVAILABLE".to_owned()));
+            rows.push(row("sent again", self.retries, "  after UNAVAILABLE or RESOURCE_EXHAUSTED".to_owned()));
         }
         rows
     }
