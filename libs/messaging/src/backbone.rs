@@ -14,9 +14,11 @@ use crate::{
     consumer::{self, Consumer},
     database,
     dead_letters::DeadLetters,
-    desk, kafka, maintenance,
+    desk,
+    handoff::Handoff,
+    kafka, maintenance,
     relay::Relay,
-    unit_of_work::PendingEvent,
+    unit_of_work::Appended,
 };
 
 /// How many batches of changes a slow watcher may lag behind before it has to look for itself.
@@ -52,6 +54,7 @@ pub struct Backbone {
     database_name: String,
     kafka: KafkaSettings,
     wake_relay: Notify,
+    handoff: Handoff,
     changes: broadcast::Sender<Changes>,
     consumed: OnceLock<Consumed>,
 }
@@ -87,6 +90,7 @@ impl Backbone {
             database_name,
             kafka: kafka.clone(),
             wake_relay: Notify::new(),
+            handoff: Handoff::default(),
             changes,
             consumed: OnceLock::new(),
         });
@@ -177,17 +181,26 @@ impl Backbone {
         &self.wake_relay
     }
 
-    /// Tells the relay and the watchers what a transaction appended.
-    pub(crate) fn appended(&self, events: &[PendingEvent]) {
+    /// Where the relay of this process is handed what was committed here.
+    pub(crate) fn handoff(&self) -> &Handoff {
+        &self.handoff
+    }
+
+    /// Tells the watchers and the relay what a transaction appended.
+    pub(crate) fn appended(&self, appended: Appended) {
+        let events = &appended.events;
         if events.is_empty() {
             return;
         }
-        self.wake_relay.notify_one();
         if self.changes.receiver_count() > 0 {
             let changed =
                 events.iter().map(|pending| (pending.event.topic, pending.event.aggregate_id.clone())).collect();
             // No receiver is left: nobody watches.
             drop(self.changes.send(changed));
         }
+        if self.handoff.is_open() {
+            self.handoff.put(appended.into_logged());
+        }
+        self.wake_relay.notify_one();
     }
 }

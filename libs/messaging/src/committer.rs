@@ -230,7 +230,7 @@ impl<A: Application> Worker<A> {
         openorder_faults::point(openorder_faults::COMMITTER_BEFORE_COMMIT).await?;
         let events = unit.commit().await?;
         openorder_faults::point(openorder_faults::COMMITTER_AFTER_COMMIT).await?;
-        self.backbone.appended(&events);
+        self.backbone.appended(events);
         Ok(plan.answers(outcomes))
     }
 

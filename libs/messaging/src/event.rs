@@ -1,5 +1,7 @@
 //! Events on their way out (to the log and to Kafka) and on their way in.
 
+use std::borrow::Cow;
+
 use openorder_telemetry::TraceContext;
 use openorder_types::Timestamp;
 use uuid::Uuid;
@@ -31,9 +33,9 @@ pub struct LoggedEvent {
     /// UUID v7; CloudEvents id.
     pub event_id: Uuid,
     /// CloudEvents type.
-    pub event_type: String,
+    pub event_type: Cow<'static, str>,
     /// Topic without the deployment's prefix.
-    pub topic: String,
+    pub topic: Cow<'static, str>,
     /// Kafka key.
     pub key: String,
     /// CloudEvents subject.
@@ -131,16 +133,19 @@ impl RawHeaders {
 
     /// Names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
-        starts.zip(&self.ends).filter_map(|(start, (name_end, end))| {
-            let name = std::str::from_utf8(self.bytes.get(start..*name_end)?).ok()?;
-            Some((name, self.bytes.get(*name_end..*end)?))
-        })
+        self.parts().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)))
     }
 
     /// The first value of that name, if it is text.
     pub fn text(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.iter().find(|(key, _)| *key == name)?;
+        let (_, value) = self.parts().find(|(key, _)| *key == name.as_bytes())?;
         std::str::from_utf8(value).ok()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        starts.zip(&self.ends).filter_map(|(start, (name_end, end))| {
+            Some((self.bytes.get(start..*name_end)?, self.bytes.get(*name_end..*end)?))
+        })
     }
 }

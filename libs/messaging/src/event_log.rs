@@ -4,6 +4,8 @@
 //! that commits late. Appends are therefore serialised: the lock is a statement of its own, and a position is
 //! drawn only while it is held, until the commit. Group commit makes that cheap.
 
+use std::borrow::Cow;
+
 use openorder_telemetry::TraceContext;
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
@@ -16,11 +18,13 @@ pub(crate) const APPEND_LOCK: i64 = 0x6f70_656e_0001;
 /// Advisory lock of the active relay.
 pub(crate) const RELAY_LOCK: i64 = 0x6f70_656e_0002;
 
+/// Appends the events, which then have the positions from the returned one on, without a gap. The transaction has to
+/// commit next: it holds the log's lock.
 pub(crate) async fn append(
     connection: &mut PgConnection,
     events: &[PendingEvent],
     now: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<i64, Fault> {
     let count = events.len();
     let (mut ids, mut types, mut topics) =
         (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
@@ -40,11 +44,15 @@ pub(crate) async fn append(
         states.push(trace.has_tracestate().then(|| trace.tracestate()));
     }
     sqlx::query("select pg_advisory_xact_lock($1)").bind(APPEND_LOCK).execute(&mut *connection).await.map_err(fault)?;
-    sqlx::query(
-        "insert into event_log (event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, \
-                                trace_context, tracestate, occurred_at) \
-         select *, $10 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], \
-                                   $7::bytea[], $8::bytea[], $9::text[])",
+    // Positions are drawn one after the other, by nobody else, in the order of the arrays.
+    sqlx::query_scalar(
+        "with appended as (\
+           insert into event_log (event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, \
+                                  trace_context, tracestate, occurred_at) \
+           select *, $10 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], \
+                                     $7::bytea[], $8::bytea[], $9::text[]) \
+           returning position) \
+         select min(position) from appended",
     )
     .bind(ids)
     .bind(types)
@@ -56,10 +64,9 @@ pub(crate) async fn append(
     .bind(traces)
     .bind(states)
     .bind(now)
-    .execute(connection)
+    .fetch_one(connection)
     .await
-    .map_err(fault)?;
-    Ok(())
+    .map_err(fault)
 }
 
 /// Reads a row of the columns that the queries below name, by their places: names would be looked up for each row.
@@ -71,8 +78,8 @@ pub(crate) fn logged(row: &PgRow) -> Result<LoggedEvent, sqlx::Error> {
     Ok(LoggedEvent {
         position: row.try_get(0)?,
         event_id: row.try_get::<Uuid, _>(1)?,
-        event_type: row.try_get(2)?,
-        topic: row.try_get(3)?,
+        event_type: Cow::Owned(row.try_get(2)?),
+        topic: Cow::Owned(row.try_get(3)?),
         key: key.unwrap_or_else(|| aggregate_id.clone()),
         aggregate_id,
         aggregate_version: row.try_get(6)?,

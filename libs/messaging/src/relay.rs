@@ -2,9 +2,10 @@
 //!
 //! One relay a service is active (advisory lock); another instance takes over in seconds. It reads over the session
 //! that holds the lock, so one that was paused and lost its place reads nothing more, and its cursor write fails on
-//! the epoch. What it still had in its hands is published by its successor as well, and which copy comes first does
-//! not matter: each of the two publishes without a gap, from a place up to which all is in Kafka already. So the
-//! first copies of a partition's events are in order, and the second ones are dropped by the consumers' inbox.
+//! the epoch. What it still had in its hands, or was handed by its own process, is published by its successor as well,
+//! and which copy comes first does not matter: each of the two publishes without a gap, from a place up to which all
+//! is in Kafka already. So the first copies of a partition's events are in order, and the second ones are dropped by
+//! the consumers' inbox.
 
 use std::{
     sync::Arc,
@@ -14,13 +15,14 @@ use std::{
 use chrono::Utc;
 use openorder_runtime::{Dependency, Shutdown};
 use openorder_telemetry::{Span, SpanKind};
-use openorder_types::Fault;
+use openorder_types::{Fault, Timestamp};
 use rdkafka::{
     error::KafkaError,
     message::{Header, OwnedHeaders},
     producer::{BaseRecord, Producer},
 };
 use sqlx::{PgConnection, Row};
+use uuid::Uuid;
 
 use crate::{
     Backbone, LoggedEvent, RelaySettings, database::fault, deliveries::CountingProducer, event_log, kafka,
@@ -135,12 +137,17 @@ impl Relay {
         *failures = 0;
         tracing::info!(position, epoch, "relay is active");
         let linger = self.settings.linger();
+        let batch_max = usize::try_from(self.settings.batch_max).unwrap_or(usize::MAX);
+        let _held = self.backbone.handoff().open(self.settings.handoff_events_max);
         let mut wait = Duration::ZERO;
         while !shutdown.is_requested() {
             if !wait.is_zero() {
                 tokio::time::sleep(std::mem::take(&mut wait)).await;
             }
-            let events = event_log::read_after(&mut connection, position, self.settings.batch_max).await?;
+            let mut events = self.backbone.handoff().take_after(position, batch_max);
+            if events.is_empty() {
+                events = event_log::read_after(&mut connection, position, self.settings.batch_max).await?;
+            }
             let Some(last) = events.last() else {
                 self.metrics.unpublished_age(self.backbone.telemetry().role(), Duration::ZERO);
                 self.pause(shutdown, Duration::from_millis(self.settings.poll_interval_ms)).await;
@@ -208,7 +215,7 @@ impl Relay {
                 span.set("messaging.system", "kafka");
                 span.set("messaging.operation.name", "send");
                 span.set("messaging.operation.type", "send");
-                span.set("messaging.destination.name", event.topic.clone());
+                span.set("messaging.destination.name", event.topic.to_string());
                 span.set("messaging.message.id", event.event_id.to_string());
                 span.set("messaging.message.conversation_id", event.key.clone());
                 span.set("messaging.kafka.message.key", event.key.clone());
@@ -249,40 +256,57 @@ fn send_all(
 ) -> Result<(), KafkaError> {
     producer.context().expect(events.len());
     let source = format!("/openorder/{role}");
-    let mut topic = String::new();
+    let (mut topic, mut time) = (String::new(), Time::default());
     for event in events {
         topic.clear();
         topic.push_str(prefix);
         topic.push_str(&event.topic);
-        let record = BaseRecord::to(&topic)
-            .key(event.key.as_str())
-            .payload(event.payload.as_slice())
-            .headers(headers(event, &source));
+        let record = BaseRecord::to(&topic).key(event.key.as_str()).payload(event.payload.as_slice()).headers(headers(
+            event,
+            &source,
+            time.of(event),
+        ));
         // The queue is larger than a batch: a full one is a fault of the client, not a reason to wait.
         producer.send(record).map_err(|(error, _)| error)?;
     }
     producer.context().wait(timeout)
 }
 
+/// The time of an event as text; those of one transaction have the same, and it is written once.
+#[derive(Default)]
+struct Time {
+    at: Timestamp,
+    text: String,
+}
+
+impl Time {
+    fn of(&mut self, event: &LoggedEvent) -> &str {
+        if self.text.is_empty() || self.at != event.occurred_at {
+            self.at = event.occurred_at;
+            self.text = self.at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        }
+        &self.text
+    }
+}
+
 /// CloudEvents 1.0, Kafka binding, binary mode; W3C trace context.
-fn headers(event: &LoggedEvent, source: &str) -> OwnedHeaders {
-    let id = event.event_id.to_string();
-    let time = event.occurred_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+fn headers(event: &LoggedEvent, source: &str, time: &str) -> OwnedHeaders {
+    let mut id = Uuid::encode_buffer();
+    let id = event.event_id.hyphenated().encode_lower(&mut id);
     let sequence = event.aggregate_version.to_string();
     let mut headers = OwnedHeaders::new_with_capacity(10)
         .insert(Header { key: "ce_specversion", value: Some("1.0") })
-        .insert(Header { key: "ce_id", value: Some(&id) })
-        .insert(Header { key: "ce_type", value: Some(&event.event_type) })
+        .insert(Header { key: "ce_id", value: Some(&*id) })
+        .insert(Header { key: "ce_type", value: Some(event.event_type.as_ref()) })
         .insert(Header { key: "ce_source", value: Some(source) })
         .insert(Header { key: "ce_subject", value: Some(&event.aggregate_id) })
-        .insert(Header { key: "ce_time", value: Some(&time) })
+        .insert(Header { key: "ce_time", value: Some(time) })
         .insert(Header { key: "ce_sequence", value: Some(&sequence) })
         .insert(Header { key: "content-type", value: Some("application/protobuf") });
     if event.trace.is_valid() {
-        headers = headers.insert(Header { key: "traceparent", value: Some(&event.trace.traceparent()) });
-        let state = event.trace.tracestate();
-        if !state.is_empty() {
-            headers = headers.insert(Header { key: "tracestate", value: Some(&state) });
+        headers = headers.insert(Header { key: "traceparent", value: Some(&event.trace.traceparent_bytes()) });
+        if event.trace.has_tracestate() {
+            headers = headers.insert(Header { key: "tracestate", value: Some(&event.trace.tracestate()) });
         }
     }
     headers

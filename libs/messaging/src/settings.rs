@@ -137,6 +137,9 @@ settings! {
         linger_ms: u64 = 30, 0..=1_000;
         /// Events published at a time from which many count as coming.
         linger_batch_min: usize = 4, 1..=10_000;
+        /// Events that the relay's own process has committed and that wait for it in memory at most; what is more, and
+        /// what other instances wrote, is read from the log.
+        handoff_events_max: usize = 20_000, 0..=1_000_000;
         /// How often the log is looked at when nobody wakes the relay.
         poll_interval_ms: u64 = 200, 1..=60_000;
         /// How often a standby tries to take over, and the longest pause after a failure.

@@ -1,5 +1,7 @@
 //! One transaction: state, events, inbox and request results commit together or not at all.
 
+use std::borrow::Cow;
+
 use chrono::{SubsecRound, Utc};
 use openorder_telemetry::{RoleTelemetry, Span, SpanKind, TraceContext};
 use openorder_types::{Fault, Timestamp};
@@ -7,7 +9,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::{
-    NewEvent,
+    LoggedEvent, NewEvent,
     database::{POSTGRES, fault},
     event_log,
 };
@@ -83,11 +85,40 @@ impl UnitOfWork {
     }
 
     /// Appends the events and commits. Returns what was appended, for those who wait for it in this process.
-    pub(crate) async fn commit(mut self) -> Result<Vec<PendingEvent>, Fault> {
+    pub(crate) async fn commit(mut self) -> Result<Appended, Fault> {
+        let mut first_position = 0;
         if !self.events.is_empty() {
-            event_log::append(&mut self.transaction, &self.events, self.now).await?;
+            first_position = event_log::append(&mut self.transaction, &self.events, self.now).await?;
         }
         self.transaction.commit().await.map_err(fault)?;
-        Ok(self.events)
+        Ok(Appended { first_position, events: self.events, at: self.now })
+    }
+}
+
+/// What a transaction appended to the log.
+pub(crate) struct Appended {
+    /// Of the first event; the others follow without a gap.
+    first_position: i64,
+    pub(crate) events: Vec<PendingEvent>,
+    at: Timestamp,
+}
+
+impl Appended {
+    /// The events as they stand in the log.
+    pub(crate) fn into_logged(self) -> Vec<LoggedEvent> {
+        let (first, at) = (self.first_position, self.at);
+        let logged = self.events.into_iter().zip(first..).map(|(pending, position)| LoggedEvent {
+            position,
+            event_id: pending.event_id,
+            trace: pending.trace().clone(),
+            event_type: Cow::Borrowed(pending.event.event_type),
+            topic: Cow::Borrowed(pending.event.topic),
+            key: pending.event.key,
+            aggregate_id: pending.event.aggregate_id,
+            aggregate_version: pending.event.aggregate_version,
+            payload: pending.event.payload,
+            occurred_at: at,
+        });
+        logged.collect()
     }
 }

@@ -293,7 +293,7 @@ async fn events_of_one_services_log_are_redelivered_to_another_that_missed_them_
     let again = desk.redeliver("source", &all).await.unwrap();
     assert_eq!((again.accepted, again.known), (0, 6));
     let mut foreign = all[0].clone();
-    foreign.topic = "other.topic.v1".to_owned();
+    foreign.topic = "other.topic.v1".into();
     foreign.event_id = Uuid::now_v7();
     assert_eq!(reason(desk.redeliver("source", &[foreign]).await), "TOPIC_NOT_CONSUMED");
     world.close().await;

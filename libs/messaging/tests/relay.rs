@@ -52,6 +52,31 @@ async fn all_that_committed_is_published_in_order_with_cloudevents_headers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_relays_own_process_and_another_one_write_by_turns_is_published_once_and_in_order() {
+    let world = World::new();
+    let first = start(&world, world.separate_role("ledger"), "ledger").await;
+    let second = start(&world, world.separate_role("ledger"), "ledger").await;
+    first.relay();
+    // The first one's events are handed to its relay, the second one's it finds in the log.
+    let committers = [first.committer(), second.committer()];
+    join_all((0..400_usize).map(|number| {
+        let committer = committers[number % 2].clone();
+        async move { add(&committer, &format!("k{}", number % 7), number as i64).await.unwrap() }
+    }))
+    .await;
+    let tail = Tail::new(&world, TOPIC);
+    let mut last: HashMap<Vec<u8>, i64> = HashMap::new();
+    for message in tail.take(400, Duration::from_secs(20)).await {
+        let version: i64 = header(&message, "ce_sequence").unwrap().parse().unwrap();
+        let before = last.insert(message.key().unwrap().to_vec(), version).unwrap_or(0);
+        assert_eq!(version, before + 1, "in order, without a gap and without a copy");
+    }
+    first.stop().await;
+    second.stop().await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_relay_waits_and_takes_over() {
     let world = World::new();
     let first = start(&world, world.separate_role("ledger"), "ledger").await;

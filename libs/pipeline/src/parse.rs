@@ -101,8 +101,8 @@ pub fn logged_event(field: &str, event: proto::LoggedEvent, violations: &mut Vio
     Some(LoggedEvent {
         position: event.position,
         event_id: event_id?,
-        event_type: event.event_type,
-        topic: event.topic,
+        event_type: event.event_type.into(),
+        topic: event.topic.into(),
         key: event.key,
         aggregate_id: event.aggregate_id,
         aggregate_version: event.aggregate_version,
@@ -147,8 +147,8 @@ mod tests {
         let event = LoggedEvent {
             position: 3,
             event_id: Uuid::now_v7(),
-            event_type: "order.lifecycle.created".to_owned(),
-            topic: "order.lifecycle.v1".to_owned(),
+            event_type: "order.lifecycle.created".into(),
+            topic: "order.lifecycle.v1".into(),
             key: "k".to_owned(),
             aggregate_id: "a".to_owned(),
             aggregate_version: 1,

@@ -111,8 +111,8 @@ pub(crate) fn logged_event(event: LoggedEvent) -> proto::LoggedEvent {
     proto::LoggedEvent {
         position: event.position,
         event_id: event.event_id.to_string(),
-        event_type: event.event_type,
-        topic: event.topic,
+        event_type: event.event_type.into_owned(),
+        topic: event.topic.into_owned(),
         key: event.key,
         aggregate_id: event.aggregate_id,
         aggregate_version: event.aggregate_version,

@@ -58,7 +58,8 @@ impl TraceContext {
     /// The `traceparent` header, version 00. Of an invalid context: all ids zero, which every reader refuses.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        self.traceparent_bytes().iter().map(|&byte| char::from(byte)).collect()
+        // It is ASCII.
+        String::from_utf8_lossy(&self.traceparent_bytes()).into_owned()
     }
 
     /// The `traceparent` header as ASCII, without heap memory.

@@ -151,7 +151,7 @@ impl<A: Application> Handler<A> {
         faults::point(faults::CONSUMER_BEFORE_COMMIT).await?;
         let events = unit.commit().await?;
         faults::point(faults::CONSUMER_AFTER_COMMIT).await?;
-        self.backbone.appended(&events);
+        self.backbone.appended(events);
         self.tell_parked(&rows);
         Ok(())
     }

@@ -99,7 +99,7 @@ impl<A: Application> Handler<A> {
         };
         spans::finish(&self.backbone, spans, started, envelopes.len(), result.as_ref().err());
         match result {
-            Ok(events) => self.backbone.appended(&events),
+            Ok(events) => self.backbone.appended(events),
             Err(outage @ Fault::Outage { .. }) => return Err(outage),
             Err(fault) => return Ok(Tried::Failed(taken, fault)),
         }

@@ -58,7 +58,7 @@ struct Said {
 fn entry(event: &LoggedEvent, said: Said, status: OrderStatus, version: i64) -> OrderTimelineEntry {
     OrderTimelineEntry {
         event_id: event.event_id.to_string(),
-        event_type: event.event_type.clone(),
+        event_type: event.event_type.to_string(),
         version,
         occurred_at: Some(timestamp_to_proto(&event.occurred_at)),
         status: status.into(),
@@ -72,7 +72,7 @@ fn entry(event: &LoggedEvent, said: Said, status: OrderStatus, version: i64) -> 
 fn said(event: &LoggedEvent) -> Said {
     let payload = event.payload.as_slice();
     let mut said = Said::default();
-    match event.event_type.as_str() {
+    match event.event_type.as_ref() {
         event_types::ORDER_CREATED => {
             said.status = Some(OrderStatus::Pending);
             if let Ok(created) = proto::OrderCreated::decode(payload) {
