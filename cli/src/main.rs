@@ -9,7 +9,7 @@ use openorder::{StartError, output};
 use openorder_config::ConfigErrors;
 
 /// Messages and spans are made on one thread and freed on another: the C library's allocator spends a fifth of the
-/// work on that.
+/// work on that. It also stands in for that one (feature `override`): librdkafka allocates each header of each message.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
