@@ -368,12 +368,14 @@ async fn an_act_whose_process_dies_shows_as_unfinished_and_goes_on_under_the_sam
 async fn a_cancelled_replay_leaves_the_rest_dead_and_says_so_to_who_watches_it() {
     let system = start().await;
     let producer = TestProducer::new(&system.world);
-    for _ in 0..4 {
+    // At one a second the replay takes longer than it is cancelled in, also where a command takes seconds.
+    const LETTERS: usize = 30;
+    for _ in 0..LETTERS {
         let event_id = uuid::Uuid::now_v7().to_string();
         let headers = [("ce_id", event_id.as_str()), ("ce_type", event_types::ORDER_CREATED)];
         producer.send(topics::ORDER_LIFECYCLE, &id("order"), &headers, b"no protobuf").await;
     }
-    dead_letters(&system, "inventory", 4).await;
+    dead_letters(&system, "inventory", LETTERS).await;
     let replay = ["dlq", "replay", "--group", "inventory", "--rate", "1", "--reason", "hasty", "--yes"];
     let watching = system.begin(&[&replay[..], &["--request-id", "hasty", "--output", "json"]].concat());
     system.eventually("begun", || async { (states(&system, "hasty").await == ["started"]).then_some(()) }).await;
@@ -384,8 +386,8 @@ async fn a_cancelled_replay_leaves_the_rest_dead_and_says_so_to_who_watches_it()
     let told: serde_json::Value = serde_json::from_slice(&watched.stdout).unwrap();
     let (failed, left_out) =
         (told["groups"][0]["failed"].as_i64().unwrap(), told["groups"][0]["left_out"].as_i64().unwrap());
-    assert!(left_out > 0 && failed + left_out == 4, "{told}");
-    dead_letters(&system, "inventory", 4).await;
+    assert!(left_out > 0 && failed + left_out == LETTERS as i64, "{told}");
+    dead_letters(&system, "inventory", LETTERS).await;
     let unknown = system.command(&["dlq", "cancel", "nothing-such", "--reason", "x"]).await;
     assert!(unknown.code == 1 && unknown.err.contains("REPLAY_UNKNOWN"), "{unknown:?}");
     system.close().await;
