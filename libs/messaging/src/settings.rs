@@ -26,7 +26,7 @@ settings! {
         /// How long a consumer may work on one batch before it counts as stuck.
         poll_interval_max_ms: u64 = 300_000, 10_000..=3_600_000;
         /// How long the broker may hold a fetch that finds nothing.
-        fetch_wait_max_ms: u64 = 20, 1..=5_000;
+        fetch_wait_max_ms: u64 = 100, 1..=5_000;
         /// How often a group's offsets are committed; after a crash, so much comes again and is dropped by the inbox.
         offset_commit_interval_ms: u64 = 200, 1..=60_000;
         /// Messages fetched ahead of the work, per partition.
