@@ -17,6 +17,9 @@ pub const POSTGRES: &str = "postgres";
 
 static MESSAGING: Migrator = sqlx::migrate!("./migrations");
 
+/// How much the planner has to know of the tables, whichever service's they are.
+const STATISTICS: &str = include_str!("statistics.sql");
+
 /// Connects, creates the database when it is missing and the setting allows it, and brings its schema up to date.
 ///
 /// # Errors
@@ -46,6 +49,7 @@ pub async fn open(
         .await?;
     migrate(&pool, &MESSAGING).await?;
     migrate(&pool, own).await?;
+    sqlx::raw_sql(STATISTICS).execute(&pool).await?;
     Ok(pool)
 }
 

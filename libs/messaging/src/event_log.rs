@@ -18,13 +18,13 @@ pub(crate) const APPEND_LOCK: i64 = 0x6f70_656e_0001;
 /// Advisory lock of the active relay.
 pub(crate) const RELAY_LOCK: i64 = 0x6f70_656e_0002;
 
-/// Appends the events, which then have the positions from the returned one on, without a gap. The transaction has to
-/// commit next: it holds the log's lock.
+/// Appends the events, which then have the positions from the returned one on. None where these are not without a gap,
+/// as they are unless somebody else draws positions without the lock. The transaction has to commit next: it holds that.
 pub(crate) async fn append(
     connection: &mut PgConnection,
     events: &[PendingEvent],
     now: Timestamp,
-) -> Result<i64, Fault> {
+) -> Result<Option<i64>, Fault> {
     let count = events.len();
     let (mut ids, mut types, mut topics) =
         (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
@@ -52,7 +52,7 @@ pub(crate) async fn append(
            select *, $10 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], \
                                      $7::bytea[], $8::bytea[], $9::text[]) \
            returning position) \
-         select min(position) from appended",
+         select case when max(position) - min(position) = count(*) - 1 then min(position) end from appended",
     )
     .bind(ids)
     .bind(types)

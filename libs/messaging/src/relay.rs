@@ -15,14 +15,13 @@ use std::{
 use chrono::Utc;
 use openorder_runtime::{Dependency, Shutdown};
 use openorder_telemetry::{Span, SpanKind};
-use openorder_types::{Fault, Timestamp};
+use openorder_types::Fault;
 use rdkafka::{
     error::KafkaError,
     message::{Header, OwnedHeaders},
     producer::{BaseRecord, Producer},
 };
 use sqlx::{PgConnection, Row};
-use uuid::Uuid;
 
 use crate::{
     Backbone, LoggedEvent, RelaySettings, database::fault, deliveries::CountingProducer, event_log, kafka,
@@ -256,51 +255,33 @@ fn send_all(
 ) -> Result<(), KafkaError> {
     producer.context().expect(events.len());
     let source = format!("/openorder/{role}");
-    let (mut topic, mut time) = (String::new(), Time::default());
+    let mut topic = String::new();
     for event in events {
         topic.clear();
         topic.push_str(prefix);
         topic.push_str(&event.topic);
-        let record = BaseRecord::to(&topic).key(event.key.as_str()).payload(event.payload.as_slice()).headers(headers(
-            event,
-            &source,
-            time.of(event),
-        ));
+        let record = BaseRecord::to(&topic)
+            .key(event.key.as_str())
+            .payload(event.payload.as_slice())
+            .headers(headers(event, &source));
         // The queue is larger than a batch: a full one is a fault of the client, not a reason to wait.
         producer.send(record).map_err(|(error, _)| error)?;
     }
     producer.context().wait(timeout)
 }
 
-/// The time of an event as text; those of one transaction have the same, and it is written once.
-#[derive(Default)]
-struct Time {
-    at: Timestamp,
-    text: String,
-}
-
-impl Time {
-    fn of(&mut self, event: &LoggedEvent) -> &str {
-        if self.text.is_empty() || self.at != event.occurred_at {
-            self.at = event.occurred_at;
-            self.text = self.at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-        }
-        &self.text
-    }
-}
-
 /// CloudEvents 1.0, Kafka binding, binary mode; W3C trace context.
-fn headers(event: &LoggedEvent, source: &str, time: &str) -> OwnedHeaders {
-    let mut id = Uuid::encode_buffer();
-    let id = event.event_id.hyphenated().encode_lower(&mut id);
+fn headers(event: &LoggedEvent, source: &str) -> OwnedHeaders {
+    let id = event.event_id.to_string();
+    let time = event.occurred_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
     let sequence = event.aggregate_version.to_string();
     let mut headers = OwnedHeaders::new_with_capacity(10)
         .insert(Header { key: "ce_specversion", value: Some("1.0") })
-        .insert(Header { key: "ce_id", value: Some(&*id) })
+        .insert(Header { key: "ce_id", value: Some(&id) })
         .insert(Header { key: "ce_type", value: Some(event.event_type.as_ref()) })
         .insert(Header { key: "ce_source", value: Some(source) })
         .insert(Header { key: "ce_subject", value: Some(&event.aggregate_id) })
-        .insert(Header { key: "ce_time", value: Some(time) })
+        .insert(Header { key: "ce_time", value: Some(&time) })
         .insert(Header { key: "ce_sequence", value: Some(&sequence) })
         .insert(Header { key: "content-type", value: Some("application/protobuf") });
     if event.trace.is_valid() {

@@ -86,7 +86,7 @@ impl UnitOfWork {
 
     /// Appends the events and commits. Returns what was appended, for those who wait for it in this process.
     pub(crate) async fn commit(mut self) -> Result<Appended, Fault> {
-        let mut first_position = 0;
+        let mut first_position = None;
         if !self.events.is_empty() {
             first_position = event_log::append(&mut self.transaction, &self.events, self.now).await?;
         }
@@ -97,16 +97,16 @@ impl UnitOfWork {
 
 /// What a transaction appended to the log.
 pub(crate) struct Appended {
-    /// Of the first event; the others follow without a gap.
-    first_position: i64,
+    /// Of the first event, if the others follow without a gap.
+    first_position: Option<i64>,
     pub(crate) events: Vec<PendingEvent>,
     at: Timestamp,
 }
 
 impl Appended {
-    /// The events as they stand in the log.
+    /// The events as they stand in the log; none if it is not known where.
     pub(crate) fn into_logged(self) -> Vec<LoggedEvent> {
-        let (first, at) = (self.first_position, self.at);
+        let (Some(first), at) = (self.first_position, self.at) else { return Vec::new() };
         let logged = self.events.into_iter().zip(first..).map(|(pending, position)| LoggedEvent {
             position,
             event_id: pending.event_id,

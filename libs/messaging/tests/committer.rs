@@ -177,3 +177,20 @@ async fn a_database_that_is_cut_off_is_unavailable_and_the_same_request_id_finds
     assert_eq!(committer.submit(Some(key()), command(), TraceContext::default(), None).await, Ok(Added(1)));
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_planner_is_told_little_of_keys_and_nothing_of_contents_and_what_an_operator_set_stays() {
+    let world = World::new();
+    let instance = start(&world, world.separate_role("ledger"), "ledger").await;
+    sqlx::query("alter table event_log alter column topic set statistics 77").execute(instance.pool()).await.unwrap();
+    let again = start(&world, world.separate_role("ledger"), "ledger").await;
+    let target = async |column: &str| {
+        let query =
+            "select attstattarget::int from pg_attribute where attrelid = 'event_log'::regclass and attname = $1";
+        sqlx::query_scalar::<_, i32>(query).bind(column).fetch_one(again.pool()).await.unwrap()
+    };
+    assert_eq!((target("aggregate_id").await, target("payload").await, target("topic").await), (10, 0, 77));
+    instance.stop().await;
+    again.stop().await;
+    world.close().await;
+}
