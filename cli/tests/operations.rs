@@ -45,7 +45,12 @@ async fn started(settings: ProcessSettings) -> System {
 
 fn channel(address: &str) -> UpstreamChannel {
     let role = RoleTelemetry::disabled("test");
-    openorder_rpc::channel(&role, &format!("http://{address}"), &RpcClientSettings::default()).unwrap()
+    openorder_rpc::channel(
+        &role,
+        &format!("http://{address}"),
+        &RpcClientSettings { in_memory: false, ..Default::default() },
+    )
+    .unwrap()
 }
 
 fn seen<T>(answer: Result<T, Status>) -> (Code, String) {

@@ -92,7 +92,9 @@ async fn a_topic_is_watched_from_its_present_end() {
     let system = System::start(settings, &[Role::Product]).await.unwrap();
     ready(&system).await;
     let telemetry = RoleTelemetry::disabled("test");
-    let channel = openorder_rpc::channel(&telemetry, &url, &RpcClientSettings::default()).unwrap();
+    let channel =
+        openorder_rpc::channel(&telemetry, &url, &RpcClientSettings { in_memory: false, ..Default::default() })
+            .unwrap();
     let mut catalogue = ProductServiceClient::new(channel);
 
     let first = Tail::open(&kafka, topics::PRODUCT_CATALOG).await.unwrap();

@@ -82,7 +82,12 @@ impl Shop {
         change(&mut settings);
         let telemetry = RoleTelemetry::disabled("test");
         let channel = |address: &str| {
-            openorder_rpc::channel(&telemetry, &format!("http://{address}"), &RpcClientSettings::default()).unwrap()
+            openorder_rpc::channel(
+                &telemetry,
+                &format!("http://{address}"),
+                &RpcClientSettings { in_memory: false, ..Default::default() },
+            )
+            .unwrap()
         };
         let mut shop = Self {
             orders: OrderServiceClient::new(channel(&settings.order.listen_address)),

@@ -220,7 +220,8 @@ pub async fn gateway_of(role: RoleTelemetry, order: &str, product: &str, setting
 
 /// Settings under which tests are fast.
 pub fn settings() -> GatewaySettings {
-    let client = RpcClientSettings { backoff_min_ms: 1, backoff_max_ms: 20, ..RpcClientSettings::default() };
+    let client =
+        RpcClientSettings { in_memory: false, backoff_min_ms: 1, backoff_max_ms: 20, ..RpcClientSettings::default() };
     GatewaySettings { health_interval_ms: 20, client, ..GatewaySettings::default() }
 }
 

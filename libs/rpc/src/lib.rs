@@ -5,12 +5,14 @@
 //! * a handler parses its request with [`Violations`] (`violations.rs`, `values.rs`), asks [`CallContext`] who calls
 //!   (`caller.rs`), and answers a failure with [`status()`] (`status.rs`);
 //! * lists use [`PageTokens`] and [`page_size`] (`page.rs`), commands with a request id [`request_fingerprint`];
-//! * [`listen`] and [`serve`] are the server (`server/`), [`channel`] makes the channels of clients (`client/`).
+//! * [`listen`] and [`serve`] are the server (`server/`), [`channel`] makes the channels of clients (`client/`);
+//!   an [`Upstream`] may find a service of its own process without a socket (`local.rs`).
 
 pub mod caller;
 mod client;
 mod fingerprint;
 mod health;
+mod local;
 mod page;
 pub mod server;
 mod settings;

@@ -37,6 +37,8 @@ settings! {
 settings! {
     /// Settings of the calls to one other service.
     pub struct RpcClientSettings {
+        /// Calls a service of its own process without a socket, with all else that surrounds a call.
+        in_memory: bool = true;
         /// Connections, used in turn.
         connections: usize = 1, 1..=64;
         /// How long connecting may take, in milliseconds.

@@ -15,7 +15,7 @@ use openorder_proto::{
     product::v1::{Product, ProductCreated},
     topics,
 };
-use openorder_rpc::{CallContext, PageTokens, reason_of};
+use openorder_rpc::{CallContext, PageTokens, RpcClientSettings, reason_of};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use openorder_testing::Message as _;
 use openorder_testing::{Tail, TestProducer, World, eventually, free_address, header};
@@ -48,7 +48,12 @@ async fn start() -> Service {
     let role = world.role("inventory");
     tokio::spawn(serve(role, settings, world.kafka(), PageTokens::new(b"test")));
     let telemetry = RoleTelemetry::disabled("test");
-    let channel = openorder_rpc::channel(&telemetry, &format!("http://{address}"), &Default::default()).unwrap();
+    let channel = openorder_rpc::channel(
+        &telemetry,
+        &format!("http://{address}"),
+        &RpcClientSettings { in_memory: false, ..Default::default() },
+    )
+    .unwrap();
     eventually("ready", BOUND, || async { world.readiness().is_ready().then_some(()) }).await;
     Service { client: Client::new(channel), producer: TestProducer::new(&world), world }
 }

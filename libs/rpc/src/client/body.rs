@@ -7,9 +7,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Sleep;
 use tonic::Status;
+use tonic::body::Body;
 
 use crate::status::Refusal;
 
@@ -18,11 +19,21 @@ use crate::status::Refusal;
 /// The default is the body of an answer that has none. An answer that breaks off ends with trailers that say so: its reader sees a gRPC status, not a broken stream.
 #[derive(Default)]
 pub struct UpstreamBody {
-    stream: Option<RecvStream>,
+    source: Source,
     state: State,
     deadline: Option<Instant>,
     /// Made when the answer first lets itself be waited for.
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Default)]
+enum Source {
+    #[default]
+    Nothing,
+    /// Over a connection.
+    Http2(RecvStream),
+    /// Of a service of this process.
+    Local(Body),
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -35,11 +46,36 @@ enum State {
 
 impl UpstreamBody {
     pub(crate) fn new(stream: RecvStream, deadline: Option<Instant>) -> Self {
-        Self { stream: Some(stream), state: State::Data, deadline, timer: None }
+        Self { source: Source::Http2(stream), state: State::Data, deadline, timer: None }
+    }
+
+    pub(crate) fn local(body: Body, deadline: Option<Instant>) -> Self {
+        Self { source: Source::Local(body), state: State::Data, deadline, timer: None }
     }
 
     fn poll_upstream(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        if self.state == State::Ended {
+            return Poll::Ready(None);
+        }
+        match &mut self.source {
+            Source::Nothing => Poll::Ready(None),
+            Source::Http2(_) => self.poll_http2(context),
+            Source::Local(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                Poll::Ready(match frame {
+                    Some(Ok(frame)) => Some(frame),
+                    Some(Err(status)) => Some(self.end_with(&status)),
+                    None => {
+                        self.state = State::Ended;
+                        None
+                    }
+                })
+            }
+        }
+    }
+
+    fn poll_http2(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        let Source::Http2(stream) = &mut self.source else { return Poll::Ready(None) };
         if self.state == State::Data {
             match ready!(stream.poll_data(context)) {
                 Some(Ok(data)) => {
@@ -50,9 +86,6 @@ impl UpstreamBody {
                 Some(Err(error)) => return Poll::Ready(Some(self.broken(&error))),
                 None => self.state = State::Trailers,
             }
-        }
-        if self.state == State::Ended {
-            return Poll::Ready(None);
         }
         Poll::Ready(match ready!(stream.poll_trailers(context)) {
             Ok(trailers) => {
@@ -97,7 +130,12 @@ impl http_body::Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state == State::Ended || self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
+        self.state == State::Ended
+            || match &self.source {
+                Source::Nothing => true,
+                Source::Http2(stream) => stream.is_end_stream(),
+                Source::Local(body) => body.is_end_stream(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {

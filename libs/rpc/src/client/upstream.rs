@@ -1,17 +1,20 @@
 //! A service that is called: several connections, and the one place where calls are retried.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::Full;
 use rand::Rng;
 use tonic::Status;
 use tower::retry::budget::{Budget, TpsBudget};
 
 use crate::client::body::{UpstreamBody, broken_off};
 use crate::client::connection::{Connection, Target, Unreachable};
+use crate::local;
 use crate::settings::RpcClientSettings;
 use crate::status::{Refusal, is_unavailable, retry_after_of};
 
@@ -31,6 +34,8 @@ pub struct UpstreamUrlError {
 pub struct Upstream {
     authority: Authority,
     connections: Box<[Connection]>,
+    /// Where to look for it in this process first.
+    local: Option<SocketAddr>,
     next: AtomicUsize,
     budget: TpsBudget,
     attempts_max: u32,
@@ -67,7 +72,8 @@ enum Attempt {
 }
 
 impl Upstream {
-    /// The upstream at `url` (`http://host:port`); nothing is connected yet.
+    /// The upstream at `url` (`http://host:port`); nothing is connected yet. While this process serves it itself, at the
+    /// very address of the URL, calls go to it without a socket, if the settings allow it.
     ///
     /// # Errors
     ///
@@ -78,6 +84,7 @@ impl Upstream {
         let path_is_empty = parts.path_and_query.is_none_or(|path| path == "/");
         let authority = parts.authority.filter(|_| parts.scheme == Some(Scheme::HTTP) && path_is_empty);
         let authority = authority.ok_or_else(refuse)?;
+        let local = if settings.in_memory { authority.as_str().parse().ok() } else { None };
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let target = Target::new(host, authority.port_u16().unwrap_or(80), settings);
         let connections = (0..settings.connections.max(1)).map(|_| Connection::new(target.clone())).collect();
@@ -86,6 +93,7 @@ impl Upstream {
         Ok(Self {
             authority,
             connections,
+            local,
             next: AtomicUsize::new(0),
             budget: TpsBudget::new(BUDGET_MEMORY, settings.retries_per_second_min, share.min(1_000.0)),
             attempts_max: settings.attempts_max.max(1),
@@ -152,21 +160,17 @@ impl Upstream {
     }
 
     async fn attempt(&self, outbound: &mut Outbound, last: bool) -> Attempt {
+        if let Some(service) = self.local.and_then(local::find) {
+            let request = self.head(outbound, last).map(|()| Full::new(outbound.body.clone()));
+            let Ok(answer) = Box::pin(service.answer(request)).await;
+            return Attempt::Answered(answer.map(|body| UpstreamBody::local(body, outbound.body_deadline)));
+        }
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
         let mut sender = match self.connections[place].ready().await {
             Ok(sender) => sender,
             Err(unreachable) => return Attempt::Unreachable(unreachable),
         };
-        // Copied only when they may be needed again.
-        let headers = match outbound.retry_safe && !last {
-            true => outbound.headers.clone(),
-            false => std::mem::take(&mut outbound.headers),
-        };
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.version_mut() = http::Version::HTTP_2;
-        *request.headers_mut() = headers;
-        *request.uri_mut() = self.uri(outbound.path.clone());
+        let request = self.head(outbound, last);
         let sent = sender.send_request(request, outbound.body.is_empty()).and_then(|(answer, mut body)| {
             if !outbound.body.is_empty() {
                 body.send_data(outbound.body.clone(), true)?;
@@ -182,6 +186,20 @@ impl Upstream {
             Err(error) if never_began(&error) => Attempt::Refused(error),
             Err(error) => Attempt::Broken(error),
         }
+    }
+
+    fn head(&self, outbound: &mut Outbound, last: bool) -> Request<()> {
+        // Copied only when they may be needed again.
+        let headers = match outbound.retry_safe && !last {
+            true => outbound.headers.clone(),
+            false => std::mem::take(&mut outbound.headers),
+        };
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.headers_mut() = headers;
+        *request.uri_mut() = self.uri(outbound.path.clone());
+        request
     }
 
     fn uri(&self, path: PathAndQuery) -> Uri {

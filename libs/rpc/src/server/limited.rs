@@ -1,29 +1,32 @@
 //! The body of a request, up to a limit.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
 use crate::status::Refusal;
 
 /// A request's body that ends with `REQUEST_TOO_LARGE` where it is longer than allowed.
-pub(crate) struct LimitedBody {
-    inner: Incoming,
+pub(crate) struct LimitedBody<B> {
+    inner: B,
     left: usize,
     limit: usize,
 }
 
-impl LimitedBody {
-    pub(crate) fn new(inner: Incoming, limit: usize) -> Self {
+impl<B> LimitedBody<B> {
+    pub(crate) fn new(inner: B, limit: usize) -> Self {
         Self { inner, left: limit, limit }
     }
 }
 
-impl http_body::Body for LimitedBody {
+impl<B> Body for LimitedBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
+{
     type Data = Bytes;
     type Error = Status;
 

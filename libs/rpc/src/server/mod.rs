@@ -13,6 +13,8 @@ mod metrics;
 mod observed;
 mod service;
 
+use std::time::Duration;
+
 use openorder_runtime::Shutdown;
 use openorder_telemetry::RoleTelemetry;
 use tokio::net::TcpListener;
@@ -23,9 +25,11 @@ pub use listen::{ListenError, PerConnection, listen, serve_connections};
 pub use metrics::{CallMetrics, MethodMetrics};
 pub use service::{OVERLOADED_RETRY_AFTER, RpcService, is_grpc, unsupported_media_type};
 
+use crate::local;
 use crate::settings::RpcServerSettings;
 
 /// Serves the routes of a service until shutdown is requested and the calls in flight ended, or their time is up.
+/// Meanwhile an [`crate::Upstream`] of this process may call it without a socket.
 pub async fn serve(
     role: RoleTelemetry,
     listener: TcpListener,
@@ -34,5 +38,13 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) {
     let service = RpcService::new(role, settings, routes);
-    serve_connections(listener, &settings.connection, service, shutdown).await;
+    // Without an address, which only a broken socket has not, it is called over the socket.
+    let entered = listener.local_addr().ok().map(|address| local::enter(address, service.clone()));
+    let local_calls = async {
+        shutdown.requested().await;
+        drop(entered);
+        let drain_timeout = Duration::from_millis(settings.connection.drain_timeout_ms);
+        drop(tokio::time::timeout(drain_timeout, service.idle()).await);
+    };
+    tokio::join!(serve_connections(listener, &settings.connection, service.clone(), shutdown), local_calls);
 }

@@ -1,10 +1,12 @@
 //! The routes of a service, with all that surrounds each call.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 use openorder_telemetry::RoleTelemetry;
@@ -23,6 +25,8 @@ use crate::status::Refusal;
 
 /// When a caller that was refused for load may come again.
 pub const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Pause between two looks whether calls are in flight.
+const IDLE_PAUSE: Duration = Duration::from_millis(10);
 
 /// The routes of a service with all that surrounds them. Clones share everything.
 #[derive(Clone)]
@@ -35,6 +39,7 @@ struct Shared {
     role: RoleTelemetry,
     metrics: Arc<CallMetrics>,
     in_flight: Arc<Semaphore>,
+    in_flight_max: usize,
     request_body_limit_bytes: usize,
     default_timeout: Duration,
 }
@@ -47,25 +52,18 @@ impl RpcService {
             role,
             metrics: Arc::default(),
             in_flight: Arc::new(Semaphore::new(settings.in_flight_requests_max)),
+            in_flight_max: settings.in_flight_requests_max,
             request_body_limit_bytes: settings.request_body_limit_bytes,
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
         };
         Self { routes: routes.prepare(), shared: Arc::new(shared) }
     }
-}
 
-impl PerConnection for RpcService {
-    fn for_connection(&self, _: SocketAddr) -> Self {
-        self.clone()
-    }
-}
-
-impl hyper::service::Service<Request<Incoming>> for RpcService {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = CallFuture<<Routes as Service<Request<Body>>>::Future>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    /// Answers one call.
+    pub(crate) fn answer<B>(&self, request: Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
+    {
         let started = Instant::now();
         let shared = &*self.shared;
         let (mut parts, body) = request.into_parts();
@@ -83,6 +81,37 @@ impl hyper::service::Service<Request<Incoming>> for RpcService {
         let body = LimitedBody::new(body, shared.request_body_limit_bytes);
         let inner = self.routes.clone().call(Request::from_parts(parts, Body::new(body)));
         CallFuture::running(call, inner, Some(deadline))
+    }
+
+    /// Whether both are one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Waits until no call is in flight.
+    pub(crate) async fn idle(&self) {
+        while self.shared.in_flight.available_permits() < self.shared.in_flight_max {
+            tokio::time::sleep(IDLE_PAUSE).await;
+        }
+    }
+}
+
+/// The answer of a service to come.
+pub(crate) type Answer = CallFuture<<Routes as Service<Request<Body>>>::Future>;
+
+impl PerConnection for RpcService {
+    fn for_connection(&self, _: SocketAddr) -> Self {
+        self.clone()
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for RpcService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        RpcService::answer(self, request)
     }
 }
 

@@ -139,9 +139,9 @@ pub async fn start_quiet() -> Running {
     start(RoleTelemetry::disabled("echo"), RpcServerSettings::default()).await
 }
 
-/// Retries fast, so that tests are fast.
+/// Over a socket. Retries fast, so that tests are fast.
 pub fn client_settings() -> RpcClientSettings {
-    RpcClientSettings { backoff_min_ms: 1, backoff_max_ms: 20, ..RpcClientSettings::default() }
+    RpcClientSettings { in_memory: false, backoff_min_ms: 1, backoff_max_ms: 20, ..RpcClientSettings::default() }
 }
 
 pub fn client(url: &str) -> UpstreamChannel {

@@ -48,7 +48,7 @@ pub(crate) fn start_with(world: &World, role: RoleContext, settings: Notificatio
     let url = format!("http://{}", settings.listen_address);
     let (kafka, tokens) = (world.kafka(), PageTokens::new(b"test"));
     tokio::spawn(async move { openorder_notification::serve(role, settings, kafka, tokens).await.unwrap() });
-    let client = RpcClientSettings { default_timeout_ms: 20_000, ..RpcClientSettings::default() };
+    let client = RpcClientSettings { in_memory: false, default_timeout_ms: 20_000, ..RpcClientSettings::default() };
     let channel = openorder_rpc::channel(&RoleTelemetry::disabled("test"), &url, &client).unwrap();
     NotificationServiceClient::new(channel)
 }

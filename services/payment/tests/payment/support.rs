@@ -56,7 +56,12 @@ impl Instance {
         let work = openorder_payment::serve(role.clone(), settings, world.kafka(), PageTokens::new(b"secret"));
         let served = runtime.spawn(work);
         let telemetry = RoleTelemetry::disabled("test");
-        let upstream = channel(&telemetry, &format!("http://{address}"), &RpcClientSettings::default()).unwrap();
+        let upstream = channel(
+            &telemetry,
+            &format!("http://{address}"),
+            &RpcClientSettings { in_memory: false, ..Default::default() },
+        )
+        .unwrap();
         let client = PaymentServiceClient::new(upstream);
         eventually("the payment service answers", BOUND, || async {
             let ask = GetWalletRequest { user_id: "nobody".to_owned() };

@@ -38,7 +38,7 @@ pub(crate) fn start_with(role: RoleContext, database_url: Secret, kafka: KafkaSe
     };
     let tokens = PageTokens::new(b"test");
     tokio::spawn(async move { openorder_product::serve(role, settings, kafka, tokens).await.unwrap() });
-    let client = RpcClientSettings { default_timeout_ms: 20_000, ..RpcClientSettings::default() };
+    let client = RpcClientSettings { in_memory: false, default_timeout_ms: 20_000, ..RpcClientSettings::default() };
     let channel = openorder_rpc::channel(&RoleTelemetry::disabled("test"), &url, &client).unwrap();
     ProductServiceClient::new(channel)
 }
