@@ -203,7 +203,7 @@ impl<A: Application> Worker<A> {
     }
 
     async fn attempt(&self, batch: &[Pending<A>]) -> Result<Vec<Answer<A::Reply>>, Fault> {
-        let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
+        let mut unit = UnitOfWork::begin_batch(self.backbone.pool(), self.backbone.telemetry()).await?;
         let keys: Vec<&RequestKey> = batch.iter().filter_map(|pending| pending.key.as_ref()).collect();
         let seen = request_results::load(unit.connection(), &keys).await?;
         let plan = Plan::new(batch, &seen);

@@ -49,8 +49,8 @@ pub(crate) async fn append(
         "with appended as (\
            insert into event_log (event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, \
                                   trace_context, tracestate, occurred_at) \
-           select *, $10 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], \
-                                     $7::bytea[], $8::bytea[], $9::text[]) \
+           select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), \
+                  unnest($6::bigint[]), unnest($7::bytea[]), unnest($8::bytea[]), unnest($9::text[]), $10 \
            returning position) \
          select case when max(position) - min(position) = count(*) - 1 then min(position) end from appended",
     )

@@ -44,7 +44,7 @@ pub(crate) async fn load(
     let ids: Vec<&str> = keys.iter().map(|key| key.request_id.as_str()).collect();
     let rows = sqlx::query(
         "select caller, request_id, method, fingerprint, reply from request_result \
-         where (request_id, caller) in (select * from unnest($2::text[], $1::text[]))",
+         where (request_id, caller) in (select unnest($2::text[]), unnest($1::text[]))",
     )
     .bind(callers)
     .bind(ids)
@@ -81,7 +81,8 @@ pub(crate) async fn save(
     let replies: Vec<&[u8]> = results.iter().map(|(_, reply)| reply.as_slice()).collect();
     sqlx::query(
         "insert into request_result (caller, request_id, method, fingerprint, reply, created_at) \
-         select *, $6 from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[])",
+         select unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::bytea[]), unnest($5::bytea[]), \
+                $6",
     )
     .bind(callers)
     .bind(ids)

@@ -14,6 +14,10 @@ use crate::{
     event_log,
 };
 
+/// Rows found by key are found in one way, whether one or a thousand: the statements are planned once a connection, and
+/// not once a batch. A plan made while a table was empty would else be to read all of it, and stay.
+const BEGIN_BATCH: &str = "begin; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off";
+
 /// An event waiting for the commit, with the span that created it.
 pub(crate) struct PendingEvent {
     pub(crate) event: NewEvent,
@@ -38,8 +42,17 @@ pub struct UnitOfWork {
 
 impl UnitOfWork {
     pub(crate) async fn begin(pool: &PgPool, telemetry: &RoleTelemetry) -> Result<Self, Fault> {
+        Self::begin_with(pool, telemetry, "begin").await
+    }
+
+    /// Begins the transaction of a batch of commands: all its statements find rows by key.
+    pub(crate) async fn begin_batch(pool: &PgPool, telemetry: &RoleTelemetry) -> Result<Self, Fault> {
+        Self::begin_with(pool, telemetry, BEGIN_BATCH).await
+    }
+
+    async fn begin_with(pool: &PgPool, telemetry: &RoleTelemetry, sql: &'static str) -> Result<Self, Fault> {
         // Whatever keeps a transaction from beginning is nothing that the work has done wrong.
-        let transaction = pool.begin().await.map_err(|error| Fault::outage(POSTGRES, error))?;
+        let transaction = pool.begin_with(sql).await.map_err(|error| Fault::outage(POSTGRES, error))?;
         Ok(Self {
             transaction,
             telemetry: telemetry.clone(),

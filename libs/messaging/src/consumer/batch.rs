@@ -116,7 +116,7 @@ impl<A: Application> Handler<A> {
 
     async fn attempt(&self, items: &[Item<A::Command>]) -> Result<(), Fault> {
         let started = SystemTime::now();
-        let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
+        let mut unit = UnitOfWork::begin_batch(self.backbone.pool(), self.backbone.telemetry()).await?;
         let now = unit.now();
         let mut new = claim(&mut unit, items).await?;
         // `remove` also drops the second of two copies within the batch.

@@ -18,7 +18,7 @@ pub(crate) async fn claim(connection: &mut PgConnection, ids: &[Uuid], now: Time
     sorted.sort_unstable();
     sorted.dedup();
     let new: Vec<Uuid> = sqlx::query_scalar(
-        "insert into inbox (event_id, received_at) select id, $2 from unnest($1::uuid[]) id \
+        "insert into inbox (event_id, received_at) select unnest($1::uuid[]), $2 \
          on conflict do nothing returning event_id",
     )
     .bind(sorted)

@@ -66,7 +66,8 @@ pub async fn save(
     write(
         &mut *connection,
         "insert into stock_level (sku, on_hand_quantity, reserved_quantity, version, event_version, update_time) \
-         select *, $6 from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])",
+         select unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), \
+                unnest($5::bigint[]), $6",
         new,
         now,
     )
@@ -75,8 +76,8 @@ pub async fn save(
         connection,
         "update stock_level set on_hand_quantity = n.on_hand, reserved_quantity = n.reserved, version = n.version, \
                 event_version = n.event_version, update_time = $6 \
-         from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) \
-              as n (sku, on_hand, reserved, version, event_version) \
+         from (select unnest($1::text[]) as sku, unnest($2::bigint[]) as on_hand, unnest($3::bigint[]) as reserved, \
+                      unnest($4::bigint[]) as version, unnest($5::bigint[]) as event_version) as n \
          where stock_level.sku = n.sku",
         changed,
         now,

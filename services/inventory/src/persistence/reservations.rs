@@ -92,8 +92,8 @@ async fn insert(connection: &mut PgConnection, new: &[&Reservation]) -> Result<(
     sqlx::query(
         "with made as (\
              insert into reservation (order_id, state, lines, reason, version, create_time, update_time, expire_at) \
-             select o, s, l::jsonb, r, v, c, u, e from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], \
-                    $5::bigint[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[]) as n (o, s, l, r, v, c, u, e) \
+             select unnest($1::uuid[]), unnest($2::smallint[]), unnest($3::text[])::jsonb, unnest($4::text[]), \
+                    unnest($5::bigint[]), unnest($6::timestamptz[]), unnest($7::timestamptz[]), unnest($8::timestamptz[]) \
              returning order_id, expire_at) \
          insert into reservation_timer (due_at, order_ids) \
          select expire_at, array_agg(order_id) from made where expire_at is not null group by expire_at",
@@ -125,8 +125,9 @@ async fn update(connection: &mut PgConnection, changed: &[&Reservation]) -> Resu
     sqlx::query(
         "update reservation set state = n.state, reason = n.reason, version = n.version, update_time = n.update_time, \
                 expire_at = n.expire_at \
-         from unnest($1::uuid[], $2::smallint[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[]) \
-              as n (order_id, state, reason, version, update_time, expire_at) \
+         from (select unnest($1::uuid[]) as order_id, unnest($2::smallint[]) as state, unnest($3::text[]) as reason, \
+                      unnest($4::bigint[]) as version, unnest($5::timestamptz[]) as update_time, \
+                      unnest($6::timestamptz[]) as expire_at) as n \
          where reservation.order_id = n.order_id",
     )
     .bind(orders)

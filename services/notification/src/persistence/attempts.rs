@@ -26,8 +26,8 @@ pub async fn insert(connection: &mut PgConnection, attempts: &[(i32, &Delivery)]
     sqlx::query(
         "insert into delivery_attempt \
          (notification_id, attempt, round, started_at, ended_at, outcome, reason, detail) \
-         select * from unnest($1::uuid[], $2::integer[], $3::integer[], $4::timestamptz[], $5::timestamptz[], \
-                              $6::smallint[], $7::text[], $8::text[])",
+         select unnest($1::uuid[]), unnest($2::integer[]), unnest($3::integer[]), unnest($4::timestamptz[]), \
+                unnest($5::timestamptz[]), unnest($6::smallint[]), unnest($7::text[]), unnest($8::text[])",
     )
     .bind(ids)
     .bind(numbers)

@@ -47,11 +47,13 @@ pub async fn insert(connection: &mut PgConnection, new: &[Notification]) -> Resu
          (notification_id, order_id, user_id, kind, channel, status, recipient, subject, body, round, attempts, \
           round_attempts, failure_reason, traceparent, version, event_version, create_time, request_time, send_time, \
           next_attempt_at) \
-         select i, o, u, k, c, s, r, j, b, 1, a, a, f, t, 1, e, z, z, w, d from unnest( \
-                $1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::smallint[], $6::smallint[], $7::text[], \
-                $8::text[], $9::text[], $10::integer[], $11::text[], $12::text[], $13::bigint[], $14::timestamptz[], \
-                $15::timestamptz[], $16::timestamptz[]) \
-              as n (i, o, u, k, c, s, r, j, b, a, f, t, e, z, w, d) \
+         select i, o, u, k, c, s, r, j, b, 1, a, a, f, t, 1, e, z, z, w, d \
+         from (select unnest($1::uuid[]) as i, unnest($2::uuid[]) as o, unnest($3::text[]) as u, \
+                      unnest($4::smallint[]) as k, unnest($5::smallint[]) as c, unnest($6::smallint[]) as s, \
+                      unnest($7::text[]) as r, unnest($8::text[]) as j, unnest($9::text[]) as b, \
+                      unnest($10::integer[]) as a, unnest($11::text[]) as f, unnest($12::text[]) as t, \
+                      unnest($13::bigint[]) as e, unnest($14::timestamptz[]) as z, unnest($15::timestamptz[]) as w, \
+                      unnest($16::timestamptz[]) as d) as n \
          on conflict on constraint notification_natural_key do nothing returning notification_id",
     )
     .bind(ids)
@@ -98,9 +100,10 @@ pub async fn update(connection: &mut PgConnection, changed: &[&Notification]) ->
         "update notification set status = n.s, round = n.r, attempts = n.a, round_attempts = n.ra, \
                 failure_reason = n.f, version = n.v, event_version = n.e, send_time = n.w, next_attempt_at = n.d, \
                 request_time = n.q \
-         from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::integer[], $5::integer[], $6::text[], \
-                     $7::bigint[], $8::bigint[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]) \
-              as n (i, s, r, a, ra, f, v, e, w, d, q) \
+         from (select unnest($1::uuid[]) as i, unnest($2::smallint[]) as s, unnest($3::integer[]) as r, \
+                      unnest($4::integer[]) as a, unnest($5::integer[]) as ra, unnest($6::text[]) as f, \
+                      unnest($7::bigint[]) as v, unnest($8::bigint[]) as e, unnest($9::timestamptz[]) as w, \
+                      unnest($10::timestamptz[]) as d, unnest($11::timestamptz[]) as q) as n \
          where notification_id = n.i",
     )
     .bind(ids)

@@ -52,9 +52,9 @@ pub async fn save(connection: &mut PgConnection, all: &[&Preferences]) -> Result
          (user_id, email_enabled, sms_enabled, push_enabled, muted_kinds, version, update_time, phone_number, \
           push_token) \
          select u, e, s, p, string_to_array(m, ',')::smallint[], v, t, f, a \
-         from unnest($1::text[], $2::bool[], $3::bool[], $4::bool[], $5::text[], $6::bigint[], $7::timestamptz[], \
-                     $8::text[], $9::text[]) \
-              as n (u, e, s, p, m, v, t, f, a)",
+         from (select unnest($1::text[]) as u, unnest($2::bool[]) as e, unnest($3::bool[]) as s, \
+                      unnest($4::bool[]) as p, unnest($5::text[]) as m, unnest($6::bigint[]) as v, \
+                      unnest($7::timestamptz[]) as t, unnest($8::text[]) as f, unnest($9::text[]) as a) as n",
         &new,
     )
     .await?;
@@ -63,9 +63,9 @@ pub async fn save(connection: &mut PgConnection, all: &[&Preferences]) -> Result
         "update preferences set email_enabled = n.e, sms_enabled = n.s, push_enabled = n.p, \
                 muted_kinds = string_to_array(n.m, ',')::smallint[], version = n.v, update_time = n.t, \
                 phone_number = n.f, push_token = n.a \
-         from unnest($1::text[], $2::bool[], $3::bool[], $4::bool[], $5::text[], $6::bigint[], $7::timestamptz[], \
-                     $8::text[], $9::text[]) \
-              as n (u, e, s, p, m, v, t, f, a) \
+         from (select unnest($1::text[]) as u, unnest($2::bool[]) as e, unnest($3::bool[]) as s, \
+                      unnest($4::bool[]) as p, unnest($5::text[]) as m, unnest($6::bigint[]) as v, \
+                      unnest($7::timestamptz[]) as t, unnest($8::text[]) as f, unnest($9::text[]) as a) as n \
          where preferences.user_id = n.u",
         &changed,
     )

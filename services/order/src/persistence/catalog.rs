@@ -65,7 +65,8 @@ pub async fn upsert(connection: &mut PgConnection, items: &[&CatalogItem]) -> Re
     let deleted: Vec<bool> = latest.iter().map(|item| item.deleted).collect();
     sqlx::query(
         "insert into catalog_item (sku, product_id, product_version, display_name, currency, unit_price_minor, deleted) \
-         select * from unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::boolean[]) \
+         select unnest($1::text[]), unnest($2::uuid[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::text[]), \
+                unnest($6::bigint[]), unnest($7::boolean[]) \
          on conflict (sku) do update set product_id = excluded.product_id, product_version = excluded.product_version, \
              display_name = excluded.display_name, currency = excluded.currency, \
              unit_price_minor = excluded.unit_price_minor, deleted = excluded.deleted \

@@ -123,11 +123,15 @@ pub async fn insert(connection: &mut PgConnection, records: &[&Record]) -> Resul
                              saga_step_time, update_time, customer_id, customer_email, reservation_mode, payment_mode, \
                              lines, currency, total_minor, trace_context, create_time) \
          select a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u::json, v, w, x, y \
-         from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::smallint[], \
-                     $8::smallint[], $9::smallint[], $10::smallint[], $11::text[], $12::int[], $13::bigint[], \
-                     $14::bigint[], $15::timestamptz[], $16::timestamptz[], $17::text[], $18::text[], $19::smallint[], \
-                     $20::smallint[], $21::text[], $22::text[], $23::bigint[], $24::bytea[], $25::timestamptz[]) \
-              as x (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y)",
+         from (select unnest($1::uuid[]) as a, unnest($2::smallint[]) as b, unnest($3::bigint[]) as c, \
+                      unnest($4::text[]) as d, unnest($5::text[]) as e, unnest($6::text[]) as f, \
+                      unnest($7::smallint[]) as g, unnest($8::smallint[]) as h, unnest($9::smallint[]) as i, \
+                      unnest($10::smallint[]) as j, unnest($11::text[]) as k, unnest($12::int[]) as l, \
+                      unnest($13::bigint[]) as m, unnest($14::bigint[]) as n, unnest($15::timestamptz[]) as o, \
+                      unnest($16::timestamptz[]) as p, unnest($17::text[]) as q, unnest($18::text[]) as r, \
+                      unnest($19::smallint[]) as s, unnest($20::smallint[]) as t, unnest($21::text[]) as u, \
+                      unnest($22::text[]) as v, unnest($23::bigint[]) as w, unnest($24::bytea[]) as x, \
+                      unnest($25::timestamptz[]) as y) as x",
     )
     .bind(columns.order_ids)
     .bind(columns.statuses)
@@ -173,10 +177,12 @@ pub async fn update(connection: &mut PgConnection, records: &[&Record]) -> Resul
         "update orders set status = b, version = c, status_reason = d, status_detail = e, payment_id = f, saga_step = g, \
                 saga_stock = h, saga_payment = i, saga_cause = j, saga_reason = k, saga_undo_attempts = l, \
                 saga_releases = m, saga_refunds = n, saga_step_time = o, update_time = p \
-         from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::smallint[], \
-                     $8::smallint[], $9::smallint[], $10::smallint[], $11::text[], $12::int[], $13::bigint[], \
-                     $14::bigint[], $15::timestamptz[], $16::timestamptz[]) \
-              as x (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p) \
+         from (select unnest($1::uuid[]) as a, unnest($2::smallint[]) as b, unnest($3::bigint[]) as c, \
+                      unnest($4::text[]) as d, unnest($5::text[]) as e, unnest($6::text[]) as f, \
+                      unnest($7::smallint[]) as g, unnest($8::smallint[]) as h, unnest($9::smallint[]) as i, \
+                      unnest($10::smallint[]) as j, unnest($11::text[]) as k, unnest($12::int[]) as l, \
+                      unnest($13::bigint[]) as m, unnest($14::bigint[]) as n, unnest($15::timestamptz[]) as o, \
+                      unnest($16::timestamptz[]) as p) as x \
          where order_id = a",
     )
     .bind(columns.order_ids)

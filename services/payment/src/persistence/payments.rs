@@ -110,8 +110,9 @@ async fn insert(connection: &mut PgConnection, new: &[&Payment]) -> Result<(), F
     sqlx::query(
         "insert into payment (order_id, payment_id, user_id, currency, amount_minor_units, state, failure_reason, \
                               refund_reason, version, create_time, update_time) \
-         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::smallint[], \
-                $7::smallint[], $8::smallint[], $9::bigint[], $10::timestamptz[], $11::timestamptz[])",
+         select unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]), \
+                unnest($6::smallint[]), unnest($7::smallint[]), unnest($8::smallint[]), unnest($9::bigint[]), \
+                unnest($10::timestamptz[]), unnest($11::timestamptz[])",
     )
     .bind(orders)
     .bind(ids)
@@ -141,8 +142,9 @@ async fn update(connection: &mut PgConnection, changed: &[&Payment]) -> Result<(
     sqlx::query(
         "update payment set state = n.state, failure_reason = n.failure_reason, refund_reason = n.refund_reason, \
                 version = n.version, update_time = n.update_time \
-         from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::timestamptz[]) \
-              as n (order_id, state, failure_reason, refund_reason, version, update_time) \
+         from (select unnest($1::uuid[]) as order_id, unnest($2::smallint[]) as state, \
+                      unnest($3::smallint[]) as failure_reason, unnest($4::smallint[]) as refund_reason, \
+                      unnest($5::bigint[]) as version, unnest($6::timestamptz[]) as update_time) as n \
          where payment.order_id = n.order_id",
     )
     .bind(orders)

@@ -45,15 +45,16 @@ pub async fn save(connection: &mut PgConnection, new: &[&Wallet], changed: &[&Wa
     write(
         &mut *connection,
         "insert into wallet (user_id, currency, balance_minor_units, version, update_time) \
-         select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[])",
+         select unnest($1::text[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]), \
+                unnest($5::timestamptz[])",
         new,
     )
     .await?;
     write(
         connection,
         "update wallet set balance_minor_units = n.balance, version = n.version, update_time = n.update_time \
-         from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[]) \
-              as n (user_id, currency, balance, version, update_time) \
+         from (select unnest($1::text[]) as user_id, unnest($2::text[]) as currency, unnest($3::bigint[]) as balance, \
+                      unnest($4::bigint[]) as version, unnest($5::timestamptz[]) as update_time) as n \
          where wallet.user_id = n.user_id",
         changed,
     )

@@ -109,8 +109,9 @@ async fn insert(connection: &mut PgConnection, new: &[&Product]) -> Result<(), F
     sqlx::query(
         "insert into product (product_id, sku, display_name, description, price_minor_units, price_currency, \
                               initial_stock_quantity, version, create_time, update_time, delete_time) \
-         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], \
-                              $7::bigint[], $8::bigint[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[])",
+         select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]), \
+                unnest($6::text[]), unnest($7::bigint[]), unnest($8::bigint[]), unnest($9::timestamptz[]), \
+                unnest($10::timestamptz[]), unnest($11::timestamptz[])",
     )
     .bind(column(new, |product| product.product_id))
     .bind(column(new, |product| product.sku.to_string()))
@@ -137,9 +138,10 @@ async fn update(connection: &mut PgConnection, changed: &[&Product]) -> Result<(
         "update product set display_name = n.display_name, description = n.description, \
                 price_minor_units = n.minor_units, price_currency = n.currency, version = n.version, \
                 update_time = n.update_time, delete_time = n.delete_time \
-         from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], \
-                     $7::timestamptz[], $8::timestamptz[]) \
-              as n (product_id, display_name, description, minor_units, currency, version, update_time, delete_time) \
+         from (select unnest($1::uuid[]) as product_id, unnest($2::text[]) as display_name, \
+                      unnest($3::text[]) as description, unnest($4::bigint[]) as minor_units, \
+                      unnest($5::text[]) as currency, unnest($6::bigint[]) as version, \
+                      unnest($7::timestamptz[]) as update_time, unnest($8::timestamptz[]) as delete_time) as n \
          where product.product_id = n.product_id",
     )
     .bind(column(changed, |product| product.product_id))
