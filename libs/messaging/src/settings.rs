@@ -15,8 +15,9 @@ settings! {
         create_topics: bool = true;
         /// How long the creation of topics may take before it is tried again, in milliseconds.
         admin_timeout_ms: u64 = 5_000, 100..=60_000;
-        /// Partitions of a topic that is created; the most instances that can share a service's work.
-        partitions: i32 = 6, 1..=1_000;
+        /// Partitions of a topic that is created; the most instances that can share a service's work. Each costs a request of
+        /// every batch that is published.
+        partitions: i32 = 3, 1..=1_000;
         /// Replicas of a topic that is created.
         replication_factor: i32 = 1, 1..=7;
         /// Compression of published batches: none, gzip, snappy, lz4 or zstd.
@@ -134,7 +135,7 @@ settings! {
         batch_max: i64 = 2_000, 1..=50_000;
         /// Longest wait for more events before the log is read. When many come, it is as long as the last batch took; 0
         /// for none.
-        linger_ms: u64 = 30, 0..=1_000;
+        linger_ms: u64 = 60, 0..=1_000;
         /// Events published at a time from which many count as coming.
         linger_batch_min: usize = 4, 1..=10_000;
         /// Events that the relay's own process has committed and that wait for it in memory at most; what is more, and
