@@ -8,15 +8,11 @@ use openorder::verify::CouldNotCheck;
 use openorder::{StartError, output};
 use openorder_config::ConfigErrors;
 
-/// Messages and spans are made on one thread and freed on another: the C library's allocator spends a fifth of the
-/// work on that. It also stands in for that one (feature `override`): librdkafka allocates each header of each message.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Exit code of wrong arguments (clap's own), wrong settings, and of a question that could not be answered.
 const NO_ANSWER: u8 = 2;
 
 fn main() -> ExitCode {
+    openorder_allocator::keep_freed_memory();
     match openorder::run(&Cli::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use rdkafka::{
     Message as _, Timestamp,
     consumer::Consumer as _,
@@ -54,11 +54,12 @@ impl<A: Application> Consumer<A> {
     /// batches larger and cheaper; a lone message does not wait.
     pub(super) async fn gather(&self, consumer: &KafkaConsumer) -> Result<Gathered<A::Command>, KafkaError> {
         let mut gathered = Gathered::default();
+        let mut messages = consumer.stream();
         let first = loop {
-            match tokio::time::timeout(QUIET_TURN, consumer.recv()).await {
-                Ok(Ok(message)) => break message,
-                Ok(Err(error)) => self.broker_error(error)?,
-                Err(_) => return Ok(gathered),
+            match tokio::time::timeout(QUIET_TURN, messages.next()).await {
+                Ok(Some(Ok(message))) => break message,
+                Ok(Some(Err(error))) => self.broker_error(error)?,
+                Ok(None) | Err(_) => return Ok(gathered),
             }
         };
         self.doubtful.store(false, Ordering::Relaxed);
@@ -70,17 +71,18 @@ impl<A: Application> Consumer<A> {
         let mut count = 0;
         while count + 1 < self.settings.batch_max {
             // Most are there already: no timer is set for these.
-            let received = match consumer.recv().now_or_never() {
+            let received = match messages.next().now_or_never() {
                 Some(received) => received,
                 None if linger.is_zero() => break,
-                None => match tokio::time::timeout_at(until, consumer.recv()).await {
+                None => match tokio::time::timeout_at(until, messages.next()).await {
                     Ok(received) => received,
                     Err(_) => break,
                 },
             };
             match received {
-                Ok(message) => self.take(&mut gathered, &message),
-                Err(error) => self.broker_error(error)?,
+                Some(Ok(message)) => self.take(&mut gathered, &message),
+                Some(Err(error)) => self.broker_error(error)?,
+                None => break,
             }
             count += 1;
         }
