@@ -130,6 +130,8 @@ async fn while_its_database_is_away_a_service_is_unavailable_and_the_same_reques
     let (sku, customer) = (id("away"), id("alma"));
     shop.product(&sku, eur(1, 0), 10).await;
     let before = shop.create(Shop::request(&customer, &sku, 1)).await.unwrap();
+    // Inventory has heard of both.
+    shop.stock_is(&sku, 10, 1).await;
     let request = Shop::request(&customer, &sku, 1);
     system.world.database_accepts("order", false).await;
     let status = shop.create(request.clone()).await.unwrap_err();
