@@ -85,10 +85,7 @@ async fn both_ends_of_a_call_within_the_process_have_their_spans() {
     let server = start_without_connections(server_role, RpcServerSettings::default()).await;
     let channel = channel(&client_role, &server.url(), &in_memory()).unwrap();
     call(channel, "Sleep", service_call().request(text(0))).await.unwrap();
-    let until = Instant::now() + Duration::from_secs(5);
-    while server_spans.all().is_empty() && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    // In one process the server's span has ended when the caller has its answer.
     let (client, server_span) = (client_spans.all().remove(0), server_spans.all().remove(0));
     assert_eq!((client.span_kind, server_span.span_kind), (SpanKind::Client, SpanKind::Server));
     assert_eq!(server_span.parent_span_id, client.span_context.span_id());
