@@ -9,17 +9,20 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use openorder_rpc::status::is_unavailable;
-use openorder_rpc::{Outbound, RpcClientSettings, Upstream, reason_of, timeout};
+use openorder_rpc::status::{is_unavailable, retry_after_of};
+use openorder_rpc::{Outbound, RpcClientSettings, Upstream, UpstreamBody, reason_of, timeout};
 use tokio::net::TcpStream;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use crate::args::SettingsArgs;
 use crate::config;
 
 /// How long to wait for somebody to listen.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Pauses before a gateway without room is asked again, doubled each time. The call's deadline ends it.
+const ROOM_PAUSE_MIN: Duration = Duration::from_millis(50);
+const ROOM_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Where the gateway is: the flag, or what the settings say of its own address.
 ///
@@ -38,8 +41,8 @@ pub(crate) fn url_of(listen_address: &str) -> String {
     format!("http://{address}")
 }
 
-/// The gateway, for generated clients. Every call is sent again while the gateway is away: all of them are reads, or
-/// carry a request id.
+/// The gateway, for generated clients. Every call is sent again while the gateway is away or has no room: all of them are
+/// reads, or carry a request id.
 #[derive(Clone)]
 pub(crate) struct Edge {
     upstream: Arc<Upstream>,
@@ -73,7 +76,25 @@ impl Edge {
         headers.insert(timeout::GRPC_TIMEOUT, timeout::header(bound));
         let path = parts.uri.into_parts().path_and_query.ok_or_else(|| Status::internal("a call without a path"))?;
         let outbound = Outbound { path, headers, body, deadline, body_deadline: deadline, retry_safe: true };
-        Ok(self.upstream.call(outbound).await?.map(Body::new))
+        Ok(self.call_until_room(outbound).await?.map(Body::new))
+    }
+
+    /// What the gateway answers once it has room, or its refusal when the deadline is too near for another try.
+    async fn call_until_room(&self, outbound: Outbound) -> Result<Response<UpstreamBody>, Status> {
+        let mut pause = ROOM_PAUSE_MIN;
+        loop {
+            let answer = self.upstream.call(outbound.clone()).await?;
+            let Some(advised) = Status::from_header_map(answer.headers()).as_ref().and_then(room_after) else {
+                return Ok(answer);
+            };
+            // Callers that were refused together do not come back together.
+            let wait = pause.max(advised).min(ROOM_PAUSE_MAX).mul_f64(rand::random_range(0.5..=1.0));
+            if outbound.deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
+                return Ok(answer);
+            }
+            tokio::time::sleep(wait).await;
+            pause *= 2;
+        }
     }
 }
 
@@ -104,6 +125,14 @@ pub(crate) async fn reach(upstream: &Upstream, url: &str) -> anyhow::Result<()> 
     )
 }
 
+/// When to come back, if the gateway has no room for the call now: a refusal that names no time is none of these.
+pub(crate) fn room_after(status: &Status) -> Option<Duration> {
+    if status.code() != Code::ResourceExhausted {
+        return None;
+    }
+    retry_after_of(status)
+}
+
 /// A failed call in words: what was tried, what came back, and what to do where that is known.
 pub(crate) fn failed(what: &str, status: &Status) -> anyhow::Error {
     let reason = reason_of(status).unwrap_or_else(|| format!("{:?}", status.code()));
@@ -116,7 +145,72 @@ pub(crate) fn failed(what: &str, status: &Status) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use openorder_rpc::Refusal;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::service::interceptor::InterceptedService;
+    use tonic::transport::Server;
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+    use tonic_health::server::health_reporter;
+
     use super::*;
+
+    /// A gateway that answers its first calls with a refusal, and how many it was asked.
+    async fn gateway_that_refuses(calls: u32, refusal: fn() -> Status) -> (Edge, Arc<AtomicU32>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicU32::new(0));
+        let counted = asked.clone();
+        let (_, health) = health_reporter();
+        let health =
+            InterceptedService::new(health, move |request| match counted.fetch_add(1, Ordering::Relaxed) < calls {
+                true => Err(refusal()),
+                false => Ok(request),
+            });
+        tokio::spawn(Server::builder().add_service(health).serve_with_incoming(TcpListenerStream::new(listener)));
+        (Edge::connect(&url).await.unwrap(), asked)
+    }
+
+    fn check(within: Duration) -> tonic::Request<HealthCheckRequest> {
+        let mut request = tonic::Request::new(HealthCheckRequest::default());
+        request.set_timeout(within);
+        request
+    }
+
+    fn overloaded() -> Status {
+        Refusal::overloaded(Duration::from_millis(10))
+    }
+
+    #[tokio::test]
+    async fn a_call_that_finds_no_room_is_sent_again_until_it_is_answered() {
+        let (edge, asked) = gateway_that_refuses(2, overloaded).await;
+        HealthClient::new(edge).check(check(Duration::from_secs(10))).await.unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_never_has_room_is_given_up_by_the_deadline_and_its_refusal_is_told() {
+        let (edge, asked) = gateway_that_refuses(u32::MAX, overloaded).await;
+        let begin = Instant::now();
+        let status = HealthClient::new(edge).check(check(Duration::from_secs(1))).await.unwrap_err();
+        assert_eq!(reason_of(&status).unwrap(), "OVERLOADED");
+        assert!(begin.elapsed() < Duration::from_secs(2));
+        assert!(asked.load(Ordering::Relaxed) > 1);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_no_waiting_changes_is_told_at_once() {
+        for refusal in
+            [|| Status::resource_exhausted("a quota"), || Status::invalid_argument("bad")] as [fn() -> Status; 2]
+        {
+            let (edge, asked) = gateway_that_refuses(u32::MAX, refusal).await;
+            let status = HealthClient::new(edge).check(check(Duration::from_secs(10))).await.unwrap_err();
+            assert_eq!(status.code(), refusal().code());
+            assert_eq!(asked.load(Ordering::Relaxed), 1);
+        }
+    }
 
     #[test]
     fn an_address_that_is_listened_on_can_be_connected_to() {

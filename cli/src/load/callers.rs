@@ -13,12 +13,13 @@ use openorder_rpc::{Outbound, Refusal, RpcClientSettings, Upstream, reason_of, t
 use openorder_runtime::Shutdown;
 use prost::Message;
 use tokio::sync::Semaphore;
-use tonic::{Code, Status};
+use tonic::Status;
 use uuid::Uuid;
 
 use super::request::{FRAME_HEADER_LENGTH, Template};
 use super::world::World;
 use super::{LoadArgs, Shared};
+use crate::edge::room_after;
 
 const CREATE_ORDER: &str = "/openorder.order.v1.OrderService/CreateOrder";
 /// An order that was due in time is sent this late at most: a timer fires a little after its time.
@@ -210,7 +211,7 @@ impl Work {
 
     /// A caller that waits for its answer also waits until there is room again; orders at a fixed rate do not wait.
     fn waits_for_room(&self, status: &Status) -> bool {
-        self.rate.is_none() && status.code() == Code::ResourceExhausted && retry_after_of(status).is_some()
+        self.rate.is_none() && room_after(status).is_some()
     }
 
     async fn send(&self, until: Instant, dice: u64, body: Bytes) -> Result<Uuid, Status> {

@@ -45,6 +45,7 @@ pub struct Upstream {
 }
 
 /// A call on its way out.
+#[derive(Clone)]
 pub struct Outbound {
     /// The method, `/package.Service/Method`.
     pub path: PathAndQuery,
