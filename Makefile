@@ -20,7 +20,7 @@ clean: ## Stop, and forget the data of the local stack
 	@dev/demo clean
 
 test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the protobuf and deployment files
-	@dev/check tests proto compose collector alerts
+	@dev/check tests proto compose context collector alerts
 
 lint: ## Formatting, clippy, dependencies, shell scripts
 	@dev/check format clippy deny scripts
@@ -47,8 +47,8 @@ scenarios: ## Break a system of its own in every way while orders flow: make sce
 proto-lint: ## Only the protobuf files
 	@dev/check proto
 
-compose-check: ## Only docker-compose.yml; no engine is needed
-	@dev/check compose
+compose-check: ## Only docker-compose.yml and what the image is built from; no engine is needed
+	@dev/check compose context
 
 collector-check: ## Only otel-collector.yaml
 	@dev/check collector
