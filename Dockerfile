@@ -1,5 +1,5 @@
-# syntax=docker/dockerfile:1.7
-# One image for all roles: `openorder serve order`, `openorder serve gateway`, …
+# One image for all roles: `openorder serve order`, `openorder serve gateway`, … Built by BuildKit (Docker 23 and later, or
+# any Compose 2), for its cache mounts.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
