@@ -6,6 +6,8 @@ use openorder_config::settings;
 use openorder_rpc::{ConnectionSettings, RpcClientSettings};
 
 use crate::admission::AdmissionSettings;
+use crate::body::ReadLimits;
+use crate::shares::{Limit, Percent, Resource, Shares};
 
 settings! {
     /// Gateway: the one port for callers from outside.
@@ -28,6 +30,19 @@ settings! {
         operations_url: String = "http://127.0.0.1:8106";
         /// Largest request in bytes.
         request_body_limit_bytes: usize = 1_048_576, 1_024..=67_108_864;
+        /// Bytes of requests in memory at a time, from their arrival until their calls are answered; more are refused at
+        /// once. A share of it is never less than one largest request.
+        request_bytes_in_flight_max: usize = 67_108_864, 1_024..=68_719_476_736;
+        /// How long the body of a request may take to arrive, in milliseconds.
+        request_read_timeout_ms: u64 = 5_000, 1..=600_000;
+        /// Requests whose bodies are still arriving, at a time; more are refused at once.
+        requests_arriving_max: usize = 4_096, 1..=1_000_000;
+        /// The most that one connection may have of the calls, the streams, the arriving requests and their bytes, in
+        /// percent of each bound.
+        connection_share_percent: usize = 50, 1..=100;
+        /// The most that all connections of one peer may have, in percent of each bound. A peer is an IPv4 address or an
+        /// IPv6 network of 64 bits; all callers behind one proxy are one.
+        peer_share_percent: usize = 90, 1..=100;
         /// The time of a call whose caller gives none, in milliseconds. Streams have none.
         default_timeout_ms: u64 = 10_000, 1..=600_000;
         /// The longest time that a caller can ask for, in milliseconds.
@@ -55,6 +70,25 @@ settings! {
 }
 
 impl GatewaySettings {
+    pub(crate) fn read_limits(&self) -> ReadLimits {
+        ReadLimits {
+            body_bytes: self.request_body_limit_bytes,
+            timeout: Duration::from_millis(self.request_read_timeout_ms),
+        }
+    }
+
+    pub(crate) fn shares(&self) -> Shares {
+        let percent = Percent { peer: self.peer_share_percent, connection: self.connection_share_percent };
+        Shares::new(|resource| match resource {
+            Resource::Arriving => Limit::new(self.requests_arriving_max, 1, percent),
+            Resource::RequestBytes => {
+                Limit::new(self.request_bytes_in_flight_max, self.request_body_limit_bytes, percent)
+            }
+            Resource::Calls => Limit::new(self.in_flight_requests_max, 1, percent),
+            Resource::Streams => Limit::new(self.streams_max, 1, percent),
+        })
+    }
+
     pub(crate) fn admission(&self) -> AdmissionSettings {
         AdmissionSettings {
             in_flight_min: self.admission_in_flight_min.min(self.in_flight_requests_max),

@@ -3,7 +3,9 @@
 //! Reading guide:
 //!
 //! * `routes.rs`: which method goes where, read from the contract;
+//! * `shares.rs`: how much of each bound one connection and one peer may have;
 //! * `admission.rs`: how many calls a service is given at a time, and whose;
+//! * `body.rs`: the request's body, read before its call is let in;
 //! * `forward.rs`: one call: who calls, in which trace, until when, within which limits;
 //! * `health.rs`: the health of all services as one;
 //! * `address.rs`: where the gateway may listen while callers are not authenticated;
@@ -16,9 +18,9 @@ mod config;
 mod forward;
 mod health;
 mod routes;
+mod shares;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -30,7 +32,6 @@ use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::RoleTelemetry;
 use openorder_types::{Caller, Role};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic_health::server::health_reporter;
 
@@ -93,10 +94,11 @@ pub async fn serve_backends(
         default_timeout_ms: settings.default_timeout_ms,
         ..RpcServerSettings::default()
     };
+    let name = role.role();
     let local = RpcService::new(role.clone(), &local_settings, local);
     let gateway = Gateway::new(shared(role, routes, settings)?, local);
     tokio::select! {
-        () = serve_connections(listener, &settings.connection, gateway, shutdown) => Ok(()),
+        () = serve_connections(name, listener, &settings.connection, gateway, shutdown) => Ok(()),
         () = poll.run() => Ok(()),
     }
 }
@@ -139,12 +141,10 @@ fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -
         metrics: Arc::new(CallMetrics::default()),
         caller: CallerHeaders::new(&caller).context("the anonymous caller")?,
         limits: Limits {
-            in_flight: Arc::new(Semaphore::new(settings.in_flight_requests_max)),
-            streams: Arc::new(Semaphore::new(settings.streams_max)),
-            request_body_bytes: settings.request_body_limit_bytes,
+            read: settings.read_limits(),
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
             timeout_max: Duration::from_millis(settings.timeout_max_ms),
         },
-        connections: AtomicU64::new(0),
+        shares: settings.shares(),
     })
 }

@@ -32,7 +32,7 @@ pub(crate) struct Route {
 
 /// All methods, by path (`/package.Service/Method`), and the services they belong to.
 pub(crate) struct RouteTable {
-    methods: HashMap<String, Route>,
+    methods: HashMap<String, Arc<Route>>,
     services: Vec<(Backend, Arc<Upstream>)>,
 }
 
@@ -79,7 +79,7 @@ impl RouteTable {
                         admission: admission.clone(),
                         streams: method.server_streaming(),
                     };
-                    self.methods.insert(path, route);
+                    self.methods.insert(path, Arc::new(route));
                 }
             }
         }
@@ -87,7 +87,7 @@ impl RouteTable {
     }
 
     /// The route of a path, if there is such a method.
-    pub(crate) fn find(&self, path: &str) -> Option<&Route> {
+    pub(crate) fn find(&self, path: &str) -> Option<&Arc<Route>> {
         self.methods.get(path)
     }
 

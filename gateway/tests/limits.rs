@@ -105,7 +105,7 @@ async fn a_service_that_dies_with_a_call_in_its_hands_makes_it_unavailable() {
 async fn more_calls_than_the_limit_are_refused_at_once() {
     let orders = orders().await;
     let mut settings = settings();
-    settings.in_flight_requests_max = 2;
+    (settings.in_flight_requests_max, settings.connection_share_percent) = (2, 100);
     let gateway = gateway(&orders.url(), &orders.url(), settings).await;
     let outside = caller(&gateway).await;
     let waiting: Vec<_> = (0..2)

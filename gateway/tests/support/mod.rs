@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub, missing_docs)]
 
+pub mod raw;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;

@@ -5,8 +5,16 @@ use openorder_config::settings;
 settings! {
     /// Settings of the connections that a server takes.
     pub struct ConnectionSettings {
-        /// Connections at a time; more wait in the listen queue.
+        /// Connections at a time. For one more, the one that has been without a call for the longest time gives way; it
+        /// is refused only when all have calls.
         connections_max: usize = 1_024, 1..=100_000;
+        /// Connections of one peer at a time, in percent of them; above, its own longest idle one gives way. A peer is an
+        /// IPv4 address or an IPv6 network of 64 bits; all callers behind one proxy are one.
+        peer_share_percent: usize = 90, 1..=100;
+        /// How long a client may take to begin with HTTP/2's preface and settings, in milliseconds.
+        handshake_timeout_ms: u64 = 5_000, 1..=600_000;
+        /// After how long without a call a connection is ended, in milliseconds. Pings are no calls.
+        idle_timeout_ms: u64 = 300_000, 1..=86_400_000;
         /// Concurrent calls on one connection; a client's further calls wait on its side.
         streams_per_connection_max: u32 = 4_096, 1..=100_000;
         /// Calls of one connection that are cancelled before they are taken up; a client with more is cut off.

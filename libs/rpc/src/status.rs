@@ -233,6 +233,14 @@ impl Refusal {
         Self { metadata: vec![("limit_bytes", limit_bytes.to_string())], ..refusal }.into_status()
     }
 
+    /// The request's body did not arrive within the time that it may take: `REQUEST_TOO_SLOW`.
+    #[must_use]
+    pub fn request_too_slow(limit: Duration) -> Status {
+        let message = format!("the request did not arrive within {} ms", limit.as_millis());
+        let refusal = Self::plain(Code::DeadlineExceeded, "REQUEST_TOO_SLOW", message);
+        Self { metadata: vec![("limit_ms", limit.as_millis().to_string())], ..refusal }.into_status()
+    }
+
     /// The request's bytes are not the message that the method takes: `MALFORMED_REQUEST`.
     #[must_use]
     pub fn malformed_request(message: impl Into<String>) -> Status {

@@ -17,6 +17,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::caller::trace_of_headers;
+use crate::server::connections::{Connection, InUse};
 use crate::server::metrics::{CallMetrics, MethodMetrics};
 use crate::server::observed::{ObservedBody, adopt_foreign_status};
 use crate::status::{Refusal, code_name};
@@ -31,6 +32,7 @@ pub struct Call {
     span: Option<Span>,
     started: Instant,
     _permit: Option<OwnedSemaphorePermit>,
+    _in_use: Option<InUse>,
 }
 
 impl Call {
@@ -56,12 +58,18 @@ impl Call {
             span: Some(span),
             started,
             _permit: None,
+            _in_use: None,
         }
     }
 
     /// Keeps the call's place among those in flight until its end.
     pub fn hold(&mut self, permit: OwnedSemaphorePermit) {
         self._permit = Some(permit);
+    }
+
+    /// Keeps the connection that the call came over from being idle until the call's end.
+    pub fn occupy(&mut self, connection: &Connection) {
+        self._in_use = Some(connection.in_use());
     }
 
     /// The call's span: parent of all that is done for it.

@@ -1,12 +1,13 @@
 //! The server side: what surrounds the handlers of a service.
 //!
-//! * `listen.rs` takes connections and drains them;
+//! * `listen.rs` takes connections and drains them, `connections.rs` decides which one gives way;
 //! * `service.rs` decides which calls are taken, `limited.rs` how much of their bodies;
 //! * `call.rs` surrounds each one: trace, log scope, deadline, panics;
 //! * `observed.rs` sees how a call ends, and gives foreign statuses their details;
 //! * `metrics.rs` counts without allocating.
 
 mod call;
+mod connections;
 mod limited;
 mod listen;
 mod metrics;
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 pub use call::{Call, CallFuture};
+pub use connections::{Connection, InUse};
 pub use listen::{ListenError, PerConnection, listen, serve_connections};
 pub use metrics::{CallMetrics, MethodMetrics};
 pub use service::{OVERLOADED_RETRY_AFTER, RpcService, is_grpc, unsupported_media_type};
@@ -37,6 +39,7 @@ pub async fn serve(
     routes: Routes,
     shutdown: &Shutdown,
 ) {
+    let name = role.role();
     let service = RpcService::new(role, settings, routes);
     // Without an address, which only a broken socket has not, it is called over the socket.
     let entered = listener.local_addr().ok().map(|address| local::enter(address, service.clone()));
@@ -46,5 +49,5 @@ pub async fn serve(
         let drain_timeout = Duration::from_millis(settings.connection.drain_timeout_ms);
         drop(tokio::time::timeout(drain_timeout, service.idle()).await);
     };
-    tokio::join!(serve_connections(listener, &settings.connection, service.clone(), shutdown), local_calls);
+    tokio::join!(serve_connections(name, listener, &settings.connection, service.clone(), shutdown), local_calls);
 }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use tower::Service;
 
 use crate::caller::{ServerCall, deadline_of};
 use crate::server::call::{Call, CallFuture};
+use crate::server::connections::Connection;
 use crate::server::limited::LimitedBody;
 use crate::server::listen::PerConnection;
 use crate::server::metrics::CallMetrics;
@@ -33,6 +33,8 @@ const IDLE_PAUSE: Duration = Duration::from_millis(10);
 pub struct RpcService {
     routes: Routes,
     shared: Arc<Shared>,
+    /// The connection that calls come over; none within the process.
+    connection: Option<Connection>,
 }
 
 struct Shared {
@@ -56,7 +58,7 @@ impl RpcService {
             request_body_limit_bytes: settings.request_body_limit_bytes,
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
         };
-        Self { routes: routes.prepare(), shared: Arc::new(shared) }
+        Self { routes: routes.prepare(), shared: Arc::new(shared), connection: None }
     }
 
     /// Answers one call.
@@ -68,6 +70,9 @@ impl RpcService {
         let shared = &*self.shared;
         let (mut parts, body) = request.into_parts();
         let mut call = Call::start(&shared.role, &shared.metrics, &parts, started);
+        if let Some(connection) = &self.connection {
+            call.occupy(connection);
+        }
         if !is_grpc(&parts) {
             return CallFuture::refused(call, unsupported_media_type());
         }
@@ -100,8 +105,8 @@ impl RpcService {
 pub(crate) type Answer = CallFuture<<Routes as Service<Request<Body>>>::Future>;
 
 impl PerConnection for RpcService {
-    fn for_connection(&self, _: SocketAddr) -> Self {
-        self.clone()
+    fn for_connection(&self, connection: &Connection) -> Self {
+        Self { connection: Some(connection.clone()), ..self.clone() }
     }
 }
 

@@ -1,0 +1,128 @@
+//! Callers that take more than their part, beside one that does not.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use openorder_rpc::reason_of;
+use support::raw::{Raw, framed};
+use support::{GET_ORDER, WATCH_ORDER, call, caller, gateway, orders, settings, until, watch};
+use tonic::Code;
+
+#[tokio::test]
+async fn bodies_that_never_come_keep_nobody_out() {
+    let orders = orders().await;
+    let mut settings = settings();
+    // As few places as a slow service has: 70 calls would fill them many times over.
+    (settings.admission_in_flight_min, settings.in_flight_requests_max) = (8, 16);
+    let gateway = gateway(&orders.url(), &orders.url(), settings).await;
+    let outside = caller(&gateway).await;
+    let mut silent = Vec::new();
+    for _ in 0..70 {
+        let raw = Raw::connect(&gateway).await;
+        silent.push((raw.begin(GET_ORDER, &[]).await, raw));
+    }
+    for _ in 0..200 {
+        assert_eq!(call(&outside, GET_ORDER, "hello").await.unwrap().into_inner(), "hello");
+    }
+    assert_eq!(watch(&outside, "1 1").await.unwrap().message().await.unwrap().as_deref(), Some("0"));
+    assert_eq!(orders.begun(), 201, "a request that is not whole is no call");
+}
+
+#[tokio::test]
+async fn a_body_has_its_time_to_arrive() {
+    let orders = orders().await;
+    let mut settings = settings();
+    settings.request_read_timeout_ms = 200;
+    let gateway = gateway(&orders.url(), &orders.url(), settings).await;
+    let raw = Raw::connect(&gateway).await;
+    let started = Instant::now();
+    let status = raw.begin(GET_ORDER, &[]).await.status().await;
+    assert_eq!((status.code(), reason_of(&status).as_deref()), (Code::DeadlineExceeded, Some("REQUEST_TOO_SLOW")));
+    assert!(started.elapsed() >= Duration::from_millis(200));
+    // One that comes in pieces, in time, is a request like any other.
+    let mut call = raw.begin(GET_ORDER, &[]).await;
+    for piece in framed("hello").chunks(2) {
+        call.send(piece, false);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    call.send(&[], true);
+    assert_eq!(call.status().await.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn one_connection_has_its_share_of_arriving_requests() {
+    let orders = orders().await;
+    let mut settings = settings();
+    settings.requests_arriving_max = 20;
+    let gateway = gateway(&orders.url(), &orders.url(), settings).await;
+    let raw = Raw::connect(&gateway).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(raw.begin(GET_ORDER, &[]).await);
+    }
+    let status = raw.begin(GET_ORDER, &[]).await.status().await;
+    assert_eq!((status.code(), reason_of(&status).as_deref()), (Code::ResourceExhausted, Some("OVERLOADED")));
+    let other = Raw::connect(&gateway).await;
+    let mut other_call = other.begin(GET_ORDER, &[]).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    other_call.send(&framed("hello"), true);
+    assert_eq!(other_call.status().await.code(), Code::Ok);
+    // Whoever goes away gives its part back.
+    drop(held);
+    until(async || {
+        let mut call = raw.begin(GET_ORDER, &[]).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        call.send(&framed("hello"), true);
+        call.status().await.code() == Code::Ok
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bytes_of_requests_in_memory_are_bounded() {
+    let orders = orders().await;
+    let mut settings = settings();
+    (settings.request_body_limit_bytes, settings.request_bytes_in_flight_max) = (100_000, 400_000);
+    let gateway = gateway(&orders.url(), &orders.url(), settings).await;
+    let outside = caller(&gateway).await;
+    let raw = Raw::connect(&gateway).await;
+    let mut held = Vec::new();
+    // All but the last bytes of two and a half times its share.
+    for _ in 0..5 {
+        let mut call = raw.begin(GET_ORDER, &[]).await;
+        call.send(&framed(&"x".repeat(90_000))[..90_000], false);
+        held.push(call);
+    }
+    assert_eq!(call(&outside, GET_ORDER, "x".repeat(50_000)).await.unwrap().into_inner().len(), 50_000);
+    let mut refused = 0;
+    for call in held {
+        let status = call.status_within(Duration::from_millis(300)).await;
+        refused += u32::from(status.is_some_and(|status| reason_of(&status).as_deref() == Some("OVERLOADED")));
+    }
+    assert!(refused > 0, "a share of 200,000 bytes cannot hold 450,000");
+}
+
+#[tokio::test]
+async fn one_connection_has_its_share_of_streams() {
+    let orders = orders().await;
+    let mut settings = settings();
+    settings.streams_max = 20;
+    let gateway = gateway(&orders.url(), &orders.url(), settings).await;
+    let raw = Raw::connect(&gateway).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let mut call = raw.begin(WATCH_ORDER, &[]).await;
+        call.send(&framed("1000000 10"), true);
+        held.push(call);
+    }
+    until(async || orders.begun() == 10).await;
+    let mut more = raw.begin(WATCH_ORDER, &[]).await;
+    more.send(&framed("1000000 10"), true);
+    let status = more.status().await;
+    assert_eq!((status.code(), reason_of(&status).as_deref()), (Code::ResourceExhausted, Some("OVERLOADED")));
+    let outside = caller(&gateway).await;
+    assert_eq!(watch(&outside, "1 1").await.unwrap().message().await.unwrap().as_deref(), Some("0"));
+}
