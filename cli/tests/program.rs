@@ -64,6 +64,25 @@ fn the_demo_says_how_to_start_what_it_needs() {
     assert!(error.contains("openorder serve all"), "{error}");
 }
 
+#[test]
+fn every_variable_that_the_containers_are_given_is_a_setting() {
+    let (code, shown, _) = told(&run(&["config", "--output", "json"]));
+    assert_eq!(code, 0);
+    let settings: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let known: Vec<_> = settings.as_array().unwrap().iter().map(|row| row["variable"].as_str().unwrap()).collect();
+
+    let compose = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docker-compose.yml")).unwrap();
+    let variables: Vec<_> = compose
+        .lines()
+        .filter_map(|line| line.trim().split_once(':'))
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("OPENORDER_"))
+        .collect();
+    assert!(variables.len() > 40, "{variables:?}");
+    let unknown: Vec<_> = variables.iter().filter(|name| !known.contains(name)).collect();
+    assert!(unknown.is_empty(), "docker-compose.yml sets what is no setting: {unknown:?}");
+}
+
 /// A server that does not outlive its test.
 struct Server(Child);
 

@@ -45,6 +45,14 @@ pub struct DemoArgs {
     /// Jaeger's page, for the link to the trace.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:16686")]
     pub jaeger: String,
+    /// Where Jaeger is asked, when that is another address than its page has in a browser, such as between containers
+    /// [default: the page].
+    #[arg(long, value_name = "URL")]
+    pub jaeger_api: Option<String>,
+    /// The gateway's address in what is printed, when that is another one than is called here. The admin port is then not
+    /// printed: it is not reached from there.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub shown_gateway: Option<String>,
     /// Page of the mail server, where what the customer was sent can be read.
     #[arg(long, value_name = "URL")]
     pub mail: Option<String>,
@@ -61,14 +69,24 @@ pub fn run(settings: &SettingsArgs, args: &DemoArgs) -> anyhow::Result<bool> {
     let gateway = edge::address(settings, args.gateway.as_ref())?;
     // Only shown: settings that cannot be used are told where they are needed.
     let admin = config::load(settings, &[]).ok().map(|loaded| loaded.settings.admin.listen_address);
-    let pages = Pages { jaeger: &args.jaeger, mail: args.mail.as_deref(), admin: admin.as_deref() };
+    let pages = Pages {
+        jaeger: &args.jaeger,
+        jaeger_api: args.jaeger_api.as_deref().unwrap_or(&args.jaeger),
+        mail: args.mail.as_deref(),
+        gateway: args.shown_gateway.as_deref(),
+        admin: admin.as_deref().filter(|_| args.shown_gateway.is_none()),
+    };
     block_on(Box::pin(demo(&gateway, &pages)))?
 }
 
 /// What there is to look at.
 struct Pages<'a> {
     jaeger: &'a str,
+    /// Where Jaeger is asked whether it has a trace.
+    jaeger_api: &'a str,
     mail: Option<&'a str>,
+    /// Address of the gateway, where another one is to be printed than is called.
+    gateway: Option<&'a str>,
     /// Address of the admin port.
     admin: Option<&'a str>,
 }
@@ -90,11 +108,12 @@ async fn demo(gateway: &str, pages: &Pages<'_>) -> anyhow::Result<bool> {
     let expected = settled && notified && told.iter().all(|order| order.as_expected);
 
     line("\nGo on from here");
-    try_it(&edge, &world);
+    let gateway = pages.gateway.unwrap_or_else(|| edge.authority());
+    try_it(gateway, &world);
     if let Some(first) = told.first() {
-        line(format_args!("  {}", trace::link(pages.jaeger, &first.trace_id).await));
+        line(format_args!("  {}", trace::link(pages.jaeger, pages.jaeger_api, &first.trace_id).await));
     }
-    addresses(&edge, pages);
+    addresses(gateway, pages);
     line(format_args!("\n{} {}", mark(expected), verdict(expected)));
     Ok(expected)
 }
@@ -108,27 +127,25 @@ fn stories(world: &World) -> [Story<'_>; 3] {
     ]
 }
 
-fn try_it(edge: &Edge, world: &World) {
+fn try_it(gateway: &str, world: &World) {
     let request = serde_json::json!({
         "request_id": format!("try-{}", world.customer_id),
         "customer_id": world.customer_id,
         "lines": [{ "sku": world.sku, "quantity": 1 }],
     });
     line("  Place an order yourself (no grpcurl? `dev/tool grpcurl` is one; a new order needs a new request_id):");
-    line(format_args!(
-        "    grpcurl -plaintext -d '{request}' {} openorder.order.v1.OrderService/CreateOrder",
-        edge.authority()
-    ));
+    line(format_args!("    grpcurl -plaintext -d '{request}' {gateway} openorder.order.v1.OrderService/CreateOrder"));
 }
 
-fn addresses(edge: &Edge, pages: &Pages<'_>) {
-    line(format_args!("  gRPC, with reflection: {}", edge.authority()));
+fn addresses(gateway: &str, pages: &Pages<'_>) {
+    line(format_args!("  gRPC, with reflection: {gateway}"));
     line(format_args!("  Jaeger:                {}", pages.jaeger));
     if let Some(mail) = pages.mail {
         line(format_args!("  Mail to the customer:  {mail}"));
     }
     if let Some(admin) = pages.admin {
-        line(format_args!("  Metrics and readiness: http://{admin}/metrics  http://{admin}/readyz"));
+        let admin = edge::url_of(admin);
+        line(format_args!("  Metrics and readiness: {admin}/metrics  {admin}/readyz"));
     }
 }
 

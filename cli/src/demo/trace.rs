@@ -9,11 +9,11 @@ const ARRIVAL: Duration = Duration::from_secs(8);
 const ANSWER: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The link to a trace; where nothing can be seen behind it, why not.
-pub(super) async fn link(jaeger: &str, trace_id: &str) -> String {
-    let jaeger = jaeger.trim_end_matches('/');
-    let link = format!("The first order's trace, all services in one: {jaeger}/trace/{trace_id}");
-    let address = jaeger.strip_prefix("http://").filter(|rest| !rest.contains('/'));
+/// The link to a trace on the page of Jaeger; where its query API, at `api`, has no such trace, why not.
+pub(super) async fn link(page: &str, api: &str, trace_id: &str) -> String {
+    let (page, api) = (page.trim_end_matches('/'), api.trim_end_matches('/'));
+    let link = format!("The first order's trace, all services in one: {page}/trace/{trace_id}");
+    let address = api.strip_prefix("http://").filter(|rest| !rest.contains('/'));
     let Some(address) = address.map(with_port) else { return link };
     let path = format!("/api/traces/{trace_id}");
     let until = Instant::now() + ARRIVAL;
@@ -48,9 +48,26 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let jaeger = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
-        let told = link(&jaeger, "0af7651916cd43dd8448eb211c80319c").await;
+        let told = link(&jaeger, &jaeger, "0af7651916cd43dd8448eb211c80319c").await;
         assert!(told.contains(&format!("{jaeger}trace/0af7651916cd43dd8448eb211c80319c")), "{told}");
         assert!(told.contains("does not answer"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn the_api_is_asked_and_the_page_is_printed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1_024];
+            let read = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        let shown = link("http://localhost:9/", &api, "0af7651916cd43dd8448eb211c80319c").await;
+        assert!(shown.ends_with(" http://localhost:9/trace/0af7651916cd43dd8448eb211c80319c"), "{shown}");
+        assert!(server.await.unwrap().starts_with("GET /api/traces/0af7651916cd43dd8448eb211c80319c "));
     }
 
     #[test]
