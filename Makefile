@@ -22,8 +22,8 @@ clean: ## Stop, and forget the data of the local stack
 test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the protobuf and deployment files
 	@dev/check tests proto compose context collector alerts
 
-lint: ## Formatting, clippy, dependencies, shell scripts
-	@dev/check format clippy deny scripts
+lint: ## Formatting, clippy, dependencies, shell scripts, what the local stack leaves to other users
+	@dev/check format clippy deny scripts stack
 
 fmt: ## Format Rust and protobuf files
 	@cargo fmt --all

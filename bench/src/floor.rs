@@ -70,7 +70,7 @@ create table floor_order (
 
 /// CPU microseconds of PostgreSQL for a row inserted, and one updated.
 pub(crate) async fn rows(stack: &Stack) -> anyhow::Result<(f64, f64)> {
-    let options: PgConnectOptions = stack.database_url("bench_reference").parse()?;
+    let options: PgConnectOptions = stack.database_url("bench_reference")?.parse()?;
     let mut connection = options.connect().await?;
     connection.execute(SCHEMA).await?;
     let meter = Meter { openorder: Vec::new(), postgres: stack.pid("postgres")?, kafka: 0 };

@@ -49,6 +49,7 @@ pub(crate) struct PgBench {
     folder: PathBuf,
     server: u32,
     postgres_url: String,
+    password: String,
 }
 
 /// What one run found out.
@@ -65,15 +66,16 @@ impl PgBench {
         let folder = stack.folder().join("pgbench");
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("order.sql"), ORDER)?;
-        let options: PgConnectOptions = stack.database_url("postgres").parse()?;
+        let options: PgConnectOptions = stack.database_url("postgres")?.parse()?;
         let mut connection = options.connect().await?;
         connection.execute(sqlx::AssertSqlSafe(format!("create database {DATABASE}"))).await?;
         connection.close().await?;
         let mut connection = options.database(DATABASE).connect().await?;
         connection.execute(SCHEMA).await?;
         connection.close().await?;
-        let (server, postgres_url) = (stack.pid("postgres")?, stack.database_url("postgres"));
-        Ok(Self { bin: bin()?, port: stack.postgres_port(), folder, server, postgres_url })
+        let (server, postgres_url) = (stack.pid("postgres")?, stack.database_url("postgres")?);
+        let password = stack.postgres_password()?;
+        Ok(Self { bin: bin()?, port: stack.postgres_port(), folder, server, postgres_url, password })
     }
 
     /// What `program --version` says.
@@ -110,6 +112,7 @@ impl PgBench {
         connection.close().await?;
         let log = self.folder.join("log");
         let mut command = Command::new(self.bin.join("pgbench"));
+        command.env("PGPASSWORD", &self.password);
         command.args([
             "-h",
             "127.0.0.1",

@@ -80,8 +80,15 @@ impl Stack {
         self.port("POSTGRES_PORT")
     }
 
-    pub(crate) fn database_url(&self, name: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{name}", self.postgres_port())
+    /// Of PostgreSQL's superuser; the stack has made it once it is up.
+    pub(crate) fn postgres_password(&self) -> anyhow::Result<String> {
+        let file = self.folder.join("postgres/password");
+        let text = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+        Ok(text.trim().to_owned())
+    }
+
+    pub(crate) fn database_url(&self, name: &str) -> anyhow::Result<String> {
+        Ok(format!("postgres://postgres:{}@127.0.0.1:{}/{name}", self.postgres_password()?, self.postgres_port()))
     }
 
     pub(crate) fn redis_url(&self) -> String {

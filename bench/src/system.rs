@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -57,7 +58,8 @@ impl System {
     /// less changes nothing here.
     pub(crate) async fn configure(program: &Path, stack: &Stack, name: &str) -> anyhow::Result<Self> {
         let folder = stack.folder().join(name);
-        fs::create_dir_all(&folder)?;
+        // Its settings hold the database's password.
+        fs::DirBuilder::new().mode(0o700).create(&folder)?;
         let mut command = Command::new(program);
         without_settings(&mut command);
         let output = command.args(["config", "--output", "json"]).current_dir(&folder).output().await?;
@@ -74,7 +76,7 @@ impl System {
             let (section, field) = key.rsplit_once('.').unwrap_or(("", key));
             let value = match field {
                 "listen_address" => port_of(section).map(|port| format!("127.0.0.1:{port}")),
-                "database_url" => Some(stack.database_url(&format!("{name}_{}", section.replace('.', "_")))),
+                "database_url" => Some(stack.database_url(&format!("{name}_{}", section.replace('.', "_")))?),
                 "redis_url" => Some(stack.redis_url()),
                 "brokers" => Some(stack.brokers()),
                 "topic_prefix" => Some(format!("{name}.")),
@@ -94,7 +96,7 @@ impl System {
             admin_ports: free_ports(PROCESSES_MAX)?,
             postgres: stack.pid("postgres")?,
             kafka: stack.pid("kafka")?,
-            server: stack.database_url(""),
+            server: stack.database_url("")?,
             folder,
         })
     }

@@ -19,18 +19,24 @@ die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 # An address without its password.
 masked() { sed -E 's#(://[^:/@]*):[^@/]*@#\1:***@#' <<<"$1"; }
+without_password() { sed -E 's#(://[^:/@]*):[^@/]*@#\1@#' <<<"$1"; }
 
 # --- places -------------------------------------------------------------------------------------
 
-# The data folder carries a marker, so that `clean` never removes a folder that is somebody else's.
+# The data folder carries a marker, so that `clean` never removes a folder that is somebody else's. What is in it (mail,
+# messages, logs, the password) is for this user alone; root's lets the user postgres pass to its database.
 make_data_dir() {
+  # In /var/tmp anybody may have put a link there first.
+  if [ -L "$data" ] && [ "$(stat -c %u -- "$data")" != "$(id -u)" ]; then
+    die "$data is a link of another user; choose another folder with OPENORDER_DATA_DIR"
+  fi
   if [ -e "$data" ] && [ ! -f "$data/.openorder" ] && [ -n "$(ls -A "$data" 2>/dev/null)" ]; then
     die "$data exists and is not a data folder of OpenOrder; choose another with OPENORDER_DATA_DIR"
   fi
   mkdir -p "$data" 2>/dev/null || die "cannot make $data; choose another folder with OPENORDER_DATA_DIR"
   [ -O "$data" ] || die "$data belongs to another user; choose another folder with OPENORDER_DATA_DIR"
   data=$(cd "$data" && pwd)
-  chmod 755 "$data"
+  if [ "$(id -u)" = 0 ]; then chmod 711 "$data"; else chmod 700 "$data"; fi
   : >>"$data/.openorder"
 }
 
@@ -87,6 +93,11 @@ process_is() {
   [[ "$({ tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null)" == *"$2"* ]]
 }
 
+# Whether a process is this user's, or one that root started for the user postgres: anybody can have any command line.
+process_is_ours() {
+  [ -O "/proc/$1" ] || { [ "$(id -u)" = 0 ] && [ "$(stat -c %U "/proc/$1" 2>/dev/null)" = postgres ]; }
+}
+
 # find_process PIDFILE TEXT: prints the pid of our process. When the file is stale or was never written (a script
 # killed between start and note) the process table is asked.
 find_process() {
@@ -96,7 +107,7 @@ find_process() {
   mapfile -t entries < <(grep -slaF -- "$data/" /proc/[0-9]*/cmdline || true)
   for entry in "${entries[@]}"; do
     pid=${entry#/proc/} pid=${pid%/cmdline}
-    if process_is "$pid" "$2"; then printf '%s\n' "$pid" >"$1"; printf '%s' "$pid"; return 0; fi
+    if process_is "$pid" "$2" && process_is_ours "$pid"; then printf '%s\n' "$pid" >"$1"; printf '%s' "$pid"; return 0; fi
   done
   return 1
 }
@@ -118,7 +129,9 @@ launch() {
   local pidfile=$1 log=$2
   shift 2
   if [ -f "$log" ]; then mv -f "$log" "$log.1"; fi
-  setsid "$@" </dev/null >"$log" 2>&1 7>&- 8>&- 9>&- &
+  # Nobody else reads what it writes, its log included.
+  (umask 077 && : >"$log")
+  (umask 077 && exec setsid "$@") </dev/null >"$log" 2>&1 7>&- 8>&- 9>&- &
   printf '%s\n' $! >"$pidfile"
 }
 
@@ -143,6 +156,7 @@ need_packages() {
   say "installing $* (apt)"
   # RUNLEVEL=1: the packages' own daemons are not started.
   (
+    umask 022 # what packages install is for everybody
     export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
     apt-get update -qq && apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "$@"
   ) </dev/null >"$log" 2>&1 || { tail -20 "$log" >&2; die "apt-get could not install $*; all it said is in $log"; }

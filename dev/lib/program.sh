@@ -66,6 +66,7 @@ program_need_ports() {
 program_start() {
   local pid fingerprint
   mkdir -p "$program_home" "$program_logs"
+  chmod 700 "$program_home" "$program_logs" # those of an earlier version were everybody's to read
   fingerprint=$(program_fingerprint)
   if pid=$(program_running); then
     if [ "$(cat "$program_home/fingerprint" 2>/dev/null)" = "$fingerprint" ]; then

@@ -89,9 +89,10 @@ impl Servers {
             [("OPENORDER_KAFKA_PORT", kafka), ("OPENORDER_POSTGRES_PORT", postgres), ("OPENORDER_REDIS_PORT", redis)];
         let own = OwnStack { folder, ports };
         own.run(&["up", "kafka", "postgres", "redis"]).await;
+        let password = openorder_testing::stack_password(&own.folder);
         Self {
             brokers: format!("127.0.0.1:{kafka}"),
-            postgres: format!("postgres://postgres@127.0.0.1:{postgres}"),
+            postgres: format!("postgres://postgres{password}@127.0.0.1:{postgres}"),
             redis: format!("redis://127.0.0.1:{redis}"),
             own: Some(own),
         }

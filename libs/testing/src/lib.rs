@@ -27,6 +27,8 @@ use std::{
     collections::BTreeSet,
     env,
     net::{SocketAddr, TcpListener},
+    os::unix::fs::MetadataExt,
+    path::Path,
     str::FromStr,
     sync::{Mutex, Once, PoisonError},
     time::{Duration, Instant},
@@ -165,7 +167,18 @@ pub fn brokers() -> String {
 
 /// URL of the shared PostgreSQL.
 pub fn postgres_url() -> String {
-    variable("OPENORDER_POSTGRES_URL", "postgres://postgres@127.0.0.1:15432")
+    let user = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
+    let password = stack_password(Path::new(&format!("/var/tmp/openorder-{user}")));
+    variable("OPENORDER_POSTGRES_URL", &format!("postgres://postgres{password}@127.0.0.1:15432"))
+}
+
+/// `:password` of PostgreSQL's superuser in a stack with this data folder, as it stands in a URL; nothing where a stack of
+/// an earlier version asks for none.
+pub fn stack_password(folder: &Path) -> String {
+    match std::fs::read_to_string(folder.join("postgres/password")) {
+        Ok(password) => format!(":{}", password.trim()),
+        Err(_) => String::new(),
+    }
 }
 
 /// URL of a database of the shared PostgreSQL, whatever database its own URL names.

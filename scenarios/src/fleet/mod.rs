@@ -4,6 +4,7 @@ mod balancer;
 mod config;
 mod instance;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,7 +39,8 @@ impl Fleet {
     pub async fn start(servers: Servers, settings: &[(&str, &str)]) -> Self {
         let name = format!("s{:08x}", rand_number());
         let folder = std::env::temp_dir().join(format!("openorder-{name}"));
-        std::fs::create_dir_all(&folder).expect("a folder for the scenario");
+        // Its settings hold the databases' passwords.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).expect("a folder for the scenario");
         let mut balancers = Vec::new();
         for role in ROLES {
             balancers.push((role, Balancer::start().await));
