@@ -81,6 +81,8 @@ impl System {
                 "brokers" => Some(stack.brokers()),
                 "topic_prefix" => Some(format!("{name}.")),
                 "otlp_endpoint" => Some(stack.otlp_endpoint()),
+                // The load says which orders are traced.
+                "incoming_trace" => Some("trust".to_owned()),
                 other => other.strip_suffix("_url").and_then(port_of).map(|port| format!("http://127.0.0.1:{port}")),
             };
             if let Some(value) = value {

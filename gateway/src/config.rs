@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use openorder_config::settings;
-use openorder_rpc::{ConnectionSettings, RpcClientSettings};
+use openorder_rpc::{ConnectionSettings, IncomingTrace, RpcClientSettings};
 
 use crate::admission::AdmissionSettings;
 use crate::body::ReadLimits;
@@ -43,6 +43,11 @@ settings! {
         /// The most that all connections of one peer may have, in percent of each bound. A peer is an IPv4 address or an
         /// IPv6 network of 64 bits; all callers behind one proxy are one.
         peer_share_percent: usize = 90, 1..=100;
+        /// Metadata of a call in bytes, each key and value counted with 32 more; larger ones are refused.
+        metadata_bytes_max: usize = 16_384, 1_024..=1_048_576;
+        /// What becomes of the trace that a caller says its call belongs to: `link`, each call has a trace of its own that
+        /// links to it; `trust`, the call goes on in it, recorded or not as the caller says; `ignore`.
+        incoming_trace: IncomingTrace = IncomingTrace::Link;
         /// The time of a call whose caller gives none, in milliseconds. Streams have none.
         default_timeout_ms: u64 = 10_000, 1..=600_000;
         /// The longest time that a caller can ask for, in milliseconds.
@@ -70,6 +75,15 @@ settings! {
 }
 
 impl GatewaySettings {
+    /// A call whose metadata is too large is answered, and for that it has to be read.
+    pub(crate) fn connection(&self) -> ConnectionSettings {
+        let readable = u32::try_from(self.metadata_bytes_max.saturating_mul(2)).unwrap_or(u32::MAX);
+        ConnectionSettings {
+            header_list_bytes_max: self.connection.header_list_bytes_max.max(readable),
+            ..self.connection.clone()
+        }
+    }
+
     pub(crate) fn read_limits(&self) -> ReadLimits {
         ReadLimits {
             body_bytes: self.request_body_limit_bytes,

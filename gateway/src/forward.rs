@@ -5,28 +5,35 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use openorder_rpc::caller::{CallerHeaders, RESERVED_PREFIX, write_trace};
 use openorder_rpc::server::{
-    Call, CallFuture, CallMetrics, Connection, OVERLOADED_RETRY_AFTER, PerConnection, RpcService, is_grpc,
-    unsupported_media_type,
+    Call, CallFuture, CallMetrics, Connection, OVERLOADED_RETRY_AFTER, PerConnection, refuse_other_protocols,
 };
-use openorder_rpc::{Outbound, Refusal, UpstreamBody, timeout};
+use openorder_rpc::{IncomingTrace, Outbound, Refusal, UpstreamBody, timeout};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use tonic::Status;
 use tonic::body::Body;
+use tonic::service::Routes;
 
 use crate::admission::CallerKey;
 use crate::body::{HeldBody, ReadLimits, Received, read_whole};
+use crate::local::{LocalCall, LocalMethod};
+use crate::message::{Encoding, Expected, plain};
 use crate::routes::{Route, RouteTable};
 use crate::shares::{Member, Resource, Shares};
 
 /// Headers that mean one connection, not the call (RFC 9113, section 8.2.2), or that the next hop sets itself.
 const HOP_HEADERS: [&str; 6] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "host", "content-length"];
+
+/// The shortest time that the next hop can be told.
+const SHORTEST_TIME: Duration = Duration::from_micros(1);
 
 /// The gateway as a service of HTTP requests. Clones share everything.
 #[derive(Clone)]
@@ -36,8 +43,8 @@ pub(crate) struct Gateway {
     caller: Arc<Member>,
     /// None until there is one.
     connection: Option<Connection>,
-    /// Reflection, health, and "there is no such method".
-    local: RpcService,
+    /// Reflection and health.
+    local: Routes,
 }
 
 pub(crate) struct Shared {
@@ -46,23 +53,22 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<CallMetrics>,
     pub(crate) caller: CallerHeaders,
     pub(crate) limits: Limits,
+    pub(crate) incoming_trace: IncomingTrace,
     pub(crate) shares: Shares,
 }
 
 /// What the gateway lets through.
 pub(crate) struct Limits {
     pub(crate) read: ReadLimits,
+    pub(crate) metadata_bytes: usize,
     pub(crate) default_timeout: Duration,
     pub(crate) timeout_max: Duration,
 }
 
 impl Gateway {
-    pub(crate) fn new(shared: Shared, local: RpcService) -> Self {
-        for path in shared.routes.paths() {
-            shared.metrics.learn(path.trim_start_matches('/'));
-        }
+    pub(crate) fn new(shared: Shared, local: Routes) -> Self {
         let nobody = shared.shares.member(std::net::Ipv4Addr::UNSPECIFIED.into());
-        Self { shared: Arc::new(shared), caller: nobody, connection: None, local }
+        Self { shared: Arc::new(shared), caller: nobody, connection: None, local: local.prepare() }
     }
 
     /// Whose share a call counts against. Until callers sign in, a connection is a caller, and the address that it comes
@@ -78,7 +84,7 @@ impl PerConnection for Gateway {
             shared: Arc::clone(&self.shared),
             caller: self.shared.shares.member(connection.peer()),
             connection: Some(connection.clone()),
-            local: self.local.for_connection(connection),
+            local: self.local.clone(),
         }
     }
 }
@@ -89,39 +95,41 @@ impl Service<Request<Incoming>> for Gateway {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        let Some(route) = self.shared.routes.find(request.uri().path()) else {
-            return Box::pin(self.local.call(request));
-        };
         let started = Instant::now();
+        let shared = &self.shared;
         let (parts, body) = request.into_parts();
-        let mut call = Call::start(&self.shared.role, &self.shared.metrics, &parts, started);
+        let mut call = Call::start(&shared.role, &shared.metrics, &parts, started, shared.incoming_trace);
         if let Some(connection) = &self.connection {
             call.occupy(connection);
         }
-        if !is_grpc(&parts) {
-            return refuse(call, unsupported_media_type());
+        if let Some(refusal) = refuse_other_protocols(&parts) {
+            return refuse(call, refusal);
         }
-        let limits = &self.shared.limits;
-        let deadline = limits.deadline(route, &parts.headers, started);
-        let forward = Forward {
-            shared: Arc::clone(&self.shared),
-            route: Arc::clone(route),
-            caller: Arc::clone(self.identify(&parts)),
-            trace: call.trace().clone(),
-            path: parts.uri.into_parts().path_and_query.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")),
-            headers: parts.headers,
-            body,
-            deadline,
-        };
-        // A stream may take its time, its request may not.
-        let head_deadline = deadline.or(Some(started + limits.timeout_max));
-        let answer = async move {
-            Ok(match forward.answer().await {
-                Ok(answer) => answer,
-                Err(refusal) => refusal.into_http::<UpstreamBody>().map(|body| HeldBody::new(body, None)),
-            })
-        };
-        Box::pin(CallFuture::running(call, answer, head_deadline))
+        let limits = &shared.limits;
+        if metadata_bytes(&parts.headers) > limits.metadata_bytes {
+            return refuse(call, Refusal::metadata_too_large(limits.metadata_bytes).into_http());
+        }
+        let caller = Arc::clone(self.identify(&parts));
+        if let Some(route) = shared.routes.find(parts.uri.path()) {
+            let deadline = limits.deadline(route.streams, &parts.headers, started);
+            let forward = Forward {
+                shared: Arc::clone(shared),
+                route: Arc::clone(route),
+                caller,
+                trace: call.trace().clone(),
+                path: parts.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")),
+                headers: parts.headers,
+                body,
+                deadline,
+            };
+            return answer(call, forward.answer(), limits.head_deadline(deadline, started));
+        }
+        if let Some(method) = LocalMethod::find(parts.uri.path()) {
+            let deadline = limits.deadline(method.streams(), &parts.headers, started);
+            let local = LocalCall { method, routes: self.local.clone(), caller, limits: limits.read, parts, body };
+            return answer(call, local.answer(), limits.head_deadline(deadline, started));
+        }
+        refuse(call, Refusal::unimplemented("there is no such method").into_http())
     }
 }
 
@@ -131,15 +139,40 @@ fn refuse(call: Call, refusal: Response<Body>) -> Answer {
     Box::pin(CallFuture::<std::future::Ready<Result<Response<Body>, Infallible>>>::refused(call, refusal))
 }
 
+/// An answer to come, or the refusal instead of it.
+fn answer<B>(
+    call: Call,
+    work: impl Future<Output = Result<Response<HeldBody<B>>, Status>> + Send + 'static,
+    head_deadline: Option<Instant>,
+) -> Answer
+where
+    B: http_body::Body<Data = Bytes, Error = Status> + Default + Send + Unpin + 'static,
+{
+    let work = async move {
+        Ok(work.await.unwrap_or_else(|refusal| refusal.into_http::<B>().map(|body| HeldBody::new(body, None))))
+    };
+    Box::pin(CallFuture::running(call, work, head_deadline))
+}
+
+/// As HTTP/2 counts them (RFC 9113, section 6.5.2).
+fn metadata_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
 impl Limits {
     /// When the caller stops waiting: as it says, within the bound; else the default. A stream ends only when its
     /// caller says so.
-    fn deadline(&self, route: &Route, headers: &HeaderMap, started: Instant) -> Option<Instant> {
+    fn deadline(&self, streams: bool, headers: &HeaderMap, started: Instant) -> Option<Instant> {
         let asked = timeout::parse(headers);
-        match route.streams {
+        match streams {
             true => asked.and_then(|asked| started.checked_add(asked)),
             false => Some(started + asked.unwrap_or(self.default_timeout).min(self.timeout_max)),
         }
+    }
+
+    /// When the answer has to begin. A stream may take its time, its request may not.
+    fn head_deadline(&self, deadline: Option<Instant>, started: Instant) -> Option<Instant> {
+        deadline.or(Some(started + self.timeout_max))
     }
 }
 
@@ -149,7 +182,7 @@ struct Forward {
     route: Arc<Route>,
     caller: Arc<Member>,
     trace: TraceContext,
-    path: http::uri::PathAndQuery,
+    path: PathAndQuery,
     headers: HeaderMap,
     body: Incoming,
     deadline: Option<Instant>,
@@ -160,7 +193,11 @@ impl Forward {
     async fn answer(self) -> Result<Response<HeldBody<UpstreamBody>>, Status> {
         let Self { shared, route, caller, trace, path, mut headers, body, deadline } = self;
         let overloaded = || Refusal::overloaded(OVERLOADED_RETRY_AFTER);
-        let Received { bytes: body, place: _bytes } = read_whole(body, shared.limits.read, &caller).await?;
+        let read = shared.limits.read;
+        let encoding = Encoding::take(&mut headers)?;
+        let Received { bytes, place: _bytes } = read_whole(body, read, &caller).await?;
+        let expected = Expected { encoding, any_number: route.takes_stream, bytes_max: read.body_bytes };
+        let body = plain(bytes, expected)?;
         let resource = if route.streams { Resource::Streams } else { Resource::Calls };
         let place = caller.take(resource, 1).ok_or_else(overloaded)?;
         let admitted = match route.streams {
@@ -175,6 +212,10 @@ impl Forward {
         write_trace(&trace, &mut headers);
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
+            if left < SHORTEST_TIME {
+                // Nobody waits for what would be done.
+                return Err(Refusal::deadline_exceeded());
+            }
             headers.insert(timeout::GRPC_TIMEOUT, timeout::header(left));
         }
         let outbound = Outbound {

@@ -5,7 +5,8 @@
 //! * `routes.rs`: which method goes where, read from the contract;
 //! * `shares.rs`: how much of each bound one connection and one peer may have;
 //! * `admission.rs`: how many calls a service is given at a time, and whose;
-//! * `body.rs`: the request's body, read before its call is let in;
+//! * `body.rs`: the request's body, read before its call is let in; `message.rs`: the messages in it;
+//! * `local.rs`: what the gateway answers itself;
 //! * `forward.rs`: one call: who calls, in which trace, until when, within which limits;
 //! * `health.rs`: the health of all services as one;
 //! * `address.rs`: where the gateway may listen while callers are not authenticated;
@@ -17,6 +18,8 @@ mod body;
 mod config;
 mod forward;
 mod health;
+mod local;
+mod message;
 mod routes;
 mod shares;
 
@@ -25,9 +28,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use openorder_proto::FILE_DESCRIPTOR_SET;
-use openorder_rpc::RpcServerSettings;
 use openorder_rpc::caller::CallerHeaders;
-use openorder_rpc::server::{CallMetrics, RpcService, serve_connections};
+use openorder_rpc::server::{CallMetrics, serve_connections};
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::RoleTelemetry;
 use openorder_types::{Caller, Role};
@@ -40,6 +42,7 @@ pub use routes::Backend;
 
 use crate::forward::{Gateway, Limits, Shared};
 use crate::health::HealthPoll;
+use crate::local::LocalMethod;
 use crate::routes::RouteTable;
 
 /// Every caller until there is sign-in.
@@ -88,17 +91,10 @@ pub async fn serve_backends(
     poll.begin().await;
     let services = routes.services().iter().map(|(backend, _)| backend.service);
     let local = reflection(descriptors, services)?.add_service(health);
-    let local_settings = RpcServerSettings {
-        request_body_limit_bytes: settings.request_body_limit_bytes,
-        in_flight_requests_max: settings.in_flight_requests_max,
-        default_timeout_ms: settings.default_timeout_ms,
-        ..RpcServerSettings::default()
-    };
-    let name = role.role();
-    let local = RpcService::new(role.clone(), &local_settings, local);
+    let (name, connection) = (role.role(), settings.connection());
     let gateway = Gateway::new(shared(role, routes, settings)?, local);
     tokio::select! {
-        () = serve_connections(name, listener, &settings.connection, gateway, shutdown) => Ok(()),
+        () = serve_connections(name, listener, &connection, gateway, shutdown) => Ok(()),
         () = poll.run() => Ok(()),
     }
 }
@@ -135,16 +131,20 @@ fn reflection(descriptors: &'static [u8], services: impl Iterator<Item = &'stati
 
 fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -> anyhow::Result<Shared> {
     let caller = Caller::new(ANONYMOUS, [Role::Operator]);
+    let methods: Vec<String> =
+        routes.paths().chain(LocalMethod::PATHS).map(|path| path.trim_start_matches('/').to_owned()).collect();
     Ok(Shared {
         role,
         routes,
-        metrics: Arc::new(CallMetrics::default()),
+        metrics: Arc::new(CallMetrics::of(methods.iter().map(String::as_str))),
         caller: CallerHeaders::new(&caller).context("the anonymous caller")?,
         limits: Limits {
             read: settings.read_limits(),
+            metadata_bytes: settings.metadata_bytes_max,
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
             timeout_max: Duration::from_millis(settings.timeout_max_ms),
         },
+        incoming_trace: settings.incoming_trace,
         shares: settings.shares(),
     })
 }

@@ -28,6 +28,8 @@ pub(crate) struct Route {
     pub(crate) admission: Admission,
     /// Whether the answer is a stream, which may stay open for hours.
     pub(crate) streams: bool,
+    /// Whether the request is a stream, of any number of messages.
+    pub(crate) takes_stream: bool,
 }
 
 /// All methods, by path (`/package.Service/Method`), and the services they belong to.
@@ -78,6 +80,7 @@ impl RouteTable {
                         upstream: Arc::clone(upstream),
                         admission: admission.clone(),
                         streams: method.server_streaming(),
+                        takes_stream: method.client_streaming(),
                     };
                     self.methods.insert(path, Arc::new(route));
                 }

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use openorder_rpc::reason_of;
 use support::raw::{Raw, framed};
-use support::{GET_ORDER, WATCH_ORDER, call, caller, gateway, orders, settings, until, watch};
+use support::{
+    GET_ORDER, HEALTH_CHECK, HEALTH_WATCH, REFLECTION, WATCH_ORDER, call, caller, gateway, orders, settings, until,
+    watch,
+};
 use tonic::Code;
 
 #[tokio::test]
@@ -125,4 +128,38 @@ async fn one_connection_has_its_share_of_streams() {
     assert_eq!((status.code(), reason_of(&status).as_deref()), (Code::ResourceExhausted, Some("OVERLOADED")));
     let outside = caller(&gateway).await;
     assert_eq!(watch(&outside, "1 1").await.unwrap().message().await.unwrap().as_deref(), Some("0"));
+}
+
+#[tokio::test]
+async fn health_is_told_whoever_watches_and_calls() {
+    let orders = orders().await;
+    let mut settings = settings();
+    (settings.streams_max, settings.in_flight_requests_max, settings.requests_arriving_max) = (20, 1, 1);
+    let gateway = gateway(&orders.url(), &orders.url(), settings).await;
+    let raw = Raw::connect(&gateway).await;
+    let mut held = Vec::new();
+    for path in [HEALTH_WATCH, WATCH_ORDER].repeat(5) {
+        let text = if path == WATCH_ORDER { "1000000 10" } else { "" };
+        held.push(raw.call(path, &[], &framed(text)).await);
+    }
+    until(async || orders.begun() == 5).await;
+    // What is held by one connection is its share, of whatever kind the streams are.
+    for path in [HEALTH_WATCH, WATCH_ORDER, REFLECTION] {
+        let status = raw.call(path, &[], &framed("")).await.status().await;
+        assert_eq!(
+            (status.code(), reason_of(&status).as_deref()),
+            (Code::ResourceExhausted, Some("OVERLOADED")),
+            "{path}"
+        );
+    }
+    let busy = Raw::connect(&gateway).await;
+    held.push(busy.call(GET_ORDER, &[], &framed("sleep 60000")).await);
+    until(async || orders.begun() == 6).await;
+    held.push(busy.begin(GET_ORDER, &[]).await);
+    // One that is refused for calls and one that is refused for streams can both ask.
+    for raw in [&raw, &busy] {
+        assert_eq!(raw.call(HEALTH_CHECK, &[], &framed("")).await.status().await.code(), Code::Ok);
+    }
+    let status = busy.call(HEALTH_WATCH, &[], &framed("")).await.status_within(Duration::from_millis(300)).await;
+    assert!(status.is_none(), "another connection can watch: {status:?}");
 }

@@ -4,11 +4,14 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use openorder_rpc::{reason_of, rejection};
+use openorder_gateway::GatewaySettings;
+use openorder_rpc::{IncomingTrace, reason_of, rejection};
 use openorder_telemetry::{SpanKind, testing};
 use openorder_types::Rejection;
+use support::raw::Raw;
 use support::{
     GET_ORDER, GET_PRODUCT, call, call_with, caller, gateway, gateway_of, orders, orders_at, products, settings, until,
     watch,
@@ -75,11 +78,12 @@ async fn the_gateway_says_who_calls_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_callers_trace_goes_on_and_a_new_one_begins_without() {
+async fn a_trusted_callers_trace_goes_on_and_a_new_one_begins_without() {
     let (order_role, order_spans) = testing::recording("order", 0.0);
     let (gateway_role, gateway_spans) = testing::recording("gateway", 1.0);
     let orders = orders_at("127.0.0.1:0", order_role).await;
-    let gateway = gateway_of(gateway_role, &orders.url(), &orders.url(), settings()).await;
+    let settings = GatewaySettings { incoming_trace: IncomingTrace::Trust, ..settings() };
+    let gateway = gateway_of(gateway_role, &orders.url(), &orders.url(), settings).await;
     let outside = caller(&gateway).await;
     let mut request = Request::new("hello".to_owned());
     request.metadata_mut().insert("traceparent", TRACEPARENT.parse().unwrap());
@@ -99,6 +103,56 @@ async fn a_callers_trace_goes_on_and_a_new_one_begins_without() {
     assert_eq!(service[0].span_context.trace_state().header(), "vendor=1");
     assert_eq!(edge[1].parent_span_id.to_string(), "0000000000000000");
     assert_ne!(service[1].span_context.trace_id(), service[0].span_context.trace_id());
+}
+
+#[tokio::test]
+async fn a_caller_decides_nothing_about_traces() {
+    let constant = "0af7651916cd43dd8448eb211c80319c";
+    for (incoming_trace, links) in [(IncomingTrace::Link, 1), (IncomingTrace::Ignore, 0)] {
+        let (order_role, order_spans) = testing::recording("order", 0.0);
+        let (gateway_role, gateway_spans) = testing::recording("gateway", 1.0);
+        let orders = orders_at("127.0.0.1:0", order_role).await;
+        let settings = GatewaySettings { incoming_trace, ..settings() };
+        let gateway = gateway_of(gateway_role, &orders.url(), &orders.url(), settings).await;
+        let outside = caller(&gateway).await;
+        // Not to be recorded, and twice the same.
+        for flags in ["00", "01", "01"] {
+            let mut request = Request::new("hello".to_owned());
+            let traceparent = format!("00-{constant}-b7ad6b7169203331-{flags}");
+            request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
+            request.metadata_mut().insert("tracestate", "vendor=1".parse().unwrap());
+            call_with(&outside, GET_ORDER, request).await.unwrap();
+        }
+        until(async || gateway_spans.all().len() == 3 && order_spans.all().len() == 3).await;
+        let edge = gateway_spans.all();
+        let traces: HashSet<_> = edge.iter().map(|span| span.span_context.trace_id().to_string()).collect();
+        assert!(traces.len() == 3 && !traces.contains(constant), "{traces:?}");
+        for (edge, service) in edge.iter().zip(order_spans.all()) {
+            assert_eq!(edge.parent_span_id.to_string(), "0000000000000000");
+            assert_eq!((edge.links.len(), edge.span_context.trace_state().header()), (links, String::new()));
+            assert!(edge.links.iter().all(|link| link.span_context.trace_id().to_string() == constant));
+            assert_eq!(service.span_context.trace_id(), edge.span_context.trace_id());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_made_up_method_names_no_span() {
+    let orders = orders().await;
+    let (role, spans) = testing::recording("gateway", 1.0);
+    let gateway = gateway_of(role, &orders.url(), &orders.url(), settings()).await;
+    let raw = Raw::connect(&gateway).await;
+    let long = format!("/evil.1/{}", "A".repeat(5_000));
+    for path in [&long[..], "/openorder.order.v1.OrderService/GetOrder"] {
+        drop(raw.call(path, &[("content-type", "text/plain")], b"").await.head().await);
+    }
+    until(async || spans.all().len() == 2).await;
+    let made_up = &spans.all()[0];
+    assert_eq!(&*made_up.name, "_OTHER");
+    let attribute =
+        |key: &str| made_up.attributes.iter().find(|one| one.key.as_str() == key).unwrap().value.to_string();
+    assert_eq!((attribute("rpc.method").as_str(), attribute("rpc.method_original").len()), ("_OTHER", 128));
+    assert_eq!(&*spans.all()[1].name, "openorder.order.v1.OrderService/GetOrder");
 }
 
 #[tokio::test]

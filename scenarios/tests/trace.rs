@@ -146,8 +146,8 @@ async fn one_order_is_one_trace_from_the_call_to_the_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_callers_own_trace_is_continued_and_the_messages_carry_it() {
-    let system = Deployment::start(&[]).await;
+async fn a_trusted_callers_own_trace_is_continued_and_the_messages_carry_it() {
+    let system = Deployment::start(&[("gateway", "incoming_trace = \"trust\"")]).await;
     let shop = system.shop();
     let (sku, customer) = (id("own"), id("olga"));
     shop.product(&sku, eur(1, 0), 10).await;

@@ -94,7 +94,8 @@ pub struct LoadArgs {
     /// HTTP/2 connections to the gateway, used in turn.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub connections: u16,
-    /// Share of orders, 0 to 1, whose call asks to be traced; the others ask not to be [default: the server decides].
+    /// Share of orders, 0 to 1, whose call asks to be traced; the others ask not to be. The gateway heeds it where
+    /// gateway.incoming_trace is trust [default: the server decides].
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub sampled_ratio: Option<f64>,
     /// How long one order may take to be answered, retries included.

@@ -32,6 +32,9 @@ use tonic_prost::ProstCodec;
 pub const GET_ORDER: &str = "/openorder.order.v1.OrderService/GetOrder";
 pub const WATCH_ORDER: &str = "/openorder.order.v1.OrderService/WatchOrder";
 pub const GET_PRODUCT: &str = "/openorder.product.v1.ProductService/GetProduct";
+pub const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+pub const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+pub const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 type Codec = ProstCodec<String, String>;
 type Answers = Pin<Box<dyn futures::Stream<Item = Result<String, Status>> + Send>>;

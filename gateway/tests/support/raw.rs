@@ -62,6 +62,13 @@ impl Raw {
         RawCall { answer, body }
     }
 
+    /// A request without a body, whatever it is.
+    pub async fn request(&self, request: http::request::Builder) -> Response<RecvStream> {
+        let mut sender = self.sender.clone().ready().await.unwrap();
+        let (answer, _) = sender.send_request(request.body(()).unwrap(), true).unwrap();
+        tokio::time::timeout(BOUND, answer).await.expect("an answer").unwrap()
+    }
+
     /// A whole call, with this body as it is.
     pub async fn call(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> RawCall {
         let mut call = self.begin(path, headers).await;

@@ -27,7 +27,7 @@ pub use fingerprint::request_fingerprint;
 pub use health::with_health;
 pub use page::{PageTokens, page_size};
 pub use server::{ListenError, listen, serve};
-pub use settings::{ConnectionSettings, RpcClientSettings, RpcServerSettings};
+pub use settings::{ConnectionSettings, IncomingTrace, RpcClientSettings, RpcServerSettings};
 pub use status::{Refusal, fault_of, query_failed, reason_of, rejection, status};
 pub use values::{money, money_to_proto, timestamp, timestamp_to_proto};
 pub use violations::{Violation, Violations};

@@ -1,6 +1,48 @@
 //! What an operator may say about servers and clients.
 
-use openorder_config::settings;
+use openorder_config::{Value, settings, value::Raw};
+
+/// What becomes of the trace that a caller says its call belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IncomingTrace {
+    /// The call has a trace of its own, by our own rule of sampling, whose first span links to the caller's.
+    #[default]
+    Link,
+    /// The call goes on in the caller's trace, and the caller decides whether it is recorded.
+    Trust,
+    /// The call has a trace of its own.
+    Ignore,
+}
+
+impl Value for IncomingTrace {
+    type Given = Self;
+
+    fn given(default: Self) -> Self {
+        default
+    }
+
+    fn read(raw: &Raw) -> Option<Self> {
+        match raw {
+            Raw::Text(text) if text == "link" => Some(Self::Link),
+            Raw::Text(text) if text == "trust" => Some(Self::Trust),
+            Raw::Text(text) if text == "ignore" => Some(Self::Ignore),
+            _ => None,
+        }
+    }
+
+    fn allowed() -> String {
+        "link, trust or ignore".to_owned()
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Link => "link",
+            Self::Trust => "trust",
+            Self::Ignore => "ignore",
+        }
+        .to_owned()
+    }
+}
 
 settings! {
     /// Settings of the connections that a server takes.
@@ -19,6 +61,9 @@ settings! {
         streams_per_connection_max: u32 = 4_096, 1..=100_000;
         /// Calls of one connection that are cancelled before they are taken up; a client with more is cut off.
         cancelled_early_max: usize = 256, 1..=100_000;
+        /// Headers of one call in bytes, each counted with 32 more (RFC 9113, section 6.5.2). Whoever sends more is
+        /// answered 431, and far more ends the connection.
+        header_list_bytes_max: u32 = 131_072, 8_192..=16_777_216;
         /// After how long without a sign of life a client is pinged, in milliseconds.
         keepalive_interval_ms: u64 = 20_000, 100..=3_600_000;
         /// How long the answer to a ping may take before the connection is cut, in milliseconds.
@@ -35,6 +80,8 @@ settings! {
         request_body_limit_bytes: usize = 2 * 1_024 * 1_024, 1_024..=67_108_864;
         /// Calls at a time, over all connections; more are refused at once.
         in_flight_requests_max: usize = 8_192, 1..=1_000_000;
+        /// Health checks at a time; they count against no other bound.
+        health_checks_max: usize = 256, 1..=1_000_000;
         /// The time of a call whose caller gives none, in milliseconds. It ends with the first answer of a stream.
         default_timeout_ms: u64 = 30_000, 1..=600_000;
         /// Connections.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use openorder_types::{CallError, Fault, FieldViolation, Rejection, RejectionKind};
 use prost::Message;
 use prost_types::Any;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::pb;
 
@@ -239,6 +240,25 @@ impl Refusal {
         let message = format!("the request did not arrive within {} ms", limit.as_millis());
         let refusal = Self::plain(Code::DeadlineExceeded, "REQUEST_TOO_SLOW", message);
         Self { metadata: vec![("limit_ms", limit.as_millis().to_string())], ..refusal }.into_status()
+    }
+
+    /// The metadata is larger than `limit_bytes`: `METADATA_TOO_LARGE`.
+    #[must_use]
+    pub fn metadata_too_large(limit_bytes: usize) -> Status {
+        let message =
+            format!("the metadata is larger than {limit_bytes} bytes, each key and value counted with 32 more");
+        let refusal = Self::plain(Code::ResourceExhausted, "METADATA_TOO_LARGE", message);
+        Self { metadata: vec![("limit_bytes", limit_bytes.to_string())], ..refusal }.into_status()
+    }
+
+    /// The request is compressed in a way that is not taken: `UNSUPPORTED_ENCODING`. The status names those that are
+    /// (the protocol's document on compression).
+    #[must_use]
+    pub fn unsupported_encoding(accepted: &'static str) -> Status {
+        let message = format!("grpc-encoding must be one of: {accepted}");
+        let mut status = Self::plain(Code::Unimplemented, "UNSUPPORTED_ENCODING", message).into_status();
+        status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static(accepted));
+        status
     }
 
     /// The request's bytes are not the message that the method takes: `MALFORMED_REQUEST`.

@@ -45,7 +45,8 @@ settings! {
     pub struct TelemetrySettings {
         /// OTLP/gRPC endpoint that spans are sent to, such as `http://127.0.0.1:4317`; empty: none are recorded.
         otlp_endpoint: String = "";
-        /// The share of traces started here that are recorded, 0 to 1. A caller's own decision always stands.
+        /// The share of traces started here that are recorded, 0 to 1. What a caller from outside decides stands only
+        /// where `gateway.incoming_trace` is `trust`.
         sampling_ratio: f64 = 0.1, 0.0..=1.0;
         /// Spans that wait for export, a role; more are dropped (and counted in the log).
         span_queue_max: usize = 16_384, 1..=10_000_000;

@@ -18,17 +18,19 @@ use tonic::{Code, Status};
 
 use crate::caller::trace_of_headers;
 use crate::server::connections::{Connection, InUse};
-use crate::server::metrics::{CallMetrics, MethodMetrics};
+use crate::server::metrics::{CallMetrics, MethodMetrics, OTHER};
 use crate::server::observed::{ObservedBody, adopt_foreign_status};
+use crate::settings::IncomingTrace;
 use crate::status::{Refusal, code_name};
+
+/// So many characters of a method's name that is not in the contract are kept in its span.
+const MADE_UP_NAME_MAX: usize = 128;
 
 /// The span, the measurement and the place of a call. Dropped before it is finished, the call was cancelled.
 pub struct Call {
     role: RoleTelemetry,
     metrics: Arc<CallMetrics>,
     method: Arc<MethodMetrics>,
-    /// The method's name while it is not known to exist.
-    unknown: Option<Box<str>>,
     span: Option<Span>,
     started: Instant,
     _permit: Option<OwnedSemaphorePermit>,
@@ -36,24 +38,37 @@ pub struct Call {
 }
 
 impl Call {
-    /// Begins a call: a SERVER span inside the caller's own, or the root of a new trace.
+    /// Begins a call: a SERVER span inside the caller's own where that is trusted, else the root of a new trace.
     pub fn start(
         role: &RoleTelemetry,
         metrics: &Arc<CallMetrics>,
         parts: &http::request::Parts,
         started: Instant,
+        incoming: IncomingTrace,
     ) -> Self {
         let name = parts.uri.path().trim_start_matches('/');
-        let method = metrics.method(name);
-        let mut span = role.start(SpanKind::Server, || name.to_owned().into(), &trace_of_headers(&parts.headers));
+        let method = Arc::clone(metrics.method(name));
+        let is_other = metrics.is_other(&method);
+        let known = if is_other { OTHER } else { name };
+        let said = match incoming {
+            IncomingTrace::Ignore => TraceContext::NONE,
+            IncomingTrace::Trust | IncomingTrace::Link => trace_of_headers(&parts.headers),
+        };
+        let parent = if incoming == IncomingTrace::Trust { &said } else { &TraceContext::NONE };
+        let mut span = role.start(SpanKind::Server, || known.to_owned().into(), parent);
         if span.is_recording() {
+            if incoming == IncomingTrace::Link {
+                span.link(&said);
+            }
             span.set("rpc.system.name", "grpc");
-            span.set("rpc.method", name.to_owned());
+            span.set("rpc.method", known.to_owned());
+            if is_other {
+                span.set("rpc.method_original", name.chars().take(MADE_UP_NAME_MAX).collect::<String>());
+            }
         }
         Self {
             role: role.clone(),
             metrics: Arc::clone(metrics),
-            unknown: metrics.is_other(&method).then(|| name.into()),
             method,
             span: Some(span),
             started,
@@ -86,12 +101,6 @@ impl Call {
     /// Ends the call; the first end counts.
     pub fn finish(&mut self, code: Code) {
         let Some(mut span) = self.span.take() else { return };
-        if let Some(name) = self.unknown.take()
-            && code != Code::Unimplemented
-        {
-            self.metrics.learn(&name);
-            self.method = self.metrics.method(&name);
-        }
         self.metrics.record(&self.method, code, self.started.elapsed());
         if span.is_recording() {
             span.set("rpc.response.status_code", code_name(code));

@@ -11,14 +11,15 @@ use tonic::Status;
 use crate::status::Refusal;
 
 /// A request's body that ends with `REQUEST_TOO_LARGE` where it is longer than allowed.
-pub(crate) struct LimitedBody<B> {
+pub struct LimitedBody<B> {
     inner: B,
     left: usize,
     limit: usize,
 }
 
 impl<B> LimitedBody<B> {
-    pub(crate) fn new(inner: B, limit: usize) -> Self {
+    /// At most `limit` bytes of a body.
+    pub fn new(inner: B, limit: usize) -> Self {
         Self { inner, left: limit, limit }
     }
 }

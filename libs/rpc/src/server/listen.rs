@@ -107,6 +107,7 @@ fn http(settings: &ConnectionSettings) -> http2::Builder<TokioExecutor> {
         .max_concurrent_streams(settings.streams_per_connection_max)
         // The library's own bound, 20, would cut off a gateway whose many callers give up at one moment.
         .max_pending_accept_reset_streams(settings.cancelled_early_max)
+        .max_header_list_size(settings.header_list_bytes_max)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(Duration::from_millis(settings.keepalive_interval_ms))

@@ -1,7 +1,7 @@
 //! The server side: what surrounds the handlers of a service.
 //!
 //! * `listen.rs` takes connections and drains them, `connections.rs` decides which one gives way;
-//! * `service.rs` decides which calls are taken, `limited.rs` how much of their bodies;
+//! * `service.rs` decides which calls are taken, `limited.rs` how much of their bodies, `media.rs` what is gRPC;
 //! * `call.rs` surrounds each one: trace, log scope, deadline, panics;
 //! * `observed.rs` sees how a call ends, and gives foreign statuses their details;
 //! * `metrics.rs` counts without allocating.
@@ -10,6 +10,7 @@ mod call;
 mod connections;
 mod limited;
 mod listen;
+mod media;
 mod metrics;
 mod observed;
 mod service;
@@ -23,9 +24,11 @@ use tonic::service::Routes;
 
 pub use call::{Call, CallFuture};
 pub use connections::{Connection, InUse};
+pub use limited::LimitedBody;
 pub use listen::{ListenError, PerConnection, listen, serve_connections};
+pub use media::refuse_other_protocols;
 pub use metrics::{CallMetrics, MethodMetrics};
-pub use service::{OVERLOADED_RETRY_AFTER, RpcService, is_grpc, unsupported_media_type};
+pub use service::{HEALTH_CHECK, OVERLOADED_RETRY_AFTER, RpcService};
 
 use crate::local;
 use crate::settings::RpcServerSettings;
@@ -39,8 +42,20 @@ pub async fn serve(
     routes: Routes,
     shutdown: &Shutdown,
 ) {
+    serve_measured(role, listener, settings, routes, CallMetrics::of_contract(), shutdown).await;
+}
+
+/// Like [`serve`], for routes with other methods than those of the contract.
+pub async fn serve_measured(
+    role: RoleTelemetry,
+    listener: TcpListener,
+    settings: &RpcServerSettings,
+    routes: Routes,
+    metrics: CallMetrics,
+    shutdown: &Shutdown,
+) {
     let name = role.role();
-    let service = RpcService::new(role, settings, routes);
+    let service = RpcService::new(role, settings, routes, metrics);
     // Without an address, which only a broken socket has not, it is called over the socket.
     let entered = listener.local_addr().ok().map(|address| local::enter(address, service.clone()));
     let local_calls = async {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use openorder_telemetry::RoleTelemetry;
 use tokio::sync::Semaphore;
@@ -19,12 +19,15 @@ use crate::server::call::{Call, CallFuture};
 use crate::server::connections::Connection;
 use crate::server::limited::LimitedBody;
 use crate::server::listen::PerConnection;
+use crate::server::media::refuse_other_protocols;
 use crate::server::metrics::CallMetrics;
-use crate::settings::RpcServerSettings;
+use crate::settings::{IncomingTrace, RpcServerSettings};
 use crate::status::Refusal;
 
 /// When a caller that was refused for load may come again.
 pub const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Whether a service is healthy.
+pub const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 /// Pause between two looks whether calls are in flight.
 const IDLE_PAUSE: Duration = Duration::from_millis(10);
 
@@ -42,19 +45,21 @@ struct Shared {
     metrics: Arc<CallMetrics>,
     in_flight: Arc<Semaphore>,
     in_flight_max: usize,
+    health_checks: Arc<Semaphore>,
     request_body_limit_bytes: usize,
     default_timeout: Duration,
 }
 
 impl RpcService {
-    /// Surrounds these routes.
+    /// Surrounds these routes; their methods are measured under these names.
     #[must_use]
-    pub fn new(role: RoleTelemetry, settings: &RpcServerSettings, routes: Routes) -> Self {
+    pub fn new(role: RoleTelemetry, settings: &RpcServerSettings, routes: Routes, metrics: CallMetrics) -> Self {
         let shared = Shared {
             role,
-            metrics: Arc::default(),
+            metrics: Arc::new(metrics),
             in_flight: Arc::new(Semaphore::new(settings.in_flight_requests_max)),
             in_flight_max: settings.in_flight_requests_max,
+            health_checks: Arc::new(Semaphore::new(settings.health_checks_max)),
             request_body_limit_bytes: settings.request_body_limit_bytes,
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
         };
@@ -69,14 +74,17 @@ impl RpcService {
         let started = Instant::now();
         let shared = &*self.shared;
         let (mut parts, body) = request.into_parts();
-        let mut call = Call::start(&shared.role, &shared.metrics, &parts, started);
+        // Who calls a service is one of ours: the gateway, or another service.
+        let mut call = Call::start(&shared.role, &shared.metrics, &parts, started, IncomingTrace::Trust);
         if let Some(connection) = &self.connection {
             call.occupy(connection);
         }
-        if !is_grpc(&parts) {
-            return CallFuture::refused(call, unsupported_media_type());
+        if let Some(refusal) = refuse_other_protocols(&parts) {
+            return CallFuture::refused(call, refusal);
         }
-        let Ok(permit) = Arc::clone(&shared.in_flight).try_acquire_owned() else {
+        // A service that is busy is healthy: who asks is not refused together with the others.
+        let places = if parts.uri.path() == HEALTH_CHECK { &shared.health_checks } else { &shared.in_flight };
+        let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
             return CallFuture::refused(call, Refusal::overloaded(OVERLOADED_RETRY_AFTER).into_http());
         };
         call.hold(permit);
@@ -118,19 +126,4 @@ impl hyper::service::Service<Request<Incoming>> for RpcService {
     fn call(&self, request: Request<Incoming>) -> Answer {
         RpcService::answer(self, request)
     }
-}
-
-/// Only POST with `application/grpc…` is gRPC (the protocol's document, "Requests").
-#[must_use]
-pub fn is_grpc(parts: &http::request::Parts) -> bool {
-    let content_type = parts.headers.get(header::CONTENT_TYPE);
-    parts.method == Method::POST && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// The answer to what is no gRPC.
-#[must_use]
-pub fn unsupported_media_type() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response
 }

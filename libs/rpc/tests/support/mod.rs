@@ -11,9 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use openorder_rpc::{
-    CallContext, RpcClientSettings, RpcServerSettings, UpstreamChannel, channel, listen, rejection, serve,
-};
+use openorder_rpc::server::{CallMetrics, serve_measured};
+use openorder_rpc::{CallContext, RpcClientSettings, RpcServerSettings, UpstreamChannel, channel, listen, rejection};
 use openorder_runtime::Shutdown;
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use openorder_types::Rejection;
@@ -131,7 +130,8 @@ pub async fn start_at(address: &str, role: RoleTelemetry, settings: RpcServerSet
     let (address, shutdown, echo) = (listener.local_addr().unwrap(), Shutdown::new(), Echo::default());
     let routes = Routes::new(echo.clone());
     let until = shutdown.clone();
-    let task = tokio::spawn(async move { serve(role, listener, &settings, routes, &until).await });
+    let metrics = CallMetrics::of(["test.Echo/Context", "test.Echo/Sleep", "test.Echo/Count"]);
+    let task = tokio::spawn(async move { serve_measured(role, listener, &settings, routes, metrics, &until).await });
     Running { address, shutdown, echo, task }
 }
 
