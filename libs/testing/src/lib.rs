@@ -21,6 +21,7 @@
 
 mod cut;
 pub mod mail_server;
+mod raw;
 mod topics;
 
 use std::{
@@ -42,6 +43,7 @@ use rand::Rng;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
 
 pub use cut::Cut;
+pub use raw::{RawRecord, send_raw};
 pub use rdkafka::Message;
 pub use topics::{Tail, TestProducer, abort_transaction, group_lag, header, reset_group};
 
