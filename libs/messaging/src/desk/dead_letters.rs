@@ -9,15 +9,17 @@ use super::{
 };
 use crate::{consumer::stored, database::fault};
 
-/// Columns of a list, of the table with the alias `p`. The trace's parent stands in the headers, in hexadecimal.
-const LISTED: &str = "p.sequence, p.topic, p.key, p.partition, p.\"offset\", p.event_id, p.event_type, p.attempts, \
+/// Columns of a list, of the table with the alias `p`. The trace's parent stands in the headers, in hexadecimal. Key and
+/// type are as long as somebody else liked, and cut: a page of them has to fit into an answer.
+const LISTED: &str = "p.sequence, p.topic, substring(p.key for 1024) as key, p.partition, p.\"offset\", p.event_id, \
+                      left(p.event_type, 256) as event_type, p.attempts, \
                       p.next_attempt_at, p.error_class, p.error_reason, p.error_text, p.recorded_at, p.parked_at, \
                       p.dead_at, p.replay_job_id, \
                       (select value ->> 1 from jsonb_array_elements(p.headers) value \
                        where value ->> 0 = 'traceparent' limit 1) as traceparent";
 /// What only dead letters have.
 const DEAD_LISTED: &str = ", octet_length(p.payload)::bigint as payload_bytes, \
-                          (select count(*) from parked_message later where later.topic = p.topic and later.key = p.key \
+                          (select count(*) from parked_message later where later.topic = p.topic and sha256(later.key) = sha256(p.key) \
                              and later.sequence > p.sequence) as waiting_behind";
 
 impl Desk {
@@ -65,12 +67,12 @@ impl Desk {
     /// [`Fault`] of the database.
     pub async fn causes(&self, filter: &Filter, page_size: u32) -> Result<Vec<Cause>, Fault> {
         let mut query = QueryBuilder::new(
-            "select topic, event_type, error_class, error_reason, (array_agg(error_text order by dead_at desc))[1] as error_text, \
-                    count(*) as count, count(distinct key) as keys, min(dead_at) as first_at, max(dead_at) as last_at \
+            "select topic, left(event_type, 256) as event_type, error_class, error_reason, (array_agg(error_text order by dead_at desc))[1] as error_text, \
+                    count(*) as count, count(distinct sha256(key)) as keys, min(dead_at) as first_at, max(dead_at) as last_at \
              from parked_message p where p.state = 2",
         );
         filter.push_to(&mut query, Time::Dead);
-        query.push(" group by topic, event_type, error_class, error_reason order by count desc, topic, event_type, error_reason limit ");
+        query.push(" group by topic, left(event_type, 256), error_class, error_reason order by count desc, topic, 2, error_reason limit ");
         query.push_bind(limit(page_size));
         let rows = query.build().fetch_all(self.pool()).await.map_err(fault)?;
         rows.iter().map(cause).collect::<Result<_, _>>().map_err(fault)

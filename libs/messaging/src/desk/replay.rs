@@ -37,9 +37,9 @@ impl Desk {
         query.push(
             "), free as (select * from meant where replay_job_id is null) \
              select (select count(*) from free) as items, \
-                    (select count(distinct (topic, key)) from free) as keys, \
+                    (select count(distinct (topic, sha256(key))) from free) as keys, \
                     (select count(*) from parked_message l \
-                     where l.state = 1 and exists (select from free f where f.topic = l.topic and f.key = l.key \
+                     where l.state = 1 and exists (select from free f where f.topic = l.topic and sha256(f.key) = sha256(l.key) \
                                                      and f.sequence < l.sequence)) as waiting_behind, \
                     (select count(*) from meant where replay_job_id is not null) as in_other_replays",
         );

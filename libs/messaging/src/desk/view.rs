@@ -13,7 +13,7 @@ pub struct DeadLetter {
     pub sequence: i64,
     /// Topic without the deployment's prefix.
     pub topic: String,
-    /// Kafka key; empty when it had none.
+    /// Kafka key, its first 1024 bytes; empty when it had none.
     pub key: Vec<u8>,
     /// Partition that it was read from; -1 for a redelivered event.
     pub partition: i32,
@@ -105,7 +105,7 @@ pub struct ParkedMessage {
     pub sequence: i64,
     /// Topic without the deployment's prefix.
     pub topic: String,
-    /// Kafka key; empty when it had none.
+    /// Kafka key, its first 1024 bytes; empty when it had none.
     pub key: Vec<u8>,
     /// Partition that it was read from; -1 for a redelivered event.
     pub partition: i32,
