@@ -3,7 +3,7 @@
 use std::fmt;
 
 use openorder_config::Secret;
-use openorder_messaging::{DatabaseSettings, Received, Subscription};
+use openorder_messaging::{DatabaseSettings, DecodeError, Received, Subscription};
 
 use crate::settings::ProcessSettings;
 
@@ -31,7 +31,9 @@ impl Consumed {
         let topics = subscription.topics.clone();
         let takes = Box::new(move |topic: &str, event_type: &str, received: &dyn Fn() -> Received| {
             // Some events of a type mean something and others do not.
-            !(subscription.passes_over)(topic, event_type) && !matches!((subscription.decode)(&received()), Ok(None))
+            // One of an unknown type may have been passed over.
+            !(subscription.passes_over)(topic, event_type)
+                && !matches!(subscription.meaning(&received()), Ok(None) | Err(DecodeError::UnknownType(_)))
         });
         Self { topics, takes }
     }

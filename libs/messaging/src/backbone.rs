@@ -63,6 +63,8 @@ pub struct Backbone {
 pub(crate) struct Consumed {
     pub(crate) topics: Vec<&'static str>,
     pub(crate) settings: ConsumerSettings,
+    /// Down while dead messages find no room in their table.
+    pub(crate) room_for_dead: Dependency,
 }
 
 impl Backbone {
@@ -118,7 +120,9 @@ impl Backbone {
         subscription: Subscription<A::Command>,
         settings: &ConsumerSettings,
     ) {
-        let consumed = Consumed { topics: subscription.topics.clone(), settings: settings.clone() };
+        let room_for_dead = self.role.dependency(consumer::DEAD_LETTERS);
+        room_for_dead.ready();
+        let consumed = Consumed { topics: subscription.topics.clone(), settings: settings.clone(), room_for_dead };
         // A service has one consumer.
         drop(self.consumed.set(consumed));
         let dependency = self.role.dependency(consumer::DEPENDENCY);

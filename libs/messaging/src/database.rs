@@ -15,6 +15,10 @@ use crate::DatabaseSettings;
 /// Name of the dependency in faults, readiness and metrics.
 pub const POSTGRES: &str = "postgres";
 
+/// Name of the same, where it answers and a statement still ran into a time limit: a lock of a migration, a disk that
+/// is slow, or one piece of work that is too large.
+pub(crate) const POSTGRES_IN_TIME: &str = "postgres-in-time";
+
 static MESSAGING: Migrator = sqlx::migrate!("./migrations");
 
 /// How much the planner has to know of the tables, whichever service's they are.
@@ -113,10 +117,13 @@ pub fn fault(error: sqlx::Error) -> Fault {
     }
 }
 
+/// Whether a statement ran into a time limit.
+pub(crate) fn is_timeout(fault: &Fault) -> bool {
+    matches!(fault, Fault::Outage { dependency: POSTGRES_IN_TIME, .. })
+}
+
 /// Another transaction was in the way.
 const CONFLICT: &str = "DATABASE_CONFLICT";
-/// A statement took longer than the setting allows.
-const TIMEOUT: &str = "DATABASE_TIMEOUT";
 /// The database does not take what the work wants to write.
 const REFUSED: &str = "DATABASE_REFUSED";
 
@@ -124,8 +131,9 @@ const REFUSED: &str = "DATABASE_REFUSED";
 fn classify(code: &str, detail: String) -> Fault {
     match code {
         // A unique key that another transaction took meanwhile: on the next try the decision sees the other's row.
-        "55P03" | "23505" => Fault::retryable(detail).because(CONFLICT),
-        "57014" => Fault::retryable(detail).because(TIMEOUT),
+        "23505" => Fault::retryable(detail).because(CONFLICT),
+        // statement_timeout, lock_timeout, and an operator who cancelled the statement.
+        "57014" | "55P03" => Fault::outage(POSTGRES_IN_TIME, detail),
         // Read-only: a standby, or a disk that is full. 55000: a database that accepts no connections; no statement
         // of ours is out of sequence otherwise. 25P03: the server ended a transaction that stood still too long,
         // because this process did.
@@ -154,7 +162,10 @@ mod tests {
             assert!(matches!(classify(refused, String::new()), Fault::Outage { .. }), "{refused}");
         }
         assert!(matches!(classify("40P01", String::new()), Fault::Retryable { .. }));
-        assert!(matches!(classify("57014", String::new()), Fault::Retryable { .. }));
+        for late in ["57014", "55P03"] {
+            assert!(is_timeout(&classify(late, String::new())), "{late}");
+        }
+        assert!(!is_timeout(&outage));
         assert!(matches!(classify("22003", String::new()), Fault::Permanent { .. }));
     }
 }

@@ -89,6 +89,12 @@ pub enum DecodeError {
     /// No such event type is known for the topic.
     #[error("unknown event type {0:?}")]
     UnknownType(String),
+    /// A header has a name that is not UTF-8. Its bytes cannot be had: the record is known by its place.
+    #[error("the name of a header is not UTF-8")]
+    UnreadableHeaders,
+    /// The decoding panicked at this message.
+    #[error("the decoding panicked")]
+    Panicked,
 }
 
 impl DecodeError {

@@ -23,7 +23,7 @@ pub(crate) async fn run(backbone: Arc<Backbone>, settings: DatabaseSettings, dep
             () = shutdown.requested() => return,
         }
         ticks += 1;
-        match probe(backbone.pool(), backbone.telemetry().role()).await {
+        match probe(&backbone).await {
             Ok(()) => dependency.ready(),
             Err(fault) => dependency.down(fault.to_string()),
         }
@@ -35,10 +35,23 @@ pub(crate) async fn run(backbone: Arc<Backbone>, settings: DatabaseSettings, dep
     }
 }
 
-async fn probe(pool: &PgPool, role: &'static str) -> Result<(), Fault> {
-    let (parked, dead) = parking::counts(pool).await?;
+async fn probe(backbone: &Backbone) -> Result<(), Fault> {
+    let role = backbone.telemetry().role();
+    let (parked, dead) = parking::counts(backbone.pool()).await?;
     Metrics::get().parked_now(role, "parked", parked);
     Metrics::get().parked_now(role, "dead", dead);
+    let Some(consumed) = backbone.consumed() else { return Ok(()) };
+    let max = consumed.settings.parked_messages_max;
+    // What each waits for is only counted where it may matter: that takes longer.
+    let stopped = if parked + dead < max { 0 } else { parking::waiting(backbone.pool()).await?.stopped };
+    if stopped < max {
+        consumed.room_for_dead.ready();
+    } else {
+        consumed.room_for_dead.down(format!(
+            "{stopped} messages wait for an operator, the bound (parked_messages_max); further dead ones stand on their \
+             topics alone"
+        ));
+    }
     Ok(())
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     parked: Counter<u64>,
     attempts: Counter<u64>,
     dead_letters: Counter<u64>,
+    dead_letters_without_row: Counter<u64>,
+    unknown_types: Counter<u64>,
     outage: Gauge<i64>,
     parked_messages: Gauge<i64>,
     unpublished_age: Gauge<f64>,
@@ -77,6 +79,16 @@ impl Metrics {
                 .u64_counter("openorder.messages.dead_lettered")
                 .with_unit("{message}")
                 .with_description("Messages given up, by reason: they can never succeed, or their attempts are used up")
+                .build(),
+            dead_letters_without_row: meter
+                .u64_counter("openorder.messages.dead_lettered_without_row")
+                .with_unit("{message}")
+                .with_description("Messages given up that stand on their dead letter topic alone: the table is full")
+                .build(),
+            unknown_types: meter
+                .u64_counter("openorder.messages.unknown_type")
+                .with_unit("{message}")
+                .with_description("Messages passed over because the service does not know their type")
                 .build(),
             outage: meter
                 .i64_gauge("openorder.dependency.outage")
@@ -158,6 +170,15 @@ impl Metrics {
             KeyValue::new("reason", failure.reason),
         ];
         self.dead_letters.add(1, &labels);
+    }
+
+    pub(crate) fn dead_lettered_without_row(&self, role: &'static str, topic: &str) {
+        let labels = [KeyValue::new("service", role), KeyValue::new("topic", topic.to_owned())];
+        self.dead_letters_without_row.add(1, &labels);
+    }
+
+    pub(crate) fn unknown_type(&self, role: &'static str, topic: &str) {
+        self.unknown_types.add(1, &[KeyValue::new("service", role), KeyValue::new("topic", topic.to_owned())]);
     }
 
     pub(crate) fn outage(&self, role: &'static str, dependency: &'static str, is_out: bool) {

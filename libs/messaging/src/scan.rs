@@ -11,11 +11,11 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
     error::KafkaError,
-    message::{BorrowedMessage, Headers},
+    message::BorrowedMessage,
 };
 use uuid::Uuid;
 
-use crate::{KafkaSettings, Received, TailError, consumer::receive, kafka};
+use crate::{KafkaSettings, Received, TailError, consumer::receive, kafka, record};
 
 /// How long one question to the broker may take.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,17 +53,20 @@ pub struct Scanned<'a> {
     pub subject: &'a str,
     /// CloudEvents sequence, the aggregate's version; none when it is missing or no number.
     pub sequence: Option<i64>,
+    /// Whether the names of all headers are UTF-8. Where they are not, no consumer reads the message.
+    pub is_readable: bool,
 }
 
 impl Scanned<'_> {
     /// The message as a consumer group would receive it.
     pub fn received(&self) -> Received {
-        receive::received(self.message, self.topic_prefix)
+        receive::received(self.message, self.topic_prefix).0
     }
 
     /// CloudEvents id, as a consumer group would know the message by.
     pub fn event_id(&self) -> Uuid {
-        text(self.message, "ce_id").and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(|| self.received().event_id)
+        let id = record::header_text(self.message, "ce_id").filter(|_| self.is_readable);
+        id.and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(|| self.received().event_id)
     }
 }
 
@@ -198,24 +201,30 @@ fn starts(
     Ok((starts, whole))
 }
 
-fn text<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a str> {
-    let header = message.headers()?.iter().find(|header| header.key == name)?;
-    std::str::from_utf8(header.value?).ok()
-}
-
 fn scanned<'a>(message: &'a BorrowedMessage<'a>, topic_prefix: &'a str) -> Scanned<'a> {
     let (mut event_type, mut source, mut subject, mut sequence) = ("", "", "", None);
-    for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
-        let value = || header.value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
-        match header.key {
-            "ce_type" => event_type = value(),
-            "ce_source" => source = value(),
-            "ce_subject" => subject = value(),
-            "ce_sequence" => sequence = value().parse().ok(),
+    let is_readable = record::read_headers(message, |name, value| {
+        let text = || std::str::from_utf8(value).unwrap_or_default();
+        match name {
+            "ce_type" => event_type = text(),
+            "ce_source" => source = text(),
+            "ce_subject" => subject = text(),
+            "ce_sequence" => sequence = text().parse().ok(),
             _ => {}
         }
-    }
+    });
     let timestamp_ms = message.timestamp().to_millis().unwrap_or_default();
     let (partition, offset) = (message.partition(), message.offset());
-    Scanned { message, topic_prefix, partition, offset, timestamp_ms, event_type, source, subject, sequence }
+    Scanned {
+        message,
+        topic_prefix,
+        partition,
+        offset,
+        timestamp_ms,
+        event_type,
+        source,
+        subject,
+        sequence,
+        is_readable,
+    }
 }

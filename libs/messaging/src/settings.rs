@@ -1,8 +1,20 @@
 //! Settings of messaging: every queue, batch, wait and retry has its bound here.
 
-use openorder_config::settings;
+use openorder_config::{choices, settings};
 
 use crate::linger::Linger;
+
+choices! {
+    /// What becomes of a message whose type a service does not know.
+    pub enum UnknownTypes {
+        /// It is passed over: counted, logged, and handled by nobody.
+        Skip = "skip",
+        /// It is a dead letter, and its key waits for an operator.
+        Park = "park",
+        /// It stops the partitions until a version runs that knows it.
+        Fail = "fail",
+    }
+}
 
 settings! {
     /// Kafka, shared by all roles of a process.
@@ -109,8 +121,12 @@ settings! {
         retry_poll_interval_ms: u64 = 250, 10..=60_000;
         /// Parked messages tried in one transaction at most.
         retry_batch_max: i64 = 500, 1..=10_000;
-        /// Messages that may be parked or dead; beyond, the partitions wait.
+        /// Messages that may be parked to be tried again; beyond, the partitions wait. As many again may be dead or wait
+        /// behind a dead one; beyond, dead ones stand on their topic alone, and no partition waits.
         parked_messages_max: i64 = 100_000, 1..=100_000_000;
+        /// What becomes of a message of an unknown type: skip (passed over, counted, logged), park (a dead letter) or fail
+        /// (the partitions wait for a version that knows it).
+        unknown_types: UnknownTypes = UnknownTypes::Skip;
         /// How often dead letters are looked for that are to be published to their topic.
         dead_letter_poll_interval_ms: u64 = 500, 10..=60_000;
         /// Dead letters published together at most.
@@ -121,6 +137,9 @@ settings! {
         replay_interval_ms: u64 = 200, 10..=10_000;
         /// A batch that takes longer than this is worked on with its partitions paused, so that the group goes on being polled.
         slow_batch_ms: u64 = 1_000, 10..=60_000;
+        /// How often a batch may run into the database's time limits before it is searched for a message at which alone it
+        /// does. Nothing of it is counted as an attempt.
+        timeouts_before_search: u32 = 3, 1..=1_000;
         /// Longest wait between two tries of a batch during an outage.
         outage_delay_max_ms: u64 = 2_000, 10..=60_000;
         /// How often the lag of the partitions is told.

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
     error::KafkaError,
-    message::{BorrowedMessage, Headers},
+    message::BorrowedMessage,
 };
 
-use crate::{KafkaSettings, Received, consumer::receive, kafka};
+use crate::{KafkaSettings, Received, consumer::receive, kafka, record};
 
 /// How long one question to the broker may take while the tail is opened.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ impl Tail {
         loop {
             let message = self.consumer.recv().await?;
             if self.is_wanted(&message) {
-                return Ok(receive::received(&message, &self.topic_prefix));
+                return Ok(receive::received(&message, &self.topic_prefix).0);
             }
         }
     }
@@ -78,9 +78,8 @@ impl Tail {
         if self.event_types.is_empty() {
             return true;
         }
-        let Some(headers) = message.headers() else { return false };
-        let event_type = headers.iter().find(|header| header.key == "ce_type").and_then(|header| header.value);
-        event_type.is_some_and(|given| self.event_types.iter().any(|wanted| wanted.as_bytes() == given))
+        record::header(message, "ce_type")
+            .is_some_and(|given| self.event_types.iter().any(|wanted| wanted.as_bytes() == given))
     }
 }
 

@@ -17,7 +17,7 @@ use openorder_testing::{TestProducer, World, eventually};
 use openorder_types::CallError;
 use uuid::Uuid;
 
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(120);
 
 async fn begin(world: &World) -> (Instance, TestProducer, Desk) {
     begin_with(world, quick()).await

@@ -5,8 +5,8 @@ mod common;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use common::{ADDED, Instance, TOPIC, quick, send, start};
-use openorder_messaging::ConsumerSettings;
+use common::{ADDED, Instance, TOPIC, quick, send, start, start_on};
+use openorder_messaging::{ConsumerSettings, DatabaseSettings};
 use openorder_testing::{Message, Tail, TestProducer, World, eventually, header};
 use rdkafka::message::Headers;
 
@@ -213,28 +213,86 @@ async fn poison_among_500_good_messages_costs_them_a_search_and_later_ones_nothi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_the_bound_of_parked_messages_the_partitions_wait_loudly_until_there_is_room() {
+async fn at_the_bound_of_messages_to_be_tried_again_the_partitions_wait_loudly_until_there_is_room() {
     let world = World::new();
     let (instance, producer) = begin(&world, ConsumerSettings { parked_messages_max: 3, ..quick() }).await;
     for number in 0..3 {
-        send(&producer, &format!("hopeless{number}"), number).await;
+        send(&producer, &format!("broken{number}"), number).await;
     }
     eventually("full", BOUND, || async { (instance.parked().await.len() == 3).then_some(()) }).await;
-    send(&producer, "hopeless3", 3).await;
+    send(&producer, "broken3", 3).await;
     send(&producer, "good", 4).await;
     eventually("not ready", BOUND, || async { down(&world).contains("parked_messages_max").then_some(()) }).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(instance.parked().await.len(), 3);
-    let desk = instance.desk();
-    let first = desk.dead_letters(&Default::default(), None, 1).await.unwrap().items.remove(0);
-    let discard = openorder_messaging::desk::Discard {
-        sequence: first.sequence,
-        requested_by: "ann".to_owned(),
-        reason: "makes room".to_owned(),
-    };
-    desk.discard(&discard).await.unwrap();
-    eventually("flows", BOUND, || async { (instance.numbers("good").await == [4]).then_some(()) }).await;
-    assert_eq!(instance.parked().await.len(), 3, "the fourth took the place");
+    instance.ledger.mended.store(true, Ordering::SeqCst);
+    eventually("flows", BOUND, || async { (instance.count("ledger").await == 5).then_some(()) }).await;
+    assert_eq!(instance.parked().await.len(), 0);
     eventually("ready", BOUND, || async { world.readiness().is_ready().then_some(()) }).await;
+    world.close().await;
+}
+
+/// An instance whose statements may take a third of a second.
+async fn begin_in_a_hurry(world: &World, settings: ConsumerSettings) -> (Instance, TestProducer) {
+    let database = DatabaseSettings { statement_timeout_ms: 300, ..world.database() };
+    let instance = start_on(world, world.role("ledger"), "ledger", world.kafka(), database).await;
+    instance.consumer_with(settings);
+    eventually("topics", BOUND, || async { world.readiness().is_ready().then_some(()) }).await;
+    (instance, TestProducer::new(world))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_locked_for_long_is_an_outage_and_no_message_s_attempt() {
+    let world = World::new();
+    let settings = ConsumerSettings { attempts_max: 2, outage_delay_max_ms: 100, ..quick() };
+    let (instance, producer) = begin_in_a_hurry(&world, settings).await;
+    // As a migration does, or VACUUM FULL.
+    let mut migration = instance.pool().begin().await.unwrap();
+    sqlx::query("lock table ledger in access exclusive mode").execute(&mut *migration).await.unwrap();
+    for number in 1..=20 {
+        send(&producer, &format!("k{}", number % 4), number).await;
+    }
+    eventually("not ready", BOUND, || async { down(&world).contains("postgres-in-time").then_some(()) }).await;
+    // Ten times the limit of a statement and more: more than the attempts that a message has.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    // Those that a search came upon are tried again meanwhile, and run into the lock as well.
+    let parked = instance.parked().await;
+    assert!(parked.iter().all(|(_, state, attempts, _)| (*state, *attempts) == (1, 0)), "{parked:?}");
+    migration.rollback().await.unwrap();
+    eventually("all", BOUND, || async { (instance.count("ledger").await == 20).then_some(()) }).await;
+    for key in 0..4 {
+        let expected: Vec<i64> = (1..=20).filter(|number| number % 4 == key).collect();
+        assert_eq!(instance.numbers(&format!("k{key}")).await, expected);
+    }
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_message_that_always_runs_into_the_time_limit_keeps_its_key_waiting_and_nobody_else() {
+    let world = World::new();
+    let settings = ConsumerSettings { attempts_max: 2, outage_delay_max_ms: 100, ..quick() };
+    let (instance, producer) = begin_in_a_hurry(&world, settings).await;
+    let sends = (0..40).map(|number| {
+        let key = if number % 20 == 7 { format!("endless{number}") } else { format!("good{number}") };
+        let producer = &producer;
+        async move { send(producer, &key, number).await }
+    });
+    futures::future::join_all(sends).await;
+    send(&producer, "endless7", 100).await;
+    eventually("the others", BOUND, || async { (instance.count("ledger").await == 38).then_some(()) }).await;
+    // It is tried again and again meanwhile, and others that are parked are as well.
+    send(&producer, "broken", 1).await;
+    eventually("the broken one is dead", BOUND, || async {
+        (instance.desk().counts().await.unwrap().dead == 1).then_some(())
+    })
+    .await;
+    let mut parked = instance.parked().await;
+    parked.retain(|(key, ..)| key.starts_with("endless"));
+    parked.sort();
+    let of = |key: &str, reason: &str| (key.to_owned(), 1, 0, reason.to_owned());
+    let expected = [of("endless27", "DATABASE_TIMEOUT"), of("endless7", ""), of("endless7", "DATABASE_TIMEOUT")];
+    assert_eq!(parked, expected);
+    instance.ledger.mended.store(true, Ordering::SeqCst);
+    eventually("home", BOUND, || async { (instance.numbers("endless7").await == [7, 100]).then_some(()) }).await;
     world.close().await;
 }

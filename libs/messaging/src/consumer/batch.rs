@@ -3,7 +3,10 @@
 use std::{
     collections::HashSet,
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -14,21 +17,26 @@ use openorder_types::{Fault, Timestamp};
 use uuid::Uuid;
 
 use crate::{
-    Application, Backbone, ConsumerSettings, DecodeError, Envelope, Received, UnitOfWork,
+    Application, Backbone, ConsumerSettings, DecodeError, Envelope, Received, UnitOfWork, UnknownTypes,
     consumer::{
         Injects,
-        failure::{Failure, Verdict},
+        bound::{Counted, Divided, Parked},
+        failure::{self, Failure, Verdict},
         inbox,
         parking::{self, Park},
         spans,
         stored::{self, Key, RecordTime},
     },
-    database::POSTGRES,
+    database::{POSTGRES, is_timeout},
+    dead_letters::WithoutRow,
     metrics::Metrics,
 };
 
 /// Name of the dependency while the table of parked messages is full.
 pub(crate) const PARKING: &str = "parking";
+
+/// Name of the dependency while a message of an unknown type stops the partitions.
+const KNOWN_TYPES: &str = "known-event-types";
 
 /// Failing messages of one batch that get their immediate tries: where more fail, trying again at once helps none of
 /// them, and keeps the others waiting.
@@ -47,11 +55,17 @@ pub(crate) struct Handler<A: Application> {
     application: Arc<A>,
     pub(super) settings: ConsumerSettings,
     injects: Injects<A::Command>,
+    /// How full the table of what failed is.
+    pub(super) counted: Counted,
+    /// Where dead messages go that find no room there.
+    pub(super) without_row: WithoutRow,
+    /// Batches in a row that ran into the database's time limits.
+    timeouts: AtomicU32,
     pub(super) metrics: &'static Metrics,
 }
 
 /// New messages of a batch: those to run, and those to park.
-type Sorted<'a, C> = (Vec<(&'a Received, &'a C)>, Vec<(&'a Item<C>, Option<Failure>)>);
+type Sorted<'a, C> = (Vec<(&'a Received, &'a C)>, Vec<Parked<'a, C>>);
 
 impl<A: Application> Handler<A> {
     pub(crate) fn new(
@@ -60,7 +74,17 @@ impl<A: Application> Handler<A> {
         settings: ConsumerSettings,
         injects: Injects<A::Command>,
     ) -> Self {
-        Self { backbone, application, settings, injects, metrics: Metrics::get() }
+        let without_row = WithoutRow::new(Arc::clone(&backbone), settings.clone());
+        Self {
+            backbone,
+            application,
+            settings,
+            injects,
+            counted: Counted::default(),
+            without_row,
+            timeouts: AtomicU32::new(0),
+            metrics: Metrics::get(),
+        }
     }
 
     /// Handles all items, in order. A batch that fails is split until the guilty message stands alone; that one is
@@ -71,6 +95,7 @@ impl<A: Application> Handler<A> {
     pub(crate) async fn handle(&self, items: &[Item<A::Command>]) -> Result<(), Fault> {
         let mut parts = vec![items];
         let mut guilty_count = 0;
+        let mut search = Search::new(self.timeouts.load(Ordering::Relaxed) >= self.settings.timeouts_before_search);
         while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
@@ -82,12 +107,23 @@ impl<A: Application> Handler<A> {
                 whole if whole == items.len() => self.settings.immediate_tries_max.min(1),
                 _ => 0,
             };
-            let Err(fault) = self.attempts(part, tries).await else { continue };
-            let failure = Failure::of(fault)?;
+            let failure = match self.attempts(part, tries).await {
+                Ok(()) => {
+                    search.succeeded();
+                    continue;
+                }
+                Err(fault) if is_timeout(&fault) && search.goes_on(part.len()) => Failure::timed_out(&fault),
+                Err(fault) => {
+                    if is_timeout(&fault) {
+                        self.timeouts.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Failure::of(fault)?
+                }
+            };
             match part {
                 [guilty] => {
                     guilty_count += 1;
-                    self.park_guilty(guilty, &failure).await?;
+                    self.park_guilty(guilty, failure).await?;
                 }
                 _ => {
                     let (first, second) = part.split_at(part.len() / 2);
@@ -96,6 +132,7 @@ impl<A: Application> Handler<A> {
                 }
             }
         }
+        self.timeouts.store(0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -130,7 +167,7 @@ impl<A: Application> Handler<A> {
             .map(|((_, command), span)| Envelope { command: (*command).clone(), trace: span.context().clone() })
             .collect();
         let committed = match self.execute(&mut unit, &envelopes).await {
-            Ok(()) => self.park_and_commit(unit, &parks, now).await,
+            Ok(()) => self.park_and_commit(unit, parks, now).await,
             Err(fault) => Err(fault),
         };
         spans::finish(&self.backbone, spans, started, envelopes.len(), committed.as_ref().err());
@@ -140,20 +177,37 @@ impl<A: Application> Handler<A> {
     async fn park_and_commit(
         &self,
         mut unit: UnitOfWork,
-        parks: &[(&Item<A::Command>, Option<Failure>)],
+        parks: Vec<Parked<'_, A::Command>>,
         now: Timestamp,
     ) -> Result<(), Fault> {
-        let rows: Vec<Park<'_>> = parks.iter().map(|(item, failure)| self.first(item, failure.as_ref(), now)).collect();
-        if !rows.is_empty() {
-            self.check_bound(&mut unit).await?;
-            parking::park(unit.connection(), &rows, now).await?;
-        }
+        let divided = if parks.is_empty() { None } else { Some(self.park(&mut unit, parks, now).await?) };
         faults::point(faults::CONSUMER_BEFORE_COMMIT).await?;
         let events = unit.commit().await?;
         faults::point(faults::CONSUMER_AFTER_COMMIT).await?;
         self.backbone.appended(events);
-        self.tell_parked(&rows);
+        if let Some(divided) = divided {
+            self.report_parked(&divided, now);
+        }
         Ok(())
+    }
+
+    /// Writes what finds room to the table, and publishes the dead that do not: both before the messages count as taken.
+    async fn park<'a>(
+        &self,
+        unit: &mut UnitOfWork,
+        parks: Vec<Parked<'a, A::Command>>,
+        now: Timestamp,
+    ) -> Result<Divided<'a, A::Command>, Fault> {
+        let divided = self.divide(unit, parks, now).await?;
+        if !divided.on_topic.is_empty() {
+            self.without_row.publish(self.rows(&divided.on_topic, now), now).await?;
+        }
+        parking::park(unit.connection(), &self.rows(&divided.in_table, now), now).await?;
+        Ok(divided)
+    }
+
+    fn rows<'a>(&self, parks: &'a [Parked<'_, A::Command>], now: Timestamp) -> Vec<Park<'a>> {
+        parks.iter().map(|(item, failure)| self.first(item, failure.as_ref(), now)).collect()
     }
 
     /// A message at its first failure, or behind another one of its key.
@@ -200,6 +254,10 @@ impl<A: Application> Handler<A> {
             }
             match &item.meaning {
                 Ok(command) => run.push((message, command)),
+                Err(DecodeError::UnknownType(event_type)) if self.settings.unknown_types == UnknownTypes::Fail => {
+                    let detail = format!("this version does not know the type {:?}", failure::cut(event_type));
+                    return Err(Fault::outage(KNOWN_TYPES, detail));
+                }
                 Err(error) => {
                     stopped.insert(stored::key(message));
                     parks.push((*item, Some(Failure::undecodable(error))));
@@ -209,38 +267,40 @@ impl<A: Application> Handler<A> {
         Ok((run, parks))
     }
 
-    /// The table of parked messages is bounded: at the bound the partitions wait, loudly.
-    async fn check_bound(&self, unit: &mut UnitOfWork) -> Result<(), Fault> {
-        let (parked, dead) = parking::counts(unit.connection()).await?;
-        if parked + dead >= self.settings.parked_messages_max {
-            let detail = format!("{parked} messages are parked and {dead} dead, the bound (parked_messages_max)");
-            return Err(Fault::outage(PARKING, detail));
-        }
-        Ok(())
-    }
-
-    async fn park_guilty(&self, item: &Item<A::Command>, failure: &Failure) -> Result<(), Fault> {
+    async fn park_guilty(&self, item: &Item<A::Command>, failure: Failure) -> Result<(), Fault> {
         let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
         let now = unit.now();
         if claim(&mut unit, std::slice::from_ref(item)).await?.is_empty() {
             return Ok(());
         }
-        self.check_bound(&mut unit).await?;
-        let row = self.first(item, Some(failure), now);
-        parking::park(unit.connection(), std::slice::from_ref(&row), now).await?;
+        let divided = self.park(&mut unit, vec![(item, Some(failure))], now).await?;
         unit.commit().await?;
-        self.tell_parked(&[row]);
+        self.report_parked(&divided, now);
         Ok(())
     }
 
-    fn tell_parked(&self, rows: &[Park<'_>]) {
+    fn report_parked(&self, divided: &Divided<'_, A::Command>, now: Timestamp) {
+        self.note_divided(divided);
         let role = self.backbone.telemetry().role();
-        for row in rows {
-            let topic = row.message.topic.as_str();
-            self.metrics.parked(role, topic, 1);
+        for row in self.rows(&divided.in_table, now) {
+            self.metrics.parked(role, &row.message.topic, 1);
             let Some((failure, verdict)) = row.failed else { continue };
             self.tell_failure(row.message, failure, 1, verdict);
         }
+        for row in self.rows(&divided.on_topic, now) {
+            let Some((failure, _)) = row.failed else { continue };
+            self.report_without_row(row.message, failure, 1);
+        }
+    }
+
+    /// Tells in log and metrics that a message is dead and had no room in the table.
+    pub(super) fn report_without_row(&self, message: &Received, failure: &Failure, attempts: i32) {
+        let role = self.backbone.telemetry().role();
+        self.metrics.attempt_failed(role, &message.topic, failure);
+        self.metrics.dead_lettered(role, &message.topic, failure);
+        self.metrics.dead_lettered_without_row(role, &message.topic);
+        let text = "message is dead, and the table of dead letters is full: it stands on its dead letter topic alone";
+        spans::log_failure(message, failure, attempts, text);
     }
 
     /// Tells in log and metrics what a failed attempt came to.
@@ -249,12 +309,38 @@ impl<A: Application> Handler<A> {
         self.metrics.attempt_failed(role, &message.topic, failure);
         let text = match verdict {
             Verdict::Park(_) => "message failed and is tried again; its key waits",
+            Verdict::Postpone(_) => "the database runs into its time limit at this message alone; its key waits",
             Verdict::Dead => {
                 self.metrics.dead_lettered(role, &message.topic, failure);
                 "message is dead; its key waits for an operator"
             }
         };
         spans::log_failure(message, failure, attempts, text);
+    }
+}
+
+/// The search for a message at which alone the database runs into its time limit. One that is found is parked, and that
+/// is no attempt of it. When the next part runs into the limit as well, it is the database: everything waits again.
+pub(super) struct Search {
+    is_on: bool,
+    has_found: bool,
+}
+
+impl Search {
+    pub(super) fn new(is_on: bool) -> Self {
+        Self { is_on, has_found: false }
+    }
+
+    /// A part ran into the limit: whether it is searched on (a single one is found then).
+    pub(super) fn goes_on(&mut self, part_len: usize) -> bool {
+        let goes_on = self.is_on && !self.has_found;
+        self.has_found |= goes_on && part_len == 1;
+        goes_on
+    }
+
+    /// A part went through: the database is not what fails.
+    pub(super) fn succeeded(&mut self) {
+        self.has_found = false;
     }
 }
 

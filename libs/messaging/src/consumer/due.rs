@@ -10,7 +10,7 @@ use crate::{
     ConsumerSettings, Received,
     consumer::{
         failure::{Failure, Verdict},
-        stored::{self, Key},
+        stored::{self, Key, RecordTime},
     },
     database::fault,
 };
@@ -22,6 +22,7 @@ pub(crate) struct Due {
     pub(crate) attempts: i32,
     pub(crate) replay_job_id: Option<Uuid>,
     pub(crate) message: Received,
+    pub(crate) recorded: RecordTime,
 }
 
 /// Locks the first messages of keys whose time has come and that no other instance works on. Gives them and what
@@ -31,7 +32,7 @@ pub(crate) async fn take(connection: &mut PgConnection, now: Timestamp, limit: i
         "select sequence, topic, key, attempts from parked_message p \
          where next_attempt_at <= $1 and state = 1 \
            and not exists (select from parked_message earlier \
-                           where earlier.topic = p.topic and earlier.key = p.key and earlier.sequence < p.sequence) \
+                           where earlier.topic = p.topic and sha256(earlier.key) = sha256(p.key) and earlier.sequence < p.sequence) \
          order by next_attempt_at limit $2 for update skip locked",
     )
     .bind(now)
@@ -54,7 +55,7 @@ pub(crate) async fn take(connection: &mut PgConnection, now: Timestamp, limit: i
     let rows = sqlx::query(
         "select p.* from unnest($1::text[], $2::bytea[], $3::bigint[], $4::int[]) as f (topic, key, sequence, attempts) \
          cross join lateral (select * from parked_message p \
-                             where p.topic = f.topic and p.key = f.key and p.sequence >= f.sequence \
+                             where p.topic = f.topic and sha256(p.key) = sha256(f.key) and p.sequence >= f.sequence \
                              order by sequence limit case when f.attempts = 0 then $5 else 1 end) p \
          order by p.sequence limit $5",
     )
@@ -88,7 +89,7 @@ pub(crate) async fn take_again(connection: &mut PgConnection, part: &[Due]) -> R
         "select sequence from parked_message p \
          where sequence = any($1) and state = 1 \
            and not exists (select from parked_message earlier \
-                           where earlier.topic = p.topic and earlier.key = p.key and earlier.sequence < p.sequence \
+                           where earlier.topic = p.topic and sha256(earlier.key) = sha256(p.key) and earlier.sequence < p.sequence \
                              and earlier.sequence <> all($1)) \
          order by sequence for update skip locked",
     )
@@ -116,6 +117,7 @@ fn read(row: &PgRow) -> Result<Due, Fault> {
         attempts: row.try_get("attempts").map_err(fault)?,
         replay_job_id: row.try_get("replay_job_id").map_err(fault)?,
         message: stored::message(row)?,
+        recorded: stored::record_time(row)?,
     })
 }
 
@@ -137,7 +139,7 @@ pub(crate) async fn remove(connection: &mut PgConnection, handled: &[i64], now: 
     sqlx::query(
         "update parked_message set next_attempt_at = $3 \
          where state = 1 and sequence in (\
-           select (select min(sequence) from parked_message p where p.topic = k.topic and p.key = k.key) \
+           select (select min(sequence) from parked_message p where p.topic = k.topic and sha256(p.key) = sha256(k.key)) \
            from unnest($1::text[], $2::bytea[]) as k (topic, key))",
     )
     .bind(topics)
@@ -159,11 +161,11 @@ pub(crate) async fn note_failure(
     now: Timestamp,
 ) -> Result<bool, Fault> {
     let (state, next, dead): (i16, _, _) = match verdict {
-        Verdict::Park(at) => (1, Some(at), None),
+        Verdict::Park(at) | Verdict::Postpone(at) => (1, Some(at), None),
         Verdict::Dead => (2, None, Some(now)),
     };
     let changed = sqlx::query(
-        "update parked_message set attempts = attempts + 1, state = $3, next_attempt_at = $4, dead_at = coalesce($5, dead_at), \
+        "update parked_message set attempts = attempts + $9, state = $3, next_attempt_at = $4, dead_at = coalesce($5, dead_at), \
                                    published_at = null, error_class = $6, error_reason = $7, error_text = $8, \
                                    replay_job_id = case when $3 = 2 then null else replay_job_id end \
          where sequence = $1 and attempts = $2 and state = 1",
@@ -176,6 +178,7 @@ pub(crate) async fn note_failure(
     .bind(failure.class.as_str())
     .bind(failure.reason)
     .bind(&failure.text)
+    .bind(i32::from(verdict.counts()))
     .execute(&mut *connection)
     .await
     .map_err(fault)?;
@@ -185,14 +188,17 @@ pub(crate) async fn note_failure(
     // Those that could not be put behind it while it was tried have no time of their own to look at.
     sqlx::query(
         "update parked_message p set next_attempt_at = null from parked_message first \
-         where first.sequence = $1 and p.topic = first.topic and p.key = first.key and p.sequence > first.sequence \
+         where first.sequence = $1 and p.topic = first.topic and sha256(p.key) = sha256(first.key) \
+           and p.sequence > first.sequence \
            and p.next_attempt_at is not null",
     )
     .bind(due.sequence)
     .execute(&mut *connection)
     .await
     .map_err(fault)?;
-    record_attempt(&mut *connection, due.sequence, failure, settings.attempts_recorded_max, now).await?;
+    if verdict.counts() {
+        record_attempt(&mut *connection, due.sequence, failure, settings.attempts_recorded_max, now).await?;
+    }
     Ok(true)
 }
 

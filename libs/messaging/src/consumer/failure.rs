@@ -3,6 +3,7 @@
 //! | What failed | Answer |
 //! |---|---|
 //! | a dependency (`Fault::Outage`) | no failure of the message: the partitions pause, nothing is counted |
+//! | one message, at which alone a statement runs into its time limit again and again | its key waits, and nothing is counted |
 //! | the message, and it may succeed later (`Fault::Retryable`) | parked, until its attempts are used up |
 //! | the message, for ever (`Fault::Permanent`, `DecodeError`) | dead at once |
 
@@ -18,6 +19,8 @@ pub(crate) const TEXT_MAX_CHARS: usize = 1_000;
 pub(crate) enum Class {
     Retryable,
     Permanent,
+    /// The database did not answer in time: perhaps no message's doing.
+    Outage,
 }
 
 impl Class {
@@ -25,6 +28,7 @@ impl Class {
         match self {
             Self::Retryable => "retryable",
             Self::Permanent => "permanent",
+            Self::Outage => "outage",
         }
     }
 }
@@ -44,8 +48,17 @@ pub(crate) struct Failure {
 pub(crate) enum Verdict {
     /// Tried again at this time.
     Park(Timestamp),
+    /// Tried again at this time, and this time was no attempt.
+    Postpone(Timestamp),
     /// An operator's.
     Dead,
+}
+
+impl Verdict {
+    /// Whether the failure was an attempt.
+    pub(crate) const fn counts(self) -> bool {
+        !matches!(self, Self::Postpone(_))
+    }
 }
 
 impl Failure {
@@ -63,8 +76,21 @@ impl Failure {
         let reason = match error {
             DecodeError::Malformed { .. } => "MALFORMED",
             DecodeError::UnknownType(_) => "UNKNOWN_EVENT_TYPE",
+            DecodeError::UnreadableHeaders => "UNREADABLE_HEADERS",
+            DecodeError::Panicked => "PANICKED",
         };
         Self::new(Class::Permanent, reason, &error.to_string())
+    }
+
+    /// The failure of a message at which, alone, the database runs into its time limit.
+    pub(crate) fn timed_out(fault: &Fault) -> Self {
+        Self::new(Class::Outage, "DATABASE_TIMEOUT", &fault.to_string())
+    }
+
+    /// What becomes of a message behind a dead one whose table is full.
+    pub(crate) fn behind_dead() -> Self {
+        let text = "an earlier message of its key is dead, and as many messages wait for an operator as may";
+        Self::new(Class::Permanent, "BEHIND_DEAD_LETTER", text)
     }
 
     fn new(class: Class, reason: &'static str, text: &str) -> Self {
@@ -73,12 +99,21 @@ impl Failure {
 
     /// What this failure, the `attempts`-th one, comes to.
     pub(crate) fn verdict(&self, attempts: i32, settings: &ConsumerSettings, now: Timestamp) -> Verdict {
-        if self.class == Class::Permanent || attempts >= settings.attempts_max {
+        if self.class == Class::Outage {
+            // Each try costs a statement's whole time limit: not too often.
+            Verdict::Postpone(now + std::time::Duration::from_millis(settings.retry_delay_max_ms))
+        } else if self.class == Class::Permanent || attempts >= settings.attempts_max {
             Verdict::Dead
         } else {
             Verdict::Park(backoff::next_attempt_at(settings, attempts, now))
         }
     }
+}
+
+/// The beginning of a text that others wrote, for logs and spans.
+pub(crate) fn cut(text: &str) -> &str {
+    const CUT_MAX_CHARS: usize = 200;
+    text.char_indices().nth(CUT_MAX_CHARS).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Cut to its bound; whatever looks like a mail address is left out, and what PostgreSQL cannot keep.

@@ -8,22 +8,17 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt};
-use rdkafka::{
-    Message as _, Timestamp,
-    consumer::Consumer as _,
-    error::KafkaError,
-    message::{BorrowedMessage, Headers as _},
-};
+use rdkafka::{Message as _, Timestamp, consumer::Consumer as _, error::KafkaError, message::BorrowedMessage};
 
 use crate::{
-    Application,
+    Application, DecodeError,
     consumer::{
         Consumer,
         batch::Item,
         receive::{self, KafkaConsumer},
         stored::RecordTime,
     },
-    kafka,
+    kafka, record,
 };
 
 /// How long nothing may come before the caller gets a turn, to tell lag.
@@ -120,23 +115,20 @@ impl<A: Application> Consumer<A> {
         let Some(topic) = self.subscription.topics.iter().find(|topic| **topic == name) else { return };
         gathered.next_offsets.insert((topic, message.partition()), message.offset() + 1);
         *gathered.by_topic.entry(topic).or_default() += 1;
-        if event_type(message).is_some_and(|event_type| (self.subscription.passes_over)(topic, event_type)) {
+        let event_type = record::header_text(message, "ce_type");
+        if event_type.is_some_and(|event_type| (self.subscription.passes_over)(topic, event_type)) {
             return;
         }
         let recorded = recorded(message);
-        let message = receive::received(message, prefix);
-        let meaning = match (self.subscription.decode)(&message) {
+        let (message, is_whole) = receive::received(message, prefix);
+        let meaning = if is_whole { self.meaning(&message) } else { Err(DecodeError::UnreadableHeaders) };
+        let meaning = match meaning {
             Ok(Some(command)) => Ok(command),
             Ok(None) => return,
             Err(error) => Err(error),
         };
         gathered.items.push(Item { message, recorded, meaning });
     }
-}
-
-fn event_type<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a str> {
-    let header = message.headers()?.iter().find(|header| header.key == "ce_type")?;
-    std::str::from_utf8(header.value?).ok()
 }
 
 fn recorded(message: &BorrowedMessage<'_>) -> RecordTime {

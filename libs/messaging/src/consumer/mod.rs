@@ -2,7 +2,7 @@
 //!
 //! Reading guide, in the order of a message's way: `gather` (a batch from Kafka), `work` (handled, with its partitions
 //! paused while that takes long or a dependency is away; then its offsets), `batch` (one transaction; split until the
-//! guilty message stands alone), `failure` (what a failure comes to), `parking` (rows of what failed, and of what
+//! guilty message stands alone), `meaning` (what a message is to the service), `failure` (what a failure comes to), `parking` (rows of what failed, and of what
 //! waits behind it), `retries` and `due` (tried again), `receive` and `stored` (a message off Kafka, and in a row).
 
 use std::{
@@ -30,11 +30,13 @@ use crate::{
 
 mod backoff;
 mod batch;
+mod bound;
 pub(crate) mod due;
 pub(crate) mod failure;
 mod gather;
 pub(crate) mod inbox;
 mod lag;
+mod meaning;
 pub(crate) mod parking;
 pub(crate) mod receive;
 mod retries;
@@ -46,6 +48,8 @@ mod work;
 pub(crate) const DEPENDENCY: &str = "kafka-consumer";
 /// Name of the dependency in readiness that is down while parked messages cannot be tried.
 pub(crate) const RETRIES: &str = "parked-retries";
+/// Name of the dependency in readiness that is down while dead messages find no room in their table.
+pub(crate) const DEAD_LETTERS: &str = "dead-letters";
 
 /// What a message of a topic means to a service: a command, nothing (`None`), or an error that no retry can mend.
 pub type Decode<C> = fn(&Received) -> Result<Option<C>, DecodeError>;
@@ -79,6 +83,7 @@ pub(crate) struct Consumer<A: Application> {
     doubtful: AtomicBool,
     /// How long the next batch waits for more messages.
     linger_us: AtomicU64,
+    passed_over: meaning::PassedOver,
     metrics: &'static Metrics,
 }
 
@@ -99,6 +104,7 @@ impl<A: Application> Consumer<A> {
             dependency,
             doubtful: AtomicBool::new(false),
             linger_us: AtomicU64::new(0),
+            passed_over: meaning::PassedOver::default(),
             metrics: Metrics::get(),
         }
     }
@@ -168,7 +174,7 @@ impl<A: Application> Consumer<A> {
         dependency.ready();
         let mut out: Option<&'static str> = None;
         while !shutdown.is_requested() {
-            match self.handler.retry(self.subscription.decode).await {
+            match self.handler.retry(|message| self.meaning(message)).await {
                 Ok(count) => {
                     if let Some(name) = out.take() {
                         self.metrics.outage(role, name, false);

@@ -6,6 +6,8 @@
 //! before it away. That is safe because a row goes in without a time only under a share of the first row's lock: the
 //! first row cannot leave before the new one can be seen. Where the lock is taken (the first row is being retried
 //! at this moment), the new row gets a time instead of waiting: a retry never holds up the other keys of a batch.
+//!
+//! Keys are compared by their SHA-256, which has an index: Kafka's keys may be as long as its messages.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -55,7 +57,7 @@ async fn first_of_keys(connection: &mut PgConnection, messages: &[&Received]) ->
     let (topics, keys): (Vec<String>, Vec<Vec<u8>>) = keys.into_iter().unzip();
     let rows = sqlx::query(
         "select w.topic, w.key, p.sequence from unnest($1::text[], $2::bytea[]) as w (topic, key) \
-         cross join lateral (select sequence from parked_message p where p.topic = w.topic and p.key = w.key \
+         cross join lateral (select sequence from parked_message p where p.topic = w.topic and sha256(p.key) = sha256(w.key) \
                              order by sequence limit 1) p",
     )
     .bind(topics)
@@ -150,13 +152,13 @@ impl<'a> Rows<'a> {
         let (state, next, dead) = match (&park.failed, place) {
             (Some((_, Verdict::Dead)), _) => (2, None, Some(now)),
             (_, Place::Behind) => (1, None, None),
-            (Some((_, Verdict::Park(at))), Place::At(_)) => (1, Some(*at), None),
+            (Some((_, Verdict::Park(at) | Verdict::Postpone(at))), Place::At(_)) => (1, Some(*at), None),
             (None, Place::At(at)) => (1, Some(at), None),
         };
         self.states.push(state);
         self.next.push(next);
         self.dead.push(dead);
-        self.attempts.push(i32::from(park.failed.is_some()));
+        self.attempts.push(i32::from(park.failed.is_some_and(|(_, verdict)| verdict.counts())));
         self.failures.push(park.failed.as_ref().map(|(failure, _)| *failure));
         Ok(())
     }
@@ -210,7 +212,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// How many messages are parked and dead: for the bound and the metrics.
+/// How many messages are parked and dead: for the metrics.
 pub(crate) async fn counts(executor: impl PgExecutor<'_>) -> Result<(i64, i64), Fault> {
     let row = sqlx::query(
         "select count(*) filter (where state = 1) as parked, count(*) filter (where state = 2) as dead from parked_message",
@@ -219,4 +221,46 @@ pub(crate) async fn counts(executor: impl PgExecutor<'_>) -> Result<(i64, i64), 
     .await
     .map_err(fault)?;
     Ok((row.try_get("parked").map_err(fault)?, row.try_get("dead").map_err(fault)?))
+}
+
+/// What the messages in the table wait for: for its bounds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// To be tried again, by themselves or behind one that is.
+    pub(crate) retried: i64,
+    /// Dead, or behind a dead one: for an operator.
+    pub(crate) stopped: i64,
+}
+
+/// Counts what waits for what.
+pub(crate) async fn waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, Fault> {
+    let row = sqlx::query(
+        "with dead as (select topic, sha256(key) as hash, min(sequence) as first from parked_message where state = 2 \
+                       group by topic, sha256(key)) \
+         select count(*) filter (where dead.first is null or p.sequence < dead.first) as retried, \
+                count(*) filter (where p.sequence >= dead.first) as stopped \
+         from parked_message p left join dead on dead.topic = p.topic and dead.hash = sha256(p.key)",
+    )
+    .fetch_one(executor)
+    .await
+    .map_err(fault)?;
+    Ok(Waiting { retried: row.try_get("retried").map_err(fault)?, stopped: row.try_get("stopped").map_err(fault)? })
+}
+
+/// Which of the messages' keys have a dead message in the table.
+pub(crate) async fn stopped_keys(connection: &mut PgConnection, messages: &[&Received]) -> Result<HashSet<Key>, Fault> {
+    let keys: HashSet<Key> = messages.iter().map(|message| stored::key(message)).collect();
+    let (topics, keys): (Vec<String>, Vec<Vec<u8>>) = keys.into_iter().unzip();
+    let rows = sqlx::query(
+        "select w.topic, w.key from unnest($1::text[], $2::bytea[]) as w (topic, key) \
+         where exists (select from parked_message p \
+                       where p.topic = w.topic and sha256(p.key) = sha256(w.key) and p.state = 2)",
+    )
+    .bind(topics)
+    .bind(keys)
+    .fetch_all(connection)
+    .await
+    .map_err(fault)?;
+    let read = |row: &sqlx::postgres::PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
+    rows.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(fault)
 }

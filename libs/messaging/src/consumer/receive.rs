@@ -9,7 +9,7 @@ use rdkafka::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{RawHeaders, Received};
+use crate::{RawHeaders, Received, record};
 
 /// Logs what rebalances bring; the batch in hand is never at risk: the inbox drops what another instance did meanwhile.
 pub(crate) struct Assignments {
@@ -34,16 +34,19 @@ impl ConsumerContext for Assignments {
 
 pub(crate) type KafkaConsumer = StreamConsumer<Assignments>;
 
-/// Reads a message; `prefix` is the deployment's topic prefix.
-pub(crate) fn received(message: &BorrowedMessage<'_>, prefix: &str) -> Received {
+/// Reads a message; `prefix` is the deployment's topic prefix. `false` beside it when some of its headers cannot be
+/// read: then they are left out, and it is known by its place, whatever id it brings.
+pub(crate) fn received(message: &BorrowedMessage<'_>, prefix: &str) -> (Received, bool) {
     let topic = message.topic();
     let topic = topic.strip_prefix(prefix).unwrap_or(topic);
-    let borrowed = message.headers();
-    let mut headers = RawHeaders::with_capacity(borrowed.map_or(0, Headers::count));
-    for header in borrowed.into_iter().flat_map(Headers::iter) {
-        headers.push(header.key, header.value.unwrap_or_default());
+    let mut headers = RawHeaders::with_capacity(message.headers().map_or(0, Headers::count));
+    let is_whole = record::read_headers(message, |name, value| headers.push(name, value));
+    let (partition, offset) = (message.partition(), message.offset());
+    let mut received = from_parts(topic, partition, offset, message.key(), message.payload(), headers);
+    if !is_whole {
+        received.event_id = id_of_place(topic, partition, offset);
     }
-    from_parts(topic, message.partition(), message.offset(), message.key(), message.payload(), headers)
+    (received, is_whole)
 }
 
 /// Builds a received message from its parts; also for one that was parked.

@@ -9,13 +9,23 @@ use openorder_types::{Fault, Timestamp};
 use crate::{
     Application, DecodeError, Envelope, Received, UnitOfWork,
     consumer::{
-        batch::{Handler, guarded},
+        batch::{Handler, Search, guarded},
         due::{self, Due},
         failure::{Failure, Verdict},
+        parking::Park,
         spans,
         stored::{self, Key},
     },
+    database::is_timeout,
 };
+
+/// Where a failure was written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    InTable(Verdict),
+    /// Among the dead there was no room for it.
+    WithoutRow,
+}
 
 /// What a transaction of retries came to.
 enum Tried {
@@ -34,9 +44,12 @@ impl<A: Application> Handler<A> {
         &self,
         decode: impl Fn(&Received) -> Result<Option<A::Command>, DecodeError>,
     ) -> Result<usize, Fault> {
+        // What waits here is tried one by one without delay where the database runs into its time limits: found out
+        // wrongly, a message comes to no harm by it.
+        let mut search = Search::new(true);
         let mut parts = match self.try_due(None, &decode).await? {
             Tried::Done(count) => return Ok(count),
-            Tried::Failed(all, fault) => vec![self.halves_or_note(all, fault).await?],
+            Tried::Failed(all, fault) => vec![self.halves_or_note(all, fault, &mut search).await?],
         };
         let mut count = 0;
         while let Some([first, second]) = parts.pop() {
@@ -47,8 +60,11 @@ impl<A: Application> Handler<A> {
                 continue;
             }
             match self.try_due(Some(&first), &decode).await? {
-                Tried::Done(done) => count += done,
-                Tried::Failed(all, fault) => parts.push(self.halves_or_note(all, fault).await?),
+                Tried::Done(done) => {
+                    search.succeeded();
+                    count += done;
+                }
+                Tried::Failed(all, fault) => parts.push(self.halves_or_note(all, fault, &mut search).await?),
             }
         }
         // At least one of them was taken in hand.
@@ -56,8 +72,17 @@ impl<A: Application> Handler<A> {
     }
 
     /// The halves of what failed together; nothing of what failed alone, which is noted.
-    async fn halves_or_note(&self, mut all: Vec<Due>, fault: Fault) -> Result<[Vec<Due>; 2], Fault> {
-        let failure = Failure::of(fault)?;
+    async fn halves_or_note(
+        &self,
+        mut all: Vec<Due>,
+        fault: Fault,
+        search: &mut Search,
+    ) -> Result<[Vec<Due>; 2], Fault> {
+        let failure = if is_timeout(&fault) && search.goes_on(all.len()) {
+            Failure::timed_out(&fault)
+        } else {
+            Failure::of(fault)?
+        };
         if let [guilty] = all.as_slice() {
             self.note_failure(guilty, &failure).await?;
             return Ok([Vec::new(), Vec::new()]);
@@ -94,21 +119,24 @@ impl<A: Application> Handler<A> {
             .collect();
         let result = guarded(self.run(&mut unit, &decoded, &envelopes, now)).await;
         let result = match result {
-            Ok(()) => unit.commit().await,
+            Ok(noted) => unit.commit().await.map(|events| (events, noted)),
             Err(fault) => Err(fault),
         };
         spans::finish(&self.backbone, spans, started, envelopes.len(), result.as_ref().err());
-        match result {
-            Ok(events) => self.backbone.appended(events),
-            Err(outage @ Fault::Outage { .. }) => return Err(outage),
+        let noted = match result {
+            Ok((events, noted)) => {
+                self.backbone.appended(events);
+                noted
+            }
+            Err(outage @ Fault::Outage { .. }) if !is_timeout(&outage) => return Err(outage),
             Err(fault) => return Ok(Tried::Failed(taken, fault)),
-        }
+        };
         let role = telemetry.role();
         for (due, _) in &decoded.commands {
             self.metrics.attempt_succeeded(role, &due.message.topic);
         }
-        for (due, failure) in &decoded.broken {
-            self.tell_failure(&due.message, failure, due.attempts.saturating_add(1), Verdict::Dead);
+        for ((due, failure), noted) in decoded.broken.iter().zip(noted) {
+            self.report_noted(due, failure, noted);
         }
         Ok(Tried::Done(taken.len()))
     }
@@ -119,44 +147,56 @@ impl<A: Application> Handler<A> {
         decoded: &Decoded<'_, A::Command>,
         envelopes: &[Envelope<A::Command>],
         now: Timestamp,
-    ) -> Result<(), Fault> {
+    ) -> Result<Vec<Option<Noted>>, Fault> {
         self.execute(unit, envelopes).await?;
         if decoded.replays {
             faults::point(faults::REPLAY_ITEM).await?;
             due::note_replayed(unit.connection(), &decoded.handled, now).await?;
         }
+        let mut noted = Vec::with_capacity(decoded.broken.len());
         for (due, failure) in &decoded.broken {
-            self.write_failure(unit, due, failure).await?;
+            noted.push(self.write_failure(unit, due, failure).await?);
         }
-        due::remove(unit.connection(), &decoded.handled, now).await
+        due::remove(unit.connection(), &decoded.handled, now).await?;
+        Ok(noted)
     }
 
     /// Writes down a failed attempt and gives what it comes to; `None` where another instance was faster.
-    async fn write_failure(
-        &self,
-        unit: &mut UnitOfWork,
-        due: &Due,
-        failure: &Failure,
-    ) -> Result<Option<Verdict>, Fault> {
+    async fn write_failure(&self, unit: &mut UnitOfWork, due: &Due, failure: &Failure) -> Result<Option<Noted>, Fault> {
         let now = unit.now();
-        let verdict = failure.verdict(due.attempts.saturating_add(1), &self.settings, now);
+        let attempts = due.attempts.saturating_add(1);
+        let verdict = failure.verdict(attempts, &self.settings, now);
+        // One that a replay let out has its place among the dead still.
+        if verdict == Verdict::Dead && due.replay_job_id.is_none() && !self.has_room_for_dead(unit).await? {
+            let park = Park { message: &due.message, recorded: due.recorded, failed: Some((failure, verdict)) };
+            self.without_row.publish_after(park, attempts, now).await?;
+            due::remove(unit.connection(), &[due.sequence], now).await?;
+            return Ok(Some(Noted::WithoutRow));
+        }
         if !due::note_failure(unit.connection(), due, failure, verdict, &self.settings, now).await? {
             return Ok(None);
         }
         if verdict == Verdict::Dead {
             due::note_failed_again(unit.connection(), due, failure, now).await?;
         }
-        Ok(Some(verdict))
+        Ok(Some(Noted::InTable(verdict)))
     }
 
     async fn note_failure(&self, due: &Due, failure: &Failure) -> Result<(), Fault> {
         let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
-        let verdict = self.write_failure(&mut unit, due, failure).await?;
+        let noted = self.write_failure(&mut unit, due, failure).await?;
         unit.commit().await?;
-        if let Some(verdict) = verdict {
-            self.tell_failure(&due.message, failure, due.attempts.saturating_add(1), verdict);
-        }
+        self.report_noted(due, failure, noted);
         Ok(())
+    }
+
+    fn report_noted(&self, due: &Due, failure: &Failure, noted: Option<Noted>) {
+        let attempts = due.attempts.saturating_add(1);
+        match noted {
+            Some(Noted::InTable(verdict)) => self.tell_failure(&due.message, failure, attempts, verdict),
+            Some(Noted::WithoutRow) => self.report_without_row(&due.message, failure, attempts),
+            None => {}
+        }
     }
 }
 

@@ -5,7 +5,11 @@ use std::time::SystemTime;
 use openorder_telemetry::{RoleTelemetry, Span, SpanKind};
 use openorder_types::Fault;
 
-use crate::{Backbone, Received, consumer::failure::Failure, metrics::Metrics};
+use crate::{
+    Backbone, Received,
+    consumer::failure::{self, Failure},
+    metrics::Metrics,
+};
 
 /// The span of one message's handling, in the trace of the event.
 pub(crate) fn process(telemetry: &RoleTelemetry, message: &Received, started: SystemTime) -> Span {
@@ -59,7 +63,7 @@ pub(crate) fn log_failure(message: &Received, failure: &Failure, attempts: i32, 
         partition = message.partition,
         offset = message.offset,
         event_id = %message.event_id,
-        event_type = message.event_type,
+        event_type = failure::cut(&message.event_type),
         trace_id = message.trace.trace_id(),
         class = failure.class.as_str(),
         reason = failure.reason,

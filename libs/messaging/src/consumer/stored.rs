@@ -48,6 +48,12 @@ pub(crate) fn message(row: &PgRow) -> Result<Received, Fault> {
     Ok(message)
 }
 
+/// The time of a row's Kafka record.
+pub(crate) fn record_time(row: &PgRow) -> Result<RecordTime, Fault> {
+    let at = row.try_get("recorded_at").map_err(fault)?;
+    Ok(RecordTime { at, by_broker: row.try_get("recorded_by_broker").map_err(fault)? })
+}
+
 /// Headers as they are stored: names and hexadecimal values, in order; names may stand several times.
 pub(crate) fn headers_json(headers: &RawHeaders) -> Result<serde_json::Value, Fault> {
     let headers: Vec<(&str, String)> = headers.iter().map(|(name, value)| (name, hex(value))).collect();

@@ -2,6 +2,7 @@
 //! at least once, and nothing reads it back.
 
 mod headers;
+mod without_row;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,8 @@ use crate::{
     kafka,
     unit_of_work::UnitOfWork,
 };
+
+pub(crate) use without_row::WithoutRow;
 
 /// Advisory lock of the instance that publishes: copies of one dead message do not cross.
 const DEAD_LETTERS_LOCK: i64 = 0x6f70_656e_0003;
@@ -154,10 +157,7 @@ impl DeadLetters {
     async fn send(&self, producer: &Arc<CountingProducer>, letters: Vec<Letter>) -> Result<(), KafkaError> {
         let timeout = Duration::from_millis(self.settings.dead_letter_publish_timeout_ms);
         let (producer, backbone) = (Arc::clone(producer), Arc::clone(&self.backbone));
-        let sent = tokio::task::spawn_blocking(move || match send_together(&producer, &backbone, &letters, timeout) {
-            Err(error) if is_refused(&error) => send_apart(&producer, &backbone, &letters, timeout),
-            other => other,
-        });
+        let sent = tokio::task::spawn_blocking(move || send_all(&producer, &backbone, &letters, timeout));
         sent.await.unwrap_or(Err(KafkaError::Canceled))
     }
 
@@ -173,15 +173,25 @@ fn letter(row: &PgRow) -> Result<Letter, Fault> {
     Ok(Letter {
         sequence: row.try_get("sequence").map_err(fault)?,
         message: stored::message(row)?,
-        recorded: RecordTime {
-            at: row.try_get("recorded_at").map_err(fault)?,
-            by_broker: row.try_get("recorded_by_broker").map_err(fault)?,
-        },
+        recorded: stored::record_time(row)?,
         dead_at: row.try_get("dead_at").map_err(fault)?,
         attempts: row.try_get("attempts").map_err(fault)?,
         error_class: row.try_get("error_class").map_err(fault)?,
         error_reason: row.try_get("error_reason").map_err(fault)?,
     })
+}
+
+/// Sends letters: what the broker refuses is logged, and the others do not wait for it.
+fn send_all(
+    producer: &CountingProducer,
+    backbone: &Backbone,
+    letters: &[Letter],
+    timeout: Duration,
+) -> Result<(), KafkaError> {
+    match send_together(producer, backbone, letters, timeout) {
+        Err(error) if is_refused(&error) => send_apart(producer, backbone, letters, timeout),
+        other => other,
+    }
 }
 
 /// Sends letters and waits for the acknowledgements of all.
@@ -220,8 +230,9 @@ fn send_apart(
     for letter in letters {
         match send_together(producer, backbone, std::slice::from_ref(letter), timeout) {
             Err(error) if is_refused(&error) => {
-                let topic = letter.message.topic.as_str();
-                tracing::error!(%error, sequence = letter.sequence, topic, "the broker does not take a dead letter");
+                let Received { topic, partition, offset, .. } = &letter.message;
+                let sequence = letter.sequence;
+                tracing::error!(%error, sequence, topic, partition, offset, "the broker does not take a dead letter");
             }
             other => other?,
         }

@@ -57,9 +57,9 @@ impl Desk {
             .map(|event| (message(source, event), event.occurred_at))
             .collect();
         let parked_max = consumed.map_or(0, |consumed| consumed.settings.parked_messages_max);
-        let (parked, dead) = parking::counts(unit.connection()).await?;
-        if parked + dead + messages.len() as i64 > parked_max {
-            let message = "as many messages are parked as may be; wait, replay or discard";
+        let waiting = parking::waiting(unit.connection()).await?;
+        if waiting.retried + messages.len() as i64 > parked_max {
+            let message = "as many messages wait to be tried again as may; wait until there are fewer";
             return Err(Rejection::resource_exhausted("PARKED_MESSAGES_MAX", message).into());
         }
         let rows: Vec<Park<'_>> = messages

@@ -45,7 +45,8 @@ impl Reply for Added {
 }
 
 /// The service. Keys misbehave by their name: `broken…` fail until `mended`, `hopeless…` can never succeed, `far…` need
-/// something that is away until `reachable`, `flaky…` fail now and then, `slow…` take `slow_ms`.
+/// something that is away until `reachable`, `flaky…` fail now and then, `slow…` take `slow_ms`, `endless…` run into the
+/// database's time limit until `mended`.
 #[derive(Default)]
 pub struct Ledger {
     pub mended: AtomicBool,
@@ -97,6 +98,9 @@ impl Application for Ledger {
                 continue;
             }
             self.misbehave(key).await?;
+            if key.starts_with("endless") && !self.mended.load(Ordering::SeqCst) {
+                sqlx::query("select pg_sleep(600)").execute(&mut *unit.connection()).await.map_err(fault)?;
+            }
             let version: i64 = sqlx::query_scalar(
                 "with new as (insert into ledger (key, number) values ($1, $2)) \
                  select count(*) + 1 from ledger where key = $1",
