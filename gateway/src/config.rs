@@ -37,8 +37,8 @@ settings! {
         request_read_timeout_ms: u64 = 5_000, 1..=600_000;
         /// Requests whose bodies are still arriving, at a time; more are refused at once.
         requests_arriving_max: usize = 4_096, 1..=1_000_000;
-        /// The most that one connection may have of the calls, the streams, the arriving requests and their bytes, in
-        /// percent of each bound.
+        /// The most that one connection may have of the calls, the streams, the arriving requests, their bytes and
+        /// those of answers, in percent of each bound.
         connection_share_percent: usize = 50, 1..=100;
         /// The most that all connections of one peer may have, in percent of each bound. A peer is an IPv4 address or an
         /// IPv6 network of 64 bits; all callers behind one proxy are one.
@@ -63,6 +63,15 @@ settings! {
         admission_window_ms: u64 = 100, 1..=60_000;
         /// Open streams at a time, besides the calls; more are refused at once.
         streams_max: usize = 1_024, 1..=1_000_000;
+        /// Largest answer of a call in bytes; a longer one is refused. Streams have no such bound.
+        answer_bytes_max: usize = 8_388_608, 65_536..=67_108_864;
+        /// Bytes of one stream that its caller may leave unread; with more of them the stream ends.
+        stream_unread_bytes_max: usize = 262_144, 1_024..=67_108_864;
+        /// Bytes of answers in memory at a time that callers have not taken yet; what goes beyond is refused. A share of it
+        /// is never less than one largest answer.
+        answer_bytes_unread_max: usize = 268_435_456, 65_536..=1_099_511_627_776;
+        /// How long a caller may leave an answer unread before its stream is reset, in milliseconds.
+        answer_read_timeout_ms: u64 = 30_000, 10..=3_600_000;
         /// Time between two looks at the health of each service, in milliseconds.
         health_interval_ms: u64 = 2_000, 10..=600_000;
         /// How long the answer to a look may take, in milliseconds.
@@ -100,6 +109,7 @@ impl GatewaySettings {
             }
             Resource::Calls => Limit::new(self.in_flight_requests_max, 1, percent),
             Resource::Streams => Limit::new(self.streams_max, 1, percent),
+            Resource::AnswerBytes => Limit::new(self.answer_bytes_unread_max, self.answer_bytes_max, percent),
         })
     }
 

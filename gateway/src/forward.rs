@@ -15,13 +15,14 @@ use openorder_rpc::caller::{CallerHeaders, RESERVED_PREFIX, write_trace};
 use openorder_rpc::server::{
     Call, CallFuture, CallMetrics, Connection, OVERLOADED_RETRY_AFTER, PerConnection, refuse_other_protocols,
 };
-use openorder_rpc::{IncomingTrace, Outbound, Refusal, UpstreamBody, timeout};
+use openorder_rpc::{IncomingTrace, Outbound, Refusal, timeout};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 
 use crate::admission::CallerKey;
+use crate::answers::{AnswerBody, Answers, CallerAnswers};
 use crate::body::{HeldBody, ReadLimits, Received, read_whole};
 use crate::local::{LocalCall, LocalMethod};
 use crate::message::{Encoding, Expected, plain};
@@ -41,6 +42,8 @@ pub(crate) struct Gateway {
     shared: Arc<Shared>,
     /// Who calls on this connection.
     caller: Arc<Member>,
+    /// Its answers.
+    answers: CallerAnswers,
     /// None until there is one.
     connection: Option<Connection>,
     /// Reflection and health.
@@ -55,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) incoming_trace: IncomingTrace,
     pub(crate) shares: Shares,
+    pub(crate) answers: Answers,
 }
 
 /// What the gateway lets through.
@@ -68,7 +72,8 @@ pub(crate) struct Limits {
 impl Gateway {
     pub(crate) fn new(shared: Shared, local: Routes) -> Self {
         let nobody = shared.shares.member(std::net::Ipv4Addr::UNSPECIFIED.into());
-        Self { shared: Arc::new(shared), caller: nobody, connection: None, local: local.prepare() }
+        let answers = shared.answers.caller(&nobody);
+        Self { shared: Arc::new(shared), caller: nobody, answers, connection: None, local: local.prepare() }
     }
 
     /// Whose share a call counts against. Until callers sign in, a connection is a caller, and the address that it comes
@@ -80,12 +85,19 @@ impl Gateway {
 
 impl PerConnection for Gateway {
     fn for_connection(&self, connection: &Connection) -> Self {
+        let caller = self.shared.shares.member(connection.peer());
         Self {
             shared: Arc::clone(&self.shared),
-            caller: self.shared.shares.member(connection.peer()),
+            answers: self.shared.answers.caller(&caller),
+            caller,
             connection: Some(connection.clone()),
             local: self.local.clone(),
         }
+    }
+
+    fn overdue(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let answers = self.answers.clone();
+        Box::pin(async move { answers.overdue().await })
     }
 }
 
@@ -116,6 +128,7 @@ impl Service<Request<Incoming>> for Gateway {
                 shared: Arc::clone(shared),
                 route: Arc::clone(route),
                 caller,
+                answers: self.answers.clone(),
                 trace: call.trace().clone(),
                 path: parts.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")),
                 headers: parts.headers,
@@ -126,7 +139,8 @@ impl Service<Request<Incoming>> for Gateway {
         }
         if let Some(method) = LocalMethod::find(parts.uri.path()) {
             let deadline = limits.deadline(method.streams(), &parts.headers, started);
-            let local = LocalCall { method, routes: self.local.clone(), caller, limits: limits.read, parts, body };
+            let (routes, answers) = (self.local.clone(), self.answers.clone());
+            let local = LocalCall { method, routes, caller, answers, limits: limits.read, parts, body };
             return answer(call, local.answer(), limits.head_deadline(deadline, started));
         }
         refuse(call, Refusal::unimplemented("there is no such method").into_http())
@@ -181,6 +195,7 @@ struct Forward {
     shared: Arc<Shared>,
     route: Arc<Route>,
     caller: Arc<Member>,
+    answers: CallerAnswers,
     trace: TraceContext,
     path: PathAndQuery,
     headers: HeaderMap,
@@ -190,8 +205,8 @@ struct Forward {
 
 impl Forward {
     /// First the request, whole; only then a place among the calls, so that one that never comes keeps nobody out.
-    async fn answer(self) -> Result<Response<HeldBody<UpstreamBody>>, Status> {
-        let Self { shared, route, caller, trace, path, mut headers, body, deadline } = self;
+    async fn answer(self) -> Result<Response<HeldBody<AnswerBody>>, Status> {
+        let Self { shared, route, caller, answers, trace, path, mut headers, body, deadline } = self;
         let overloaded = || Refusal::overloaded(OVERLOADED_RETRY_AFTER);
         let read = shared.limits.read;
         let encoding = Encoding::take(&mut headers)?;
@@ -228,6 +243,7 @@ impl Forward {
             retry_safe: false,
         };
         let answer = route.upstream.call(outbound).await?;
+        let answer = if route.streams { answers.stream(answer) } else { answers.whole(answer).await };
         drop(admitted);
         Ok(answer.map(|body| HeldBody::new(body, Some(place))))
     }

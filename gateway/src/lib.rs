@@ -8,12 +8,14 @@
 //! * `body.rs`: the request's body, read before its call is let in; `message.rs`: the messages in it;
 //! * `local.rs`: what the gateway answers itself;
 //! * `forward.rs`: one call: who calls, in which trace, until when, within which limits;
+//! * `answers/`: what is held of an answer until its caller has read it, and for how long;
 //! * `health.rs`: the health of all services as one;
 //! * `address.rs`: where the gateway may listen while callers are not authenticated;
 //! * [`serve`]: how it is put together.
 
 mod address;
 mod admission;
+mod answers;
 mod body;
 mod config;
 mod forward;
@@ -40,6 +42,7 @@ use tonic_health::server::health_reporter;
 pub use config::GatewaySettings;
 pub use routes::Backend;
 
+use crate::answers::Answers;
 use crate::forward::{Gateway, Limits, Shared};
 use crate::health::HealthPoll;
 use crate::local::LocalMethod;
@@ -133,6 +136,7 @@ fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -
     let caller = Caller::new(ANONYMOUS, [Role::Operator]);
     let methods: Vec<String> =
         routes.paths().chain(LocalMethod::PATHS).map(|path| path.trim_start_matches('/').to_owned()).collect();
+    let shares = settings.shares();
     Ok(Shared {
         role,
         routes,
@@ -145,6 +149,7 @@ fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -
             timeout_max: Duration::from_millis(settings.timeout_max_ms),
         },
         incoming_trace: settings.incoming_trace,
-        shares: settings.shares(),
+        answers: Answers::new(settings, &shares),
+        shares,
     })
 }

@@ -13,6 +13,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service;
 
+use crate::answers::{AnswerBody, CallerAnswers};
 use crate::body::{HeldBody, ReadLimits, Received, read_whole};
 use crate::message::{Encoding, Expected, plain};
 use crate::shares::{Member, Resource};
@@ -58,14 +59,15 @@ pub(crate) struct LocalCall {
     pub(crate) method: LocalMethod,
     pub(crate) routes: Routes,
     pub(crate) caller: Arc<Member>,
+    pub(crate) answers: CallerAnswers,
     pub(crate) limits: ReadLimits,
     pub(crate) parts: Parts,
     pub(crate) body: Incoming,
 }
 
 impl LocalCall {
-    pub(crate) async fn answer(self) -> Result<Response<HeldBody<Body>>, Status> {
-        let Self { method, mut routes, caller, limits, mut parts, body } = self;
+    pub(crate) async fn answer(self) -> Result<Response<HeldBody<AnswerBody>>, Status> {
+        let Self { method, mut routes, caller, answers, limits, mut parts, body } = self;
         let stream = || {
             let place = caller.take(Resource::Streams, 1);
             place.ok_or_else(|| Refusal::overloaded(OVERLOADED_RETRY_AFTER))
@@ -83,6 +85,6 @@ impl LocalCall {
         };
         let answered: Result<_, Infallible> = routes.call(Request::from_parts(parts, body)).await;
         let Ok(answer) = answered;
-        Ok(answer.map(|body| HeldBody::new(body, place)))
+        Ok(answers.made_here(answer).map(|body| HeldBody::new(body, place)))
     }
 }

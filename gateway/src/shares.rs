@@ -20,9 +20,11 @@ pub(crate) enum Resource {
     Calls,
     /// Open streams.
     Streams,
+    /// Bytes of answers that their callers have not taken yet.
+    AnswerBytes,
 }
 
-const RESOURCES: usize = 4;
+const RESOURCES: usize = 5;
 
 /// How much of one resource there is.
 #[derive(Clone, Copy, Debug)]
@@ -115,13 +117,18 @@ pub(crate) struct Member {
 
 impl Shares {
     pub(crate) fn new(limit: impl Fn(Resource) -> Limit) -> Self {
-        use Resource::{Arriving, Calls, RequestBytes, Streams};
+        use Resource::{AnswerBytes, Arriving, Calls, RequestBytes, Streams};
         Self(Arc::new(Whole {
-            limits: [Arriving, RequestBytes, Calls, Streams].map(limit),
+            limits: [Arriving, RequestBytes, Calls, Streams, AnswerBytes].map(limit),
             counts: Counts::default(),
             peers: Mutex::default(),
             numbers: AtomicU64::new(0),
         }))
+    }
+
+    /// What is used of a resource.
+    pub(crate) fn used(&self, resource: Resource) -> usize {
+        self.0.counts.used(resource)
     }
 
     /// A further connection of the peer at this address.

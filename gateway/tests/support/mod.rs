@@ -173,6 +173,11 @@ impl Running {
         self.task.await.unwrap();
     }
 
+    /// Without waiting for callers that never end.
+    pub fn stop_at_once(self) {
+        self.task.abort();
+    }
+
     pub fn begun(&self) -> u32 {
         self.seen.begun.load(Ordering::SeqCst)
     }

@@ -261,6 +261,21 @@ impl Refusal {
         status
     }
 
+    /// The answer is larger than `limit_bytes`: `ANSWER_TOO_LARGE`.
+    #[must_use]
+    pub fn answer_too_large(limit_bytes: usize) -> Status {
+        let message = format!("the answer is larger than {limit_bytes} bytes");
+        let refusal = Self::plain(Code::ResourceExhausted, "ANSWER_TOO_LARGE", message);
+        Self { metadata: vec![("limit_bytes", limit_bytes.to_string())], ..refusal }.into_status()
+    }
+
+    /// The caller has left so much unread that no more is held for it: `ANSWERS_UNREAD`.
+    #[must_use]
+    pub fn answers_unread(retry_after: Duration) -> Status {
+        let message = "too many bytes of earlier answers were not read yet";
+        Self::later(Code::ResourceExhausted, "ANSWERS_UNREAD", message, retry_after)
+    }
+
     /// The request's bytes are not the message that the method takes: `MALFORMED_REQUEST`.
     #[must_use]
     pub fn malformed_request(message: impl Into<String>) -> Status {

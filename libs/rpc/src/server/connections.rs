@@ -29,10 +29,12 @@ pub(crate) enum Ended {
     GaveWay,
     /// All others were busy.
     Refused,
+    /// It did not take its answers in time.
+    Unread,
 }
 
 impl Ended {
-    const ALL: [Self; 4] = [Self::Handshake, Self::Idle, Self::GaveWay, Self::Refused];
+    const ALL: [Self; 5] = [Self::Handshake, Self::Idle, Self::GaveWay, Self::Refused, Self::Unread];
 
     fn name(self) -> &'static str {
         match self {
@@ -40,6 +42,7 @@ impl Ended {
             Self::Idle => "idle",
             Self::GaveWay => "gave_way",
             Self::Refused => "refused",
+            Self::Unread => "unread",
         }
     }
 }
@@ -55,7 +58,7 @@ struct Port {
     open: Gauge<u64>,
     ended: Counter<u64>,
     role: [KeyValue; 1],
-    reasons: [[KeyValue; 2]; 4],
+    reasons: [[KeyValue; 2]; 5],
 }
 
 #[derive(Default)]

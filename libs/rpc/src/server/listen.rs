@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::io::{self, Cursor};
+use std::pin::Pin;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use openorder_runtime::Shutdown;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Join};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::server::connections::{Connection, Connections, Ended, Entered};
+use crate::server::stream::StreamExecutor;
 use crate::settings::ConnectionSettings;
 
 /// Flow-control windows in bytes. The protocol's own 64 KiB would stall a connection that many calls share.
@@ -54,6 +56,12 @@ pub trait PerConnection {
     /// calls is ended after a time, or when another one needs its place.
     #[must_use]
     fn for_connection(&self, connection: &Connection) -> Self;
+
+    /// Returns when the connection has to be cut because its answers are not read; never by itself.
+    #[must_use]
+    fn overdue(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// Serves HTTP/2 connections of a role until shutdown is requested, then lets calls in flight end within the drain
@@ -101,8 +109,8 @@ pub async fn serve_connections<S>(
     }
 }
 
-fn http(settings: &ConnectionSettings) -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
+fn http(settings: &ConnectionSettings) -> http2::Builder<StreamExecutor> {
+    let mut http = http2::Builder::new(StreamExecutor);
     http.timer(TokioTimer::new())
         .max_concurrent_streams(settings.streams_per_connection_max)
         // The library's own bound, 20, would cut off a gateway whose many callers give up at one moment.
@@ -138,12 +146,13 @@ impl Limits {
 async fn connection<S>(
     entered: Entered,
     stream: TcpStream,
-    http: http2::Builder<TokioExecutor>,
+    http: http2::Builder<StreamExecutor>,
     service: S,
     limits: Limits,
     shutdown: Shutdown,
 ) where
     S: hyper::service::Service<Request<Incoming>, Response = Response<tonic::body::Body>, Error = Infallible>
+        + PerConnection
         + Send
         + 'static,
     S::Future: Send + 'static,
@@ -165,22 +174,29 @@ async fn connection<S>(
             return;
         }
     };
+    let overdue = service.overdue();
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let serving = async {
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = shutdown.requested() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = open.gives_way() => {
+                connection.as_mut().graceful_shutdown();
+                goodbye(open, connection, limits).await
+            }
+            () = open.idle_for(limits.idle) => {
+                entered.count(Ended::Idle);
+                connection.as_mut().graceful_shutdown();
+                goodbye(open, connection, limits).await
+            }
+        }
+    };
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.requested() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        () = open.gives_way() => {
-            connection.as_mut().graceful_shutdown();
-            goodbye(open, connection, limits).await
-        }
-        () = open.idle_for(limits.idle) => {
-            entered.count(Ended::Idle);
-            connection.as_mut().graceful_shutdown();
-            goodbye(open, connection, limits).await
-        }
+        ended = serving => ended,
+        () = overdue => return entered.count(Ended::Unread),
     };
     if let Err(error) = ended {
         // A client that goes away without a word is everyday business.

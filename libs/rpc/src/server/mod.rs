@@ -4,6 +4,7 @@
 //! * `service.rs` decides which calls are taken, `limited.rs` how much of their bodies, `media.rs` what is gRPC;
 //! * `call.rs` surrounds each one: trace, log scope, deadline, panics;
 //! * `observed.rs` sees how a call ends, and gives foreign statuses their details;
+//! * `stream.rs` ends an answer that is not read in time;
 //! * `metrics.rs` counts without allocating.
 
 mod call;
@@ -14,6 +15,7 @@ mod media;
 mod metrics;
 mod observed;
 mod service;
+mod stream;
 
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub use listen::{ListenError, PerConnection, listen, serve_connections};
 pub use media::refuse_other_protocols;
 pub use metrics::{CallMetrics, MethodMetrics};
 pub use service::{HEALTH_CHECK, OVERLOADED_RETRY_AFTER, RpcService};
+pub use stream::read_by;
 
 use crate::local;
 use crate::settings::RpcServerSettings;
