@@ -131,7 +131,8 @@ Examples:
   openorder serve inventory --set inventory.listen_address=0.0.0.0:8103 --set kafka.brokers=kafka:9092
 
 The order in which processes and their servers start does not matter: a role waits for what it needs, says so in its
-log and on the admin port (/readyz), and begins when it is there.
+log and on the admin port (/readyz), and begins when it is there. Without Kafka, Redis or a provider of messages it
+answers calls all the same: it is degraded, and what it does by itself waits.
 
 The first SIGTERM or SIGINT begins the drain: no new work is taken, work in hand ends within
 process.drain_timeout_ms. A second one ends the process at once. The exit code is 0 after a clean drain, 1 when a task
@@ -195,7 +196,8 @@ Examples:
   openorder probe --address 127.0.0.1:9081
   until openorder probe; do sleep 1; done
 
-Exit code 0: ready. 1: not ready, or nobody answers; what is waited for is printed.";
+Exit code 0: it answers calls (ready, or degraded: work in the background waits). 1: it does not, or nobody is there.
+What is waited for is printed.";
 
 /// Arguments of `openorder probe`.
 #[derive(Clone, Debug, Args)]

@@ -1,4 +1,4 @@
-//! `openorder probe`: is a process ready, and if not, what does it wait for.
+//! `openorder probe`: does a process answer calls, and what does it wait for.
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -24,7 +24,7 @@ struct Dependency {
     detail: String,
 }
 
-/// Runs the command; whether the process is ready.
+/// Runs the command; whether the process answers calls.
 ///
 /// # Errors
 /// Settings that cannot be used, where the address has to come from them.
@@ -53,7 +53,8 @@ pub fn run(settings: &SettingsArgs, args: &ProbeArgs) -> anyhow::Result<bool> {
 
 /// Another program's port may answer 200 as well.
 fn says_ready(answer: &Answer) -> bool {
-    answer.code == 200 && serde_json::from_str::<Readyz>(&answer.body).is_ok_and(|told| told.status == "ready")
+    let serves = |told: Readyz| matches!(told.status.as_str(), "ready" | "degraded");
+    answer.code == 200 && serde_json::from_str(&answer.body).is_ok_and(serves)
 }
 
 fn waited_for(answer: &Answer) -> Vec<String> {
@@ -88,6 +89,7 @@ mod tests {
     fn ready_is_said_by_code_and_word() {
         let body = r#"{"status":"ready","dependencies":[]}"#.to_owned();
         assert!(says_ready(&Answer { code: 200, body: body.clone() }));
+        assert!(says_ready(&Answer { code: 200, body: body.replace("ready", "degraded") }));
         assert!(!says_ready(&Answer { code: 503, body }));
     }
 

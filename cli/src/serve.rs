@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use openorder_runtime::install_signals;
+use openorder_runtime::{State, install_signals};
 
 use crate::args::{ServeArgs, SettingsArgs};
 use crate::settings::ProcessSettings;
@@ -13,6 +13,8 @@ use crate::{config, output, roles::Role};
 
 /// How long the last spans and log lines may take to leave.
 const TELEMETRY_DRAIN: Duration = Duration::from_secs(5);
+/// How much later than calls are answered all may be there, before it is said what is missing.
+const SOON: Duration = Duration::from_secs(3);
 
 /// Runs the command, until a signal or a failure.
 ///
@@ -60,10 +62,19 @@ fn announce(system: &System) {
     output::announce(format_args!("  {:<13} http://{}/readyz /livez /metrics", "admin", system.admin_address()));
 }
 
-/// Says once that all is there; then waits for the stop like everybody.
+/// Says once that calls are answered, and once that all is there; then waits for the stop like everybody.
 async fn announce_readiness(system: &System, started: Instant) {
-    system.readiness().wait_ready().await;
-    output::announce(format_args!("ready after {:.1} s", started.elapsed().as_secs_f64()));
+    let readiness = system.readiness();
+    readiness.wait_serving().await;
+    let seconds = || started.elapsed().as_secs_f64();
+    let served_after = seconds();
+    if tokio::time::timeout(SOON, readiness.wait_ready()).await.is_err() {
+        let missing = readiness.snapshot().into_iter().filter(|one| one.state != State::Ready);
+        let missing: Vec<_> = missing.map(|one| format!("{}/{}", one.role, one.name)).collect();
+        output::announce(format_args!("calls are answered after {served_after:.1} s; without {}", missing.join(", ")));
+        readiness.wait_ready().await;
+    }
+    output::announce(format_args!("ready after {:.1} s", seconds()));
     system.stop_requested().await;
 }
 

@@ -7,7 +7,8 @@ use futures::future::{FutureExt, join_all, select_all};
 use openorder_config::ConfigErrors;
 use openorder_messaging::RoleContext;
 use openorder_rpc::{ListenError, PageTokens};
-use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, serve_admin};
+use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, State, Stopped, Tasks, serve_admin};
+use openorder_telemetry::api::KeyValue;
 use openorder_telemetry::{RoleTelemetry, Telemetry};
 
 use crate::check::check;
@@ -100,6 +101,7 @@ impl System {
         let listener = openorder_rpc::listen(&settings.admin.listen_address).await?;
         let process = Shutdown::new();
         let readiness = Readiness::new();
+        measure(&readiness);
         let page_tokens = page_tokens(&settings);
         let start = |role: &Role| start_role(*role, &settings, &readiness, telemetry.as_deref(), page_tokens.clone());
         let roles: Vec<Running> = roles.iter().map(start).collect();
@@ -191,6 +193,25 @@ impl Running {
         let cut = self.tasks.drain(until.saturating_duration_since(Instant::now())).await;
         cut.into_iter().map(|task| format!("{}/{task}", self.role)).collect()
     }
+}
+
+/// `openorder.dependency.ready`: 1 while a dependency of a role is there, else 0.
+fn measure(readiness: &Readiness) {
+    let readiness = readiness.clone();
+    openorder_telemetry::meter()
+        .u64_observable_gauge("openorder.dependency.ready")
+        .with_description("Whether what a role needs is there; need says whether calls or only background work need it")
+        .with_callback(move |observer| {
+            for one in readiness.snapshot() {
+                let labels = [
+                    KeyValue::new("service", one.role),
+                    KeyValue::new("dependency", one.name),
+                    KeyValue::new("need", one.need.to_string()),
+                ];
+                observer.observe(u64::from(one.state == State::Ready), &labels);
+            }
+        })
+        .build();
 }
 
 fn page_tokens(settings: &ProcessSettings) -> PageTokens {

@@ -92,14 +92,20 @@ http_get() {
 }
 
 # Names of the dependencies that are not ready, out of /readyz: order/postgres, payment/kafka.
-not_ready() { sed -nE 's/.*"role":"([^"]*)","name":"([^"]*)","state":"([^"]*)".*/\1\/\2 \3/p' <<<"${1//\{/$'\n'}" | grep -v ' ready$'; }
+not_ready() { sed -nE 's/.*"role":"([^"]*)","name":"([^"]*)","need":"[^"]*","state":"([^"]*)".*/\1\/\2 \3/p' <<<"${1//\{/$'\n'}" | grep -v ' ready$'; }
 
 program_wait_until_ready() {
   local i answer waiting last=''
   for ((i = 0; i < 600; i++)); do
     answer=$(http_get "$admin_address" /readyz || true)
     case $answer in
-      'HTTP/1.1 200'*) say "server: ready, gRPC on $gateway_address"; return 0 ;;
+      *'"status":"ready"'*) say "server: ready, gRPC on $gateway_address"; return 0 ;;
+      *'"status":"degraded"'*)
+        # It answers calls; half a minute is given for the rest.
+        if ((i >= 300)); then
+          say "server: answers calls on $gateway_address, without $(not_ready "$answer" | paste -sd, | sed 's/,/, /g')"
+          return 0
+        fi ;;
     esac
     # A process that was started just now may not be the program yet.
     if ((i >= 20)) && ! program_running >/dev/null; then break; fi

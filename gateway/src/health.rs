@@ -16,10 +16,13 @@ use tonic_health::server::HealthReporter;
 
 use crate::routes::Backend;
 
-/// Asks every service for its health, and tells the sum.
+/// Asks every service for its health, and answers for each of them and for the gateway: it serves while any of them does,
+/// because its callers can still use that one.
 pub(crate) struct HealthPoll {
     reporter: HealthReporter,
     watched: Vec<Watched>,
+    /// Waiting until any service served. Later the gateway is of use even while all are away: it says when to come again.
+    begun: Dependency,
     interval: Duration,
     timeout: Duration,
 }
@@ -27,9 +30,8 @@ pub(crate) struct HealthPoll {
 struct Watched {
     service: &'static str,
     client: HealthClient<UpstreamChannel>,
-    /// Waiting until the service served for the first time. A service that fails later makes the gateway no less
-    /// able to serve the others.
-    start: Dependency,
+    /// Whether it serves. Without it the gateway serves the others.
+    state: Dependency,
     served: bool,
 }
 
@@ -51,11 +53,13 @@ impl HealthPoll {
             .map(|(backend, upstream)| Watched {
                 service: backend.service,
                 client: HealthClient::new(UpstreamChannel::new(silent.clone(), Arc::clone(upstream))),
-                start: readiness.dependency("gateway", backend.role),
+                state: readiness.background("gateway", backend.role),
                 served: false,
             })
             .collect();
-        Self { reporter, watched, interval, timeout }
+        let begun = readiness.dependency("gateway", "services");
+        begun.waiting("no service answered yet");
+        Self { reporter, watched, begun, interval, timeout }
     }
 
     /// Before the first answer nothing serves.
@@ -76,8 +80,12 @@ impl HealthPoll {
             for (watched, serving) in self.watched.iter().zip(&serving) {
                 self.reporter.set_service_status(watched.service, status(*serving)).await;
             }
+            let any = serving.iter().any(|serving| *serving);
+            if any {
+                self.begun.ready();
+            }
+            self.reporter.set_service_status("", status(any)).await;
             let all = serving.iter().all(|serving| *serving);
-            self.reporter.set_service_status("", status(all)).await;
             // One that is about to come is asked again soon; one that stays away, in its turn.
             pause = if all { SOON } else { (pause * 2).min(self.interval) };
             tokio::time::sleep(if all { self.interval } else { pause }).await;
@@ -104,10 +112,10 @@ impl Watched {
         match &refusal {
             None => {
                 self.served = true;
-                self.start.ready();
+                self.state.ready();
             }
-            Some(reason) if !self.served => self.start.waiting(reason),
-            Some(reason) => tracing::debug!(service = self.service, reason, "a service is not healthy"),
+            Some(reason) if !self.served => self.state.waiting(reason),
+            Some(reason) => self.state.down(reason),
         }
         refusal.is_none()
     }

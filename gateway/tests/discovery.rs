@@ -4,7 +4,10 @@
 
 mod support;
 
+use std::time::Duration;
+
 use futures::StreamExt;
+use openorder_runtime::{Condition, State};
 use support::{call, caller, gateway, listen_nowhere, orders, orders_at, products, settings, until};
 use tonic::Request;
 use tonic::transport::Channel;
@@ -59,42 +62,62 @@ reflection_test!(reflection_tells_the_services_and_their_messages, v1);
 reflection_test!(the_older_reflection_does_too, v1alpha);
 
 #[tokio::test]
-async fn health_is_told_for_each_service_and_for_all() {
+async fn health_is_told_for_each_service_and_for_the_gateway() {
     let (first, products) = (orders().await, products().await);
     let gateway = gateway(&first.url(), &products.url(), settings()).await;
     let outside = caller(&gateway).await;
-    until(async || health(&outside, "").await == ServingStatus::Serving).await;
-    assert!(gateway.readiness.is_ready());
+    until(async || gateway.readiness.is_ready()).await;
+    assert_eq!(health(&outside, "").await, ServingStatus::Serving);
 
     // A service that waits for something itself.
     let postgres = products.readiness.dependency("product", "postgres");
     until(async || health(&outside, PRODUCTS).await == ServingStatus::NotServing).await;
-    until(async || health(&outside, "").await == ServingStatus::NotServing).await;
     assert_eq!(health(&outside, ORDERS).await, ServingStatus::Serving);
+    assert_eq!(health(&outside, "").await, ServingStatus::Serving, "who wants orders can have them");
+    until(async || gateway.readiness.condition() == Condition::Degraded).await;
     postgres.ready();
-    until(async || health(&outside, "").await == ServingStatus::Serving).await;
+    until(async || gateway.readiness.is_ready()).await;
+
+    // What a service does in the background keeps nobody away.
+    products.readiness.background("product", "kafka").down("no broker answers");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(health(&outside, PRODUCTS).await, ServingStatus::Serving);
+    assert!(gateway.readiness.is_ready());
 
     // One that is away, and comes back.
     let address = first.address.to_string();
     first.stop().await;
     until(async || health(&outside, ORDERS).await == ServingStatus::NotServing).await;
     assert_eq!(health(&outside, PRODUCTS).await, ServingStatus::Serving);
-    assert!(gateway.readiness.is_ready(), "the gateway itself can still serve the others");
+    assert_eq!(health(&outside, "").await, ServingStatus::Serving);
+    until(async || gateway.readiness.condition() == Condition::Degraded).await;
+    let down: Vec<_> = gateway.readiness.snapshot().into_iter().filter(|one| one.state == State::Down).collect();
+    assert_eq!((down.len(), down[0].name.as_str()), (1, "order"));
+
+    // Nobody is left; the gateway still says when to come again.
+    products.stop().await;
+    until(async || health(&outside, "").await == ServingStatus::NotServing).await;
+    assert_eq!(gateway.readiness.condition(), Condition::Degraded);
     let _again = orders_at(&address, openorder_telemetry::RoleTelemetry::disabled("order")).await;
     until(async || health(&outside, "").await == ServingStatus::Serving).await;
 }
 
 #[tokio::test]
-async fn the_gateway_is_ready_once_every_service_has_been_seen() {
+async fn the_gateway_is_ready_for_calls_once_a_service_is() {
     let (orders, nowhere) = (orders().await, listen_nowhere().await);
     let gateway = gateway(&orders.url(), &nowhere, settings()).await;
     let outside = caller(&gateway).await;
-    until(async || health(&outside, ORDERS).await == ServingStatus::Serving).await;
-    assert_eq!(health(&outside, "").await, ServingStatus::NotServing);
-    assert!(!gateway.readiness.is_ready());
+    until(async || health(&outside, "").await == ServingStatus::Serving).await;
+    assert_eq!(gateway.readiness.condition(), Condition::Degraded);
     let waiting: Vec<_> = gateway.readiness.snapshot().into_iter().filter(|one| !one.detail.is_empty()).collect();
     assert_eq!((waiting.len(), waiting[0].name.as_str()), (1, "product"));
     assert_eq!(call(&outside, support::GET_ORDER, "hello").await.unwrap().into_inner(), "hello");
+
+    let alone = support::gateway(&nowhere, &nowhere, settings()).await;
+    let outside = caller(&alone).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(health(&outside, "").await, ServingStatus::NotServing);
+    assert_eq!(alone.readiness.condition(), Condition::Waiting);
 }
 
 #[tokio::test]

@@ -216,9 +216,9 @@ pub(crate) fn program() -> PathBuf {
     found.expect("the program is missing: run `cargo build -p openorder` first")
 }
 
-/// Whether `/readyz` says yes.
+/// Whether `/readyz` says that everything is there, not only that calls are answered.
 pub(crate) async fn readiness(admin: SocketAddr) -> bool {
-    get(admin, "/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    get(admin, "/readyz").await.is_some_and(|answer| answer.contains(r#""status":"ready""#))
 }
 
 /// The whole answer to an HTTP GET; `None` when nobody answers.

@@ -112,7 +112,7 @@ fn next(reason: &str, role: &str) -> Option<String> {
     match reason {
         "DEAD_LETTERS" => Some(format!("openorder dlq list --by-cause --group {role}")),
         "CONSUMER_BEHIND" | "NO_MEMBERS" => Some(format!("openorder lag --partitions --group {role}")),
-        "PUBLISHING_STALLED" | "NOT_READY" | "UNREACHABLE" => Some(format!("openorder logs {role}")),
+        "PUBLISHING_STALLED" | "NOT_READY" | "DEGRADED" | "UNREACHABLE" => Some(format!("openorder logs {role}")),
         _ => None,
     }
 }

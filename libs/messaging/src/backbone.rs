@@ -41,9 +41,14 @@ pub struct RoleContext {
 }
 
 impl RoleContext {
-    /// A dependency of this role, waiting until told otherwise.
+    /// A dependency without which this role cannot answer calls, waiting until told otherwise.
     pub fn dependency(&self, name: &'static str) -> Dependency {
         self.readiness.dependency(self.telemetry.role(), name)
+    }
+
+    /// A dependency without which only work in the background waits.
+    pub fn background(&self, name: &'static str) -> Dependency {
+        self.readiness.background(self.telemetry.role(), name)
     }
 }
 
@@ -125,8 +130,8 @@ impl Backbone {
         let consumed = Consumed { topics: subscription.topics.clone(), settings: settings.clone(), room_for_dead };
         // A service has one consumer.
         drop(self.consumed.set(consumed));
-        let dependency = self.role.dependency(consumer::DEPENDENCY);
-        let retries_dependency = self.role.dependency(consumer::RETRIES);
+        let dependency = self.role.background(consumer::DEPENDENCY);
+        let retries_dependency = self.role.background(consumer::RETRIES);
         let letters = DeadLetters::new(Arc::clone(self), settings.clone(), &subscription.topics);
         let consumer =
             Arc::new(Consumer::new(Arc::clone(self), application, subscription, settings.clone(), dependency));
@@ -142,7 +147,7 @@ impl Backbone {
 
     /// Starts the relay; `topics` are the ones that this service publishes to.
     pub fn relay(self: &Arc<Self>, settings: &RelaySettings, topics: &[&'static str]) {
-        let dependency = self.role.dependency(kafka::KAFKA);
+        let dependency = self.role.background(kafka::KAFKA);
         let relay = Relay::new(Arc::clone(self), settings.clone(), topics.to_vec(), dependency);
         self.role.tasks.spawn("relay", OnExit::StopProcess, relay.run());
     }

@@ -135,6 +135,7 @@ pub(crate) fn state(dependencies: Vec<DependencyState>, counted: Option<Counted>
     let dependencies = dependencies.into_iter().map(|dependency| proto::DependencyHealth {
         name: dependency.name,
         state: dependency.state.to_string(),
+        need: dependency.need.to_string(),
         detail: dependency.detail,
     });
     let dependencies = dependencies.collect();

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures::Stream;
-use openorder_runtime::{Readiness, State};
+use openorder_runtime::{Condition, Readiness};
 use openorder_types::Rejection;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -18,7 +18,7 @@ use crate::status::rejection;
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Adds the health service to a role's routes. It knows the services of the given names and the empty one, and they
-/// serve while every dependency of the role is there.
+/// serve while all is there that the role needs to answer calls.
 pub fn with_health(
     routes: Routes,
     role: &'static str,
@@ -40,10 +40,9 @@ impl RoleHealth {
         if !service.is_empty() && !self.services.contains(&service) {
             return ServingStatus::ServiceUnknown;
         }
-        let states = self.readiness.snapshot();
-        match states.iter().filter(|state| state.role == self.role).all(|state| state.state == State::Ready) {
-            true => ServingStatus::Serving,
-            false => ServingStatus::NotServing,
+        match self.readiness.condition_of(self.role) {
+            Condition::Ready | Condition::Degraded => ServingStatus::Serving,
+            Condition::Waiting => ServingStatus::NotServing,
         }
     }
 }

@@ -31,6 +31,11 @@ async fn a_role_serves_while_its_own_dependencies_are_there() {
     assert_eq!(status("").await.unwrap(), ServingStatus::Serving);
     assert_eq!(status("test.Order").await.unwrap(), ServingStatus::Serving);
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    readiness.background("order", "kafka").down("no broker answers");
+    assert_eq!(status("").await.unwrap(), ServingStatus::Serving, "calls are answered");
+    postgres.down("gone");
+    assert_eq!(status("").await.unwrap(), ServingStatus::NotServing);
+    postgres.ready();
     let unknown = status("test.Other").await.unwrap_err();
     assert_eq!((unknown.code(), reason_of(&unknown).as_deref()), (Code::NotFound, Some("SERVICE_UNKNOWN")));
 }

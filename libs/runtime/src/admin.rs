@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::readiness::{DependencyState, Readiness};
+use crate::readiness::{Condition, DependencyState, Readiness};
 use crate::shutdown::Shutdown;
 
 /// The text format of Prometheus, version 0.0.4.
@@ -26,13 +26,13 @@ struct Admin {
 /// The answer of `/readyz`.
 #[derive(Debug, Serialize)]
 struct ReadyAnswer {
-    /// `ready`, `waiting` or `stopping`.
+    /// `ready`, `degraded` (calls are answered, background work waits), `waiting` or `stopping`.
     status: &'static str,
     dependencies: Vec<DependencyState>,
 }
 
-/// Serves `/livez` (200 as long as the process can answer), `/readyz` (200 when every dependency of
-/// every role is there, else 503; JSON) and `/metrics` (what the closure returns) until a stop is
+/// Serves `/livez` (200 as long as the process can answer), `/readyz` (200 when every role
+/// answers calls, else 503; JSON that names what is missing) and `/metrics` (what the closure returns) until a stop is
 /// requested. The port has no authentication: bind it where only operators reach it.
 ///
 /// # Errors
@@ -61,12 +61,11 @@ pub fn router(
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
-    let (code, status) = if admin.shutdown.is_requested() {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping")
-    } else if admin.readiness.is_ready() {
-        (StatusCode::OK, "ready")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "waiting")
+    let (code, status) = match admin.readiness.condition() {
+        _ if admin.shutdown.is_requested() => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        Condition::Ready => (StatusCode::OK, "ready"),
+        Condition::Degraded => (StatusCode::OK, "degraded"),
+        Condition::Waiting => (StatusCode::SERVICE_UNAVAILABLE, "waiting"),
     };
     let dependencies = admin.readiness.snapshot();
     (code, Json(ReadyAnswer { status, dependencies })).into_response()

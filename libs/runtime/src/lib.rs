@@ -18,7 +18,7 @@ pub mod tasks;
 pub mod wait;
 
 pub use admin::serve_admin;
-pub use readiness::{Dependency, DependencyState, Readiness, State};
+pub use readiness::{Condition, Dependency, DependencyState, Need, Readiness, State};
 pub use shutdown::Shutdown;
 pub use signals::install_signals;
 pub use tasks::{OnExit, TaskResult, Tasks};

@@ -27,6 +27,37 @@ impl fmt::Display for State {
     }
 }
 
+/// What a role cannot do without a dependency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Need {
+    /// Answer calls: without it the role is not ready.
+    Required,
+    /// Work of its own, which waits until the dependency is back: without it the role is degraded, and answers calls.
+    Background,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Required => "required",
+            Self::Background => "background",
+        })
+    }
+}
+
+/// What a process, or a role, can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// It cannot answer calls: something that is required is not there.
+    Waiting,
+    /// It answers calls, while background work waits.
+    Degraded,
+    /// Everything is there.
+    Ready,
+}
+
 /// One dependency as the admin port shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DependencyState {
@@ -34,6 +65,8 @@ pub struct DependencyState {
     pub role: String,
     /// What is needed, such as `postgres`.
     pub name: String,
+    /// What the role cannot do without it.
+    pub need: Need,
     /// What is known of it.
     pub state: State,
     /// Why it is not ready; empty when it is.
@@ -54,10 +87,18 @@ impl Readiness {
         Self::default()
     }
 
-    /// Registers a dependency of a role as waited for. A name that is registered already gives
-    /// another handle to the same entry and leaves its state.
+    /// Registers a dependency without which a role cannot answer calls, as waited for. A name that is registered
+    /// already gives another handle to the same entry and leaves its state.
     pub fn dependency(&self, role: impl Into<String>, name: impl Into<String>) -> Dependency {
-        let (role, name) = (role.into(), name.into());
+        self.register(role.into(), name.into(), Need::Required)
+    }
+
+    /// Like [`Readiness::dependency`], for one without which only work in the background waits.
+    pub fn background(&self, role: impl Into<String>, name: impl Into<String>) -> Dependency {
+        self.register(role.into(), name.into(), Need::Background)
+    }
+
+    fn register(&self, role: String, name: String, need: Need) -> Dependency {
         let mut index = 0;
         self.states.send_if_modified(|states| {
             let known = states.iter().position(|state| state.role == role && state.name == name);
@@ -66,6 +107,7 @@ impl Readiness {
                 states.push(DependencyState {
                     role: role.clone(),
                     name: name.clone(),
+                    need,
                     state: State::Waiting,
                     detail: "not tried yet".to_owned(),
                 });
@@ -81,23 +123,49 @@ impl Readiness {
         self.states.borrow().clone()
     }
 
-    /// Whether every dependency of every role is there. A process that has registered none is
-    /// still starting.
+    /// What the process can do, all its roles together. One that has registered no dependency is still starting.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        let states = self.states.borrow();
+        if states.is_empty() { Condition::Waiting } else { condition(states.iter()) }
+    }
+
+    /// What one role can do; a role without dependencies is ready.
+    #[must_use]
+    pub fn condition_of(&self, role: &str) -> Condition {
+        condition(self.states.borrow().iter().filter(|state| state.role == role))
+    }
+
+    /// Whether every dependency of every role is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        all_ready(&self.states.borrow())
+        self.condition() == Condition::Ready
     }
 
     /// Waits until [`Readiness::is_ready`].
     pub async fn wait_ready(&self) {
+        self.wait_for(Condition::Ready).await;
+    }
+
+    /// Waits until every role answers calls, whether background work waits or not.
+    pub async fn wait_serving(&self) {
+        self.wait_for(Condition::Degraded).await;
+    }
+
+    async fn wait_for(&self, at_least: Condition) {
         let mut states = self.states.subscribe();
         // The sender lives in `self`, so this ends by readiness alone.
-        let _ = states.wait_for(|states| all_ready(states)).await;
+        let _ = states.wait_for(|states| !states.is_empty() && condition(states.iter()) >= at_least).await;
     }
 }
 
-fn all_ready(states: &[DependencyState]) -> bool {
-    !states.is_empty() && states.iter().all(|state| state.state == State::Ready)
+fn condition<'a>(states: impl Iterator<Item = &'a DependencyState>) -> Condition {
+    let missing = states.filter(|state| state.state != State::Ready);
+    let worst = missing.map(|state| match state.need {
+        Need::Required => Condition::Waiting,
+        Need::Background => Condition::Degraded,
+    });
+    worst.min().unwrap_or(Condition::Ready)
 }
 
 /// A handle by which the user of a dependency says how it is.
@@ -180,6 +248,28 @@ mod tests {
         assert_eq!(readiness.snapshot().len(), 2);
         again.waiting("moved");
         assert_eq!(readiness.snapshot()[0].detail, "moved");
+    }
+
+    #[test]
+    fn what_works_in_the_background_makes_a_role_degraded_and_no_more() {
+        let readiness = Readiness::new();
+        assert_eq!(readiness.condition(), Condition::Waiting, "nothing is registered yet");
+        let postgres = readiness.dependency("order", "postgres");
+        let kafka = readiness.background("order", "kafka");
+        let other = readiness.dependency("payment", "postgres");
+        assert_eq!(readiness.condition_of("order"), Condition::Waiting);
+        postgres.ready();
+        assert_eq!(readiness.condition_of("order"), Condition::Degraded);
+        assert_eq!(readiness.condition(), Condition::Waiting, "the other role waits");
+        other.ready();
+        assert_eq!(readiness.condition(), Condition::Degraded);
+        kafka.ready();
+        assert!(readiness.is_ready());
+        kafka.down("no broker answers");
+        assert_eq!(readiness.condition(), Condition::Degraded);
+        assert_eq!(readiness.condition_of("payment"), Condition::Ready);
+        postgres.down("gone");
+        assert_eq!(readiness.condition_of("order"), Condition::Waiting);
     }
 
     #[tokio::test]

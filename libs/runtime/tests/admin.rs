@@ -57,8 +57,8 @@ async fn readyz_shows_each_dependency() {
     assert_eq!(
         answer,
         json!({"status": "waiting", "dependencies": [
-            {"role": "order", "name": "postgres", "state": "ready", "detail": ""},
-            {"role": "order", "name": "kafka", "state": "down", "detail": "no broker answers"},
+            {"role": "order", "name": "postgres", "need": "required", "state": "ready", "detail": ""},
+            {"role": "order", "name": "kafka", "need": "required", "state": "down", "detail": "no broker answers"},
         ]})
     );
 
@@ -66,6 +66,23 @@ async fn readyz_shows_each_dependency() {
     let (status, answer) = world.readyz().await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(answer["status"], "ready");
+}
+
+#[tokio::test]
+async fn a_process_that_answers_calls_is_ready_for_them() {
+    let world = World::new();
+    world.readiness.dependency("order", "postgres").ready();
+    let kafka = world.readiness.background("order", "kafka");
+    kafka.down("no broker answers");
+    let (status, answer) = world.readyz().await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(answer["status"], "degraded");
+    assert_eq!(
+        answer["dependencies"][1],
+        json!({"role": "order", "name": "kafka", "need": "background", "state": "down", "detail": "no broker answers"})
+    );
+    kafka.ready();
+    assert_eq!(world.readyz().await.1["status"], "ready");
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ impl<P: Provider> Worker<P> {
         provider: P,
         settings: NotificationSettings,
     ) {
-        let (redis, dependency) = (role.dependency(REDIS), role.dependency(provider.name()));
+        let (redis, dependency) = (role.background(REDIS), role.background(provider.name()));
         let sent_for = Duration::from_millis(settings.delivery.sent_memory_ms);
         let connect = || Claims::connect(&settings.redis_url, provider.timeout(), sent_for);
         let Ok(claims) = wait_for(&redis, &role.shutdown, connect).await else { return };

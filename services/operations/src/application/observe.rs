@@ -97,6 +97,7 @@ impl Operations {
         let states = self.role.readiness.snapshot().into_iter().filter(|state| state.role == role);
         let dependencies = states.map(|state| DependencyHealth {
             name: state.name,
+            need: state.need.to_string(),
             state: state.state.to_string(),
             detail: state.detail,
         });

@@ -38,7 +38,8 @@ pub fn concerns(observed: Observed<'_>, thresholds: Thresholds) -> Vec<HealthCon
         Err(detail) => add("UNREACHABLE", format!("it does not answer: {detail}")),
         Ok(state) => {
             for missing in state.dependencies.iter().filter(|dependency| dependency.state != "ready") {
-                add("NOT_READY", format!("{} is {}: {}", missing.name, missing.state, missing.detail));
+                let reason = if missing.need == "background" { "DEGRADED" } else { "NOT_READY" };
+                add(reason, format!("{} is {}: {}", missing.name, missing.state, missing.detail));
             }
             if state.dead_letters > 0 {
                 let (letters, wait) = if state.dead_letters == 1 { ("letter", "waits") } else { ("letters", "wait") };
@@ -130,15 +131,24 @@ mod tests {
     #[test]
     fn each_trouble_has_its_reason() {
         let state = PipelineState {
-            dependencies: vec![DependencyHealth { state: "down".to_owned(), ..Default::default() }],
+            dependencies: ["required", "background"]
+                .map(|need| DependencyHealth { state: "down".to_owned(), need: need.to_owned(), ..Default::default() })
+                .to_vec(),
             unpublished_events: 1,
             oldest_unpublished_time: Some(openorder_rpc::timestamp_to_proto(&ago(31))),
             dead_letters: 1,
             sagas: vec![SagaStepCount { step: COMPENSATION_FAILED.to_owned(), count: 1 }],
             ..Default::default()
         };
-        let expected =
-            ["NOT_READY", "DEAD_LETTERS", "PUBLISHING_STALLED", "COMPENSATION_FAILED", "NO_MEMBERS", "CONSUMER_BEHIND"];
+        let expected = [
+            "NOT_READY",
+            "DEGRADED",
+            "DEAD_LETTERS",
+            "PUBLISHING_STALLED",
+            "COMPENSATION_FAILED",
+            "NO_MEMBERS",
+            "CONSUMER_BEHIND",
+        ];
         assert_eq!(reasons(&state, Some(&lag(0, 1, 61))), expected);
     }
 
