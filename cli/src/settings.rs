@@ -26,6 +26,10 @@ settings! {
         gateway_head_start_ms: u64 = 1_000, 0..=600_000;
         /// Secret that page tokens are signed with, the same in all processes of a role. Empty: a random one, and page tokens end with the process.
         page_token_secret: Secret = "";
+        /// Bytes of one page of a list at most; it then ends before page_size is reached. An item that is larger comes alone.
+        page_bytes_max: usize = 1_048_576, 1_024..=4_000_000;
+        /// Bytes of an answer without pages, to a request that names its items; beyond, fewer have to be asked for.
+        batch_bytes_max: usize = 4_128_768, 1_024..=67_108_864;
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::{FutureExt, join_all, select_all};
 use openorder_config::ConfigErrors;
 use openorder_messaging::RoleContext;
-use openorder_rpc::{ListenError, PageTokens};
+use openorder_rpc::{ListenError, PageBytes, PageTokens};
 use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, State, Stopped, Tasks, serve_admin};
 use openorder_telemetry::api::KeyValue;
 use openorder_telemetry::{RoleTelemetry, Telemetry};
@@ -215,6 +215,11 @@ fn measure(readiness: &Readiness) {
 }
 
 fn page_tokens(settings: &ProcessSettings) -> PageTokens {
+    let bytes = PageBytes { page_max: settings.process.page_bytes_max, batch_max: settings.process.batch_bytes_max };
+    signed_page_tokens(settings).with_bytes(bytes)
+}
+
+fn signed_page_tokens(settings: &ProcessSettings) -> PageTokens {
     let secret = &settings.process.page_token_secret;
     if secret.is_empty() {
         tracing::warn!(

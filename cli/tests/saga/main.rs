@@ -3,10 +3,12 @@
 //! - `shop`: order, catalogue, stock and payment, each of which can be away;
 //! - `undo`: each step fails, each undo runs twice, and stock and money are as before;
 //! - `operators`: compensations that fail are seen, tried again and settled;
+//! - `pages`: lists and questions that do not fit into one answer;
 //! - `reservations`: what is held for too long, and what contradicts its order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod operators;
+mod pages;
 mod reservations;
 mod shop;
 mod undo;

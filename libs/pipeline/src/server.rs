@@ -11,7 +11,7 @@ use openorder_proto::operations::v1::{
     RedeliverEventsResponse, StartGroupReplayRequest, StartGroupReplayResponse,
     pipeline_service_server::PipelineService,
 };
-use openorder_rpc::{CallContext, query_failed, rejection, status};
+use openorder_rpc::{CallContext, fill, query_failed, rejection, status};
 use openorder_types::{CallError, Fault, Rejection};
 use tonic::{Request, Response, Status};
 
@@ -21,8 +21,8 @@ use crate::{Server, parse, present, present::Counted};
 const DISCARDED_MAX: usize = 100;
 /// Pages of the log that one count looks at.
 const COUNTED_PAGES_MAX: usize = 20;
-/// Bytes of values that one answer with events holds, one event at least.
-const EVENTS_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a page, which one item alone may go beyond.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 
 impl Server {
     async fn told_state(&self, _: GetPipelineStateRequest) -> Result<GetPipelineStateResponse, CallError> {
@@ -54,11 +54,11 @@ impl Server {
         let (filter, after) = (parse::filter(message.filter)?, parse::after(message.after_sequence));
         let page =
             desk.dead_letters(&filter, after, parse::page_size(message.page_size)).await.map_err(query_failed)?;
+        let sequences: Vec<_> = page.items.iter().map(|letter| letter.sequence).collect();
         let letters = page.items.into_iter().map(|letter| present::dead_letter(desk.group(), letter));
-        Ok(ListGroupDeadLettersResponse {
-            dead_letters: letters.collect(),
-            next_sequence: page.next.unwrap_or_default(),
-        })
+        let dead_letters = fill(letters, usize::MAX, PAGE_BYTES_MAX);
+        let next_sequence = next(&sequences, dead_letters.len(), page.next);
+        Ok(ListGroupDeadLettersResponse { dead_letters, next_sequence })
     }
 
     async fn causes(&self, message: ListGroupCausesRequest) -> Result<ListGroupCausesResponse, CallError> {
@@ -159,11 +159,11 @@ impl Server {
         let desk = &self.pipeline.desk;
         let (filter, after) = (parse::filter(message.filter)?, parse::after(message.after_sequence));
         let page = desk.parked(&filter, after, parse::page_size(message.page_size)).await.map_err(query_failed)?;
+        let sequences: Vec<_> = page.items.iter().map(|message| message.sequence).collect();
         let messages = page.items.into_iter().map(|message| present::parked_message(desk.group(), message));
-        Ok(ListGroupParkedMessagesResponse {
-            parked_messages: messages.collect(),
-            next_sequence: page.next.unwrap_or_default(),
-        })
+        let parked_messages = fill(messages, usize::MAX, PAGE_BYTES_MAX);
+        let next_sequence = next(&sequences, parked_messages.len(), page.next);
+        Ok(ListGroupParkedMessagesResponse { parked_messages, next_sequence })
     }
 
     async fn count_events(&self, message: CountEventsRequest) -> Result<CountEventsResponse, CallError> {
@@ -187,26 +187,24 @@ impl Server {
         let filter = parse::event_filter(message.filter)?;
         let (after, size) = (parse::after(message.after_position), parse::page_size(message.page_size));
         let page = self.pipeline.desk.events(&filter, after, size).await.map_err(query_failed)?;
-        let mut answer = ReadEventsResponse { events: Vec::new(), next_position: page.next.unwrap_or_default() };
-        let mut bytes = 0;
-        for event in page.items {
-            bytes += event.payload.len();
-            if bytes > EVENTS_BYTES_MAX
-                && let Some(last) = answer.events.last()
-            {
-                // The rest comes with the next page.
-                answer.next_position = last.position;
-                break;
-            }
-            answer.events.push(present::logged_event(event));
-        }
-        Ok(answer)
+        let positions: Vec<_> = page.items.iter().map(|event| event.position).collect();
+        let events = fill(page.items.into_iter().map(present::logged_event), usize::MAX, PAGE_BYTES_MAX);
+        let next_position = next(&positions, events.len(), page.next);
+        Ok(ReadEventsResponse { events, next_position })
     }
 
     async fn redeliver(&self, message: RedeliverEventsRequest) -> Result<RedeliverEventsResponse, CallError> {
         let events = parse::logged_events(message.events)?;
         let done = self.pipeline.desk.redeliver(&message.source, &events).await?;
         Ok(RedeliverEventsResponse { accepted: done.accepted.into(), known: done.known.into() })
+    }
+}
+
+/// What the next page begins after, where so many of these rows fit into this one; 0 when nothing is left.
+fn next(rows: &[i64], fitted: usize, after_all: Option<i64>) -> i64 {
+    match fitted < rows.len() {
+        true => fitted.checked_sub(1).and_then(|last| rows.get(last)).copied().unwrap_or_default(),
+        false => after_all.unwrap_or_default(),
     }
 }
 

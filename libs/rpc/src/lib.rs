@@ -4,7 +4,7 @@
 //!
 //! * a handler parses its request with [`Violations`] (`violations.rs`, `values.rs`), asks [`CallContext`] who calls
 //!   (`caller.rs`), and answers a failure with [`status()`] (`status.rs`);
-//! * lists use [`PageTokens`] and [`page_size`] (`page.rs`), commands with a request id [`request_fingerprint`];
+//! * lists use [`PageTokens`], which make their [`Page`]s, and [`page_size`] (`page.rs`), commands with a request id [`request_fingerprint`];
 //! * [`listen`] and [`serve`] are the server (`server/`), [`channel`] makes the channels of clients (`client/`);
 //!   an [`Upstream`] may find a service of its own process without a socket (`local.rs`).
 
@@ -14,6 +14,7 @@ mod fingerprint;
 mod health;
 mod local;
 mod page;
+mod parts;
 pub mod server;
 mod settings;
 pub mod status;
@@ -25,7 +26,8 @@ pub use caller::{CallContext, caller_of};
 pub use client::{Outbound, Upstream, UpstreamBody, UpstreamChannel, UpstreamUrlError, channel};
 pub use fingerprint::request_fingerprint;
 pub use health::with_health;
-pub use page::{PageTokens, page_size};
+pub use page::{ListOf, Page, PageBytes, PageTokens, fill, page_size};
+pub use parts::ask_in_parts;
 pub use server::{ListenError, listen, serve};
 pub use settings::{ConnectionSettings, IncomingTrace, RpcClientSettings, RpcServerSettings};
 pub use status::{Refusal, fault_of, query_failed, reason_of, rejection, status};

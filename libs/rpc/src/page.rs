@@ -1,10 +1,11 @@
-//! Pages of lists (AIP-158): sizes, and tokens that fit one caller, one list and one filter only.
+//! Pages of lists (AIP-158): sizes in items and in bytes, and tokens that fit one caller, one list and one filter only.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
-use openorder_types::{Caller, Rejection, ValueError};
+use openorder_types::{CallError, Caller, Rejection, ValueError};
+use prost::Message;
 use sha2::{Digest, Sha256};
 
 /// Version of the token's layout: version, cursor, authentication code.
@@ -14,10 +15,69 @@ const TAG_LENGTH: usize = 16;
 /// Longer texts are refused before they are decoded.
 const TOKEN_LENGTH_MAX: usize = 2_048;
 
+/// Reason of an answer that does not fit.
+pub(crate) const ANSWER_TOO_LARGE: &str = "ANSWER_TOO_LARGE";
+/// Bytes that a field of a message takes besides its value: a tag, and a length of up to five bytes.
+const FIELD_BYTES: usize = 7;
+
+/// How large the answers of lists become, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageBytes {
+    /// A page ends before the item that would make it larger; an item that is larger by itself comes alone.
+    pub page_max: usize,
+    /// Answers to a request that names its items, which have no pages, are refused beyond.
+    pub batch_max: usize,
+}
+
+impl Default for PageBytes {
+    /// A quarter of what gRPC clients take unless they are told otherwise (4 MiB), and nearly that.
+    fn default() -> Self {
+        Self { page_max: 1 << 20, batch_max: (4 << 20) - (64 << 10) }
+    }
+}
+
+/// What a page is a page of.
+#[derive(Clone, Copy, Debug)]
+pub struct ListOf<'a> {
+    /// Name of the list.
+    pub list: &'a str,
+    /// For whom.
+    pub caller: &'a Caller,
+    /// What is asked for, as in [`PageTokens::decode`].
+    pub filter_fingerprint: &'a [u8],
+    /// Items at most.
+    pub size: u32,
+}
+
+/// A page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page<T> {
+    /// The items as they are answered.
+    pub items: Vec<T>,
+    /// Empty on the last page.
+    pub next_page_token: String,
+}
+
+/// The first of these messages, as many as fit into so many items and bytes; at least one, if there is any. No more of
+/// them than one that does not fit are made.
+pub fn fill<T: Message>(messages: impl Iterator<Item = T>, items_max: usize, bytes_max: usize) -> Vec<T> {
+    let mut items = Vec::with_capacity(messages.size_hint().0.min(items_max));
+    let mut bytes: usize = 0;
+    for item in messages.take(items_max) {
+        bytes = bytes.saturating_add(item.encoded_len()).saturating_add(FIELD_BYTES);
+        if bytes > bytes_max && !items.is_empty() {
+            break;
+        }
+        items.push(item);
+    }
+    items
+}
+
 /// Makes and checks page tokens. A token tells its cursor to who reads it, and cannot be forged or used elsewhere.
 #[derive(Clone)]
 pub struct PageTokens {
     mac: Hmac<Sha256>,
+    bytes: PageBytes,
 }
 
 impl PageTokens {
@@ -27,7 +87,50 @@ impl PageTokens {
         // Hashed, any secret fits the block of the MAC, and making it cannot fail.
         let mut key = [0; 64];
         key[..32].copy_from_slice(&Sha256::digest(secret));
-        Self { mac: <Hmac<Sha256> as KeyInit>::new(&key.into()) }
+        Self { mac: <Hmac<Sha256> as KeyInit>::new(&key.into()), bytes: PageBytes::default() }
+    }
+
+    /// The same with other bounds of bytes.
+    #[must_use]
+    pub fn with_bytes(self, bytes: PageBytes) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// Bytes of a page at most.
+    #[must_use]
+    pub fn page_bytes_max(&self) -> usize {
+        self.bytes.page_max
+    }
+
+    /// The page that begins with the first of these rows, of which one more than the page may hold were asked for.
+    /// `cursor` is what the next page's query begins after.
+    pub fn page<R, T: Message, C: AsRef<[u8]>>(
+        &self,
+        of: &ListOf<'_>,
+        rows: &[R],
+        present: impl Fn(&R) -> T,
+        cursor: impl Fn(&R) -> C,
+    ) -> Page<T> {
+        let items = fill(rows.iter().map(present), of.size as usize, self.bytes.page_max);
+        let more = items.len() < rows.len();
+        let last = items.len().checked_sub(1).and_then(|last| rows.get(last)).filter(|_| more);
+        let token = |last| self.encode(of.list, of.caller, of.filter_fingerprint, cursor(last).as_ref());
+        Page { next_page_token: last.map(token).unwrap_or_default(), items }
+    }
+
+    /// All rows of an answer without pages.
+    ///
+    /// # Errors
+    ///
+    /// `ANSWER_TOO_LARGE` when they do not fit: fewer have to be asked for. One alone always fits.
+    pub fn batch<R, T: Message>(&self, rows: &[R], present: impl Fn(&R) -> T) -> Result<Vec<T>, CallError> {
+        let limit = self.bytes.batch_max;
+        let items = fill(rows.iter().map(present), usize::MAX, limit);
+        if items.len() == rows.len() {
+            return Ok(items);
+        }
+        let text = format!("the answer is larger than {limit} bytes: ask for fewer at a time");
+        Err(Rejection::resource_exhausted(ANSWER_TOO_LARGE, text).with("limit_bytes", limit).into())
     }
 
     /// The token that continues `list` after `cursor`, for this caller and this filter.

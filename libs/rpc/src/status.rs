@@ -14,6 +14,8 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::pb;
 
+use crate::page::ANSWER_TOO_LARGE;
+
 /// The domain of every `ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "openorder";
 
@@ -89,6 +91,14 @@ pub fn fault_of(upstream: &'static str, status: &Status) -> Option<Fault> {
 #[must_use]
 pub fn is_not_found(status: &Status) -> bool {
     status.code() == Code::NotFound
+}
+
+/// Whether the answer is larger than the upstream gives, or than is taken here: fewer have to be asked for.
+#[must_use]
+pub fn is_answer_too_large(status: &Status) -> bool {
+    // tonic's own client says OUT_OF_RANGE of a message beyond its limit.
+    reason_of(status).as_deref() == Some(ANSWER_TOO_LARGE)
+        || (status.code() == Code::OutOfRange && status.message().contains("message length too large"))
 }
 
 /// Whether the upstream has no such method.
@@ -265,7 +275,7 @@ impl Refusal {
     #[must_use]
     pub fn answer_too_large(limit_bytes: usize) -> Status {
         let message = format!("the answer is larger than {limit_bytes} bytes");
-        let refusal = Self::plain(Code::ResourceExhausted, "ANSWER_TOO_LARGE", message);
+        let refusal = Self::plain(Code::ResourceExhausted, ANSWER_TOO_LARGE, message);
         Self { metadata: vec![("limit_bytes", limit_bytes.to_string())], ..refusal }.into_status()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use openorder_proto::order::v1::{BatchGetOrdersRequest, Order, OrderStatus, order_service_client::OrderServiceClient};
-use openorder_rpc::{CallContext, UpstreamChannel, Violations, fault_of, timestamp};
+use openorder_rpc::{CallContext, UpstreamChannel, Violations, ask_in_parts, fault_of, timestamp};
 use openorder_telemetry::TraceContext;
 use openorder_types::{Fault, parse_uuid};
 use uuid::Uuid;
@@ -27,18 +27,25 @@ impl Orders {
     /// # Errors
     /// [`Fault::Outage`] while the order service is away: nothing is known then, and nothing may be given back.
     pub(crate) async fn states(&self, orders: &[Uuid]) -> Result<HashMap<Uuid, OrderState>, Fault> {
-        let mut states = HashMap::with_capacity(orders.len());
-        for part in orders.chunks(ASK_MAX) {
+        let answers = ask_in_parts(orders, ASK_MAX, |part| {
             let request = BatchGetOrdersRequest { order_ids: part.iter().map(ToString::to_string).collect() };
-            let call = CallContext::of_service("inventory", TraceContext::default());
-            let answer = self.0.clone().batch_get_orders(call.retry_safe_request(request)).await.map_err(asked)?;
-            for order in answer.into_inner().orders {
-                let order_id = parse_uuid(&order.order_id, "ORDER_ID_MALFORMED").map_err(Fault::permanent)?;
-                states.insert(order_id, state(&order)?);
-            }
+            let request = CallContext::of_service("inventory", TraceContext::default()).retry_safe_request(request);
+            let mut client = self.0.clone();
+            // Only what is kept of an order is kept: the next part's answer needs the room.
+            async move { Ok(client.batch_get_orders(request).await?.into_inner().orders.iter().map(known).collect()) }
+        });
+        let answers: Vec<Result<HashMap<Uuid, OrderState>, Fault>> = answers.await.map_err(asked)?;
+        let mut states = HashMap::with_capacity(orders.len());
+        for answer in answers {
+            states.extend(answer?);
         }
         Ok(states)
     }
+}
+
+fn known(order: &Order) -> Result<(Uuid, OrderState), Fault> {
+    let order_id = parse_uuid(&order.order_id, "ORDER_ID_MALFORMED").map_err(Fault::permanent)?;
+    Ok((order_id, state(order)?))
 }
 
 fn asked(status: tonic::Status) -> Fault {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use openorder_proto::product::v1::{BatchGetProductsRequest, product_service_client::ProductServiceClient};
-use openorder_rpc::{CallContext, UpstreamChannel, fault_of};
+use openorder_rpc::{CallContext, UpstreamChannel, ask_in_parts, fault_of};
 use openorder_telemetry::TraceContext;
 use openorder_types::{Fault, Sku};
 use sqlx::PgPool;
@@ -53,10 +53,7 @@ impl Seeds {
         let existing: HashSet<String> = persistence::existing_skus(&self.pool, &names).await?.into_iter().collect();
         let (there, missing): (Vec<&Sku>, Vec<&Sku>) = unknown.iter().partition(|sku| existing.contains(sku.as_str()));
         self.remember(there);
-        for part in missing.chunks(ASK_MAX) {
-            self.ask(part).await?;
-        }
-        Ok(())
+        self.ask(&missing).await
     }
 
     fn remember(&self, skus: Vec<&Sku>) {
@@ -72,12 +69,15 @@ impl Seeds {
     }
 
     async fn ask(&self, skus: &[&Sku]) -> Result<(), Fault> {
-        let request = BatchGetProductsRequest { skus: skus.iter().map(ToString::to_string).collect() };
-        let call = CallContext::of_service("inventory", TraceContext::default());
-        let answer = self.products.clone().batch_get_products(call.retry_safe_request(request)).await;
-        let products = answer.map_err(asked)?.into_inner().products;
+        let answers = ask_in_parts(skus, ASK_MAX, |part| {
+            let request = BatchGetProductsRequest { skus: part.iter().map(ToString::to_string).collect() };
+            let request = CallContext::of_service("inventory", TraceContext::default()).retry_safe_request(request);
+            let mut client = self.products.clone();
+            async move { Ok(client.batch_get_products(request).await?.into_inner().products) }
+        });
+        let products: Vec<Vec<_>> = answers.await.map_err(asked)?;
         let mut initial = self.initial.lock().unwrap_or_else(PoisonError::into_inner);
-        for product in products {
+        for product in products.into_iter().flatten() {
             let sku = Sku::parse(&product.sku).map_err(Fault::permanent)?;
             initial.insert(sku, i64::from(product.initial_stock));
         }

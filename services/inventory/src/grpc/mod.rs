@@ -12,7 +12,7 @@ use openorder_proto::inventory::v1::{
     ReserveStockResponse,
     inventory_service_server::{InventoryService, InventoryServiceServer},
 };
-use openorder_rpc::{CallContext, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_rpc::{CallContext, ListOf, PageTokens, query_failed, rejection, request_fingerprint, status};
 use openorder_types::{CallError, Rejection};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
@@ -105,7 +105,8 @@ impl InventoryGrpc {
         let skus = parse::skus(&message.skus)?;
         let names: Vec<&str> = skus.iter().map(AsRef::as_ref).collect();
         let found = persistence::find_levels(self.backbone.pool(), &names).await.map_err(query_failed)?;
-        Ok(BatchGetStockResponse { stocks: found.iter().map(|(level, time)| present::stock(level, *time)).collect() })
+        let stocks = self.page_tokens.batch(&found, |(level, time)| present::stock(level, *time))?;
+        Ok(BatchGetStockResponse { stocks })
     }
 
     async fn reservations(
@@ -118,17 +119,13 @@ impl InventoryGrpc {
         let conditions = conditions.encode_to_vec();
         let cursor = self.page_tokens.decode(RESERVATIONS, &call.caller, &conditions, &message.page_token)?;
         let (filter, size) = parse::list(&message, cursor.as_deref())?;
-        let mut found = persistence::list_reservations(self.backbone.pool(), &filter, i64::from(size) + 1)
+        let found = persistence::list_reservations(self.backbone.pool(), &filter, i64::from(size) + 1)
             .await
             .map_err(query_failed)?;
-        let next_page_token = if found.len() > size as usize {
-            found.truncate(size as usize);
-            let last = found.last().map(|last: &Reservation| last.order_id.into_bytes()).unwrap_or_default();
-            self.page_tokens.encode(RESERVATIONS, &call.caller, &conditions, &last)
-        } else {
-            String::new()
-        };
-        Ok(ListReservationsResponse { reservations: found.iter().map(present::reservation).collect(), next_page_token })
+        let of = ListOf { list: RESERVATIONS, caller: &call.caller, filter_fingerprint: &conditions, size };
+        let cursor = |last: &Reservation| last.order_id.into_bytes();
+        let page = self.page_tokens.page(&of, &found, present::reservation, cursor);
+        Ok(ListReservationsResponse { reservations: page.items, next_page_token: page.next_page_token })
     }
 }
 
@@ -143,16 +140,10 @@ impl InventoryGrpc {
         let size = parse::size(message.page_size)?;
         let after = cursor.and_then(|bytes| Uuid::from_slice(&bytes).ok());
         let found = persistence::list_mismatches(self.backbone.pool(), after, i64::from(size) + 1).await;
-        let mut found = found.map_err(query_failed)?;
-        let next_page_token = if found.len() > size as usize {
-            found.truncate(size as usize);
-            let last = found.last().map(|last| last.reservation.order_id.into_bytes()).unwrap_or_default();
-            self.page_tokens.encode(MISMATCHES, &call.caller, &[], &last)
-        } else {
-            String::new()
-        };
-        let mismatches = found.iter().map(present::mismatch).collect();
-        Ok(ListReservationMismatchesResponse { mismatches, next_page_token })
+        let found = found.map_err(query_failed)?;
+        let of = ListOf { list: MISMATCHES, caller: &call.caller, filter_fingerprint: &[], size };
+        let page = self.page_tokens.page(&of, &found, present::mismatch, |last| last.reservation.order_id.into_bytes());
+        Ok(ListReservationMismatchesResponse { mismatches: page.items, next_page_token: page.next_page_token })
     }
 }
 

@@ -10,7 +10,7 @@ use openorder_proto::notification::v1::{
     ResendNotificationRequest, ResendNotificationResponse, UpdatePreferencesRequest, UpdatePreferencesResponse,
     notification_service_server::{NotificationService, NotificationServiceServer},
 };
-use openorder_rpc::{CallContext, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_rpc::{CallContext, ListOf, PageTokens, query_failed, rejection, request_fingerprint, status};
 use openorder_types::{CallError, Caller, Rejection, Role, UserId};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
@@ -67,16 +67,11 @@ impl NotificationGrpc {
             filter.user_id = Some(own);
         }
         let pool = self.backbone.pool();
-        let mut found =
-            persistence::list_notifications(pool, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
-        let mut next_page_token = String::new();
-        if found.len() > size as usize {
-            found.truncate(size as usize);
-            let last = found.last().map(|last: &Notification| last.notification_id.into_bytes()).unwrap_or_default();
-            next_page_token = self.page_tokens.encode(NOTIFICATIONS, &call.caller, &conditions, &last);
-        }
-        let notifications = found.iter().map(present::notification).collect();
-        Ok(ListNotificationsResponse { notifications, next_page_token })
+        let found = persistence::list_notifications(pool, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
+        let of = ListOf { list: NOTIFICATIONS, caller: &call.caller, filter_fingerprint: &conditions, size };
+        let cursor = |last: &Notification| last.notification_id.into_bytes();
+        let page = self.page_tokens.page(&of, &found, present::notification, cursor);
+        Ok(ListNotificationsResponse { notifications: page.items, next_page_token: page.next_page_token })
     }
 
     async fn preferences(

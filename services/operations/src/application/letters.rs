@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::{Operations, payload};
 use crate::{
-    domain::{Cursor, GroupPage, LetterId, merge},
+    domain::{Bounds, Cursor, GroupPage, LetterId, merge},
     services::{ask_each, passed_on},
 };
 
@@ -56,9 +56,10 @@ impl Operations {
             items: page.dead_letters,
             next: page.next_sequence,
         });
+        let bounds = Bounds { size: size as usize, bytes: self.page_tokens.page_bytes_max() };
         let order = |letter: &DeadLetter| letter.dead_time.map(|time| (time.seconds, time.nanos));
         let sequence = |letter: &DeadLetter| sequence_of(&letter.dead_letter_id);
-        let (letters, next) = merge(&cursor, pages.collect(), size as usize, order, sequence);
+        let (letters, next) = merge(&cursor, pages.collect(), bounds, order, sequence);
         Ok(ListDeadLettersResponse {
             dead_letters: letters.into_iter().map(|letter| self.with_link(letter)).collect(),
             next_page_token: self.token(DEAD_LETTERS, call, &conditions, next.as_ref()),

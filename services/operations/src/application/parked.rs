@@ -13,7 +13,7 @@ use super::{
     letters::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, sequence_of},
 };
 use crate::{
-    domain::{GroupPage, merge},
+    domain::{Bounds, GroupPage, merge},
     services::ask_each,
 };
 
@@ -53,9 +53,10 @@ impl Operations {
             items: page.parked_messages,
             next: page.next_sequence,
         });
+        let bounds = Bounds { size: size as usize, bytes: self.page_tokens.page_bytes_max() };
         let order = |message: &ParkedMessage| message.parked_time.map(|time| (time.seconds, time.nanos));
         let sequence = |message: &ParkedMessage| sequence_of(&message.parked_message_id);
-        let (parked_messages, next) = merge(&cursor, pages.collect(), size as usize, order, sequence);
+        let (parked_messages, next) = merge(&cursor, pages.collect(), bounds, order, sequence);
         let next_page_token = self.token(PARKED_MESSAGES, call, &conditions, next.as_ref());
         Ok(ListParkedMessagesResponse { parked_messages, next_page_token, unreachable: answers.unreachable })
     }

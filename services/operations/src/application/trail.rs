@@ -1,7 +1,7 @@
 //! Looking at the trail.
 
 use openorder_proto::operations::v1::{AuditEntry, AuditState, ListAuditEntriesRequest, ListAuditEntriesResponse};
-use openorder_rpc::{CallContext, Violations, page_size, rejection, timestamp, timestamp_to_proto};
+use openorder_rpc::{CallContext, ListOf, Violations, page_size, rejection, timestamp, timestamp_to_proto};
 use prost::Message;
 use tonic::Status;
 use uuid::Uuid;
@@ -50,14 +50,10 @@ impl Operations {
             // One more tells whether there is another page.
             limit: i64::from(size) + 1,
         };
-        let mut found = persistence::list(self.pool(), &filter, self.alive_within()).await.map_err(logged)?;
-        let more = found.len() > size as usize;
-        found.truncate(size as usize);
-        let last = found.last().filter(|_| more);
-        let next_page_token = last.map_or_else(String::new, |last| {
-            self.page_tokens.encode(AUDIT_ENTRIES, &call.caller, &conditions, last.audit_entry_id.as_bytes())
-        });
-        Ok(ListAuditEntriesResponse { entries: found.into_iter().map(entry).collect(), next_page_token })
+        let found = persistence::list(self.pool(), &filter, self.alive_within()).await.map_err(logged)?;
+        let of = ListOf { list: AUDIT_ENTRIES, caller: &call.caller, filter_fingerprint: &conditions, size };
+        let page = self.page_tokens.page(&of, &found, entry, |last| last.audit_entry_id.into_bytes());
+        Ok(ListAuditEntriesResponse { entries: page.items, next_page_token: page.next_page_token })
     }
 }
 
@@ -65,19 +61,19 @@ fn state_of(state: AuditState) -> Option<State> {
     State::from_number(state.into())
 }
 
-fn entry(entry: Entry) -> AuditEntry {
+fn entry(entry: &Entry) -> AuditEntry {
     AuditEntry {
         audit_entry_id: entry.audit_entry_id.to_string(),
-        method: entry.method,
-        caller: entry.caller,
-        reason: entry.reason,
-        request_id: entry.request_id,
+        method: entry.method.clone(),
+        caller: entry.caller.clone(),
+        reason: entry.reason.clone(),
+        request_id: entry.request_id.clone(),
         arguments_json: entry.arguments.to_string(),
         state: entry.state as i32,
-        outcome_json: entry.outcome.map(|outcome| outcome.to_string()).unwrap_or_default(),
+        outcome_json: entry.outcome.as_ref().map(|outcome| outcome.to_string()).unwrap_or_default(),
         start_time: Some(timestamp_to_proto(&entry.started_at)),
         end_time: entry.ended_at.as_ref().map(timestamp_to_proto),
-        trace_id: entry.trace_id,
+        trace_id: entry.trace_id.clone(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message;
 use serde::{Deserialize, Serialize};
 
 /// How far each group's list was given; a group that is not there has no more.
@@ -18,20 +19,30 @@ pub struct GroupPage<T> {
     pub next: i64,
 }
 
-/// The first `size` items of all groups by `order`, each group's in its own order, and the cursor of the next page; none
-/// when nothing is left. Groups of `before` that gave nothing, because they did not answer, stay where they stood.
-pub fn merge<T, O: Ord>(
+/// How large a merged page becomes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Items at most.
+    pub size: usize,
+    /// Bytes at most; an item that is larger comes alone.
+    pub bytes: usize,
+}
+
+/// The first items of all groups by `order`, each group's in its own order, and the cursor of the next page; none when
+/// nothing is left. Groups of `before` that gave nothing, because they did not answer, stay where they stood.
+pub fn merge<T: Message, O: Ord>(
     before: &Cursor,
     pages: Vec<GroupPage<T>>,
-    size: usize,
+    bounds: Bounds,
     order: impl Fn(&T) -> O,
     sequence: impl Fn(&T) -> i64,
 ) -> (Vec<T>, Option<Cursor>) {
     let mut after = before.clone();
-    let mut merged = Vec::with_capacity(size);
+    let mut merged = Vec::with_capacity(bounds.size);
+    let mut bytes: usize = 0;
     let mut rest: Vec<_> =
         pages.into_iter().map(|page| (page.group, page.items.into_iter().peekable(), page.next)).collect();
-    while merged.len() < size {
+    while merged.len() < bounds.size {
         let heads = rest.iter_mut().filter_map(|(group, items, _)| {
             let head = order(items.peek()?);
             Some((head, group, items))
@@ -40,6 +51,10 @@ pub fn merge<T, O: Ord>(
         let Some((_, group, items)) = heads.reduce(|best, next| if next.0 < best.0 { next } else { best }) else {
             break;
         };
+        bytes = bytes.saturating_add(items.peek().map_or(0, Message::encoded_len));
+        if bytes > bounds.bytes && !merged.is_empty() {
+            break;
+        }
         if let Some(item) = items.next() {
             after.0.insert(group.clone(), sequence(&item));
             merged.push(item);
@@ -61,6 +76,7 @@ pub fn merge<T, O: Ord>(
 
 #[cfg(test)]
 mod tests {
+    use openorder_proto::operations::v1::ParkedMessage;
     use proptest::prelude::*;
 
     use super::*;
@@ -68,13 +84,27 @@ mod tests {
     /// Items as (time, group, sequence).
     type Item = (u8, usize, i64);
 
+    fn message(item: &Item) -> ParkedMessage {
+        ParkedMessage {
+            parked_message_id: item.2.to_string(),
+            group: item.1.to_string(),
+            partition: item.0.into(),
+            ..Default::default()
+        }
+    }
+
+    fn item(message: &ParkedMessage) -> Item {
+        let sequence = message.parked_message_id.parse().unwrap();
+        (u8::try_from(message.partition).unwrap(), message.group.parse().unwrap(), sequence)
+    }
+
     /// What a group answers to "after this sequence, at most so many".
-    fn page(all: &[Item], group: usize, after: i64, size: usize) -> GroupPage<Item> {
+    fn page(all: &[Item], group: usize, after: i64, size: usize) -> GroupPage<ParkedMessage> {
         let of_group: Vec<Item> =
             all.iter().copied().filter(|(_, one, sequence)| *one == group && *sequence > after).collect();
         let items: Vec<Item> = of_group.iter().copied().take(size).collect();
         let next = if of_group.len() > size { items.last().map_or(0, |last| last.2) } else { 0 };
-        GroupPage { group: group.to_string(), items, next }
+        GroupPage { group: group.to_string(), items: items.iter().map(message).collect(), next }
     }
 
     proptest! {
@@ -82,6 +112,7 @@ mod tests {
         fn page_by_page_every_item_comes_once_and_each_group_s_in_its_order(
             times in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..12), 1..4),
             size in 1_usize..7,
+            bytes in 0_usize..60,
         ) {
             let all: Vec<Item> = times.iter().enumerate().flat_map(|(group, times)| {
                 times.iter().enumerate().map(move |(index, time)| (*time, group, index as i64 + 1))
@@ -90,9 +121,10 @@ mod tests {
             let mut seen: Vec<Item> = Vec::new();
             loop {
                 let pages = cursor.0.iter().map(|(group, after)| page(&all, group.parse().unwrap(), *after, size));
-                let (items, next) = merge(&cursor, pages.collect(), size, |item| item.0, |item| item.2);
+                let (items, next) = merge(&cursor, pages.collect(), Bounds { size, bytes }, |one| item(one).0, |one| item(one).2);
                 prop_assert!(items.len() <= size);
-                seen.extend(items);
+                prop_assert!(items.len() < 2 || items.iter().map(Message::encoded_len).sum::<usize>() <= bytes);
+                seen.extend(items.iter().map(item));
                 match next {
                     Some(next) => cursor = next,
                     None => break,
@@ -110,8 +142,9 @@ mod tests {
     #[test]
     fn a_group_that_does_not_answer_keeps_its_place() {
         let before = Cursor([("a".to_owned(), 0), ("b".to_owned(), 7)].into());
-        let pages = vec![GroupPage { group: "a".to_owned(), items: vec![1, 2, 3], next: 0 }];
-        let (items, next) = merge(&before, pages, 2, |item| *item, |item| *item);
+        let pages = vec![GroupPage { group: "a".to_owned(), items: vec![1_i64, 2, 3], next: 0 }];
+        let bounds = Bounds { size: 2, bytes: usize::MAX };
+        let (items, next) = merge(&before, pages, bounds, |item| *item, |item| *item);
         assert_eq!(items, [1, 2]);
         assert_eq!(next.unwrap().0, [("a".to_owned(), 2), ("b".to_owned(), 7)].into());
     }

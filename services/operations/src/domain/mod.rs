@@ -7,5 +7,5 @@ mod pace;
 
 pub use concern::{Observed, Thresholds, concerns};
 pub use letter_id::LetterId;
-pub use merge::{Cursor, GroupPage, merge};
+pub use merge::{Bounds, Cursor, GroupPage, merge};
 pub use pace::Pace;

@@ -7,7 +7,7 @@ use std::{
 
 use openorder_messaging::fault;
 use openorder_proto::product::v1::{BatchGetProductsRequest, Product, product_service_client::ProductServiceClient};
-use openorder_rpc::{CallContext, UpstreamChannel, fault_of};
+use openorder_rpc::{CallContext, UpstreamChannel, ask_in_parts, fault_of};
 use openorder_types::{CallError, Fault, Money, Sku, ValueError, parse_uuid};
 use sqlx::PgPool;
 
@@ -54,11 +54,15 @@ impl Catalogue {
         if missing.is_empty() {
             return Ok(());
         }
-        let request = BatchGetProductsRequest { skus: missing.iter().map(ToString::to_string).collect() };
-        let answer = self.products.clone().batch_get_products(call.retry_safe_request(request)).await;
-        let products = answer.map_err(asked)?.into_inner().products;
+        let answers = ask_in_parts(&missing, missing.len(), |part| {
+            let request = BatchGetProductsRequest { skus: part.iter().map(ToString::to_string).collect() };
+            let (request, mut client) = (call.retry_safe_request(request), self.products.clone());
+            async move { Ok(client.batch_get_products(request).await?.into_inner().products) }
+        });
+        let products: Vec<Vec<Product>> = answers.await.map_err(asked)?;
         let items = products
             .iter()
+            .flatten()
             .map(item)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Fault::permanent(error.message))?;

@@ -20,7 +20,9 @@ use openorder_proto::{
         order_service_server::{OrderService, OrderServiceServer},
     },
 };
-use openorder_rpc::{CallContext, PageTokens, UpstreamChannel, query_failed, rejection, request_fingerprint, status};
+use openorder_rpc::{
+    CallContext, ListOf, PageTokens, UpstreamChannel, query_failed, rejection, request_fingerprint, status,
+};
 use openorder_types::{CallError, Caller, Rejection};
 use prost::Message;
 use tokio::sync::Semaphore;
@@ -102,16 +104,11 @@ impl OrderGrpc {
         let conditions = conditions.encode_to_vec();
         let cursor = self.page_tokens.decode(ORDERS, &call.caller, &conditions, &message.page_token)?;
         let (filter, size) = parse::list(&message, &call.caller, cursor.as_deref())?;
-        let mut found =
+        let found =
             persistence::list_orders(self.backbone.pool(), &filter, i64::from(size) + 1).await.map_err(query_failed)?;
-        let next_page_token = if found.len() > size as usize {
-            found.truncate(size as usize);
-            let last = found.last().map(|last| last.order.order_id.into_bytes()).unwrap_or_default();
-            self.page_tokens.encode(ORDERS, &call.caller, &conditions, &last)
-        } else {
-            String::new()
-        };
-        Ok(ListOrdersResponse { orders: found.iter().map(present::order).collect(), next_page_token })
+        let of = ListOf { list: ORDERS, caller: &call.caller, filter_fingerprint: &conditions, size };
+        let page = self.page_tokens.page(&of, &found, present::order, |last| last.order.order_id.into_bytes());
+        Ok(ListOrdersResponse { orders: page.items, next_page_token: page.next_page_token })
     }
 
     async fn cancel(&self, call: CallContext, message: CancelOrderRequest) -> Result<CancelOrderResponse, CallError> {

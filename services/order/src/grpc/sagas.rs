@@ -4,7 +4,7 @@ use openorder_proto::order::v1::{
     BatchGetOrdersRequest, BatchGetOrdersResponse, ListSagasRequest, ListSagasResponse, Order,
     RetryCompensationRequest, RetryCompensationResponse, SettleCompensationRequest, SettleCompensationResponse,
 };
-use openorder_rpc::{CallContext, query_failed};
+use openorder_rpc::{CallContext, ListOf, query_failed};
 use openorder_types::{CallError, Caller, Rejection};
 use prost::Message;
 
@@ -25,8 +25,9 @@ impl OrderGrpc {
     ) -> Result<BatchGetOrdersResponse, CallError> {
         let ids = parse::order_ids(&message.order_ids)?;
         let found = persistence::find_orders(self.backbone.pool(), &ids).await.map_err(query_failed)?;
-        let visible = found.iter().filter(|record| call.caller.may_act_for(&record.order.customer_id));
-        Ok(BatchGetOrdersResponse { orders: visible.map(present::order).collect() })
+        let visible = found.into_iter().filter(|record| call.caller.may_act_for(&record.order.customer_id));
+        let visible: Vec<_> = visible.collect();
+        Ok(BatchGetOrdersResponse { orders: self.page_tokens.batch(&visible, present::order)? })
     }
 
     pub(super) async fn sagas(
@@ -44,19 +45,12 @@ impl OrderGrpc {
             Some(order_id) => persistence::find_saga(pool, order_id, filter.step).await,
             None => persistence::list_sagas(pool, &filter, i64::from(size) + 1).await,
         };
-        let mut found = found.map_err(query_failed)?;
-        let next_page_token = if found.len() > size as usize {
-            found.truncate(size as usize);
-            let last = found.last().map(|last| last.order.order_id.into_bytes()).unwrap_or_default();
-            self.page_tokens.encode(SAGAS, &call.caller, &conditions, &last)
-        } else {
-            String::new()
-        };
+        let found = found.map_err(query_failed)?;
         let timeouts = self.settings.timeouts();
-        Ok(ListSagasResponse {
-            sagas: found.iter().map(|record| present::saga(record, &timeouts)).collect(),
-            next_page_token,
-        })
+        let of = ListOf { list: SAGAS, caller: &call.caller, filter_fingerprint: &conditions, size };
+        let saga = |record: &_| present::saga(record, &timeouts);
+        let page = self.page_tokens.page(&of, &found, saga, |last| last.order.order_id.into_bytes());
+        Ok(ListSagasResponse { sagas: page.items, next_page_token: page.next_page_token })
     }
 
     pub(super) async fn retry(

@@ -10,7 +10,7 @@ use openorder_proto::payment::v1::{
     GetWalletResponse, ListPaymentsRequest, ListPaymentsResponse,
     payment_service_server::{PaymentService, PaymentServiceServer},
 };
-use openorder_rpc::{CallContext, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_rpc::{CallContext, ListOf, PageTokens, query_failed, rejection, request_fingerprint, status};
 use openorder_types::{CallError, Caller, UserId};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
@@ -79,17 +79,12 @@ impl PaymentGrpc {
             Visible::Any(user_id) => filter.user_id = user_id,
             Visible::Nothing => return Ok(ListPaymentsResponse::default()),
         }
-        let mut found = persistence::list_payments(self.backbone.pool(), &filter, i64::from(size) + 1)
+        let found = persistence::list_payments(self.backbone.pool(), &filter, i64::from(size) + 1)
             .await
             .map_err(query_failed)?;
-        let mut next_page_token = String::new();
-        if found.len() > size as usize {
-            found.truncate(size as usize);
-            if let Some(last) = found.last() {
-                next_page_token = self.page_tokens.encode(PAYMENTS, caller, &conditions, last.payment_id.as_bytes());
-            }
-        }
-        Ok(ListPaymentsResponse { payments: found.iter().map(present::payment).collect(), next_page_token })
+        let of = ListOf { list: PAYMENTS, caller, filter_fingerprint: &conditions, size };
+        let page = self.page_tokens.page(&of, &found, present::payment, |last| last.payment_id.into_bytes());
+        Ok(ListPaymentsResponse { payments: page.items, next_page_token: page.next_page_token })
     }
 }
 

@@ -11,7 +11,7 @@ use openorder_proto::product::v1::{
     ListProductsResponse, Product as ProductMessage, UpdateProductRequest, UpdateProductResponse,
     product_service_server::{ProductService, ProductServiceServer},
 };
-use openorder_rpc::{CallContext, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_rpc::{CallContext, ListOf, PageTokens, query_failed, rejection, request_fingerprint, status};
 use openorder_types::{CallError, RequestId};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
@@ -89,7 +89,7 @@ impl ProductGrpc {
         let skus = parse::skus(&message.skus)?;
         let names: Vec<&str> = skus.iter().map(AsRef::as_ref).collect();
         let found = persistence::find_by_skus(self.backbone.pool(), &names).await.map_err(query_failed)?;
-        Ok(BatchGetProductsResponse { products: found.iter().map(present::product).collect() })
+        Ok(BatchGetProductsResponse { products: self.page_tokens.batch(&found, present::product)? })
     }
 
     async fn list(&self, call: CallContext, message: ListProductsRequest) -> Result<ListProductsResponse, CallError> {
@@ -105,14 +105,10 @@ impl ProductGrpc {
             // One more tells whether there is another page.
             limit: i64::from(size) + 1,
         };
-        let mut found = persistence::list(self.backbone.pool(), page).await.map_err(query_failed)?;
-        let more = found.len() > size as usize;
-        found.truncate(size as usize);
-        let next_page_token = match found.last().filter(|_| more) {
-            Some(last) => self.page_tokens.encode(PRODUCTS, &call.caller, &conditions, last.product_id.as_bytes()),
-            None => String::new(),
-        };
-        Ok(ListProductsResponse { products: found.iter().map(present::product).collect(), next_page_token })
+        let found = persistence::list(self.backbone.pool(), page).await.map_err(query_failed)?;
+        let of = ListOf { list: PRODUCTS, caller: &call.caller, filter_fingerprint: &conditions, size };
+        let page = self.page_tokens.page(&of, &found, present::product, |last| last.product_id.into_bytes());
+        Ok(ListProductsResponse { products: page.items, next_page_token: page.next_page_token })
     }
 }
 
