@@ -49,6 +49,9 @@ settings! {
         /// Name of this instance for static group membership; empty for dynamic. Stable across restarts, unique in a group.
         group_instance_id: String = "";
     }
+    keeps {
+        session_timeout_ms <= poll_interval_max_ms;
+    }
 }
 
 settings! {
@@ -94,6 +97,10 @@ settings! {
         retry_after_ms: u64 = 1_000, 1..=60_000;
         /// How long a command may take when its caller sets no deadline.
         deadline_default_ms: u64 = 10_000, 10..=600_000;
+    }
+    keeps {
+        batch_max <= queue_max;
+        linger_batch_min <= batch_max;
     }
 }
 
@@ -144,6 +151,10 @@ settings! {
         outage_delay_max_ms: u64 = 2_000, 10..=60_000;
         /// How often the lag of the partitions is told.
         lag_interval_ms: u64 = 5_000, 100..=600_000;
+    }
+    keeps {
+        linger_batch_min <= batch_max;
+        retry_delay_base_ms <= retry_delay_max_ms;
     }
 }
 

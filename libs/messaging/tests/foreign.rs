@@ -249,3 +249,47 @@ async fn whatever_key_kafka_lets_through_can_be_parked_with_its_order_and_be_see
     assert_eq!(desk.count_replay(&Filter::default()).await.unwrap().keys, 6);
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_fails_is_recorded_whatever_its_trace_says_and_links_only_to_what_was_recorded() {
+    let world = World::new();
+    let (telemetry, spans) = openorder_telemetry::testing::recording("ledger", 0.0);
+    let role = openorder_messaging::RoleContext { telemetry, ..world.role("ledger") };
+    let instance = start(&world, role, "ledger").await;
+    instance.consumer();
+    eventually("topics", BOUND, || async { world.readiness().is_ready().then_some(()) }).await;
+    let trace = |number: u8, flags| format!("00-{:032x}-b7ad6b7169203331-{flags}", number);
+    let garbage = |key: &[u8]| RawRecord { payload: Some(b"no number".to_vec()), ..named(key) };
+    let records = [
+        garbage(b"unsampled").header("traceparent", trace(1, "00")),
+        garbage(b"sampled").header("traceparent", trace(2, "01")),
+        garbage(b"none"),
+        named(b"broken").header("traceparent", trace(4, "00")),
+        named(b"good").header("traceparent", trace(5, "00")),
+    ];
+    send_raw(&world.kafka(), TOPIC, 0, &records).await;
+    eventually("good", BOUND, || async { (instance.count("ledger").await == 1).then_some(()) }).await;
+    eventually("parked", BOUND, || async { (instance.count("parked_message").await == 4).then_some(()) }).await;
+    // What follows from a failing message is recorded as well.
+    instance.ledger.mended.store(true, std::sync::atomic::Ordering::SeqCst);
+    eventually("mended", BOUND, || async { (instance.count("ledger").await == 2).then_some(()) }).await;
+    let of = |number: u8| {
+        let id = format!("{number:032x}");
+        let mut seen = spans.all();
+        seen.retain(|span| span.span_context.trace_id().to_string() == id);
+        seen
+    };
+    for (number, links) in [(1, 0), (2, 1)] {
+        let failed = of(number);
+        assert_eq!((failed.len(), failed[0].links.len()), (1, links), "{failed:?}");
+        let reason = failed[0].attributes.iter().find(|one| one.key.as_str() == "error.type").unwrap();
+        assert_eq!(reason.value.as_str(), "MALFORMED");
+    }
+    eventually("the event of the mended one is recorded", BOUND, || async {
+        of(4).iter().any(|span| span.name.starts_with("create")).then_some(())
+    })
+    .await;
+    assert!(of(4).iter().all(|span| span.links.is_empty()), "nothing of it was recorded before");
+    assert!(of(5).is_empty(), "what does not fail is recorded as its trace says");
+    world.close().await;
+}

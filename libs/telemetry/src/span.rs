@@ -67,6 +67,22 @@ impl RoleTelemetry {
         self.start_with(kind, name, parent, Some(start))
     }
 
+    /// Like [`Self::start_at`], for work that failed: recorded whatever the parent and the sampling ratio say, as long as
+    /// anything is exported. What follows from it is recorded as well.
+    #[must_use]
+    pub fn start_failing(
+        &self,
+        kind: SpanKind,
+        name: impl FnOnce() -> Cow<'static, str>,
+        parent: &TraceContext,
+        start: SystemTime,
+    ) -> Span {
+        match self.0.recorder.as_ref() {
+            Some(recorder) => recorder.record(kind, name(), parent, Some(start)),
+            None => self.start_with(kind, name, parent, Some(start)),
+        }
+    }
+
     #[inline]
     fn start_with(
         &self,
@@ -240,6 +256,23 @@ mod tests {
         assert_eq!(seen.status, Status::error("too late"));
         let attributes: Vec<_> = seen.attributes.iter().map(|one| format!("{}={}", one.key, one.value)).collect();
         assert_eq!(attributes, ["key=7", "error.type=timeout"]);
+    }
+
+    #[test]
+    fn what_failed_is_recorded_whatever_its_parent_says() {
+        for (text, ratio) in [(Some(UNSAMPLED), 0.0), (Some(SAMPLED), 0.0), (None, 0.0)] {
+            let (role, spans) = recording("order", ratio);
+            let parent = text.map_or(TraceContext::NONE, parent);
+            let span = role.start_failing(SpanKind::Consumer, || "process".into(), &parent, SystemTime::now());
+            assert!(span.is_recording() && span.context().is_sampled());
+            assert!(!parent.is_valid() || span.context().trace_id() == parent.trace_id());
+            drop(span);
+            assert_eq!(spans.all().len(), 1);
+        }
+        let disabled = RoleTelemetry::disabled("order");
+        let span =
+            disabled.start_failing(SpanKind::Consumer, || "process".into(), &parent(UNSAMPLED), SystemTime::now());
+        assert!(!span.is_recording());
     }
 
     #[test]

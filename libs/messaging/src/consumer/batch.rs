@@ -300,7 +300,7 @@ impl<A: Application> Handler<A> {
         self.metrics.dead_lettered(role, &message.topic, failure);
         self.metrics.dead_lettered_without_row(role, &message.topic);
         let text = "message is dead, and the table of dead letters is full: it stands on its dead letter topic alone";
-        spans::log_failure(message, failure, attempts, text);
+        spans::record_failure(self.backbone.telemetry(), message, failure, attempts, text);
     }
 
     /// Tells in log and metrics what a failed attempt came to.
@@ -315,7 +315,7 @@ impl<A: Application> Handler<A> {
                 "message is dead; its key waits for an operator"
             }
         };
-        spans::log_failure(message, failure, attempts, text);
+        spans::record_failure(self.backbone.telemetry(), message, failure, attempts, text);
     }
 }
 

@@ -25,6 +25,13 @@ pub(crate) struct Due {
     pub(crate) recorded: RecordTime,
 }
 
+impl Due {
+    /// Whether it failed before, and does not only wait behind another one.
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.attempts > 0 || self.replay_job_id.is_some()
+    }
+}
+
 /// Locks the first messages of keys whose time has come and that no other instance works on. Gives them and what
 /// waits behind them, at most `limit` in all, in order.
 pub(crate) async fn take(connection: &mut PgConnection, now: Timestamp, limit: i64) -> Result<Vec<Due>, Fault> {

@@ -109,8 +109,11 @@ impl<A: Application> Handler<A> {
         }
         let decoded = Decoded::of(&taken, decode);
         let telemetry = self.backbone.telemetry();
-        let spans: Vec<Span> =
-            decoded.commands.iter().map(|(due, _)| spans::process(telemetry, &due.message, started)).collect();
+        let span = |due: &Due| match due.has_failed() {
+            true => spans::process_again(telemetry, &due.message, started),
+            false => spans::process(telemetry, &due.message, started),
+        };
+        let spans: Vec<Span> = decoded.commands.iter().map(|(due, _)| span(due)).collect();
         let envelopes: Vec<Envelope<A::Command>> = decoded
             .commands
             .iter()
