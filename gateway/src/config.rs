@@ -81,6 +81,10 @@ settings! {
         /// Connections to the services.
         client: RpcClientSettings;
     }
+    keeps {
+        default_timeout_ms <= timeout_max_ms;
+        admission_in_flight_min <= in_flight_requests_max;
+    }
 }
 
 impl GatewaySettings {

@@ -90,7 +90,7 @@ impl<S> Loaded<S> {
 ///
 /// # Errors
 /// Everything that is wrong, at once: values that are not allowed (also where a later layer overrides
-/// them), names that no setting has, files that cannot be read.
+/// them), values that contradict each other, names that no setting has, files that cannot be read.
 pub fn load<S: Settings>(sources: &Sources) -> Result<Loaded<S>, ConfigErrors> {
     let mut problems = Vec::new();
     let mut settings = S::default();
@@ -198,6 +198,15 @@ impl Visitor for Report {
     }
 }
 
+/// What is wrong where two settings contradict each other; `source` is where one of them came from.
+fn contradiction(lower: &(&str, String), upper: &(&str, String), source: Source) -> Problem {
+    Problem {
+        key: Some(lower.0.to_owned()),
+        source,
+        message: format!("{} must not be more than {}, which is {}", lower.1, upper.0, upper.1),
+    }
+}
+
 /// Sets what the layers give.
 #[derive(Default)]
 struct Apply {
@@ -224,6 +233,14 @@ impl Visitor for Apply {
             }
         }
     }
+
+    fn order(&mut self, lower: (&str, String), upper: (&str, String), holds: bool) {
+        if !holds {
+            let given = self.sources.get(lower.0).or_else(|| self.sources.get(upper.0));
+            let source = given.cloned().unwrap_or(Source::Default);
+            self.problems.push(contradiction(&lower, &upper, source));
+        }
+    }
 }
 
 /// Finds what is out of bounds.
@@ -239,6 +256,12 @@ impl Visitor for Check {
                 source: Source::Default,
                 message: format!("{shown} is not allowed; it must be {allowed}"),
             });
+        }
+    }
+
+    fn order(&mut self, lower: (&str, String), upper: (&str, String), holds: bool) {
+        if !holds {
+            self.0.push(contradiction(&lower, &upper, Source::Default));
         }
     }
 }

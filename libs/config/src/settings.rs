@@ -16,6 +16,12 @@ pub trait Settings: Default + Clone {
 pub trait Visitor {
     /// One setting: its key, what it means (the lines of its doc comment), and its value.
     fn setting(&mut self, key: &str, doc: &[&'static str], value: &mut dyn Leaf);
+
+    /// Two settings of one struct, after all of its own: `holds` when the first is not more than the second. Each with
+    /// its key and its value as an operator may see it. The default takes no note of it.
+    fn order(&mut self, lower: (&str, String), upper: (&str, String), holds: bool) {
+        let _ = (lower, upper, holds);
+    }
 }
 
 /// One value, whatever its type.
@@ -156,6 +162,9 @@ pub mod build {
 /// bounds that include both ends. A field without a default is a nested struct made by this macro
 /// too; with a default it may also be one, to give it other defaults than its own.
 ///
+/// Settings that can contradict each other are named after the struct: the first must not be more than the second,
+/// or [`load`](crate::load()) refuses them both.
+///
 /// ```
 /// use openorder_config::Secret;
 ///
@@ -164,6 +173,11 @@ pub mod build {
 ///     pub struct RelaySettings {
 ///         /// Events published at once.
 ///         batch_max: usize = 500, 1..=10_000;
+///         /// Events that wait in memory.
+///         held_max: usize = 20_000, 1..=1_000_000;
+///     }
+///     keeps {
+///         batch_max <= held_max;
 ///     }
 /// }
 /// openorder_config::settings! {
@@ -176,7 +190,7 @@ pub mod build {
 ///         /// Kafka brokers.
 ///         brokers: Vec<String> = "127.0.0.1:19092";
 ///         /// How events leave the database.
-///         relay: RelaySettings = RelaySettings { batch_max: 100 };
+///         relay: RelaySettings = RelaySettings { batch_max: 100, ..RelaySettings::default() };
 ///     }
 /// }
 /// assert_eq!(OrderSettings::default().relay.batch_max, 100);
@@ -191,6 +205,9 @@ macro_rules! settings {
                 $field:ident : $ty:ty $(= $default:expr $(, $bounds:expr)?)? ;
             )*
         }
+        $(keeps {
+            $( $lower:ident <= $upper:ident ; )*
+        })?
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug)]
@@ -225,6 +242,19 @@ macro_rules! settings {
                         $( $(, $bounds)? )?
                     );
                 )*
+                $($(
+                    visitor.order(
+                        (
+                            &$crate::settings::build::key(prefix, ::core::stringify!($lower)),
+                            $crate::Value::shown(&self.$lower),
+                        ),
+                        (
+                            &$crate::settings::build::key(prefix, ::core::stringify!($upper)),
+                            $crate::Value::shown(&self.$upper),
+                        ),
+                        self.$lower <= self.$upper,
+                    );
+                )*)?
             }
         }
     };

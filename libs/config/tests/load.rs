@@ -290,6 +290,42 @@ fn settings_made_by_code_are_checked_too() {
 }
 
 settings! {
+    /// Two settings that can contradict each other.
+    pub struct Pauses {
+        /// The shortest pause.
+        pause_min_ms: u64 = 50, 1..=60_000;
+        /// The longest pause.
+        pause_max_ms: u64 = 1_000, 1..=60_000;
+    }
+    keeps {
+        pause_min_ms <= pause_max_ms;
+    }
+}
+
+settings! {
+    /// A process with pauses.
+    pub struct Pausing {
+        /// Between retries.
+        retry: Pauses;
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused_with_both_and_where_they_came_from() {
+    let refused = |sources: Sources| load::<Pausing>(&sources).unwrap_err().to_string();
+    let one = refused(Sources::defaults().with_flag("retry.pause_min_ms=2000"));
+    let sentence = "retry.pause_min_ms (flag --set): 2000 must not be more than retry.pause_max_ms, which is 1000";
+    assert!(one.ends_with(sentence) && one.contains("1 error"), "{one}");
+    let other = refused(Sources::defaults().with_variable("OPENORDER_RETRY_PAUSE_MAX_MS", "10"));
+    assert!(other.contains("50 must not be more than retry.pause_max_ms, which is 10"), "{other}");
+    assert!(other.contains("OPENORDER_RETRY_PAUSE_MAX_MS"), "{other}");
+    let both = Sources::defaults().with_flag("retry.pause_min_ms=2000").with_flag("retry.pause_max_ms=2000");
+    assert_eq!(load::<Pausing>(&both).unwrap().settings.retry.pause_min_ms, 2_000);
+    let made = Pausing { retry: Pauses { pause_min_ms: 2, pause_max_ms: 1 } };
+    assert!(check(&made).unwrap_err().to_string().contains("must not be more than"));
+}
+
+settings! {
     /// A struct whose names meet in the environment.
     pub struct Clashing {
         /// One.

@@ -115,4 +115,7 @@ settings! {
         /// How long the answer to a ping may take before the connection counts as broken, in milliseconds.
         keepalive_timeout_ms: u64 = 10_000, 100..=600_000;
     }
+    keeps {
+        backoff_min_ms <= backoff_max_ms;
+    }
 }

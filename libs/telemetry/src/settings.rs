@@ -69,4 +69,7 @@ settings! {
         /// `service.version` of all spans.
         service_version: String = env!("CARGO_PKG_VERSION");
     }
+    keeps {
+        span_batch_max <= span_queue_max;
+    }
 }

@@ -119,6 +119,11 @@ settings! {
         /// How far it is counted.
         backlog_count_max: i64 = 100_000, 1..=10_000_000;
     }
+    keeps {
+        lease_ms <= sent_memory_ms;
+        retry_delay_base_ms <= retry_delay_max_ms;
+        breaker_open_base_ms <= breaker_open_max_ms;
+    }
 }
 
 settings! {

@@ -56,6 +56,9 @@ settings! {
         /// Calls to other services.
         client: RpcClientSettings;
     }
+    keeps {
+        saga_compensation_timeout_ms <= saga_compensation_timeout_max_ms;
+    }
 }
 
 impl OrderSettings {
