@@ -14,6 +14,7 @@
 
 mod context;
 mod exporter;
+mod gauge;
 mod logs;
 mod metrics;
 mod scope;
@@ -23,6 +24,7 @@ mod span;
 pub mod testing;
 
 pub use context::TraceContext;
+pub use gauge::{OwnedGauge, Series};
 pub use metrics::meter;
 pub use opentelemetry::trace::SpanKind;
 pub use scope::{Scoped, current_trace_id};

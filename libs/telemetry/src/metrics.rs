@@ -61,3 +61,36 @@ fn buckets_of_seconds(instrument: &Instrument) -> Option<Stream> {
     let aggregation = Aggregation::ExplicitBucketHistogram { boundaries: SECONDS.to_vec(), record_min_max: false };
     Stream::builder().with_aggregation(aggregation).build().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::KeyValue;
+
+    use super::*;
+    use crate::OwnedGauge;
+
+    #[test]
+    fn a_series_is_shown_while_it_has_an_owner_and_ends_with_it() {
+        let metrics = Metrics::install(Resource::builder_empty().build()).unwrap();
+        let gauge = OwnedGauge::new("owned", "{piece}", "A gauge with owners");
+        let labels = |of: &'static str| vec![KeyValue::new("of", of)];
+        let shown = || {
+            let text = metrics.text();
+            let lines = text.lines().filter(|line| line.starts_with("owned"));
+            lines.map(|line| line.replace("owned", "")).collect::<Vec<_>>()
+        };
+        let (first, second) = (gauge.series(labels("a")), gauge.series(labels("a")));
+        assert_eq!(shown(), [""; 0], "nothing was set yet");
+        first.set(7.0);
+        second.set(3.0);
+        assert_eq!(shown(), [r#"{of="a"} 7"#], "the largest of two owners");
+        drop(first);
+        assert_eq!(shown(), [r#"{of="a"} 3"#]);
+        second.end();
+        assert_eq!(shown(), [""; 0], "its value is not known");
+        second.set(0.0);
+        assert_eq!(shown(), [r#"{of="a"} 0"#]);
+        drop(second);
+        assert_eq!(shown(), [""; 0]);
+    }
+}
