@@ -11,6 +11,8 @@ use crate::settings::ProcessSettings;
 use crate::system::{Ending, System};
 use crate::{config, output, roles::Role};
 
+/// How long threads may take that wait for a server that is away; then the process ends without them.
+const THREADS_DRAIN: Duration = Duration::from_secs(1);
 /// How long the last spans and log lines may take to leave.
 const TELEMETRY_DRAIN: Duration = Duration::from_secs(5);
 /// How much later than calls are answered all may be there, before it is said what is missing.
@@ -28,7 +30,9 @@ pub fn run(settings: &SettingsArgs, args: &ServeArgs) -> anyhow::Result<()> {
         threads.worker_threads(settings.process.worker_threads);
     }
     let runtime = threads.enable_all().thread_name("openorder").build().context("the threads cannot be started")?;
-    runtime.block_on(Box::pin(serve(settings, &roles)))
+    let result = runtime.block_on(Box::pin(serve(settings, &roles)));
+    runtime.shutdown_timeout(THREADS_DRAIN);
+    result
 }
 
 async fn serve(settings: ProcessSettings, roles: &[Role]) -> anyhow::Result<()> {

@@ -1,6 +1,9 @@
 //! What every service stands on: its database, its event log, and the runners around its application.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use openorder_config::Secret;
 use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, wait_for};
@@ -18,6 +21,7 @@ use crate::{
     handoff::Handoff,
     kafka, maintenance,
     relay::Relay,
+    startup,
     unit_of_work::Appended,
 };
 
@@ -62,6 +66,7 @@ pub struct Backbone {
     handoff: Handoff,
     changes: broadcast::Sender<Changes>,
     consumed: OnceLock<Consumed>,
+    publishes: AtomicBool,
 }
 
 /// What the desk has to know of the consumer.
@@ -88,7 +93,11 @@ impl Backbone {
         let name = format!("openorder-{}", role.telemetry.role());
         // Boxed: start-up need not make every caller's future as large as its migrations.
         let open = || Box::pin(database::open(database_url, database, &name, migrations));
-        let pool = Box::pin(wait_for(&dependency, &role.shutdown, open)).await?;
+        // What this instance will own, it tells while it waits: a restart during an outage must not look like no lag.
+        let pool = tokio::select! {
+            pool = Box::pin(wait_for(&dependency, &role.shutdown, open)) => pool?,
+            never = startup::record(role.telemetry.role(), kafka) => match never {},
+        };
         let database_name = pool.connect_options().get_database().unwrap_or_default().to_owned();
         let (changes, _) = broadcast::channel(CHANGES_MAX);
         let backbone = Arc::new(Self {
@@ -100,6 +109,7 @@ impl Backbone {
             handoff: Handoff::default(),
             changes,
             consumed: OnceLock::new(),
+            publishes: AtomicBool::new(false),
         });
         let upkeep = maintenance::run(Arc::clone(&backbone), database.clone(), dependency);
         role.tasks.spawn("maintenance", OnExit::StopProcess, upkeep);
@@ -131,10 +141,17 @@ impl Backbone {
         // A service has one consumer.
         drop(self.consumed.set(consumed));
         let dependency = self.role.background(consumer::DEPENDENCY);
+        let position = self.role.background(consumer::POSITION);
         let retries_dependency = self.role.background(consumer::RETRIES);
         let letters = DeadLetters::new(Arc::clone(self), settings.clone(), &subscription.topics);
-        let consumer =
-            Arc::new(Consumer::new(Arc::clone(self), application, subscription, settings.clone(), dependency));
+        let consumer = Arc::new(Consumer::new(
+            Arc::clone(self),
+            application,
+            subscription,
+            settings.clone(),
+            dependency,
+            position,
+        ));
         let retries = Arc::clone(&consumer);
         let tasks = &self.role.tasks;
         tasks.spawn("consumer", OnExit::StopProcess, async move { consumer.run().await });
@@ -148,6 +165,7 @@ impl Backbone {
     /// Starts the relay; `topics` are the ones that this service publishes to.
     pub fn relay(self: &Arc<Self>, settings: &RelaySettings, topics: &[&'static str]) {
         let dependency = self.role.background(kafka::KAFKA);
+        self.publishes.store(true, Ordering::Relaxed);
         let relay = Relay::new(Arc::clone(self), settings.clone(), topics.to_vec(), dependency);
         self.role.tasks.spawn("relay", OnExit::StopProcess, relay.run());
     }
@@ -176,6 +194,11 @@ impl Backbone {
     /// Topics and settings of the service's consumer; `None` for a service that consumes nothing.
     pub(crate) fn consumed(&self) -> Option<&Consumed> {
         self.consumed.get()
+    }
+
+    /// Whether this service publishes events.
+    pub(crate) fn publishes(&self) -> bool {
+        self.publishes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn database_name(&self) -> &str {

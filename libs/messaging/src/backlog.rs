@@ -33,3 +33,13 @@ pub async fn unpublished(pool: &PgPool) -> Result<Unpublished, Fault> {
     .map_err(fault)?;
     Ok(Unpublished { events: row.try_get(0).map_err(fault)?, oldest: row.try_get(1).map_err(fault)? })
 }
+
+/// When the oldest unpublished event was decided.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub(crate) async fn oldest_unpublished(pool: &PgPool) -> Result<Option<Timestamp>, Fault> {
+    let sql = "select occurred_at from event_log where position > (select position from relay_cursor) \
+               order by position limit 1";
+    sqlx::query_scalar(sql).fetch_optional(pool).await.map_err(fault)
+}

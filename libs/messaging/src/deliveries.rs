@@ -14,7 +14,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -24,13 +24,15 @@ use rdkafka::{
     producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext, PurgeConfig},
 };
 
-/// How long the thread of a producer waits at a time; it outlives its producer for so long at most.
+/// How long the thread of a producer waits at a time.
 const SERVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A producer that counts its acknowledgements, with the thread that takes them.
+/// A producer that counts its acknowledgements, with the thread that takes them. Its drop waits for that thread and for
+/// the end of the client: hold it in a [`crate::client::KafkaClient`].
 pub(crate) struct CountingProducer {
     producer: Arc<BaseProducer<Deliveries>>,
     is_dropped: Arc<AtomicBool>,
+    server: Option<JoinHandle<()>>,
 }
 
 impl CountingProducer {
@@ -46,8 +48,8 @@ impl CountingProducer {
             }
         };
         let failed = |error: io::Error| KafkaError::ClientCreation(error.to_string());
-        thread::Builder::new().name("kafka-producer".to_owned()).spawn(serve).map_err(failed)?;
-        Ok(Self { producer, is_dropped })
+        let server = thread::Builder::new().name("kafka-producer".to_owned()).spawn(serve).map_err(failed)?;
+        Ok(Self { producer, is_dropped, server: Some(server) })
     }
 }
 
@@ -64,6 +66,10 @@ impl Drop for CountingProducer {
         // What nobody waits for any more is not sent any more.
         self.producer.purge(PurgeConfig::default().queue().inflight());
         self.is_dropped.store(true, Ordering::Relaxed);
+        if let Some(server) = self.server.take() {
+            // A thread that panicked has dropped its reference as well.
+            drop(server.join());
+        }
     }
 }
 

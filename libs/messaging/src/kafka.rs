@@ -9,7 +9,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::KafkaSettings;
+use crate::{KafkaSettings, client::KafkaClient};
 
 /// Name of the dependency in faults, readiness and metrics.
 pub const KAFKA: &str = "kafka";
@@ -57,7 +57,8 @@ pub(crate) fn idempotent_producer(settings: &KafkaSettings, client_id: &str, tim
     config
 }
 
-/// A consumer of `group`: cooperative, committed reads only, offsets by hand after the database.
+/// A consumer of `group`: cooperative, offsets by hand after the database. Nothing of ours is published in transactions,
+/// and an open one of a foreign publisher must not hold up what stands behind it, so all that is written is read.
 pub(crate) fn consumer(settings: &KafkaSettings, group: &str) -> ClientConfig {
     let mut config = client(settings, group);
     config
@@ -66,7 +67,7 @@ pub(crate) fn consumer(settings: &KafkaSettings, group: &str) -> ClientConfig {
         .set("session.timeout.ms", settings.session_timeout_ms.to_string())
         .set("heartbeat.interval.ms", (settings.session_timeout_ms / 5).max(200).to_string())
         .set("max.poll.interval.ms", settings.poll_interval_max_ms.to_string())
-        .set("isolation.level", "read_committed")
+        .set("isolation.level", "read_uncommitted")
         // Of the offsets that are stored: those of messages whose effects are in the database.
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", settings.offset_commit_interval_ms.to_string())
@@ -96,6 +97,7 @@ pub(crate) async fn ensure_topics(settings: &KafkaSettings, topics: &[&str]) -> 
     }
     let admin: AdminClient<DefaultClientContext> =
         client(settings, "openorder-admin").create().map_err(|error| error.to_string())?;
+    let admin = KafkaClient::new(admin);
     let names: Vec<String> = topics.iter().map(|topic| settings.topic(topic)).collect();
     let new: Vec<NewTopic<'_>> = names
         .iter()

@@ -10,11 +10,13 @@
 //! - [`backbone`]: puts these together for a service.
 //! - [`desk`]: what an operator does with what failed: look, replay, discard, redeliver;
 //! - [`lag`]: how far consumer groups are behind, as Kafka tells it;
+//! - [`client`]: Kafka clients that live long: watched, replaced, closed;
 //! - [`tail`], [`scan`]: watch a topic, or read all of it, from outside.
 
 mod application;
 mod backbone;
 mod backlog;
+mod client;
 mod committer;
 mod consumer;
 mod database;
@@ -34,6 +36,7 @@ mod relay;
 mod request_results;
 mod scan;
 mod settings;
+mod startup;
 mod tail;
 mod unit_of_work;
 

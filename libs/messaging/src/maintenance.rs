@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use openorder_runtime::Dependency;
+use openorder_telemetry::Series;
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgPool, Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
-use crate::{Backbone, DatabaseSettings, consumer::parking, database::fault, metrics::Metrics};
+use crate::{Backbone, DatabaseSettings, backlog, consumer::parking, database::fault, metrics::Metrics};
 
 /// Rows deleted by one statement, so that upkeep never holds up the work.
 const PRUNE_BATCH_ROWS: i64 = 5_000;
@@ -16,6 +17,7 @@ const PRUNE_BATCH_ROWS: i64 = 5_000;
 /// Probes the database and prunes what is past its retention, until shutdown.
 pub(crate) async fn run(backbone: Arc<Backbone>, settings: DatabaseSettings, dependency: Dependency) {
     let shutdown = backbone.shutdown().clone();
+    let gauges = Gauges::of(backbone.telemetry().role());
     let mut ticks: u64 = 0;
     loop {
         tokio::select! {
@@ -23,9 +25,12 @@ pub(crate) async fn run(backbone: Arc<Backbone>, settings: DatabaseSettings, dep
             () = shutdown.requested() => return,
         }
         ticks += 1;
-        match probe(&backbone).await {
+        match gauges.look(&backbone).await {
             Ok(()) => dependency.ready(),
-            Err(fault) => dependency.down(fault.to_string()),
+            Err(fault) => {
+                gauges.end();
+                dependency.down(fault.to_string());
+            }
         }
         if ticks.is_multiple_of(settings.prune_every_probes)
             && let Err(fault) = prune(backbone.pool(), &settings).await
@@ -35,15 +40,48 @@ pub(crate) async fn run(backbone: Arc<Backbone>, settings: DatabaseSettings, dep
     }
 }
 
-async fn probe(backbone: &Backbone) -> Result<(), Fault> {
-    let role = backbone.telemetry().role();
-    let (parked, dead) = parking::counts(backbone.pool()).await?;
-    Metrics::get().parked_now(role, "parked", parked);
-    Metrics::get().parked_now(role, "dead", dead);
+/// What every instance says of the service's database; nothing while the database does not tell.
+struct Gauges {
+    parked: Series,
+    dead: Series,
+    unpublished_age: Series,
+}
+
+impl Gauges {
+    fn of(role: &'static str) -> Self {
+        let metrics = Metrics::get();
+        Self {
+            parked: metrics.parked_now(role, "parked"),
+            dead: metrics.parked_now(role, "dead"),
+            unpublished_age: metrics.unpublished_age(role),
+        }
+    }
+
+    async fn look(&self, backbone: &Backbone) -> Result<(), Fault> {
+        let (parked, dead) = parking::counts(backbone.pool()).await?;
+        self.parked.set(parked as f64);
+        self.dead.set(dead as f64);
+        // By every instance: while Kafka is away, none leads as the relay.
+        if backbone.publishes() {
+            let age = backlog::oldest_unpublished(backbone.pool()).await?.map(|oldest| Utc::now() - oldest);
+            self.unpublished_age.set(age.and_then(|age| age.to_std().ok()).unwrap_or_default().as_secs_f64());
+        }
+        check_room(backbone, parked + dead).await
+    }
+
+    fn end(&self) {
+        self.parked.end();
+        self.dead.end();
+        self.unpublished_age.end();
+    }
+}
+
+/// Whether dead messages find room in their table.
+async fn check_room(backbone: &Backbone, rows: i64) -> Result<(), Fault> {
     let Some(consumed) = backbone.consumed() else { return Ok(()) };
     let max = consumed.settings.parked_messages_max;
     // What each waits for is only counted where it may matter: that takes longer.
-    let stopped = if parked + dead < max { 0 } else { parking::waiting(backbone.pool()).await?.stopped };
+    let stopped = if rows < max { 0 } else { parking::waiting(backbone.pool()).await?.stopped };
     if stopped < max {
         consumed.room_for_dead.ready();
     } else {

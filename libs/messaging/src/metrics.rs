@@ -5,9 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use openorder_telemetry::{OwnedGauge, Series};
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Gauge, Histogram},
+    metrics::{Counter, Histogram},
 };
 
 use crate::consumer::failure::Failure;
@@ -25,10 +26,11 @@ pub(crate) struct Metrics {
     dead_letters: Counter<u64>,
     dead_letters_without_row: Counter<u64>,
     unknown_types: Counter<u64>,
-    outage: Gauge<i64>,
-    parked_messages: Gauge<i64>,
-    unpublished_age: Gauge<f64>,
-    lag: Gauge<i64>,
+    losses: Counter<u64>,
+    outage: OwnedGauge,
+    parked_messages: OwnedGauge,
+    unpublished_age: OwnedGauge,
+    lag: OwnedGauge,
 }
 
 impl Metrics {
@@ -59,7 +61,7 @@ impl Metrics {
             publish_duration: meter
                 .f64_histogram("messaging.client.operation.duration")
                 .with_unit("s")
-                .with_description("Publishing of one batch to Kafka, from begin to commit of its transaction")
+                .with_description("Publishing of one batch to Kafka, until the broker has acknowledged all of it")
                 .build(),
             sent: meter.u64_counter("messaging.client.sent.messages").with_unit("{message}").build(),
             consumed: meter.u64_counter("messaging.client.consumed.messages").with_unit("{message}").build(),
@@ -90,27 +92,29 @@ impl Metrics {
                 .with_unit("{message}")
                 .with_description("Messages passed over because the service does not know their type")
                 .build(),
-            outage: meter
-                .i64_gauge("openorder.dependency.outage")
+            losses: meter
+                .u64_counter("openorder.consumer.losses")
+                .with_unit("{loss}")
                 .with_description(
-                    "1 while a service's consumer waits for this dependency, its partitions paused, else 0",
+                    "Places where a group lost records that it had not read, by kind; the log has the offsets",
                 )
                 .build(),
-            parked_messages: meter
-                .i64_gauge("openorder.parked_messages")
-                .with_unit("{message}")
-                .with_description("Messages parked now, by state")
-                .build(),
-            unpublished_age: meter
-                .f64_gauge("openorder.event_log.publish_lag")
-                .with_unit("s")
-                .with_description("Age of the oldest event that is committed and not yet published")
-                .build(),
-            lag: meter
-                .i64_gauge("openorder.consumer.lag")
-                .with_unit("{message}")
-                .with_description("Messages of a partition that the group has not committed yet")
-                .build(),
+            outage: OwnedGauge::new(
+                "openorder.dependency.outage",
+                "",
+                "1 while a service waits for this dependency, with its partitions paused",
+            ),
+            parked_messages: OwnedGauge::new("openorder.parked_messages", "{message}", "Messages parked now, by state"),
+            unpublished_age: OwnedGauge::new(
+                "openorder.event_log.publish_lag",
+                "s",
+                "Age of the oldest event that is committed and not yet published",
+            ),
+            lag: OwnedGauge::new(
+                "openorder.consumer.lag",
+                "{message}",
+                "Messages of a partition that the group has not committed yet, by the instance that owns it",
+            ),
         }
     }
 
@@ -181,28 +185,45 @@ impl Metrics {
         self.unknown_types.add(1, &[KeyValue::new("service", role), KeyValue::new("topic", topic.to_owned())]);
     }
 
-    pub(crate) fn outage(&self, role: &'static str, dependency: &'static str, is_out: bool) {
+    /// A group lost records.
+    pub(crate) fn lost(&self, role: &'static str, topic: &str, kind: &'static str, count: u64) {
+        let labels =
+            [KeyValue::new("service", role), KeyValue::new("topic", topic.to_owned()), KeyValue::new("kind", kind)];
+        self.losses.add(count, &labels);
+    }
+
+    /// Makes the series of a topic's losses, so that the first loss is an increase.
+    pub(crate) fn nothing_lost(&self, role: &'static str, topic: &str) {
+        for kind in ["deleted_unread", "beyond_end", "forgotten"] {
+            self.lost(role, topic, kind, 0);
+        }
+    }
+
+    /// The outage of a dependency; it lasts until the series is dropped.
+    pub(crate) fn outage(&self, role: &'static str, dependency: &'static str) -> Series {
         let labels = [KeyValue::new("service", role), KeyValue::new("dependency", dependency)];
-        self.outage.record(i64::from(is_out), &labels);
+        let series = self.outage.series(labels);
+        series.set(1.0);
+        series
     }
 
-    pub(crate) fn parked_now(&self, role: &'static str, state: &'static str, count: i64) {
-        self.parked_messages.record(count, &[KeyValue::new("service", role), KeyValue::new("state", state)]);
+    /// Parked messages in one state, as often as they are counted.
+    pub(crate) fn parked_now(&self, role: &'static str, state: &'static str) -> Series {
+        self.parked_messages.series([KeyValue::new("service", role), KeyValue::new("state", state)])
     }
 
-    pub(crate) fn unpublished_age(&self, role: &'static str, age: Duration) {
-        self.unpublished_age.record(age.as_secs_f64(), &[KeyValue::new("service", role)]);
+    /// Age of the oldest unpublished event, in seconds, as often as it is looked up.
+    pub(crate) fn unpublished_age(&self, role: &'static str) -> Series {
+        self.unpublished_age.series([KeyValue::new("service", role)])
     }
 
-    pub(crate) fn lag(&self, role: &'static str, topic: &str, partition: i32, lag: i64) {
-        self.lag.record(
-            lag,
-            &[
-                KeyValue::new("service", role),
-                KeyValue::new("topic", topic.to_owned()),
-                KeyValue::new("partition", i64::from(partition)),
-            ],
-        );
+    /// Lag of a partition that this process owns.
+    pub(crate) fn lag(&self, role: &'static str, topic: &str, partition: i32) -> Series {
+        self.lag.series([
+            KeyValue::new("service", role),
+            KeyValue::new("topic", topic.to_owned()),
+            KeyValue::new("partition", i64::from(partition)),
+        ])
     }
 }
 

@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use chrono::Utc;
 use openorder_runtime::{Dependency, Shutdown};
 use openorder_telemetry::{Span, SpanKind};
 use openorder_types::Fault;
@@ -24,11 +23,15 @@ use rdkafka::{
 use sqlx::{PgConnection, Row};
 
 use crate::{
-    Backbone, LoggedEvent, RelaySettings, database::fault, deliveries::CountingProducer, event_log, kafka,
+    Backbone, LoggedEvent, RelaySettings,
+    client::{ClientHealth, KafkaClient},
+    database::fault,
+    deliveries::CountingProducer,
+    event_log, kafka,
     metrics::Metrics,
 };
 
-type RelayProducer = Arc<CountingProducer>;
+type RelayProducer = Arc<KafkaClient<CountingProducer>>;
 
 /// Publishes one service's event log.
 pub(crate) struct Relay {
@@ -36,6 +39,7 @@ pub(crate) struct Relay {
     settings: RelaySettings,
     topics: Vec<&'static str>,
     dependency: Dependency,
+    health: ClientHealth,
     metrics: &'static Metrics,
 }
 
@@ -75,7 +79,9 @@ impl Relay {
         topics: Vec<&'static str>,
         dependency: Dependency,
     ) -> Self {
-        Self { backbone, settings, topics, dependency, metrics: Metrics::get() }
+        let topic = topics.first().copied().unwrap_or_default();
+        let health = ClientHealth::new(backbone.kafka(), backbone.telemetry().role(), topic, dependency.clone());
+        Self { backbone, settings, topics, dependency, health, metrics: Metrics::get() }
     }
 
     /// Runs until shutdown; what is committed by then and not published waits in the log for the next start.
@@ -127,14 +133,31 @@ impl Relay {
         let (published, epoch): (i64, i64) = (row.try_get("position")?, row.try_get("epoch")?);
         // A broker that loses power may lose the last of what it has acknowledged. So that is published once more;
         // consumers drop what they have had by its id.
-        let mut position = (published - self.settings.republish_events).max(0);
+        let position = (published - self.settings.republish_events).max(0);
         let producer = tokio::select! {
             producer = self.producer() => producer?,
             () = shutdown.requested() => return Ok(()),
         };
+        self.health.renew();
         self.dependency.ready();
         *failures = 0;
         tracing::info!(position, epoch, "relay is active");
+        tokio::select! {
+            result = self.publish_all(&mut connection, &producer, (position, epoch), shutdown) => result,
+            // What was in hand is published again, from the cursor.
+            () = self.health.lost() => Err(Lost::Kafka("the client is silent".to_owned())),
+            never = self.health.watch(&producer, |producer| producer.client()) => match never {},
+        }
+    }
+
+    /// Publishes from `position` on, as long as `epoch` is the cursor's, until shutdown.
+    async fn publish_all(
+        &self,
+        connection: &mut PgConnection,
+        producer: &RelayProducer,
+        (mut position, epoch): (i64, i64),
+        shutdown: &Shutdown,
+    ) -> Result<(), Lost> {
         let linger = self.settings.linger();
         let batch_max = usize::try_from(self.settings.batch_max).unwrap_or(usize::MAX);
         let _held = self.backbone.handoff().open(self.settings.handoff_events_max);
@@ -145,18 +168,18 @@ impl Relay {
             }
             let mut events = self.backbone.handoff().take_after(position, batch_max);
             if events.is_empty() {
-                events = event_log::read_after(&mut connection, position, self.settings.batch_max).await?;
+                events = event_log::read_after(&mut *connection, position, self.settings.batch_max).await?;
             }
             let Some(last) = events.last() else {
-                self.metrics.unpublished_age(self.backbone.telemetry().role(), Duration::ZERO);
                 self.pause(shutdown, Duration::from_millis(self.settings.poll_interval_ms)).await;
                 continue;
             };
             let (next, count, started) = (last.position, events.len(), Instant::now());
-            self.publish(&producer, events).await?;
+            self.publish(producer, events).await?;
+            self.health.heard();
             wait = linger.after(count, started.elapsed());
             openorder_faults::point(openorder_faults::RELAY_AFTER_PUBLISH).await.map_err(Fault::from)?;
-            self.move_cursor(&mut connection, next, epoch).await?;
+            self.move_cursor(&mut *connection, next, epoch).await?;
             position = next;
         }
         Ok(())
@@ -167,7 +190,7 @@ impl Relay {
         let role = self.backbone.telemetry().role();
         let publish_timeout = Duration::from_millis(self.settings.publish_timeout_ms);
         let config = kafka::relay_producer(self.backbone.kafka(), &format!("openorder-{role}-relay"), publish_timeout);
-        let producer: RelayProducer = Arc::new(CountingProducer::create(&config)?);
+        let producer: RelayProducer = Arc::new(KafkaClient::new(CountingProducer::create(&config)?));
         let connect_timeout = Duration::from_millis(self.settings.connect_timeout_ms);
         let connecting = Arc::clone(&producer);
         let topic = self.topics.first().map(|topic| self.backbone.kafka().topic(topic));
@@ -180,7 +203,6 @@ impl Relay {
     /// there, without a gap; it is published again from the cursor.
     async fn publish(&self, producer: &RelayProducer, events: Vec<LoggedEvent>) -> Result<(), Lost> {
         let started = Instant::now();
-        let oldest = events.first().map(|event| event.occurred_at);
         let spans = self.spans(&events);
         let count = events.len();
         let role = self.backbone.telemetry().role();
@@ -189,9 +211,6 @@ impl Relay {
         let client = Arc::clone(producer);
         let result = blocking(move || send_all(&client, &events, role, &prefix, timeout)).await;
         self.metrics.published(role, count, started.elapsed(), result.is_err());
-        if let Some(oldest) = oldest {
-            self.metrics.unpublished_age(role, (Utc::now() - oldest).to_std().unwrap_or_default());
-        }
         let ended = SystemTime::now();
         for mut span in spans {
             if result.is_err() {

@@ -46,6 +46,16 @@ settings! {
         prefetch_messages_max: u64 = 10_000, 1..=1_000_000;
         /// Kibibytes fetched ahead of the work, per consumer.
         prefetch_kib_max: u64 = 32_768, 64..=1_048_576;
+        /// How often a client that hears nothing is asked whether it still reaches a broker.
+        client_check_interval_ms: u64 = 10_000, 100..=600_000;
+        /// How long a client may go without an answer while a new one gets one; then it is replaced.
+        client_doubt_max_ms: u64 = 10_000, 100..=600_000;
+        /// How long the end of a role waits for its clients to leave their groups; longer than that, they are left behind.
+        client_close_timeout_ms: u64 = 3_000, 100..=60_000;
+        /// How long the lag of the groups may take to be told; an error that passes within it is passed over.
+        lag_timeout_ms: u64 = 7_000, 500..=60_000;
+        /// Clients of a process that may be closing, those that never end it included; beyond, no silent one is replaced.
+        closing_clients_max: usize = 64, 1..=10_000;
         /// Name of this instance for static group membership; empty for dynamic. Stable across restarts, unique in a group.
         group_instance_id: String = "";
     }
@@ -203,5 +213,9 @@ impl KafkaSettings {
     /// The full name of a topic or group.
     pub fn topic(&self, name: &str) -> String {
         format!("{}{name}", self.topic_prefix)
+    }
+    /// A topic's or group's name without the deployment's prefix.
+    pub(crate) fn short<'a>(&self, name: &'a str) -> &'a str {
+        name.strip_prefix(&self.topic_prefix).unwrap_or(name)
     }
 }

@@ -20,6 +20,7 @@
 )]
 
 mod cut;
+mod front;
 pub mod mail_server;
 mod raw;
 mod topics;
@@ -43,9 +44,13 @@ use rand::Rng;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
 
 pub use cut::Cut;
+pub use front::BrokerFront;
 pub use raw::{RawRecord, send_raw};
 pub use rdkafka::Message;
-pub use topics::{Tail, TestProducer, abort_transaction, group_lag, header, reset_group};
+pub use topics::{
+    OpenTransaction, Tail, TestProducer, abort_transaction, delete_records, group_lag, header, recreate_topic,
+    reset_group,
+};
 
 /// Everything of one test on the shared servers. Its databases are dropped by [`World::close`].
 pub struct World {

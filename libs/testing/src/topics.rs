@@ -5,7 +5,7 @@ use std::time::Duration;
 use openorder_messaging::KafkaSettings;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions},
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer, StreamConsumer},
     message::{Header, Headers, OwnedHeaders, OwnedMessage},
@@ -130,6 +130,68 @@ pub async fn abort_transaction(settings: &KafkaSettings, topic: &str) {
         producer.abort_transaction(BROKER_TIMEOUT).expect("the transaction is aborted");
     };
     tokio::task::spawn_blocking(abort).await.expect("an aborted transaction");
+}
+
+/// A transaction of a foreign publisher, with one message of it written, that is neither committed nor aborted until this
+/// is dropped.
+pub struct OpenTransaction(#[expect(dead_code, reason = "held, not used")] BaseProducer);
+
+impl OpenTransaction {
+    /// Writes a message with this key and payload into a partition of the topic, in a transaction that stays open.
+    ///
+    /// # Panics
+    /// When the broker does not go along.
+    pub async fn begin(settings: &KafkaSettings, topic: &str, partition: i32) -> Self {
+        let topic = settings.topic(topic);
+        let config = ClientConfig::new()
+            .set("bootstrap.servers", &settings.brokers)
+            .set("transactional.id", format!("{topic}-{:08x}", rand::random::<u32>()))
+            .clone();
+        let begin = move || {
+            let producer: BaseProducer = config.create().expect("a producer");
+            producer.init_transactions(BROKER_TIMEOUT).expect("a transactional producer");
+            producer.begin_transaction().expect("a transaction");
+            let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(partition).key(b"nobody").payload(b"nothing");
+            producer.send(record).expect("a message in the queue");
+            producer.flush(BROKER_TIMEOUT).expect("the broker takes the message");
+            Self(producer)
+        };
+        tokio::task::spawn_blocking(begin).await.expect("an open transaction")
+    }
+}
+
+/// Deletes what stands before an offset of each partition of a topic, as retention would.
+///
+/// # Panics
+/// When the broker does not go along.
+pub async fn delete_records(settings: &KafkaSettings, topic: &str, before: &[(i32, i64)]) {
+    let mut offsets = TopicPartitionList::new();
+    for (partition, offset) in before {
+        let added = offsets.add_partition_offset(&settings.topic(topic), *partition, Offset::Offset(*offset));
+        added.expect("an offset");
+    }
+    let deleted = admin(settings).delete_records(&offsets, &AdminOptions::new()).await.expect("the broker answers");
+    assert!(deleted.elements().iter().all(|element| element.error().is_ok()), "{deleted:?}");
+}
+
+/// Deletes a topic and makes it again, empty, with as many partitions as the settings say.
+///
+/// # Panics
+/// When the broker does not go along.
+pub async fn recreate_topic(settings: &KafkaSettings, topic: &str) {
+    let (admin, name) = (admin(settings), settings.topic(topic));
+    let deleted = admin.delete_topics(&[&name], &AdminOptions::new()).await.expect("the broker answers");
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    crate::eventually("the topic is made again", Duration::from_secs(30), || async {
+        let new = NewTopic::new(&name, settings.partitions, TopicReplication::Fixed(1));
+        let made = admin.create_topics(&[new], &AdminOptions::new()).await.expect("the broker answers");
+        made.iter().all(Result::is_ok).then_some(())
+    })
+    .await;
+}
+
+fn admin(settings: &KafkaSettings) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().expect("an administrator")
 }
 
 /// A client that may set and ask the offsets of a group; it never joins.

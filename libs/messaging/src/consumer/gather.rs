@@ -1,14 +1,10 @@
 //! A batch from Kafka.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt};
-use rdkafka::{Message as _, Timestamp, consumer::Consumer as _, error::KafkaError, message::BorrowedMessage};
+use rdkafka::{Message as _, Timestamp, error::KafkaError, message::BorrowedMessage};
 
 use crate::{
     Application, DecodeError,
@@ -20,9 +16,6 @@ use crate::{
     },
     kafka, record,
 };
-
-/// How long nothing may come before the caller gets a turn, to tell lag.
-const QUIET_TURN: Duration = Duration::from_secs(1);
 
 /// Messages in hand, and where each partition stands once they are done.
 pub(crate) struct Gathered<C> {
@@ -51,14 +44,13 @@ impl<A: Application> Consumer<A> {
         let mut gathered = Gathered::default();
         let mut messages = consumer.stream();
         let first = loop {
-            match tokio::time::timeout(QUIET_TURN, messages.next()).await {
-                Ok(Some(Ok(message))) => break message,
-                Ok(Some(Err(error))) => self.broker_error(error)?,
-                Ok(None) | Err(_) => return Ok(gathered),
+            match messages.next().await {
+                Some(Ok(message)) => break message,
+                Some(Err(error)) => self.broker_error(error)?,
+                None => return Ok(gathered),
             }
         };
-        self.doubtful.store(false, Ordering::Relaxed);
-        self.dependency.ready();
+        self.health.heard();
         self.take(&mut gathered, &first);
         drop(first);
         let linger = Duration::from_micros(self.linger_us.load(Ordering::Relaxed));
@@ -84,28 +76,14 @@ impl<A: Application> Consumer<A> {
         Ok(gathered)
     }
 
-    /// librdkafka reconnects by itself; only an error that it calls fatal needs a new client.
+    /// librdkafka mostly reconnects by itself: an error that it does not call fatal puts the client in doubt.
     pub(super) fn broker_error(&self, error: KafkaError) -> Result<(), KafkaError> {
         if kafka::is_fatal(&error) {
             return Err(error);
         }
-        self.doubtful.store(true, Ordering::Relaxed);
-        self.dependency.down(error.to_string());
+        self.health.suspect(&error);
         tracing::debug!(%error, "broker");
         Ok(())
-    }
-
-    /// After a broker error and no message since, asks the broker whether it is back.
-    pub(super) async fn resolve_doubt(&self, consumer: &Arc<KafkaConsumer>) {
-        if !self.doubtful.load(Ordering::Relaxed) {
-            return;
-        }
-        let consumer = Arc::clone(consumer);
-        let probe = tokio::task::spawn_blocking(move || consumer.fetch_metadata(None, Duration::from_secs(1)).is_ok());
-        if probe.await.unwrap_or(false) {
-            self.doubtful.store(false, Ordering::Relaxed);
-            self.dependency.ready();
-        }
     }
 
     pub(super) fn take(&self, gathered: &mut Gathered<A::Command>, message: &BorrowedMessage<'_>) {
@@ -113,7 +91,12 @@ impl<A: Application> Consumer<A> {
         let name = message.topic().strip_prefix(prefix).unwrap_or(message.topic());
         // Only topics that were subscribed to come.
         let Some(topic) = self.subscription.topics.iter().find(|topic| **topic == name) else { return };
-        gathered.next_offsets.insert((topic, message.partition()), message.offset() + 1);
+        let (partition, offset) = (message.partition(), message.offset());
+        match gathered.next_offsets.insert((topic, partition), offset + 1) {
+            Some(expected) if expected == offset => {}
+            Some(expected) => self.positions.gap(topic, partition, expected, offset),
+            None => self.positions.came(topic, partition, offset),
+        }
         *gathered.by_topic.entry(topic).or_default() += 1;
         let event_type = record::header_text(message, "ce_type");
         if event_type.is_some_and(|event_type| (self.subscription.passes_over)(topic, event_type)) {

@@ -6,22 +6,23 @@
 //! waits behind it), `retries` and `due` (tried again), `receive` and `stored` (a message off Kafka, and in a row).
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use openorder_runtime::{Dependency, Shutdown};
+use openorder_telemetry::Series;
 use openorder_types::Fault;
 use rdkafka::consumer::Consumer as _;
 
 use crate::{
     Application, Backbone, ConsumerSettings, DecodeError, Received,
+    client::{ClientHealth, KafkaClient},
     consumer::{
         batch::Handler,
         gather::Gathered,
+        lag::OwnedLag,
+        positions::Positions,
         receive::{Assignments, KafkaConsumer},
     },
     kafka,
@@ -35,9 +36,10 @@ pub(crate) mod due;
 pub(crate) mod failure;
 mod gather;
 pub(crate) mod inbox;
-mod lag;
+pub(crate) mod lag;
 mod meaning;
 pub(crate) mod parking;
+mod positions;
 pub(crate) mod receive;
 mod retries;
 mod spans;
@@ -50,6 +52,9 @@ pub(crate) const DEPENDENCY: &str = "kafka-consumer";
 pub(crate) const RETRIES: &str = "parked-retries";
 /// Name of the dependency in readiness that is down while dead messages find no room in their table.
 pub(crate) const DEAD_LETTERS: &str = "dead-letters";
+
+/// Name of the dependency in readiness that is down while the group's position in a partition cannot be.
+pub(crate) const POSITION: &str = "kafka-position";
 
 /// What a message of a topic means to a service: a command, nothing (`None`), or an error that no retry can mend.
 pub type Decode<C> = fn(&Received) -> Result<Option<C>, DecodeError>;
@@ -79,8 +84,11 @@ pub(crate) struct Consumer<A: Application> {
     settings: ConsumerSettings,
     handler: Handler<A>,
     dependency: Dependency,
-    /// Whether the broker gave an error and has not been heard of since.
-    doubtful: AtomicBool,
+    health: ClientHealth,
+    /// Down while the group's position in a partition cannot be.
+    position: Dependency,
+    positions: Arc<Positions>,
+    lag: Arc<OwnedLag>,
     /// How long the next batch waits for more messages.
     linger_us: AtomicU64,
     passed_over: meaning::PassedOver,
@@ -94,15 +102,21 @@ impl<A: Application> Consumer<A> {
         subscription: Subscription<A::Command>,
         settings: ConsumerSettings,
         dependency: Dependency,
+        position: Dependency,
     ) -> Self {
         let handler = Handler::new(Arc::clone(&backbone), application, settings.clone(), subscription.injects);
+        let topic = subscription.topics.first().copied().unwrap_or_default();
+        let health = ClientHealth::new(backbone.kafka(), backbone.telemetry().role(), topic, dependency.clone());
         Self {
             backbone,
             subscription,
             settings,
             handler,
             dependency,
-            doubtful: AtomicBool::new(false),
+            health,
+            position,
+            positions: Arc::default(),
+            lag: Arc::default(),
             linger_us: AtomicU64::new(0),
             passed_over: meaning::PassedOver::default(),
             metrics: Metrics::get(),
@@ -113,10 +127,15 @@ impl<A: Application> Consumer<A> {
     pub(crate) async fn run(&self) {
         let shutdown = self.backbone.shutdown().clone();
         let mut failures: u32 = 0;
+        self.position.ready();
+        for topic in &self.subscription.topics {
+            self.metrics.nothing_lost(self.backbone.telemetry().role(), topic);
+        }
         while !shutdown.is_requested() {
             if let Err(error) = self.session(&shutdown, &mut failures).await {
                 failures = failures.saturating_add(1);
                 self.dependency.down(error.clone());
+                self.health.away();
                 if failures == 1 || failures.is_multiple_of(20) {
                     tracing::warn!(error, failures, "consumer cannot work; messages wait in their topics");
                 }
@@ -126,40 +145,65 @@ impl<A: Application> Consumer<A> {
         }
     }
 
+    /// Works with one client, until it is lost or shutdown.
     async fn session(&self, shutdown: &Shutdown, failures: &mut u32) -> Result<(), String> {
         kafka::ensure_topics(self.backbone.kafka(), &self.subscription.topics).await?;
         let group = self.backbone.kafka().topic(self.backbone.telemetry().role());
-        let consumer: Arc<KafkaConsumer> = Arc::new(
-            kafka::consumer(self.backbone.kafka(), &group)
-                .create_with_context(Assignments { group })
-                .map_err(|error| error.to_string())?,
-        );
+        let consumer: KafkaConsumer = kafka::consumer(self.backbone.kafka(), &group)
+            .create_with_context(self.assignments(group))
+            .map_err(|error| error.to_string())?;
+        let consumer = Arc::new(KafkaClient::new(consumer));
         let names: Vec<String> =
             self.subscription.topics.iter().map(|topic| self.backbone.kafka().topic(topic)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| error.to_string())?;
+        self.health.renew();
         self.dependency.ready();
         *failures = 0;
-        let mut lag_told = Instant::now();
+        let result = tokio::select! {
+            result = self.work(&consumer, shutdown) => result,
+            never = self.health.watch(&consumer, KafkaConsumer::client) => match never {},
+            never = self.watch_partitions(&consumer) => match never {},
+        };
+        if result.is_ok() {
+            // So that the group gives its partitions to others at once.
+            let bound = Duration::from_millis(self.backbone.kafka().client_close_timeout_ms);
+            if !KafkaClient::close(consumer, bound).await {
+                tracing::warn!(
+                    "the consumer did not leave its group in time; its partitions wait for the session's end"
+                );
+            }
+        }
+        result
+    }
+
+    fn assignments(&self, group: String) -> Assignments {
+        Assignments {
+            group,
+            topic_prefix: self.backbone.kafka().topic_prefix.clone(),
+            lag: Arc::clone(&self.lag),
+            positions: Arc::clone(&self.positions),
+        }
+    }
+
+    async fn work(&self, consumer: &Arc<KafkaClient<KafkaConsumer>>, shutdown: &Shutdown) -> Result<(), String> {
         // What a rebalance brought while a batch was worked on.
         let mut early = Gathered::default();
         while !shutdown.is_requested() {
             let gathered = if early.is_empty() {
                 tokio::select! {
-                    gathered = self.gather(&consumer) => gathered.map_err(|error| error.to_string())?,
+                    gathered = self.gather(consumer) => gathered.map_err(|error| error.to_string())?,
+                    // Nothing is in hand: what was fetched comes again.
+                    () = self.health.lost() => return Err("the client is silent".to_owned()),
                     () = shutdown.requested() => break,
                 }
             } else {
                 std::mem::take(&mut early)
             };
-            if gathered.is_empty() {
-                self.resolve_doubt(&consumer).await;
-            } else {
-                self.work_off(&consumer, &gathered, &mut early, shutdown).await;
-            }
-            if lag_told.elapsed() >= Duration::from_millis(self.settings.lag_interval_ms) {
-                lag_told = Instant::now();
-                self.tell_lag(Arc::clone(&consumer));
+            let next = gathered.next_offsets.iter();
+            self.positions.passed(next.map(|((topic, partition), next)| (*topic, *partition, *next)));
+            if !gathered.is_empty() {
+                self.work_off(consumer, &gathered, &mut early, shutdown).await;
             }
         }
         Ok(())
@@ -172,12 +216,11 @@ impl<A: Application> Consumer<A> {
         let idle = Duration::from_millis(self.settings.retry_poll_interval_ms);
         let outage = Duration::from_millis(self.settings.outage_delay_max_ms);
         dependency.ready();
-        let mut out: Option<&'static str> = None;
+        let mut under_way: Option<(&'static str, Series)> = None;
         while !shutdown.is_requested() {
             match self.handler.retry(|message| self.meaning(message)).await {
                 Ok(count) => {
-                    if let Some(name) = out.take() {
-                        self.metrics.outage(role, name, false);
+                    if under_way.take().is_some() {
                         dependency.ready();
                     }
                     if count == 0 {
@@ -186,13 +229,10 @@ impl<A: Application> Consumer<A> {
                 }
                 Err(fault) => {
                     if let Fault::Outage { dependency: name, .. } = &fault
-                        && out != Some(name)
+                        && under_way.as_ref().is_none_or(|(known, _)| known != name)
                     {
                         tracing::warn!(%fault, "parked messages wait until it is over");
-                        if let Some(before) = out.replace(name) {
-                            self.metrics.outage(role, before, false);
-                        }
-                        self.metrics.outage(role, name, true);
+                        under_way = Some((name, self.metrics.outage(role, name)));
                     }
                     dependency.down(&fault);
                     pause(&shutdown, outage).await;

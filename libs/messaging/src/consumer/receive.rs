@@ -1,24 +1,61 @@
 //! From librdkafka's message to [`Received`].
 
+use std::{sync::Arc, time::Duration};
+
 use openorder_telemetry::TraceContext;
 use rdkafka::{
-    ClientContext, Message,
-    consumer::{BaseConsumer, ConsumerContext, Rebalance, StreamConsumer},
+    ClientContext, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
     message::{BorrowedMessage, Headers},
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{RawHeaders, Received, record};
+use crate::{
+    RawHeaders, Received,
+    consumer::{lag::OwnedLag, positions::Positions},
+    record,
+};
 
-/// Logs what rebalances bring; the batch in hand is never at risk: the inbox drops what another instance did meanwhile.
+/// How long the broker may take to tell a group's position when a partition is assigned; the consumer waits for it.
+const POSITION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Follows what rebalances bring; the batch in hand is never at risk: the inbox drops what another instance did meanwhile.
 pub(crate) struct Assignments {
     pub(crate) group: String,
+    pub(crate) topic_prefix: String,
+    pub(crate) lag: Arc<OwnedLag>,
+    pub(crate) positions: Arc<Positions>,
+}
+
+impl Assignments {
+    /// Notes where reading of these partitions begins.
+    fn begin(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        let committed = consumer.committed_offsets(partitions.clone(), POSITION_TIMEOUT);
+        let committed = committed.inspect_err(|error| tracing::debug!(%error, "the group's positions are not known"));
+        for element in partitions.elements() {
+            let (topic, partition) = (element.topic(), element.partition());
+            let known = committed.as_ref().ok().and_then(|known| known.find_partition(topic, partition));
+            let position =
+                known.and_then(|known| if let Offset::Offset(at) = known.offset() { Some(at) } else { None });
+            let topic = topic.strip_prefix(&self.topic_prefix).unwrap_or(topic);
+            self.positions.assigned(topic, partition, position);
+        }
+    }
 }
 
 impl ClientContext for Assignments {}
 
 impl ConsumerContext for Assignments {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            // Before anything of them comes.
+            Rebalance::Assign(partitions) if partitions.count() > 0 => self.begin(consumer, partitions),
+            Rebalance::Revoke(partitions) => self.lag.revoked(partitions),
+            Rebalance::Assign(_) | Rebalance::Error(_) => {}
+        }
+    }
+
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Assign(partitions) => {

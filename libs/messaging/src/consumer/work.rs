@@ -8,6 +8,7 @@ use std::{
 };
 
 use openorder_runtime::Shutdown;
+use openorder_telemetry::Series;
 use openorder_types::Fault;
 use rdkafka::{Message as _, Offset, TopicPartitionList, consumer::Consumer as _};
 
@@ -33,7 +34,7 @@ impl<A: Application> Consumer<A> {
         let (started, began) = (SystemTime::now(), Instant::now());
         let mut delay_ms = OUTAGE_DELAY_FIRST_MS;
         let mut paused = false;
-        let mut outage = Outage { consumer: self, dependency: None };
+        let mut outage = Outage { consumer: self, under_way: None };
         loop {
             let fault = match self.handle_polling(consumer, in_hand, early, &mut paused).await {
                 Ok(()) => break,
@@ -147,7 +148,8 @@ impl<A: Application> Consumer<A> {
 /// What log, readiness and metric say of an outage, from its begin to its end.
 struct Outage<'a, A: Application> {
     consumer: &'a Consumer<A>,
-    dependency: Option<&'static str>,
+    /// The dependency, and the series of its outage.
+    under_way: Option<(&'static str, Series)>,
 }
 
 impl<A: Application> Outage<'_, A> {
@@ -159,20 +161,16 @@ impl<A: Application> Outage<'_, A> {
             // The failing message could not be parked: its row is what the database did not take.
             Fault::Retryable { .. } | Fault::Permanent { .. } => POSTGRES,
         };
-        if self.dependency == Some(dependency) {
+        if self.under_way.as_ref().is_some_and(|(known, _)| *known == dependency) {
             return;
         }
         tracing::error!(%fault, messages, "partitions are paused until it is over");
-        if let Some(before) = self.dependency.replace(dependency) {
-            self.consumer.metrics.outage(role, before, false);
-        }
-        self.consumer.metrics.outage(role, dependency, true);
+        self.under_way = Some((dependency, self.consumer.metrics.outage(role, dependency)));
     }
 
     fn end(&mut self) {
-        let Some(dependency) = self.dependency.take() else { return };
+        let Some((dependency, _)) = self.under_way.take() else { return };
         tracing::info!(dependency, "the outage is over; partitions flow again");
-        self.consumer.metrics.outage(self.consumer.backbone.telemetry().role(), dependency, false);
         self.consumer.dependency.ready();
     }
 }

@@ -15,6 +15,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use crate::{
     Backbone, ConsumerSettings, Received,
+    client::KafkaClient,
     consumer::stored::{self, RecordTime},
     database::fault,
     deliveries::CountingProducer,
@@ -83,7 +84,9 @@ impl DeadLetters {
         let client = format!("openorder-{}-dead-letters", self.backbone.telemetry().role());
         let timeout = Duration::from_millis(self.settings.dead_letter_publish_timeout_ms);
         let config = kafka::idempotent_producer(self.backbone.kafka(), &client, timeout);
-        let producer = Arc::new(CountingProducer::create(&config).map_err(|error| error.to_string())?);
+        let producer = CountingProducer::create(&config).map_err(|error| error.to_string())?;
+        // A failure ends the session, and with it this client.
+        let producer = Arc::new(KafkaClient::new(producer));
         while !self.backbone.shutdown().is_requested() {
             if self.publish_batch(&producer).await? == 0 {
                 self.pause(Duration::from_millis(self.settings.dead_letter_poll_interval_ms)).await;
@@ -93,7 +96,7 @@ impl DeadLetters {
     }
 
     /// Publishes what is not published yet, at most a batch, and marks it. Gives how many there were.
-    async fn publish_batch(&self, producer: &Arc<CountingProducer>) -> Result<usize, String> {
+    async fn publish_batch(&self, producer: &Arc<KafkaClient<CountingProducer>>) -> Result<usize, String> {
         let text = |fault: Fault| fault.to_string();
         if !self.has_unpublished().await.map_err(text)? {
             return Ok(0);
@@ -154,7 +157,11 @@ impl DeadLetters {
         rows.iter().map(letter).collect()
     }
 
-    async fn send(&self, producer: &Arc<CountingProducer>, letters: Vec<Letter>) -> Result<(), KafkaError> {
+    async fn send(
+        &self,
+        producer: &Arc<KafkaClient<CountingProducer>>,
+        letters: Vec<Letter>,
+    ) -> Result<(), KafkaError> {
         let timeout = Duration::from_millis(self.settings.dead_letter_publish_timeout_ms);
         let (producer, backbone) = (Arc::clone(producer), Arc::clone(&self.backbone));
         let sent = tokio::task::spawn_blocking(move || send_all(&producer, &backbone, &letters, timeout));

@@ -9,7 +9,7 @@ mod probe;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::try_join_all;
@@ -17,13 +17,19 @@ use openorder_types::Timestamp;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::{KafkaSettings, kafka};
+use crate::{
+    KafkaSettings,
+    client::{KafkaClient, broker_answers},
+    kafka,
+};
 
 /// How long one question to the broker may take.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause after an error that may pass.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Kafka's word for a group that it does not know.
 const UNKNOWN: &str = "Dead";
 
@@ -92,11 +98,14 @@ pub enum LagError {
     Stopped,
 }
 
+/// A client of one group, used by one question at a time.
+type GroupClient = Arc<KafkaClient<Mutex<BaseConsumer>>>;
+
 /// Asks Kafka about consumer groups. A client of each group is kept: finding a group's coordinator takes a new one
 /// seconds.
 pub struct LagReader {
     settings: KafkaSettings,
-    clients: Mutex<HashMap<String, Arc<Mutex<BaseConsumer>>>>,
+    clients: Mutex<HashMap<String, GroupClient>>,
 }
 
 impl LagReader {
@@ -107,30 +116,61 @@ impl LagReader {
     }
 
     /// How far these groups are, given without the deployment's prefix. Nothing is joined and nothing committed. A
-    /// group that Kafka does not know has no partitions.
+    /// group that Kafka does not know has no partitions. An error that passes within `kafka.lag_timeout_ms` is passed
+    /// over; a client that fails while the broker answers a new one is replaced.
     ///
     /// # Errors
-    /// [`LagError`]: a broker that does not answer within seconds.
+    /// [`LagError`]: a broker that does not answer within that time.
     pub async fn read(&self, groups: &[String]) -> Result<Vec<GroupLag>, LagError> {
-        let mut asked = Vec::with_capacity(groups.len());
-        for group in groups {
-            let (settings, group, client) = (self.settings.clone(), group.clone(), self.client(group)?);
-            asked.push(tokio::task::spawn_blocking(move || of_group(&settings, &lock(&client), group)));
-        }
-        let answers = try_join_all(asked).await.map_err(|_| LagError::Stopped)?;
-        answers.into_iter().collect()
+        let until = Instant::now() + Duration::from_millis(self.settings.lag_timeout_ms);
+        try_join_all(groups.iter().map(|group| self.read_group(group, until))).await
     }
 
-    fn client(&self, group: &str) -> Result<Arc<Mutex<BaseConsumer>>, LagError> {
+    async fn read_group(&self, group: &str, until: Instant) -> Result<GroupLag, LagError> {
+        loop {
+            let client = self.client(group)?;
+            let (settings, asked, name) = (self.settings.clone(), Arc::clone(&client), group.to_owned());
+            let asking = tokio::task::spawn_blocking(move || of_group(&settings, &lock(&asked), name));
+            let left = until.saturating_duration_since(Instant::now());
+            // What is asked beyond that is given up by itself, a question later.
+            let error = match tokio::time::timeout(left, asking).await {
+                Ok(Ok(Ok(lag))) => return Ok(lag),
+                Ok(Ok(Err(error))) => error,
+                Ok(Err(_)) => return Err(LagError::Stopped),
+                Err(_) => {
+                    self.forget(group, &client);
+                    return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut).into());
+                }
+            };
+            tracing::debug!(%error, group, "the lag is asked for again");
+            if Instant::now() + PAUSE >= until {
+                return Err(error);
+            }
+            if broker_answers(&self.settings, &self.settings.topic(group), QUESTION_TIMEOUT).await {
+                self.forget(group, &client);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn client(&self, group: &str) -> Result<GroupClient, LagError> {
         let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(group) {
             return Ok(Arc::clone(client));
         }
         let mut config = kafka::consumer(&self.settings, &self.settings.topic(group));
         config.set("enable.partition.eof", "true").remove("group.instance.id");
-        let client: Arc<Mutex<BaseConsumer>> = Arc::new(Mutex::new(config.create()?));
+        let client: GroupClient = Arc::new(KafkaClient::new(Mutex::new(config.create()?)));
         clients.insert(group.to_owned(), Arc::clone(&client));
         Ok(client)
+    }
+
+    /// The next question gets a new client.
+    fn forget(&self, group: &str, client: &GroupClient) {
+        let mut clients = lock(&self.clients);
+        if clients.get(group).is_some_and(|known| Arc::ptr_eq(known, client)) {
+            clients.remove(group);
+        }
     }
 }
 
