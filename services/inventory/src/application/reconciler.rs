@@ -1,14 +1,14 @@
 //! The comparison of reservations with orders: what is clear is healed, what is not is told.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use chrono::Utc;
 use openorder_messaging::{Backbone, Committer};
-use openorder_telemetry::api::KeyValue;
+use openorder_telemetry::{OwnedGauge, Series, api::KeyValue};
 use openorder_types::Fault;
 use uuid::Uuid;
 
@@ -34,10 +34,12 @@ pub(crate) async fn reconcile(
 ) {
     let shutdown = backbone.shutdown().clone();
     let interval = Duration::from_millis(settings.reconcile_interval_ms);
+    let mut mismatches = Mismatches::default();
     while !shutdown.is_requested() {
         if let Err(fault) = round(&backbone, &committer, &orders, &settings).await {
             tracing::warn!(%fault, "reservations cannot be compared with their orders; they are later");
         }
+        mismatches.record(&backbone).await;
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             () = shutdown.requested() => {}
@@ -89,13 +91,40 @@ async fn round(
         );
     }
     persistence::end_round(pool, part.last).await?;
-    let gauge = openorder_telemetry::meter()
-        .i64_gauge("openorder.reservation.mismatches")
-        .with_unit("{reservation}")
-        .with_description("Reservations that contradict their orders and wait for an operator, by kind")
-        .build();
-    for (kind, count) in persistence::count_mismatches(pool).await? {
-        gauge.record(count, &[KeyValue::new("kind", kind.as_str())]);
-    }
     Ok(())
+}
+
+/// The gauge of mismatches; every instance counts in the same database, whichever had the round.
+struct Mismatches {
+    gauge: OwnedGauge,
+    series: HashMap<&'static str, Series>,
+}
+
+impl Default for Mismatches {
+    fn default() -> Self {
+        let gauge = OwnedGauge::new(
+            "openorder.reservation.mismatches",
+            "{reservation}",
+            "Reservations that contradict their orders and wait for an operator, by kind",
+        );
+        Self { gauge, series: HashMap::new() }
+    }
+}
+
+impl Mismatches {
+    /// Counts and shows; what cannot be counted is not shown.
+    async fn record(&mut self, backbone: &Backbone) {
+        let counts = match persistence::count_mismatches(backbone.pool()).await {
+            Ok(counts) => counts,
+            Err(fault) => {
+                tracing::debug!(%fault, "mismatches not counted");
+                return self.series.clear();
+            }
+        };
+        for (kind, count) in counts {
+            let kind = kind.as_str();
+            let series = self.series.entry(kind).or_insert_with(|| self.gauge.series([KeyValue::new("kind", kind)]));
+            series.set(count as f64);
+        }
+    }
 }

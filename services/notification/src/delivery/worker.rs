@@ -13,7 +13,8 @@ use futures::{StreamExt, stream};
 use openorder_messaging::{Backbone, Committer, RoleContext};
 use openorder_runtime::{Dependency, wait_for};
 use openorder_telemetry::{
-    api::{Gauge, Histogram, KeyValue},
+    OwnedGauge, Series,
+    api::{Histogram, KeyValue},
     meter,
 };
 use openorder_types::{Fault, Timestamp};
@@ -44,7 +45,8 @@ pub(super) struct Worker<P> {
     pub(super) redis: Dependency,
     pub(super) dependency: Dependency,
     pub(super) durations: Histogram<f64>,
-    waiting: Gauge<i64>,
+    /// Ends while it cannot be counted.
+    waiting: Series,
 }
 
 /// What came of a look for work.
@@ -86,10 +88,9 @@ impl<P: Provider> Worker<P> {
             .with_unit("s")
             .with_description("Time to hand a notification over, by channel and outcome.")
             .build();
-        let waiting = meter()
-            .i64_gauge("openorder.notification.waiting")
-            .with_description("Notifications that wait to be sent, by channel.")
-            .build();
+        let waiting =
+            OwnedGauge::new("openorder.notification.waiting", "", "Notifications that wait to be sent, by channel.");
+        let waiting = waiting.series([KeyValue::new("channel", provider.channel().as_str())]);
         let settings = settings.delivery;
         let breaker = Breaker::new(provider.name(), &settings);
         let worker = Self {
@@ -141,8 +142,11 @@ impl<P: Provider> Worker<P> {
     async fn count_waiting(&self) {
         let channel = self.provider.channel();
         match persistence::count_waiting(self.backbone.pool(), channel, self.settings.backlog_count_max).await {
-            Ok(count) => self.waiting.record(count, &[KeyValue::new("channel", channel.as_str())]),
-            Err(fault) => tracing::debug!(%fault, "what waits cannot be counted"),
+            Ok(count) => self.waiting.set(count as f64),
+            Err(fault) => {
+                self.waiting.end();
+                tracing::debug!(%fault, "what waits cannot be counted");
+            }
         }
     }
 

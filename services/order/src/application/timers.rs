@@ -1,6 +1,7 @@
 //! The timer task: picks up deadlines that are due and hands them to the committer as commands.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -8,7 +9,7 @@ use std::{
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use openorder_messaging::{Backbone, Committer};
-use openorder_telemetry::api::KeyValue;
+use openorder_telemetry::{OwnedGauge, Series, api::KeyValue};
 use openorder_types::{CallError, Fault};
 use uuid::Uuid;
 
@@ -21,6 +22,7 @@ const COUNTING_REST: u32 = 100;
 pub(crate) async fn watch_deadlines(backbone: Arc<Backbone>, committer: Committer<Orders>, settings: OrderSettings) {
     let shutdown = backbone.shutdown().clone();
     let interval = Duration::from_millis(settings.saga_timer_interval_ms);
+    let mut open_sagas = OpenSagas::default();
     let mut rounds: u64 = 0;
     let mut count_again_at = Instant::now();
     while !shutdown.is_requested() {
@@ -31,9 +33,7 @@ pub(crate) async fn watch_deadlines(backbone: Arc<Backbone>, committer: Committe
         rounds += 1;
         if rounds.is_multiple_of(settings.saga_metrics_every_rounds) && Instant::now() >= count_again_at {
             let started = Instant::now();
-            if let Err(fault) = tell_open_sagas(&backbone).await {
-                tracing::debug!(%fault, "saga states not counted");
-            }
+            open_sagas.record(&backbone).await;
             count_again_at = Instant::now() + started.elapsed() * COUNTING_REST;
         }
         // A full batch: more may be due.
@@ -69,16 +69,34 @@ async fn round(backbone: &Backbone, committer: &Committer<Orders>, settings: &Or
     Ok(due.len() as u64 >= limit.unsigned_abs())
 }
 
-/// What waits has a timer or stands in a table of its own: counting reads few settled orders.
-async fn tell_open_sagas(backbone: &Backbone) -> Result<(), Fault> {
-    let counts = persistence::count_unsettled_sagas(backbone.pool()).await?;
-    let gauge = openorder_telemetry::meter()
-        .i64_gauge("openorder.saga.open")
-        .with_unit("{saga}")
-        .with_description("Sagas that are not settled, by step")
-        .build();
-    for (step, count) in counts {
-        gauge.record(count, &[KeyValue::new("step", step.as_str())]);
+/// The gauge of open sagas; every instance counts in the same database.
+struct OpenSagas {
+    gauge: OwnedGauge,
+    series: HashMap<&'static str, Series>,
+}
+
+impl Default for OpenSagas {
+    fn default() -> Self {
+        let gauge = OwnedGauge::new("openorder.saga.open", "{saga}", "Sagas that are not settled, by step");
+        Self { gauge, series: HashMap::new() }
     }
-    Ok(())
+}
+
+impl OpenSagas {
+    /// Counts and shows; what cannot be counted is not shown. What waits has a timer or stands in a table of its own:
+    /// counting reads few settled orders.
+    async fn record(&mut self, backbone: &Backbone) {
+        let counts = match persistence::count_unsettled_sagas(backbone.pool()).await {
+            Ok(counts) => counts,
+            Err(fault) => {
+                tracing::debug!(%fault, "saga states not counted");
+                return self.series.clear();
+            }
+        };
+        for (step, count) in counts {
+            let step = step.as_str();
+            let series = self.series.entry(step).or_insert_with(|| self.gauge.series([KeyValue::new("step", step)]));
+            series.set(count as f64);
+        }
+    }
 }
