@@ -23,7 +23,7 @@ mod values;
 mod violations;
 
 pub use caller::{CallContext, caller_of};
-pub use client::{Outbound, Upstream, UpstreamBody, UpstreamChannel, UpstreamUrlError, channel};
+pub use client::{Outbound, Resolver, Upstream, UpstreamBody, UpstreamChannel, UpstreamUrlError, channel};
 pub use fingerprint::request_fingerprint;
 pub use health::with_health;
 pub use page::{ListOf, Page, PageBytes, PageTokens, fill, page_size};

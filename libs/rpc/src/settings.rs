@@ -94,9 +94,12 @@ settings! {
     pub struct RpcClientSettings {
         /// Calls a service of its own process without a socket, with all else that surrounds a call.
         in_memory: bool = true;
-        /// Connections, used in turn.
+        /// Connections to each address of the service, used in turn.
         connections: usize = 1, 1..=64;
-        /// How long connecting may take, in milliseconds.
+        /// How often the service's name is resolved while it is called, in milliseconds; while one of its addresses is away,
+        /// ten times as often. Calls are shared over all addresses that it has.
+        resolve_interval_ms: u64 = 5_000, 100..=3_600_000;
+        /// How long connecting may take, in milliseconds, and resolving.
         connect_timeout_ms: u64 = 1_000, 1..=60_000;
         /// The time of a call whose caller gives none, in milliseconds.
         default_timeout_ms: u64 = 5_000, 1..=600_000;

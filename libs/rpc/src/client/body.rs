@@ -12,6 +12,7 @@ use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
 
+use crate::client::addresses::Pending;
 use crate::status::Refusal;
 
 /// The body of an answer as it arrives, trailers as they are.
@@ -24,6 +25,8 @@ pub struct UpstreamBody {
     deadline: Option<Instant>,
     /// Made when the answer first lets itself be waited for.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Over a connection, the call counts until its answer ended.
+    pending: Option<Pending>,
 }
 
 #[derive(Default)]
@@ -45,12 +48,12 @@ enum State {
 }
 
 impl UpstreamBody {
-    pub(crate) fn new(stream: RecvStream, deadline: Option<Instant>) -> Self {
-        Self { source: Source::Http2(stream), state: State::Data, deadline, timer: None }
+    pub(crate) fn new(stream: RecvStream, deadline: Option<Instant>, pending: Pending) -> Self {
+        Self { source: Source::Http2(stream), state: State::Data, deadline, timer: None, pending: Some(pending) }
     }
 
     pub(crate) fn local(body: Body, deadline: Option<Instant>) -> Self {
-        Self { source: Source::Local(body), state: State::Data, deadline, timer: None }
+        Self { source: Source::Local(body), state: State::Data, deadline, timer: None, pending: None }
     }
 
     fn poll_upstream(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
@@ -90,6 +93,7 @@ impl UpstreamBody {
         Poll::Ready(match ready!(stream.poll_trailers(context)) {
             Ok(trailers) => {
                 self.state = State::Ended;
+                self.pending = None;
                 trailers.map(Frame::trailers)
             }
             Err(error) => Some(self.broken(&error)),

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,12 @@ const FAILURE_STANDS_FOR: Duration = Duration::from_millis(50);
 #[error("{0}")]
 pub(crate) struct Unreachable(Arc<str>);
 
+impl Unreachable {
+    pub(crate) fn new(reason: &str) -> Self {
+        Self(reason.into())
+    }
+}
+
 /// A place for one connection.
 pub(crate) struct Connection {
     target: Target,
@@ -35,18 +42,16 @@ pub(crate) struct Connection {
 /// Where, and how patiently.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) address: SocketAddr,
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
 }
 
 impl Target {
-    pub(crate) fn new(host: &str, port: u16, settings: &RpcClientSettings) -> Self {
+    pub(crate) fn new(address: SocketAddr, settings: &RpcClientSettings) -> Self {
         Self {
-            host: host.to_owned(),
-            port,
+            address,
             connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
             keepalive_interval: Duration::from_millis(settings.keepalive_interval_ms),
             keepalive_timeout: Duration::from_millis(settings.keepalive_timeout_ms),
@@ -64,6 +69,11 @@ struct Current {
 impl Connection {
     pub(crate) fn new(target: Target) -> Self {
         Self { target, current: Arc::default(), connecting: tokio::sync::Mutex::default() }
+    }
+
+    /// Whether it is connected, as far as is known.
+    pub(crate) fn is_open(&self) -> bool {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).sender.is_some()
     }
 
     /// A handle that can start a call now.
@@ -87,7 +97,7 @@ impl Connection {
                 Ok(sender)
             }
             Err(error) => {
-                let unreachable = Unreachable(error.to_string().into());
+                let unreachable = Unreachable::new(&error.to_string());
                 *failure = Some((Instant::now(), unreachable.clone()));
                 Err(unreachable)
             }
@@ -113,7 +123,7 @@ impl Connection {
         let target = &self.target;
         let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
         let connecting = async {
-            let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+            let stream = TcpStream::connect(target.address).await?;
             stream.set_nodelay(true)?;
             h2::client::Builder::new()
                 .enable_push(false)
@@ -130,17 +140,19 @@ impl Connection {
             current.sender = Some(sender.clone());
             current.generation
         };
-        let (current, target) = (Arc::clone(&self.current), target.clone());
+        // Not held: a connection that nobody has any more ends with its last call.
+        let (current, target) = (Arc::downgrade(&self.current), target.clone());
         tokio::spawn(async move {
             let pings = driver.ping_pong();
             let ended = tokio::select! {
                 ended = driver => ended.err().map(|error| error.to_string()),
                 () = unanswered_ping(pings, &target) => Some("a ping was not answered".to_owned()),
             };
-            forget(&current, generation);
+            if let Some(current) = current.upgrade() {
+                forget(&current, generation);
+            }
             tracing::debug!(
-                host = target.host,
-                port = target.port,
+                address = %target.address,
                 reason = ended.as_deref().unwrap_or("closed"),
                 "a connection to an upstream ended",
             );

@@ -1,18 +1,21 @@
 //! The client side: connections to the services that this one calls.
 //!
 //! * `connection.rs` holds one HTTP/2 connection, made when it is needed and made anew when it broke;
-//! * `upstream.rs` sends a call over one of several, and retries where that is safe: nowhere else are calls retried;
+//! * `addresses.rs` has those of all addresses of a name, and chooses among them;
+//! * `upstream.rs` sends a call over one of them, and retries where that is safe: nowhere else are calls retried;
 //! * `body.rs` is the answer as it arrives;
 //! * `channel.rs` is what generated clients take.
 //!
 //! It stands on `h2` itself rather than on tonic's channel: a call costs no task and no queue of its own, and it is
 //! known for certain whether a request left the process, which decides whether it may be sent again.
 
+mod addresses;
 mod body;
 mod channel;
 mod connection;
 mod upstream;
 
+pub use addresses::Resolver;
 pub use body::UpstreamBody;
 pub use channel::UpstreamChannel;
 pub use upstream::{Outbound, Upstream, UpstreamUrlError};

@@ -1,7 +1,7 @@
 //! A service that is called: several connections, and the one place where calls are retried.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,8 +12,9 @@ use rand::Rng;
 use tonic::Status;
 use tower::retry::budget::{Budget, TpsBudget};
 
+use crate::client::addresses::{Addresses, Resolver};
 use crate::client::body::{UpstreamBody, broken_off};
-use crate::client::connection::{Connection, Target, Unreachable};
+use crate::client::connection::Unreachable;
 use crate::local;
 use crate::settings::RpcClientSettings;
 use crate::status::{Refusal, is_unavailable, retry_after_of};
@@ -33,10 +34,9 @@ pub struct UpstreamUrlError {
 /// A service that is called over gRPC.
 pub struct Upstream {
     authority: Authority,
-    connections: Box<[Connection]>,
+    addresses: Addresses,
     /// Where to look for it in this process first.
     local: Option<SocketAddr>,
-    next: AtomicUsize,
     budget: TpsBudget,
     attempts_max: u32,
     backoff_min: Duration,
@@ -86,22 +86,28 @@ impl Upstream {
         let authority = parts.authority.filter(|_| parts.scheme == Some(Scheme::HTTP) && path_is_empty);
         let authority = authority.ok_or_else(refuse)?;
         let local = if settings.in_memory { authority.as_str().parse().ok() } else { None };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let target = Target::new(host, authority.port_u16().unwrap_or(80), settings);
-        let connections = (0..settings.connections.max(1)).map(|_| Connection::new(target.clone())).collect();
+        let addresses = match address_of(&authority) {
+            Ok(address) => Addresses::fixed(address, settings),
+            Err((host, port)) => Addresses::of_name(by_dns(host, port), settings),
+        };
         // tower's budget takes its share as a factor.
         let share = f32::from(u16::try_from(settings.retry_percent).unwrap_or(u16::MAX)) / 100.0;
         Ok(Self {
             authority,
-            connections,
+            addresses,
             local,
-            next: AtomicUsize::new(0),
             budget: TpsBudget::new(BUDGET_MEMORY, settings.retries_per_second_min, share.min(1_000.0)),
             attempts_max: settings.attempts_max.max(1),
             backoff_min: Duration::from_millis(settings.backoff_min_ms.max(1)),
             backoff_max: Duration::from_millis(settings.backoff_max_ms.max(1)),
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
         })
+    }
+
+    /// The same upstream, at the addresses that this resolver gives instead of those that its name has.
+    #[must_use]
+    pub fn resolved_by(self, resolver: Resolver, settings: &RpcClientSettings) -> Self {
+        Self { addresses: Addresses::of_name(resolver, settings), ..self }
     }
 
     /// `host:port`.
@@ -166,9 +172,8 @@ impl Upstream {
             let Ok(answer) = Box::pin(service.answer(request)).await;
             return Attempt::Answered(answer.map(|body| UpstreamBody::local(body, outbound.body_deadline)));
         }
-        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
-        let mut sender = match self.connections[place].ready().await {
-            Ok(sender) => sender,
+        let (mut sender, pending) = match self.addresses.ready().await {
+            Ok(ready) => ready,
             Err(unreachable) => return Attempt::Unreachable(unreachable),
         };
         let request = self.head(outbound, last);
@@ -183,7 +188,9 @@ impl Upstream {
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(answer) => Attempt::Answered(answer.map(|body| UpstreamBody::new(body, outbound.body_deadline))),
+            Ok(answer) => {
+                Attempt::Answered(answer.map(|body| UpstreamBody::new(body, outbound.body_deadline, pending)))
+            }
             Err(error) if never_began(&error) => Attempt::Refused(error),
             Err(error) => Attempt::Broken(error),
         }
@@ -229,6 +236,20 @@ impl Upstream {
         let bound = doubled.min(self.backoff_max);
         rand::rng().random_range(self.backoff_min.min(bound)..=bound)
     }
+}
+
+/// The address of an upstream that is named by it; else its name and port.
+fn address_of(authority: &Authority) -> Result<SocketAddr, (String, u16)> {
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let port = authority.port_u16().unwrap_or(80);
+    host.parse::<IpAddr>().map(|address| SocketAddr::new(address, port)).map_err(|_| (host.to_owned(), port))
+}
+
+fn by_dns(host: String, port: u16) -> Resolver {
+    Arc::new(move || {
+        let host = host.clone();
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    })
 }
 
 /// What the upstream advises to wait, if its answer is `UNAVAILABLE`.
