@@ -23,7 +23,7 @@ test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the protobuf 
 	@dev/check tests proto compose context collector alerts
 
 lint: ## Formatting, clippy, dependencies, shell scripts, what the local stack leaves to other users
-	@dev/check format clippy deny scripts stack
+	@dev/check format clippy deny features scripts stack
 
 fmt: ## Format Rust and protobuf files
 	@cargo fmt --all

@@ -2,10 +2,11 @@
 # Developer tools, pinned: Go programs by dev/tools/go.sum, buf by dev/buf/package-lock.json,
 # cargo-deny by its version, Debian packages for the rest.
 
-tools_inputs=("$dev/tools/go.mod" "$dev/tools/go.sum" "$dev/tools/compose-check/main.go")
+# Each by itself: who checks a file does not wait for the two programs that speak gRPC.
+tools_inputs=("$dev/tools/go.mod" "$dev/tools/go.sum")
 tools_compile() {
-  say "building grpcurl, ghz and compose-check (about a minute, once)"
-  go_build "$dev/tools" github.com/fullstorydev/grpcurl/cmd/grpcurl github.com/bojand/ghz/cmd/ghz ./compose-check "$1"
+  say "building $1 (about a minute, once)"
+  go_build "$dev/tools" "$2" "$3"
 }
 
 alerts_inputs=("$dev/alerts/go.mod" "$dev/alerts/go.sum" "$dev/alerts/main.go")
@@ -33,11 +34,16 @@ deny_install() {
 
 # tool_path NAME: prints where a tool is; fetches or builds it when it is not there yet.
 tool_path() {
-  local folder
+  local folder package inputs=()
   case $1 in
     grpcurl | ghz | compose-check)
       have go || die "$1: needs Go 1.25 or later (https://go.dev/dl)"
-      folder=$(cached tools "${tools_inputs[@]}" -- tools_compile) && printf '%s/%s' "$folder" "$1"
+      case $1 in
+        grpcurl) package=github.com/fullstorydev/grpcurl/cmd/grpcurl ;;
+        ghz) package=github.com/bojand/ghz/cmd/ghz ;;
+        compose-check) package=./compose-check inputs=("$dev/tools/compose-check/main.go") ;;
+      esac
+      folder=$(cached "$1" "${tools_inputs[@]}" "${inputs[@]}" -- tools_compile "$1" "$package") && printf '%s/%s' "$folder" "$1"
       ;;
     alerts-check)
       have go || die "$1: needs Go 1.25 or later (https://go.dev/dl)"

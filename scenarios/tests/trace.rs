@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::HashMap, time::Duration};
 use openorder_proto::order::v1::{OrderCreated, OrderStatus};
 use openorder_scenarios::{Deployment, Shop, eur, id};
 use openorder_testing::Message as _;
-use openorder_testing::{Tail, header, variable};
+use openorder_testing::{Tail, get_json, header, variable};
 use prost::Message as _;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
@@ -22,8 +22,7 @@ struct Span {
 
 async fn spans(trace_id: &str) -> Vec<Span> {
     let jaeger = variable("OPENORDER_JAEGER_URL", "http://127.0.0.1:16686");
-    let Ok(answer) = reqwest::get(format!("{jaeger}/api/traces/{trace_id}")).await else { return Vec::new() };
-    let answer: Value = answer.json().await.unwrap_or_default();
+    let answer = get_json(&format!("{jaeger}/api/traces/{trace_id}")).await.unwrap_or_default();
     let trace = &answer["data"][0];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let spans = trace["spans"].as_array().cloned().unwrap_or_default();

@@ -1,12 +1,13 @@
 //! A service's own PostgreSQL database: connecting, migrating, and what its errors mean.
 
-use std::{str::FromStr, time::Duration};
+use std::{borrow::Cow, str::FromStr, sync::LazyLock, time::Duration};
 
 use openorder_config::Secret;
+use openorder_migrations::migrations;
 use openorder_types::Fault;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool,
-    migrate::{MigrateError, Migrator},
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool, SqlStr,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -19,7 +20,7 @@ pub const POSTGRES: &str = "postgres";
 /// is slow, or one piece of work that is too large.
 pub(crate) const POSTGRES_IN_TIME: &str = "postgres-in-time";
 
-static MESSAGING: Migrator = sqlx::migrate!("./migrations");
+static MESSAGING: LazyLock<Migrator> = migrations!();
 
 /// How much the planner has to know of the tables, whichever service's they are.
 const STATISTICS: &str = include_str!("statistics.sql");
@@ -69,6 +70,17 @@ pub enum OpenError {
     /// A migration failed.
     #[error("migration failed: {0}")]
     Migrate(#[from] MigrateError),
+}
+
+/// Migrations as [`migrations!`] has read them: version, description, SQL.
+#[must_use]
+pub fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migration = |(version, description, sql): &(i64, &'static str, &'static str)| {
+        let outside_of_a_transaction = sql.starts_with("-- no-transaction");
+        let sql = SqlStr::from_static(sql);
+        Migration::new(*version, Cow::Borrowed(*description), MigrationType::Simple, sql, outside_of_a_transaction)
+    };
+    Migrator::with_migrations(files.iter().map(migration).collect())
 }
 
 async fn migrate(pool: &PgPool, migrator: &Migrator) -> Result<(), MigrateError> {
@@ -152,6 +164,21 @@ fn classify(code: &str, detail: String) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A database that sqlx's own macro has migrated is continued: it compares versions and checksums.
+    #[tokio::test]
+    async fn migrations_are_the_ones_that_sqlx_reads() {
+        let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"));
+        let read = Migrator::new(folder).await.unwrap();
+        let of = |migrator: &Migrator| {
+            let migrations = migrator.iter();
+            migrations
+                .map(|one| (one.version, one.description.clone(), one.checksum.clone(), one.no_tx))
+                .collect::<Vec<_>>()
+        };
+        assert!(!read.migrations.is_empty());
+        assert_eq!(of(&MESSAGING), of(&read));
+    }
 
     #[test]
     fn a_refused_connection_is_an_outage_and_a_deadlock_is_retried() {

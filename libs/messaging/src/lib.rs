@@ -13,6 +13,9 @@
 //! - [`client`]: Kafka clients that live long: watched, replaced, closed;
 //! - [`tail`], [`scan`]: watch a topic, or read all of it, from outside.
 
+// What `migrations!` writes names this crate, also within it.
+extern crate self as openorder_messaging;
+
 mod application;
 mod backbone;
 mod backlog;
@@ -45,9 +48,10 @@ pub use backbone::{Backbone, Changes, RoleContext};
 pub use backlog::{Unpublished, unpublished};
 pub use committer::Committer;
 pub use consumer::{Decode, Injects, PassesOver, Subscription};
-pub use database::{OpenError, POSTGRES, fault, open};
+pub use database::{OpenError, POSTGRES, fault, migrator, open};
 pub use event::{DecodeError, LoggedEvent, NewEvent, RawHeaders, Received};
 pub use kafka::KAFKA;
+pub use openorder_migrations::migrations;
 pub use request_results::RequestKey;
 pub use scan::{Scanned, TopicScan, committed_offsets};
 pub use settings::{CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings, UnknownTypes};

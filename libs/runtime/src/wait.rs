@@ -65,8 +65,13 @@ where
             }
         }
         sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = longer(pause);
     }
+}
+
+/// The pause after this one.
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST_PAUSE)
 }
 
 /// Runs one attempt; one that hangs is reported too.
@@ -105,5 +110,17 @@ impl Voice {
         }
         self.last = Some(Instant::now());
         tracing::warn!(dependency = dependency.name(), "waiting for {}: {reason}", dependency.name());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let pauses = std::iter::successors(Some(FIRST_PAUSE), |pause| Some(longer(*pause)));
+        let pauses: Vec<_> = pauses.take(7).map(|pause| pause.as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1_600, 2_000, 2_000]);
     }
 }

@@ -56,7 +56,7 @@ settings! {
         span_flush_interval_ms: u64 = 1_000, 1..=60_000;
         /// How long one export may take, in milliseconds.
         span_export_timeout_ms: u64 = 5_000, 1..=60_000;
-        /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+        /// What is logged: a level, or levels of modules, such as `info,openorder_messaging=debug,h2=off`.
         log_level: String = "info";
         /// How log lines look.
         log_format: LogFormat = LogFormat::Json;

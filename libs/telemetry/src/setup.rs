@@ -10,7 +10,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -60,7 +60,9 @@ pub struct Telemetry {
 /// A bad setting, a log directory that cannot be written, or a second call.
 pub fn init(settings: &TelemetrySettings) -> Result<Telemetry, TelemetryError> {
     check(settings)?;
-    let filter = EnvFilter::try_new(&settings.log_level)
+    let filter = settings
+        .log_level
+        .parse::<Targets>()
         .map_err(|error| TelemetryError::Setting { name: "log_level", detail: error.to_string() })?;
     let writer = LogWriter::start(LogWriterSettings {
         stderr: settings.log_stderr,

@@ -21,6 +21,7 @@
 
 mod cut;
 mod front;
+mod http;
 pub mod mail_server;
 mod raw;
 mod topics;
@@ -42,9 +43,11 @@ use openorder_runtime::{Readiness, Shutdown, Tasks};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use rand::Rng;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use cut::Cut;
 pub use front::BrokerFront;
+pub use http::get_json;
 pub use raw::{RawRecord, send_raw};
 pub use rdkafka::Message;
 pub use topics::{
@@ -77,7 +80,9 @@ impl World {
         LOGS.call_once(|| {
             let filter = variable("RUST_LOG", "error");
             // Another subscriber may be set already by the code under test.
-            drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
+            let filter = filter.parse::<Targets>().expect("RUST_LOG is a level, or levels of modules");
+            let lines = tracing_subscriber::fmt::layer().with_test_writer();
+            drop(tracing_subscriber::registry().with(lines).with(filter).try_init());
         });
         Self { name: name.to_owned(), readiness: Readiness::new(), shutdown: Shutdown::new() }
     }

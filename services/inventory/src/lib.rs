@@ -17,7 +17,7 @@ mod grpc;
 mod persistence;
 mod present;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
 use openorder_pipeline::Pipeline;
@@ -34,7 +34,7 @@ pub use consumers::subscription;
 
 use crate::application::{Inventory, Orders, Seeds};
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
 /// Services whose health the role tells.
 const SERVICES: &[&str] = &["openorder.inventory.v1.InventoryService"];

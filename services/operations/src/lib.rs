@@ -18,7 +18,7 @@ mod grpc;
 mod persistence;
 mod services;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
 use openorder_rpc::PageTokens;
@@ -28,7 +28,7 @@ pub use config::OperationsSettings;
 
 use crate::{application::Operations, services::Services};
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
 /// Services whose health the role tells.
 const SERVICES: &[&str] = &["openorder.operations.v1.OperationsService"];

@@ -17,7 +17,7 @@ mod persistence;
 mod present;
 pub mod saga;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
 use openorder_pipeline::Pipeline;
@@ -34,7 +34,7 @@ pub use consumers::subscription;
 
 use crate::application::{Catalogue, Orders};
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
 /// Services whose health the role tells.
 const SERVICES: &[&str] = &["openorder.order.v1.OrderService"];

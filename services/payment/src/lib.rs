@@ -16,7 +16,7 @@ mod grpc;
 mod persistence;
 mod present;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
 use openorder_pipeline::Pipeline;
@@ -29,7 +29,7 @@ pub use consumers::subscription;
 
 use crate::application::Payments;
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
 /// Services whose health the role tells.
 const SERVICES: &[&str] = &["openorder.payment.v1.PaymentService"];

@@ -14,7 +14,7 @@ mod grpc;
 mod persistence;
 mod present;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
 use openorder_pipeline::Pipeline;
@@ -26,7 +26,7 @@ pub use config::ProductSettings;
 
 use crate::application::Catalogue;
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
 /// Services whose health the role tells.
 const SERVICES: &[&str] = &["openorder.product.v1.ProductService"];

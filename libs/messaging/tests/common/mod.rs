@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use openorder_types::{CallError, Fault, Rejection};
 use sqlx::{PgPool, Row, migrate::Migrator};
 use uuid::Uuid;
 
-pub static MIGRATIONS: Migrator = sqlx::migrate!("tests/migrations");
+pub static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!("tests/migrations");
 pub const TOPIC: &str = "ledger.entry.v1";
 pub const ADDED: &str = "ledger.entry.added";
 

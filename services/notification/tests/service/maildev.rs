@@ -49,8 +49,7 @@ impl MailDev {
             .unwrap();
         let server = Self { smtp_port: smtp.port(), page: format!("http://{web}"), process: Some(process) };
         eventually("MailDev to answer", Duration::from_secs(60), || async {
-            let answer = reqwest::get(format!("{}/healthz", server.page)).await.ok()?;
-            answer.status().is_success().then_some(())
+            get_json(&format!("{}/healthz", server.page)).await.map(drop)
         })
         .await;
         server
@@ -58,8 +57,8 @@ impl MailDev {
 
     /// What it holds for this address.
     pub(crate) async fn mail_to(&self, address: &str) -> Vec<Value> {
-        let answer = reqwest::get(format!("{}/email", self.page)).await.unwrap();
-        let mut all: Vec<Value> = answer.json().await.unwrap();
+        let answer = get_json(&format!("{}/email", self.page)).await.unwrap();
+        let mut all = answer.as_array().unwrap().clone();
         all.retain(|one| one["to"][0]["address"] == address);
         all
     }
