@@ -1,4 +1,6 @@
-//! Compensations that fail are seen, tried again and settled.
+//! Compensations that fail are seen, tried again and settled; what is away is waited for.
+
+use std::time::Duration;
 
 use openorder::Role;
 use openorder_proto::{
@@ -106,13 +108,37 @@ async fn a_compensation_that_nobody_answers_is_listed_tried_again_and_ended_by_a
     shop.close().await;
 }
 
+/// The service that has to answer is away for many times the time that a step has.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_service_that_has_to_answer_is_away_no_order_is_cancelled_for_its_silence() {
+    let mut shop = Shop::open(|settings| {
+        settings.order.saga_step_timeout_ms = 500;
+        settings.order.saga_route_interval_ms = 100;
+    })
+    .await;
+    let name = shop.customer("patient", STOCK, MONEY).await;
+    for away in [Role::Payment, Role::Inventory] {
+        shop.stop(away).await;
+        let order_id = shop.order(&name, &name).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let waits = if away == Role::Payment { OrderStatus::Confirmed } else { OrderStatus::Pending };
+        assert_eq!(shop.get(&order_id).await.status(), waits, "{away} is away");
+        let asked_back = [event_types::STOCK_RELEASE_REQUESTED, event_types::PAYMENT_REFUND_REQUESTED];
+        assert_eq!(shop.logged("order", &order_id, &asked_back).await, 0, "{away} is away");
+        shop.start(away).await;
+        shop.until(&order_id, OrderStatus::Preparing).await;
+    }
+    shop.check_versions().await;
+    shop.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_settles_what_was_put_right_by_hand_and_the_history_says_who_and_why() {
     let mut shop = open().await;
     let name = shop.customer("settled", STOCK, MONEY).await;
     shop.stop(Role::Payment).await;
     shop.stop(Role::Order).await;
-    shop.settings.order.saga_step_timeout_ms = 1_000;
+    shop.settings.order.completion_max_ms = 1_000;
     shop.start(Role::Order).await;
     let order_id = shop.order(&name, &name).await;
     let saga = failed_with(&shop, &order_id, SagaPart::Undone, SagaPart::Undoing).await;

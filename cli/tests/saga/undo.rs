@@ -66,7 +66,7 @@ async fn fail(shop: &mut Shop, fault: Fault, name: &str) -> String {
     if let Some(role) = fault.silent() {
         shop.stop(role).await;
         shop.stop(Role::Order).await;
-        shop.settings.order.saga_step_timeout_ms = 700;
+        shop.settings.order.completion_max_ms = 700;
         shop.start(Role::Order).await;
     }
     let sku = if fault == Fault::UnknownSku { "nothing-of-that-name" } else { name };

@@ -205,6 +205,10 @@ impl Backbone {
         &self.database_name
     }
 
+    pub(crate) fn role(&self) -> &RoleContext {
+        &self.role
+    }
+
     pub(crate) fn kafka(&self) -> &KafkaSettings {
         &self.kafka
     }

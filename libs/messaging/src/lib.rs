@@ -11,6 +11,7 @@
 //! - [`desk`]: what an operator does with what failed: look, replay, discard, redeliver;
 //! - [`lag`]: how far consumer groups are behind, as Kafka tells it;
 //! - [`client`]: Kafka clients that live long: watched, replaced, closed;
+//! - [`route`]: whether what is asked of others reaches them, so that a deadline may count;
 //! - [`tail`], [`scan`]: watch a topic, or read all of it, from outside.
 
 // What `migrations!` writes names this crate, also within it.
@@ -37,6 +38,7 @@ mod metrics;
 mod record;
 mod relay;
 mod request_results;
+mod route;
 mod scan;
 mod settings;
 mod startup;
@@ -53,6 +55,7 @@ pub use event::{DecodeError, LoggedEvent, NewEvent, RawHeaders, Received};
 pub use kafka::KAFKA;
 pub use openorder_migrations::migrations;
 pub use request_results::RequestKey;
+pub use route::RouteMonitor;
 pub use scan::{Scanned, TopicScan, committed_offsets};
 pub use settings::{CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings, UnknownTypes};
 pub use tail::{Tail, TailError};

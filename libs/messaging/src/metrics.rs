@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     unknown_types: Counter<u64>,
     losses: Counter<u64>,
     outage: OwnedGauge,
+    route_blocked: OwnedGauge,
     parked_messages: OwnedGauge,
     unpublished_age: OwnedGauge,
     lag: OwnedGauge,
@@ -103,6 +104,11 @@ impl Metrics {
                 "openorder.dependency.outage",
                 "",
                 "1 while a service waits for this dependency, with its partitions paused",
+            ),
+            route_blocked: OwnedGauge::new(
+                "openorder.route.blocked",
+                "",
+                "1 while a part of the way to a consumer that answers is blocked, and deadlines wait",
             ),
             parked_messages: OwnedGauge::new("openorder.parked_messages", "{message}", "Messages parked now, by state"),
             unpublished_age: OwnedGauge::new(
@@ -210,6 +216,11 @@ impl Metrics {
     /// Parked messages in one state, as often as they are counted.
     pub(crate) fn parked_now(&self, role: &'static str, state: &'static str) -> Series {
         self.parked_messages.series([KeyValue::new("service", role), KeyValue::new("state", state)])
+    }
+
+    /// Whether a part of the way to a consumer that answers is blocked, as often as it is looked at.
+    pub(crate) fn route_blocked(&self, role: &'static str, part: &'static str) -> Series {
+        self.route_blocked.series([KeyValue::new("service", role), KeyValue::new("part", part)])
     }
 
     /// Age of the oldest unpublished event, in seconds, as often as it is looked up.

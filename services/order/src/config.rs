@@ -17,8 +17,14 @@ settings! {
         product_url: String = "http://127.0.0.1:8102";
         /// Where the inventory service answers, asked to hold stock before CreateOrder answers.
         inventory_url: String = "http://127.0.0.1:8103";
-        /// How long a step of the saga (stock, payment) may stay unanswered before the order is compensated, in milliseconds.
+        /// How long a step of the saga (stock, payment) may stay unanswered before the order is compensated, in milliseconds; counted only while the way to the answering service and back is open.
         saga_step_timeout_ms: u64 = 120_000, 100..=86_400_000;
+        /// From what age on a message that waits for the relay or a consumer shows that the way of an order is blocked: deadlines do not run then, in milliseconds.
+        saga_route_behind_max_ms: u64 = 10_000, 100..=3_600_000;
+        /// How often it is looked at whether the way of an order is blocked, in milliseconds.
+        saga_route_interval_ms: u64 = 5_000, 10..=600_000;
+        /// How long an order may take until it is paid, blocked or not, before it is cancelled, in milliseconds; 0 for no limit.
+        completion_max_ms: u64 = 0, 0..=2_592_000_000;
         /// How long giving back may stay unanswered before it is asked for again, in milliseconds; doubled each time.
         saga_compensation_timeout_ms: u64 = 10_000, 100..=86_400_000;
         /// How long giving back may stay unanswered at most, however often that was doubled, in milliseconds.
@@ -65,6 +71,7 @@ impl OrderSettings {
     pub(crate) fn timeouts(&self) -> SagaTimeouts {
         SagaTimeouts {
             step: Duration::from_millis(self.saga_step_timeout_ms),
+            completion: (self.completion_max_ms > 0).then(|| Duration::from_millis(self.completion_max_ms)),
             compensation: Duration::from_millis(self.saga_compensation_timeout_ms),
             compensation_max: Duration::from_millis(self.saga_compensation_timeout_max_ms),
             compensation_attempts_max: self.saga_compensation_attempts_max,

@@ -1,4 +1,7 @@
 //! The timer task: picks up deadlines that are due and hands them to the committer as commands.
+//!
+//! A deadline counts only while the way to the service that has to answer, and back, is open. Whether it is, is asked
+//! only when a deadline has passed, once for all that are due together.
 
 use std::{
     collections::HashMap,
@@ -8,15 +11,24 @@ use std::{
 
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
-use openorder_messaging::{Backbone, Committer};
+use openorder_messaging::{Backbone, Committer, RouteMonitor};
 use openorder_telemetry::{OwnedGauge, Series, api::KeyValue};
 use openorder_types::{CallError, Fault};
 use uuid::Uuid;
 
-use crate::{application::Orders, config::OrderSettings, domain::Command, persistence};
+use crate::{
+    application::Orders,
+    config::OrderSettings,
+    domain::Command,
+    persistence::{self, OpenSaga},
+    saga::{OpenSince, Step},
+};
 
 /// Counting takes at most one part in so many of the time: under load it reads an order for each that waits.
 const COUNTING_REST: u32 = 100;
+/// Consumer groups that answer.
+const INVENTORY: &str = "inventory";
+const PAYMENT: &str = "payment";
 
 /// Looks at due deadlines until shutdown; several instances share them.
 pub(crate) async fn watch_deadlines(backbone: Arc<Backbone>, committer: Committer<Orders>, settings: OrderSettings) {
@@ -25,13 +37,14 @@ pub(crate) async fn watch_deadlines(backbone: Arc<Backbone>, committer: Committe
     let mut open_sagas = OpenSagas::default();
     let mut rounds: u64 = 0;
     let mut count_again_at = Instant::now();
+    let mut watch = Watch::new(&backbone, committer, settings);
     while !shutdown.is_requested() {
-        let result = round(&backbone, &committer, &settings).await;
+        let result = watch.round().await;
         if let Err(fault) = &result {
             tracing::warn!(%fault, "deadlines cannot be looked at; they are later");
         }
         rounds += 1;
-        if rounds.is_multiple_of(settings.saga_metrics_every_rounds) && Instant::now() >= count_again_at {
+        if rounds.is_multiple_of(watch.settings.saga_metrics_every_rounds) && Instant::now() >= count_again_at {
             let started = Instant::now();
             open_sagas.record(&backbone).await;
             count_again_at = Instant::now() + started.elapsed() * COUNTING_REST;
@@ -45,28 +58,77 @@ pub(crate) async fn watch_deadlines(backbone: Arc<Backbone>, committer: Committe
     }
 }
 
-/// Whether there may be more at once.
-async fn round(backbone: &Backbone, committer: &Committer<Orders>, settings: &OrderSettings) -> Result<bool, Fault> {
-    let (now, limit) = (Utc::now(), settings.saga_timer_batch_max);
-    let lease = Duration::from_millis(settings.saga_timer_lease_ms);
-    let due = persistence::claim_due(backbone.pool(), now, lease, limit).await?;
-    if due.is_empty() {
-        return Ok(false);
+struct Watch {
+    backbone: Arc<Backbone>,
+    committer: Committer<Orders>,
+    settings: OrderSettings,
+    route: RouteMonitor,
+    observe_at: Instant,
+    /// When the groups of others were last asked about.
+    checked_at: Option<Instant>,
+}
+
+impl Watch {
+    fn new(backbone: &Arc<Backbone>, committer: Committer<Orders>, settings: OrderSettings) -> Self {
+        let behind_max = Duration::from_millis(settings.saga_route_behind_max_ms);
+        let route = RouteMonitor::new(Arc::clone(backbone), behind_max);
+        Self { backbone: Arc::clone(backbone), committer, settings, route, observe_at: Instant::now(), checked_at: None }
     }
-    let orders: Vec<Uuid> = due.iter().flat_map(|timer| timer.orders.iter().copied()).collect();
-    // What follows from a deadline belongs to the trace of the call that made the order.
-    let open = persistence::open_sagas(backbone.pool(), &orders).await?;
-    let checks = open.into_iter().map(|(order_id, trace)| async move {
-        match committer.submit(None, Command::CheckDeadline { order_id }, trace, None).await {
-            Ok(_) | Err(CallError::Rejected(_)) => Ok(()),
-            // The lease runs out and it is due again.
-            Err(error) => Err(Fault::retryable(error)),
+
+    /// Whether there may be more at once.
+    async fn round(&mut self) -> Result<bool, Fault> {
+        if Instant::now() >= self.observe_at {
+            self.route.observe().await?;
+            self.observe_at = Instant::now() + self.route_interval();
         }
-    });
-    let checks = stream::iter(checks).buffer_unordered(settings.saga_checks_at_once_max);
-    checks.try_collect::<Vec<()>>().await?;
-    persistence::forget_timers(backbone.pool(), &due).await?;
-    Ok(due.len() as u64 >= limit.unsigned_abs())
+        let (now, limit) = (Utc::now(), self.settings.saga_timer_batch_max);
+        let lease = Duration::from_millis(self.settings.saga_timer_lease_ms);
+        let due = persistence::claim_due(self.backbone.pool(), now, lease, limit).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let orders: Vec<Uuid> = due.iter().flat_map(|timer| timer.orders.iter().copied()).collect();
+        let sagas = persistence::open_sagas(self.backbone.pool(), &orders).await?;
+        self.look_at_route(&sagas).await?;
+        let open = OpenSince {
+            own: self.route.own_open_since(),
+            stock: self.route.open_since(INVENTORY),
+            payment: self.route.open_since(PAYMENT),
+        };
+        let committer = &self.committer;
+        // What follows from a deadline belongs to the trace of the call that made the order.
+        let checks = sagas.into_iter().map(|OpenSaga { order_id, trace, .. }| async move {
+            match committer.submit(None, Command::CheckDeadline { order_id, open }, trace, None).await {
+                Ok(_) | Err(CallError::Rejected(_)) => Ok(()),
+                // The lease runs out and it is due again.
+                Err(error) => Err(Fault::retryable(error)),
+            }
+        });
+        let checks = stream::iter(checks).buffer_unordered(self.settings.saga_checks_at_once_max);
+        checks.try_collect::<Vec<()>>().await?;
+        persistence::forget_timers(self.backbone.pool(), &due).await?;
+        Ok(due.len() as u64 >= limit.unsigned_abs())
+    }
+
+    /// Before anything is cancelled for want of an answer: can the answer come? Asked at most once an interval, however
+    /// many deadlines have passed.
+    async fn look_at_route(&mut self, sagas: &[OpenSaga]) -> Result<(), Fault> {
+        let timeout = Duration::from_millis(self.settings.saga_step_timeout_ms);
+        // Also what passes while this batch is on its way to its decision.
+        let soon = Utc::now() + self.route_interval();
+        let passed = |step: Step| sagas.iter().any(|saga| saga.step == step && saga.step_time + timeout <= soon);
+        let recent = self.checked_at.is_some_and(|at| at.elapsed() < self.route_interval());
+        if recent || !(passed(Step::Reserving) || passed(Step::Paying)) {
+            return Ok(());
+        }
+        self.route.check(&[INVENTORY, PAYMENT]).await?;
+        self.checked_at = Some(Instant::now());
+        Ok(())
+    }
+
+    fn route_interval(&self) -> Duration {
+        Duration::from_millis(self.settings.saga_route_interval_ms)
+    }
 }
 
 /// The gauge of open sagas; every instance counts in the same database.

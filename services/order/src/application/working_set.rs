@@ -11,7 +11,7 @@ use crate::{
     domain::{CatalogItem, Command, CompensationRequest, NewOrder, Order, OrderEvent, price, reject},
     persistence::{self, Record},
     present,
-    saga::{Effect, Part, Saga, SagaTimeouts, Signal, Step, next},
+    saga::{Effect, OpenSince, Part, Saga, SagaTimeouts, Signal, Step, next},
 };
 
 type Outcome = Result<OrderReply, Rejection>;
@@ -91,7 +91,7 @@ impl WorkingSet {
                 self.compensation(*order_id, *request, operator, reason, cause)
             }
             Command::Signal { order_id, signal } => self.signal(*order_id, signal, cause),
-            Command::CheckDeadline { order_id } => self.check_deadline(*order_id, cause),
+            Command::CheckDeadline { order_id, open } => self.check_deadline(*order_id, open, cause),
             Command::Catalogue(item) => {
                 self.catalogue_changes.push(item.as_ref().clone());
                 Ok(OrderReply(None))
@@ -118,7 +118,7 @@ impl WorkingSet {
         };
         self.events.push(events::lifecycle(&order, &created, None, cause));
         let record = Record { order, saga: Saga::begin(self.now), trace: envelope.trace.clone() };
-        let deadline = record.saga.deadline(&self.timeouts);
+        let deadline = first_deadline(&record, &self.timeouts, None);
         self.records.insert(new.order_id, record);
         self.made.insert(new.order_id);
         if unknown.is_empty() {
@@ -243,14 +243,15 @@ impl WorkingSet {
         }
     }
 
-    fn check_deadline(&mut self, order_id: Uuid, cause: usize) -> Outcome {
+    fn check_deadline(&mut self, order_id: Uuid, open: &OpenSince, cause: usize) -> Outcome {
         let Some(record) = self.records.get(&order_id) else {
             return Err(reject::order_not_found(order_id));
         };
-        let passed = record.saga.deadline(&self.timeouts).is_some_and(|deadline| deadline <= self.now);
+        let passed = first_deadline(record, &self.timeouts, Some(open)).is_some_and(|deadline| deadline <= self.now);
         let outcome = if passed { self.signal(order_id, &Signal::DeadlinePassed, cause) } else { Ok(OrderReply(None)) };
         // The timer that is being looked at is forgotten: what the saga waits for now gets one of its own.
-        let deadline = self.records.get(&order_id).and_then(|record| record.saga.deadline(&self.timeouts));
+        let record = self.records.get(&order_id);
+        let deadline = record.and_then(|record| first_deadline(record, &self.timeouts, Some(open)));
         self.arm(order_id, deadline);
         outcome
     }
@@ -293,13 +294,24 @@ impl WorkingSet {
     }
 }
 
+/// When an order has to be looked at: at the deadline of its step, on an open way where `open` is given, or when its
+/// whole time is up.
+fn first_deadline(record: &Record, timeouts: &SagaTimeouts, open: Option<&OpenSince>) -> Option<Timestamp> {
+    let step = match open {
+        Some(open) => record.saga.deadline_on_open_way(timeouts, open),
+        None => record.saga.deadline(timeouts),
+    };
+    let whole = record.saga.completion_deadline(timeouts, record.order.create_time);
+    whole.map_or(step, |whole| step.map(|step| step.min(whole)))
+}
+
 fn order_of(command: &Command) -> Option<Uuid> {
     match command {
         Command::Cancel { order_id, .. }
         | Command::UpdateStatus { order_id, .. }
         | Command::Compensation { order_id, .. }
         | Command::Signal { order_id, .. }
-        | Command::CheckDeadline { order_id } => Some(*order_id),
+        | Command::CheckDeadline { order_id, .. } => Some(*order_id),
         Command::Create(_) | Command::Catalogue(_) => None,
     }
 }

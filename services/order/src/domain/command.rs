@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{CancellationCause, OrderStatus, PaymentMode, ReservationMode},
-    saga::Signal,
+    saga::{OpenSince, Signal},
 };
 
 /// What is wanted of one product.
@@ -107,6 +107,8 @@ pub enum Command {
     CheckDeadline {
         /// The order.
         order_id: Uuid,
+        /// Since when the ways that the order may wait on have been open.
+        open: OpenSince,
     },
     /// The catalogue changed.
     Catalogue(Box<CatalogItem>),

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use openorder_messaging::fault;
 use openorder_telemetry::TraceContext;
 use openorder_types::{Fault, Timestamp};
-use sqlx::{PgConnection, PgExecutor, Row};
+use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::saga::Step;
@@ -69,26 +69,46 @@ pub async fn claim_due(
     timers.collect::<Result<_, _>>().map_err(fault)
 }
 
-/// Those of the orders whose saga still waits for something, each with the trace of the call that made it.
+/// A saga that still waits for something.
+#[derive(Debug)]
+pub struct OpenSaga {
+    /// Its order.
+    pub order_id: Uuid,
+    /// Where it is.
+    pub step: Step,
+    /// When it got there, or asked the last time.
+    pub step_time: Timestamp,
+    /// The trace of the call that made the order.
+    pub trace: TraceContext,
+}
+
+/// Those of the orders whose saga still waits for something.
 ///
 /// # Errors
 /// [`Fault`] of the database.
-pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<(Uuid, TraceContext)>, Fault> {
+pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<OpenSaga>, Fault> {
     let open = [Step::Reserving, Step::Paying, Step::Compensating].map(|step| step as i16);
     let rows = sqlx::query(
-        "select order_id, trace_context from orders where order_id = any ($1) and saga_step = any ($2) order by order_id",
+        "select order_id, saga_step, saga_step_time, trace_context from orders \
+         where order_id = any ($1) and saga_step = any ($2) order by order_id",
     )
     .bind(orders)
     .bind(open.as_slice())
     .fetch_all(executor)
     .await
     .map_err(fault)?;
-    let found = rows.iter().map(|row| {
-        let trace: Option<&[u8]> = row.try_get(1)?;
-        let trace = trace.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default();
-        Ok((row.try_get(0)?, trace))
-    });
-    found.collect::<Result<_, _>>().map_err(fault)
+    rows.iter().map(open_saga).collect()
+}
+
+fn open_saga(row: &PgRow) -> Result<OpenSaga, Fault> {
+    let step: i16 = row.try_get(1).map_err(fault)?;
+    let trace: Option<&[u8]> = row.try_get(3).map_err(fault)?;
+    Ok(OpenSaga {
+        order_id: row.try_get(0).map_err(fault)?,
+        step: Step::from_number(step).ok_or_else(|| Fault::permanent("unknown step of a saga"))?,
+        step_time: row.try_get(2).map_err(fault)?,
+        trace: trace.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default(),
+    })
 }
 
 /// Forgets timers whose orders were looked at.

@@ -8,6 +8,7 @@
 //!
 //! What happens otherwise (`docs/sagas.md` says it for operators; `tests/saga/` holds each case):
 //!
+//! - a deadline counts only while the way to the participant and back is open: an outage cancels nothing;
 //! - an answer that is lost or late is a deadline that passes: reserve and pay are then compensated, giving back is
 //!   asked for again with backoff, and after its last attempt the saga is COMPENSATION_FAILED;
 //! - from COMPENSATION_FAILED a late answer still ends it; an operator has it tried again, or settles it by hand;
@@ -23,4 +24,4 @@ mod state;
 
 pub use effect::Effect;
 pub use next::next;
-pub use state::{Part, Saga, SagaTimeouts, Signal, Step};
+pub use state::{OpenSince, Part, Saga, SagaTimeouts, Signal, Step};

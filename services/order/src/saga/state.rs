@@ -117,14 +117,27 @@ pub struct Saga {
 /// How long the saga waits.
 #[derive(Debug, Clone, Copy)]
 pub struct SagaTimeouts {
-    /// For stock or payment.
+    /// For stock or payment, while the way is open.
     pub step: Duration,
+    /// From the making of the order to its payment, the way open or not; none, no limit.
+    pub completion: Option<Duration>,
     /// For giving back, at first; doubled with each attempt.
     pub compensation: Duration,
     /// For giving back at most, however often it was doubled.
     pub compensation_max: Duration,
     /// Attempts at giving back, before an operator has to look.
     pub compensation_attempts_max: u32,
+}
+
+/// Since when the ways that a saga waits on have been open; a blocked one, since now. A wait counts from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenSince {
+    /// From the order service to Kafka, and from Kafka to it.
+    pub own: Timestamp,
+    /// To the inventory service and back.
+    pub stock: Timestamp,
+    /// To the payment service and back.
+    pub payment: Timestamp,
 }
 
 impl Saga {
@@ -142,13 +155,36 @@ impl Saga {
         }
     }
 
-    /// When the present step's time is up; none when it may take for ever.
+    /// When the present step's time is up if nothing blocks its way; none when it may take for ever.
     pub fn deadline(&self, timeouts: &SagaTimeouts) -> Option<Timestamp> {
+        self.patience(timeouts).map(|patience| self.step_time + patience)
+    }
+
+    /// When the present step's time is up, counted from when its way was open: it has all of its time again after an
+    /// outage. Giving back waits for the own part of the way alone: when the service that holds the stock or the money
+    /// is away for long, an operator has to hear of it.
+    pub fn deadline_on_open_way(&self, timeouts: &SagaTimeouts, open: &OpenSince) -> Option<Timestamp> {
+        let since = match self.step {
+            Step::Reserving => open.stock,
+            Step::Paying => open.payment,
+            _ => open.own,
+        };
+        self.patience(timeouts).map(|patience| self.step_time.max(since) + patience)
+    }
+
+    /// When an order made at `create_time` has to be paid, the way open or not; none, whenever.
+    pub fn completion_deadline(&self, timeouts: &SagaTimeouts, create_time: Timestamp) -> Option<Timestamp> {
+        let waits = matches!(self.step, Step::Reserving | Step::Paying);
+        timeouts.completion.filter(|_| waits).map(|limit| create_time + limit)
+    }
+
+    /// How long the present step may stay unanswered.
+    fn patience(&self, timeouts: &SagaTimeouts) -> Option<Duration> {
         match self.step {
-            Step::Reserving | Step::Paying => Some(self.step_time + timeouts.step),
+            Step::Reserving | Step::Paying => Some(timeouts.step),
             Step::Compensating => {
                 let doubled = timeouts.compensation.saturating_mul(1_u32 << self.undo_attempts.min(20));
-                Some(self.step_time + doubled.min(timeouts.compensation_max.max(timeouts.compensation)))
+                Some(doubled.min(timeouts.compensation_max.max(timeouts.compensation)))
             }
             Step::Completed | Step::Compensated | Step::CompensationFailed | Step::Rejected => None,
         }

@@ -20,6 +20,7 @@ use openorder_types::Timestamp;
 
 const TIMEOUTS: SagaTimeouts = SagaTimeouts {
     step: Duration::from_secs(60),
+    completion: None,
     compensation: Duration::from_secs(10),
     compensation_max: Duration::from_secs(60),
     compensation_attempts_max: 5,

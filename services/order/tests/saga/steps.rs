@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openorder_order::{
     domain::CancellationCause,
-    saga::{Effect, Part, Saga, Signal, Step, next},
+    saga::{Effect, OpenSince, Part, Saga, SagaTimeouts, Signal, Step, next},
 };
 
 use crate::{TIMEOUTS, at, out_of_stock, paid, refused};
@@ -247,4 +247,32 @@ fn waiting_for_a_compensation_doubles_each_time_up_to_a_bound() {
     assert_eq!([0, 1, 2, 3, 4].map(waits), [10, 20, 40, 60, 60]);
     let (saga, _) = given(&[]);
     assert_eq!(saga.deadline(&TIMEOUTS), Some(at(0) + Duration::from_secs(60)));
+}
+
+#[test]
+fn a_step_has_all_of_its_time_again_once_its_way_is_open() {
+    let saga = Saga::begin(at(0));
+    let open = |own, stock, payment| OpenSince { own: at(own), stock: at(stock), payment: at(payment) };
+    let deadline = |saga: &Saga, open| (saga.deadline_on_open_way(&TIMEOUTS, &open).unwrap() - at(0)).num_seconds();
+    assert_eq!(deadline(&saga, open(-9, -9, -9)), 60, "open all the time");
+    assert_eq!(deadline(&saga, open(-9, 45, 99)), 105, "stock was away; payment is not waited for");
+    let paying = next(&saga, &Signal::StockReserved, &TIMEOUTS, at(10)).0;
+    assert_eq!(deadline(&paying, open(0, 45, 5)), 70, "stock is not waited for any more");
+    assert_eq!(deadline(&paying, open(0, 45, 100)), 160);
+    // Giving back: an operator hears of a service that is away, but not before the request could leave.
+    let compensating = next(&paying, &Signal::DeadlinePassed, &TIMEOUTS, at(70)).0;
+    assert_eq!(deadline(&compensating, open(0, 200, 200)), 80);
+    assert_eq!(deadline(&compensating, open(100, 200, 200)), 110);
+}
+
+#[test]
+fn an_order_that_is_not_paid_has_a_limit_of_its_own_if_it_is_given_one() {
+    let limited = SagaTimeouts { completion: Some(Duration::from_secs(300)), ..TIMEOUTS };
+    let saga = Saga::begin(at(5));
+    assert_eq!(saga.completion_deadline(&TIMEOUTS, at(5)), None);
+    assert_eq!(saga.completion_deadline(&limited, at(5)), Some(at(305)));
+    let paying = next(&saga, &Signal::StockReserved, &limited, at(10)).0;
+    assert_eq!(paying.completion_deadline(&limited, at(5)), Some(at(305)));
+    let completed = next(&paying, &paid(), &limited, at(11)).0;
+    assert_eq!(completed.completion_deadline(&limited, at(5)), None);
 }
