@@ -45,6 +45,7 @@ impl Mailer {
             .from
             .parse()
             .context("notification.smtp.from must be a mail address, such as Shop <shop@example.com>")?;
+        let from = Mailbox::new(from.name, ascii_domain(from.email)?);
         let timeout = Duration::from_millis(settings.timeout_ms);
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&settings.host)
             .port(settings.port)
@@ -73,7 +74,8 @@ impl Mailer {
         }
     }
 
-    async fn hand_over(&self, message: Message) -> Result<Answer, Outage> {
+    /// `is_plain`: whether every mail server can write the recipient's address.
+    async fn hand_over(&self, message: Message, is_plain: bool) -> Result<Answer, Outage> {
         let error = match tokio::time::timeout(self.timeout, self.transport.send(message)).await {
             Ok(Ok(_)) => return Ok(Answer::Accepted),
             Ok(Err(error)) => error,
@@ -84,6 +86,8 @@ impl Mailer {
             Some(Meaning::Outage) => Err(Outage(detail)),
             Some(Meaning::Busy) => Ok(Answer::Busy { reason: "SERVER_BUSY", detail, retry_after: None }),
             Some(Meaning::Refused(reason)) => Ok(Answer::Refused { reason, detail }),
+            // A server without SMTPUTF8 (RFC 6531) is well, and will never take a message to this address.
+            None if error.is_client() && !is_plain => Ok(Answer::Refused { reason: "ADDRESS_NOT_SUPPORTED", detail }),
             None if is_ours(&error) => Err(Outage(detail)),
             None if error.is_timeout() => Ok(Answer::Unknown { reason: "TIMED_OUT", detail }),
             None => Ok(Answer::Unknown { reason: "CONNECTION_LOST", detail }),
@@ -91,7 +95,7 @@ impl Mailer {
     }
 
     fn message(&self, one: &Due) -> anyhow::Result<Message> {
-        let recipient: Address = one.recipient.as_str().parse()?;
+        let recipient = ascii_domain(one.recipient.as_str().parse()?)?;
         // RFC 3834: a program wrote this; do not let another program answer it.
         let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
         let message = Message::builder()
@@ -139,7 +143,8 @@ impl Provider for Mailer {
         match self.message(one) {
             Ok(message) => {
                 self.connect().await?;
-                self.hand_over(message).await
+                let is_plain = message.envelope().to().iter().all(|to| AsRef::<str>::as_ref(to).is_ascii());
+                self.hand_over(message, is_plain).await
             }
             Err(error) => {
                 let detail = without_addresses(&error.to_string());
@@ -147,6 +152,15 @@ impl Provider for Mailer {
             }
         }
     }
+}
+
+/// The domain as the name servers know it (RFC 5891): then only the part before the @ needs a server with SMTPUTF8.
+fn ascii_domain(address: Address) -> anyhow::Result<Address> {
+    if address.domain().is_ascii() {
+        return Ok(address);
+    }
+    let domain = idna::domain_to_ascii(address.domain()).context("the domain of the address is no domain name")?;
+    Ok(Address::new(address.user(), domain)?)
 }
 
 fn tls(settings: &SmtpSettings) -> anyhow::Result<Tls> {
@@ -231,6 +245,16 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line:?} in {text}");
         }
+    }
+
+    #[tokio::test]
+    async fn domains_are_written_as_name_servers_know_them() {
+        let message = mailer("Shop <shop@müller.example>").unwrap().message(&due("ada@bücher.example")).unwrap();
+        let (from, to) = (message.envelope().from().unwrap(), &message.envelope().to()[0]);
+        assert_eq!(
+            (from.to_string(), to.to_string()),
+            ("shop@xn--mller-kva.example".into(), "ada@xn--bcher-kva.example".into())
+        );
     }
 
     #[test]

@@ -48,6 +48,36 @@ async fn mail_waits_for_a_server_that_is_away() {
     world.close().await;
 }
 
+/// A server without SMTPUTF8 never takes mail to such an address: that is this message's end, and nobody else's.
+#[tokio::test]
+async fn an_address_that_the_server_cannot_write_fails_alone() {
+    let world = World::new();
+    let server = MailServer::start().await;
+    let client = start(&world, &server).await;
+    let orders = Orders::new(&world);
+    let unusual: Vec<Order> = (0..5)
+        .map(|number| Order { email: "jörg@example.com".to_owned(), ..Order::of(&format!("j{number}")) })
+        .collect();
+    for order in &unusual {
+        orders.tell(order, &order.paid()).await;
+    }
+    for order in &unusual {
+        let failed = settled(&client, order, 1).await.remove(0);
+        assert_eq!(
+            (failed.status(), failed.failure_reason.as_str()),
+            (NotificationStatus::Failed, "ADDRESS_NOT_SUPPORTED")
+        );
+    }
+    // The breaker is closed: mail to others goes out, also to a domain that only its ASCII form names.
+    assert!(world.readiness().is_ready(), "{:?}", world.readiness().snapshot());
+    let order = Order { email: "ada@bücher.example".to_owned(), ..Order::of("ada") };
+    orders.tell(&order, &order.paid()).await;
+    let sent = settled(&client, &order, 1).await.remove(0);
+    assert_eq!((sent.status(), sent.attempts), (NotificationStatus::Sent, 1));
+    assert_eq!(server.taken()[0].to, "ada@xn--bcher-kva.example");
+    world.close().await;
+}
+
 /// A refused login would fail every message: it is an outage too.
 #[tokio::test]
 async fn a_refused_login_fails_no_mail() {
