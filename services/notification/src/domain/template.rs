@@ -31,7 +31,7 @@ pub struct Message {
 
 /// The words of a kind.
 struct Words {
-    /// After "Your order <id>".
+    /// After "Your order".
     subject: &'static str,
     opening: &'static str,
 }
@@ -80,7 +80,8 @@ fn mail(notice: &Notice) -> Message {
         push(&mut body, format_args!("Total: {total}\n"));
     }
     body.push_str("\nYou can choose what we tell you in your notification preferences.\n");
-    Message { subject: format!("Your order {order} {subject}"), body }
+    // What happened comes first: mail programs show the beginning.
+    Message { subject: format!("Your order {subject} (order {order})"), body }
 }
 
 /// One line: which order, what happened, how much or why.
@@ -181,7 +182,7 @@ mod tests {
     #[test]
     fn a_paid_order_is_confirmed_with_what_was_bought() {
         let message = render(&notice(Kind::OrderPaid), Channel::Email);
-        assert_eq!(message.subject, "Your order 00000000-0000-0000-0000-000000000007 is paid");
+        assert_eq!(message.subject, "Your order is paid (order 00000000-0000-0000-0000-000000000007)");
         assert_eq!(
             message.body,
             "Hello ada,\n\n\
