@@ -1,12 +1,14 @@
 //! The saga over the real services: steps and compensations that fail, operators, and reservations that expire.
 //!
 //! - `shop`: order, catalogue, stock and payment, each of which can be away;
+//! - `catalogue`: what is sold while copies of the catalogue are behind;
 //! - `undo`: each step fails, each undo runs twice, and stock and money are as before;
 //! - `operators`: compensations that fail are seen, tried again and settled;
 //! - `pages`: lists and questions that do not fit into one answer;
 //! - `reservations`: what is held for too long, and what contradicts its order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod catalogue;
 mod operators;
 mod pages;
 mod reservations;

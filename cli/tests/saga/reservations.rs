@@ -104,7 +104,7 @@ async fn nothing_is_given_back_while_the_order_service_cannot_be_asked() {
     shop.stop(Role::Order).await;
     // Of an order that nobody will ever have heard of.
     let order_id = Uuid::now_v7().to_string();
-    let lines = vec![StockLine { sku: name.clone(), quantity: 2 }];
+    let lines = vec![StockLine { sku: name.clone(), quantity: 2, product_number: 0 }];
     let request = ReserveStockRequest { request_id: id(), order_id: order_id.clone(), lines };
     shop.inventory.clone().reserve_stock(call().request(request)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(2_500)).await;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use openorder::{ProcessSettings, Role, System};
 use openorder_proto::{
+    EventMessage,
     google::r#type::Money,
     inventory::v1::{
         GetStockRequest, ListReservationsRequest, Reservation, inventory_service_client::InventoryServiceClient,
@@ -36,7 +37,7 @@ pub struct Shop {
     running: BTreeMap<Role, System>,
     pub orders: OrderServiceClient<UpstreamChannel>,
     pub inventory: InventoryServiceClient<UpstreamChannel>,
-    products: ProductServiceClient<UpstreamChannel>,
+    pub products: ProductServiceClient<UpstreamChannel>,
     payments: PaymentServiceClient<UpstreamChannel>,
     producer: TestProducer,
 }
@@ -132,15 +133,7 @@ impl Shop {
     pub async fn customer(&self, name: &str, stock: i32, money: i64) -> String {
         let name = format!("{name}-{}", &id()[..8]);
         let price = Money { currency_code: "EUR".to_owned(), units: PRICE, nanos: 0 };
-        let request = CreateProductRequest {
-            request_id: id(),
-            sku: name.clone(),
-            display_name: name.clone(),
-            price: Some(price.clone()),
-            initial_stock: stock,
-            description: String::new(),
-        };
-        self.products.clone().create_product(call().request(request)).await.unwrap();
+        self.product(&name, stock).await;
         if money > 0 {
             let amount = Some(Money { units: money, ..price });
             let request = ChargeWalletRequest { request_id: id(), user_id: name.clone(), amount };
@@ -150,14 +143,39 @@ impl Shop {
         name
     }
 
-    /// One piece of the product that is named like the customer.
-    pub async fn order(&self, name: &str, sku: &str) -> String {
-        let request = CreateOrderRequest {
+    /// A product with its stock, at [`PRICE`].
+    pub async fn product(&self, sku: &str, stock: i32) {
+        let request = CreateProductRequest {
+            request_id: id(),
+            sku: sku.to_owned(),
+            display_name: sku.to_owned(),
+            price: Some(Money { currency_code: "EUR".to_owned(), units: PRICE, nanos: 0 }),
+            initial_stock: stock,
+            description: String::new(),
+        };
+        self.products.clone().create_product(call().request(request)).await.unwrap();
+    }
+
+    /// Publishes an event by hand.
+    pub async fn publish<M: EventMessage>(&self, key: &str, message: &M) {
+        let event_id = Uuid::now_v7().to_string();
+        let headers = [("ce_id", event_id.as_str()), ("ce_type", M::EVENT_TYPE), ("ce_source", "/openorder/test")];
+        self.producer.send(M::TOPIC, key, &headers, &message.encode_to_vec()).await;
+    }
+
+    /// Asks for one piece.
+    pub fn request(&self, name: &str, sku: &str) -> CreateOrderRequest {
+        CreateOrderRequest {
             request_id: id(),
             customer_id: name.to_owned(),
             lines: vec![RequestedLine { sku: sku.to_owned(), quantity: 1 }],
             ..Default::default()
-        };
+        }
+    }
+
+    /// One piece of the product that is named like the customer.
+    pub async fn order(&self, name: &str, sku: &str) -> String {
+        let request = self.request(name, sku);
         let answer = self.orders.clone().create_order(call().request(request)).await.unwrap();
         answer.into_inner().order.unwrap().order_id
     }
@@ -231,8 +249,8 @@ impl Shop {
         PgPool::connect(self.world.database_url(service).expose()).await.unwrap()
     }
 
-    /// Publishes an order's events of this type once more, as new ones. Returns how many.
-    pub async fn publish_again(&self, order_id: &str, event_type: &str) -> usize {
+    /// Publishes an order's events of this type once more, as new ones. Returns their ids.
+    pub async fn publish_again(&self, order_id: &str, event_type: &str) -> Vec<Uuid> {
         let events: Vec<(String, Vec<u8>)> =
             sqlx::query_as("select topic, payload from event_log where aggregate_id = $1 and event_type = $2")
                 .bind(order_id)
@@ -240,12 +258,38 @@ impl Shop {
                 .fetch_all(&self.database("order").await)
                 .await
                 .unwrap();
+        let mut ids = Vec::new();
         for (topic, payload) in &events {
-            let event_id = Uuid::now_v7().to_string();
+            ids.push(Uuid::now_v7());
+            let event_id = ids[ids.len() - 1].to_string();
             let headers = [("ce_id", event_id.as_str()), ("ce_type", event_type), ("ce_source", "/openorder/order")];
             self.producer.send(topic, order_id, &headers, payload).await;
         }
-        events.len()
+        ids
+    }
+
+    /// The order service's events of this type about an order.
+    pub async fn asked(&self, order_id: &str, event_type: &str) -> Vec<Uuid> {
+        sqlx::query_scalar("select event_id from event_log where aggregate_id = $1 and event_type = $2")
+            .bind(order_id)
+            .bind(event_type)
+            .fetch_all(&self.database("order").await)
+            .await
+            .unwrap()
+    }
+
+    /// Waits until a service has handled these events.
+    pub async fn handled(&self, service: &str, events: &[Uuid]) {
+        let database = self.database(service).await;
+        eventually("all is handled", BOUND, || async {
+            let count: i64 = sqlx::query_scalar("select count(*) from inbox where event_id = any ($1)")
+                .bind(events)
+                .fetch_one(&database)
+                .await
+                .unwrap();
+            (usize::try_from(count).unwrap() == events.len()).then_some(())
+        })
+        .await;
     }
 
     /// How many events of these types a service has logged about an order.

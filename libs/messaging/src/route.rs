@@ -59,7 +59,11 @@ impl RouteMonitor {
     pub async fn observe(&self) -> Result<(), Fault> {
         let blocked: Vec<&'static str> = {
             let parts = lock(&self.parts);
-            parts.iter().filter(|(name, part)| **name != OWN && **part == Part::Blocked).map(|(name, _)| *name).collect()
+            parts
+                .iter()
+                .filter(|(name, part)| **name != OWN && **part == Part::Blocked)
+                .map(|(name, _)| *name)
+                .collect()
         };
         self.check(&blocked).await
     }
@@ -82,8 +86,7 @@ impl RouteMonitor {
         }
         let own = self.backbone.telemetry().role();
         let names: Vec<String> = std::iter::once(own).chain(groups.iter().copied()).map(str::to_owned).collect();
-        let reader = Arc::clone(&lock(&self.reader));
-        match reader.read(&names).await {
+        match self.read(&names).await {
             Ok(lags) => {
                 for lag in lags {
                     let name = groups.iter().find(|name| **name == lag.group).copied();
@@ -96,12 +99,7 @@ impl RouteMonitor {
                 self.note(OWN, None);
                 groups.iter().for_each(|name| self.note(name, None));
             }
-            Err(error) => {
-                // A client that was in an outage may not recover: the next look has a new one. Closing one can hang.
-                let old = std::mem::replace(&mut *lock(&self.reader), Arc::new(LagReader::new(self.backbone.kafka())));
-                drop(tokio::task::spawn_blocking(move || drop((old, reader))));
-                self.note(OWN, Some(&error.to_string()));
-            }
+            Err(error) => self.note(OWN, Some(&error.to_string())),
         }
         Ok(())
     }
@@ -114,6 +112,45 @@ impl RouteMonitor {
     /// Since when the way to this group and back has been open; now, while it is blocked.
     pub fn open_since(&self, group: &'static str) -> Timestamp {
         self.since(group).max(self.since(OWN))
+    }
+
+    /// Up to when the service has read all that was published to this topic, one of its own subscription. None while
+    /// that is not known: Kafka is away, or nobody reads for the service.
+    pub async fn read_until(&self, topic: &str) -> Option<Timestamp> {
+        let asked_at = Utc::now();
+        let own = self.backbone.telemetry().role().to_owned();
+        let lag = match self.read(&[own]).await {
+            Ok(mut lags) => lags.pop()?,
+            // What cannot be known does not stop anything.
+            Err(LagError::Broker(error)) if is_refusal(&error) => return Some(asked_at),
+            Err(error) => {
+                self.note(OWN, Some(&error.to_string()));
+                return None;
+            }
+        };
+        if let Some(trouble) = self.group_trouble(&lag) {
+            self.note(OWN, Some(&trouble));
+        }
+        let mut partitions = lag.partitions.iter().filter(|partition| partition.topic == topic).peekable();
+        if lag.members == 0 || partitions.peek().is_none() {
+            return None;
+        }
+        // A partition that is behind and does not say since when is not known.
+        partitions.try_fold(asked_at, |until, partition| match (partition.lag, partition.oldest) {
+            (0, _) => Some(until),
+            (_, oldest) => oldest.map(|oldest| oldest.min(until)),
+        })
+    }
+
+    async fn read(&self, groups: &[String]) -> Result<Vec<GroupLag>, LagError> {
+        let reader = Arc::clone(&lock(&self.reader));
+        let answer = reader.read(groups).await;
+        if answer.is_err() {
+            // A client that was in an outage may not recover: the next look has a new one. Closing one can hang.
+            let old = std::mem::replace(&mut *lock(&self.reader), Arc::new(LagReader::new(self.backbone.kafka())));
+            drop(tokio::task::spawn_blocking(move || drop((old, reader))));
+        }
+        answer
     }
 
     fn part(&self, name: &'static str) -> Part {
@@ -132,7 +169,8 @@ impl RouteMonitor {
         let role = self.backbone.telemetry().role();
         let states = self.backbone.role().readiness.snapshot();
         let of_kafka = |name: &str| name == kafka::KAFKA || name == consumer::DEPENDENCY;
-        if let Some(down) = states.iter().find(|one| one.role == role && of_kafka(&one.name) && one.state == State::Down)
+        if let Some(down) =
+            states.iter().find(|one| one.role == role && of_kafka(&one.name) && one.state == State::Down)
         {
             return Ok(Some(format!("{}: {}", down.name, down.detail)));
         }

@@ -30,7 +30,8 @@ pub(crate) fn stock(level: &StockLevel, update_time: Timestamp) -> proto::Stock 
 }
 
 pub(crate) fn line(line: &Line) -> proto::StockLine {
-    proto::StockLine { sku: line.sku.to_string(), quantity: quantity(line.quantity.get()) }
+    let (sku, quantity) = (line.sku.to_string(), quantity(line.quantity.get()));
+    proto::StockLine { sku, quantity, product_number: line.product_number }
 }
 
 pub(crate) fn reservation(reservation: &Reservation) -> proto::Reservation {

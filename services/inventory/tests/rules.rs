@@ -26,11 +26,21 @@ fn sku(number: u8) -> Sku {
 fn lines(wanted: &[(u8, i64)]) -> Vec<Line> {
     let mut seen = std::collections::HashSet::new();
     let each_once = wanted.iter().filter(|(number, _)| seen.insert(*number));
-    each_once.map(|(number, pieces)| Line { sku: sku(*number), quantity: Quantity::parse(*pieces).unwrap() }).collect()
+    each_once
+        .map(|(number, pieces)| Line {
+            sku: sku(*number),
+            quantity: Quantity::parse(*pieces).unwrap(),
+            product_number: 0,
+        })
+        .collect()
 }
 
 fn levels(quantities: &[i64]) -> HashMap<Sku, StockLevel> {
-    quantities.iter().zip(0_u8..).map(|(pieces, number)| (sku(number), StockLevel::new(sku(number), *pieces))).collect()
+    quantities
+        .iter()
+        .zip(0_u8..)
+        .map(|(pieces, number)| (sku(number), StockLevel::new(sku(number), 0, *pieces)))
+        .collect()
 }
 
 #[test]

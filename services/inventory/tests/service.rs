@@ -119,9 +119,14 @@ async fn orders_are_held_all_or_nothing_answered_by_events_and_given_back() {
         order_id: held.to_string(),
         reason: StockReleaseReason::OrderCancelled.into(),
         order_version: 2,
+        answer_again: false,
     };
     eventually("held", BOUND, || async { (service.quantities("chair").await == (5, 3)).then_some(()) }).await;
-    service.publish(&held.to_string(), &release).await;
+    // Asked again, it is done already and nothing is published, but for an operator who asks.
+    for answer_again in [false, false, true] {
+        let release = StockReleaseRequested { answer_again, ..release.clone() };
+        service.publish(&held.to_string(), &release).await;
+    }
     eventually("given back", BOUND, || async { (service.quantities("chair").await == (5, 0)).then_some(()) }).await;
     assert_eq!(service.quantities("table").await, (1, 0));
     let tail = Tail::new(&service.world, topics::INVENTORY_STOCK);
@@ -150,7 +155,7 @@ async fn orders_are_held_all_or_nothing_answered_by_events_and_given_back() {
         }
     }
     seen.sort_unstable();
-    assert_eq!(seen, ["rejected", "released", "reserved"]);
+    assert_eq!(seen, ["rejected", "released", "released", "reserved"]);
     service.world.close().await;
 }
 
@@ -195,7 +200,7 @@ async fn a_thousand_calls_for_the_last_pieces_sell_exactly_those() {
     let calls = (0..1_000).map(|_| {
         let (mut client, order_id) = (service.client.clone(), Uuid::now_v7().to_string());
         async move {
-            let lines = vec![StockLine { sku: "hot".to_owned(), quantity: 1 }];
+            let lines = vec![StockLine { sku: "hot".to_owned(), quantity: 1, product_number: 0 }];
             let request = ReserveStockRequest { request_id: order_id.clone(), order_id, lines };
             match client.reserve_stock(call().request(request)).await {
                 Ok(_) => 1,
@@ -237,5 +242,57 @@ async fn adjusting_is_for_staff_counts_once_and_never_takes_what_is_held() {
     let batch = BatchGetStockRequest { skus: vec!["chair".to_owned(), "none".to_owned(), "chair".to_owned()] };
     let stocks = client.batch_get_stock(customer.request(batch)).await.unwrap().into_inner().stocks;
     assert_eq!(stocks.len(), 1);
+    service.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stock_of_a_later_product_with_the_same_sku_begins_anew() {
+    let service = start().await;
+    let made = |product_number: i64, initial_stock: i32| ProductCreated {
+        product: Some(Product {
+            product_id: Uuid::now_v7().to_string(),
+            sku: "lamp".to_owned(),
+            initial_stock,
+            product_number,
+            ..Default::default()
+        }),
+    };
+    let ordered = |order_id: Uuid, quantity: i32, product_number: i64| {
+        let mut order = created(order_id, &[("lamp", quantity)]);
+        order.lines[0].product_number = product_number;
+        order
+    };
+    let until = async |quantities: (i32, i32)| {
+        let what = format!("{quantities:?}");
+        let is = || async {
+            let stock = service.stock("lamp").await?;
+            ((stock.on_hand_quantity, stock.reserved_quantity) == quantities).then_some(())
+        };
+        eventually(&what, BOUND, is).await;
+    };
+    service.publish("first", &made(1, 100)).await;
+    until((100, 0)).await;
+    let (former, late, present) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    service.publish(&former.to_string(), &ordered(former, 10, 1)).await;
+    until((100, 10)).await;
+    // Of the former product there is only left what is held; its news, come again, changes nothing.
+    service.publish("second", &made(2, 5)).await;
+    until((15, 10)).await;
+    assert_eq!(service.stock("lamp").await.unwrap().available_quantity, 5);
+    service.publish("first", &made(1, 100)).await;
+    // An order of the former product that comes now holds nothing of the new one.
+    service.publish(&late.to_string(), &ordered(late, 1, 1)).await;
+    service.publish(&present.to_string(), &ordered(present, 5, 2)).await;
+    until((15, 15)).await;
+    let request = ListReservationsRequest { order_id: late.to_string(), ..Default::default() };
+    let answer = service.client.clone().list_reservations(call().request(request)).await.unwrap();
+    let refused = answer.into_inner().reservations.pop().unwrap();
+    assert_eq!((refused.state(), refused.reason.as_str()), (ReservationState::Rejected, "UNKNOWN_SKU"));
+    // What is given back of the former product is gone, what is given back of the new one is sold again.
+    for (order_id, left) in [(former, (5, 5)), (present, (5, 0))] {
+        let release = StockReleaseRequested { order_id: order_id.to_string(), ..Default::default() };
+        service.publish(&order_id.to_string(), &release).await;
+        until(left).await;
+    }
     service.world.close().await;
 }

@@ -43,6 +43,10 @@ settings! {
         saga_metrics_every_rounds: u64 = 120, 1..=100_000;
         /// How long CreateOrder waits for the stock in immediate mode, in milliseconds.
         immediate_reservation_timeout_ms: u64 = 3_000, 10..=60_000;
+        /// Age of the copy of the catalogue from which on the product service is asked for every order, in milliseconds. The copy ages while Kafka is away or the service's consumer is behind.
+        catalogue_age_max_ms: u64 = 60_000, 100..=86_400_000;
+        /// How often the age of the copy of the catalogue is looked at, in milliseconds.
+        catalogue_check_interval_ms: u64 = 5_000, 10..=600_000;
         /// Orders that may be watched at a time.
         watchers_max: usize = 1_000, 1..=1_000_000;
         /// How often a watched order is looked at when nothing was heard of it, in milliseconds.
@@ -68,6 +72,10 @@ settings! {
 }
 
 impl OrderSettings {
+    pub(crate) fn route_behind_max(&self) -> Duration {
+        Duration::from_millis(self.saga_route_behind_max_ms)
+    }
+
     pub(crate) fn timeouts(&self) -> SagaTimeouts {
         SagaTimeouts {
             step: Duration::from_millis(self.saga_step_timeout_ms),

@@ -19,7 +19,7 @@ pub mod saga;
 
 use std::sync::{Arc, LazyLock};
 
-use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
+use openorder_messaging::{Backbone, KafkaSettings, RoleContext, RouteMonitor};
 use openorder_pipeline::Pipeline;
 use openorder_proto::{
     inventory::v1::inventory_service_client::InventoryServiceClient,
@@ -32,7 +32,7 @@ use sqlx::migrate::Migrator;
 pub use config::OrderSettings;
 pub use consumers::subscription;
 
-use crate::application::{Catalogue, Orders};
+use crate::application::{Catalogue, CatalogueAge, Orders};
 
 static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
@@ -59,11 +59,15 @@ pub async fn serve(
     let committer = backbone.committer(Arc::clone(&orders), &settings.committer);
     backbone.consumer(orders, consumers::subscription(), &settings.consumer);
     backbone.relay(&settings.relay, PUBLISHES);
-    let deadlines = application::watch_deadlines(Arc::clone(&backbone), committer.clone(), settings.clone());
+    let route = Arc::new(RouteMonitor::new(Arc::clone(&backbone), settings.route_behind_max()));
+    let age = Arc::new(CatalogueAge::new(&settings));
+    let watch = Arc::clone(&age).watch(Arc::clone(&backbone), Arc::clone(&route), settings.clone());
+    role.tasks.spawn("catalogue-age", OnExit::StopProcess, watch);
+    let deadlines = application::watch_deadlines(Arc::clone(&backbone), committer.clone(), route, settings.clone());
     role.tasks.spawn("saga-deadlines", OnExit::StopProcess, deadlines);
     let pipeline = application::tell_sagas(Pipeline::new(&backbone), &backbone);
     let service = grpc::service(grpc::OrderGrpc {
-        catalogue: Catalogue::new(backbone.pool().clone(), ProductServiceClient::new(products)),
+        catalogue: Catalogue::new(backbone.pool().clone(), ProductServiceClient::new(products), age),
         inventory: InventoryServiceClient::new(inventory),
         committer,
         page_tokens,

@@ -62,6 +62,7 @@ pub(crate) fn lines(order: &Order) -> Vec<proto::OrderLine> {
         quantity: i32::try_from(line.quantity.get()).unwrap_or(i32::MAX),
         unit_price: line.price.as_ref().map(|(unit, _)| money_to_proto(unit)),
         line_total: line.price.as_ref().map(|(_, total)| money_to_proto(total)),
+        product_number: line.product_number,
     });
     lines.collect()
 }

@@ -18,6 +18,7 @@ pub(crate) fn product(product: &Product) -> proto::Product {
         create_time: Some(timestamp_to_proto(&product.create_time)),
         update_time: Some(timestamp_to_proto(&product.update_time)),
         delete_time: product.delete_time.as_ref().map(timestamp_to_proto),
+        product_number: product.product_number,
     }
 }
 

@@ -58,6 +58,11 @@ impl Events {
         self.level_adjusted(level, initial_quantity, proto::StockAdjustmentCause::InitialStock, "", None, now, cause);
     }
 
+    /// The SKU belongs to a later product now, or pieces of a former one are gone.
+    pub(crate) fn replaced(&mut self, level: &mut StockLevel, delta: i64, now: Timestamp, cause: usize) {
+        self.level_adjusted(level, delta, proto::StockAdjustmentCause::ProductReplaced, "", None, now, cause);
+    }
+
     pub(crate) fn adjusted(&mut self, level: &mut StockLevel, delta: i64, reason: &str, now: Timestamp, cause: usize) {
         self.level_adjusted(level, delta, proto::StockAdjustmentCause::Manual, reason, None, now, cause);
     }

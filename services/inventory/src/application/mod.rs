@@ -47,11 +47,11 @@ impl Application for Inventory {
     type Reply = InventoryReply;
 
     /// Orders and products come by different topics: an order may be here before its product. A SKU without a
-    /// level is looked up in the catalogue first, so that "unknown" means unknown.
+    /// level of the product that was ordered is looked up in the catalogue first, so that "unknown" means unknown.
     async fn prepare(&self, batch: &[Envelope<Command>]) -> Result<(), Fault> {
         let wanted = batch.iter().flat_map(|envelope| match &envelope.command {
-            Command::Reserve { lines, .. } => lines.iter().map(|line| &line.sku).collect(),
-            Command::Adjust { sku, .. } => vec![sku],
+            Command::Reserve { lines, .. } => lines.iter().map(|line| (&line.sku, line.product_number)).collect(),
+            Command::Adjust { sku, .. } => vec![(sku, 0)],
             _ => Vec::new(),
         });
         self.seeds.look_up(wanted).await

@@ -10,7 +10,7 @@ use openorder_types::{Fault, Rejection, Sku, Timestamp};
 use uuid::Uuid;
 
 use crate::{
-    application::{InventoryReply, Seeds, events::Events},
+    application::{InventoryReply, Seeds, events::Events, seeds::Seed},
     domain::{Command, Line, Reservation, ReservationState, StockLevel},
     persistence, present,
 };
@@ -72,14 +72,9 @@ impl WorkingSet {
             now,
             reservations: HashMap::new(),
         };
-        let seeded: Vec<(Sku, i64)> = skus
-            .into_iter()
-            .filter(|sku| !set.levels.contains_key(*sku))
-            .filter_map(|sku| Some((sku.clone(), seeds.initial_quantity(sku)?)))
-            .collect();
-        for (sku, initial_quantity) in seeded {
+        for (sku, seed) in seeds.found(skus.into_iter()) {
             let cause = batch.iter().position(|envelope| skus_of(&envelope.command).contains(&&sku)).unwrap_or(0);
-            set.seed(&sku, initial_quantity, cause);
+            set.seed(&sku, seed, false, cause);
         }
         set.reservations = found.into_iter().map(|reservation| (reservation.order_id, reservation)).collect();
         Ok(set)
@@ -88,21 +83,24 @@ impl WorkingSet {
     /// Decides one command on what the commands before it have left.
     pub(crate) fn decide(&mut self, command: &Command, cause: usize) -> Outcome {
         match command {
-            Command::Seed { sku, initial_quantity } => {
-                self.seed(sku, *initial_quantity, cause);
+            Command::Seed { sku, product_number, initial_quantity } => {
+                let seed = Seed { product_number: *product_number, initial_quantity: *initial_quantity };
+                self.seed(sku, seed, true, cause);
                 Ok(InventoryReply::Noted)
             }
             Command::Adjust { sku, delta, reason } => self.adjust(sku, *delta, reason, cause),
             Command::Reserve { order_id, lines } => self.reserve(*order_id, lines, cause),
-            Command::Release { order_id, reason } => self.release(*order_id, reason, cause),
+            Command::Release { order_id, reason, answer_again } => {
+                self.release(*order_id, reason, *answer_again, cause)
+            }
             Command::Expire { order_id } => {
                 let due = self.reservations.get(order_id).is_some_and(|reservation| reservation.is_expired(self.now));
-                if due { self.release(*order_id, "EXPIRED", cause) } else { Err(not_due(*order_id)) }
+                if due { self.release(*order_id, "EXPIRED", false, cause) } else { Err(not_due(*order_id)) }
             }
             Command::Reconcile { order_id } => {
                 let state = self.reservations.get(order_id).map(|reservation| reservation.state);
                 if state == Some(ReservationState::Held) {
-                    self.release(*order_id, "RECONCILED", cause)
+                    self.release(*order_id, "RECONCILED", false, cause)
                 } else {
                     Err(not_due(*order_id))
                 }
@@ -111,15 +109,25 @@ impl WorkingSet {
         }
     }
 
-    /// Only the first seed of a SKU counts, whether it came by event or by asking the catalogue.
-    fn seed(&mut self, sku: &Sku, initial_quantity: i64, cause: usize) {
-        if self.levels.contains_key(sku) {
-            return;
+    /// Only the first seed of a product counts, whether it came by event or by asking the catalogue; that of a later
+    /// product with the same SKU begins the stock anew.
+    fn seed(&mut self, sku: &Sku, seed: Seed, is_new: bool, cause: usize) {
+        let Seed { product_number, initial_quantity } = seed;
+        match self.levels.get_mut(sku) {
+            None => {
+                let mut level = StockLevel::new(sku.clone(), product_number, initial_quantity);
+                self.events.seeded(&mut level, initial_quantity, self.now, cause);
+                self.levels.insert(sku.clone(), level);
+            }
+            Some(level) if level.product_number >= product_number => return,
+            // A level of before there were numbers, and a product that may have been its own all along.
+            Some(level) if level.product_number == 0 && !is_new => level.product_number = product_number,
+            Some(level) => {
+                let delta = level.replace(product_number, initial_quantity);
+                self.events.replaced(level, delta, self.now, cause);
+            }
         }
-        let mut level = StockLevel::new(sku.clone(), initial_quantity);
-        self.events.seeded(&mut level, initial_quantity, self.now, cause);
         self.changed_levels.insert(sku.to_string());
-        self.levels.insert(sku.clone(), level);
     }
 
     fn adjust(&mut self, sku: &Sku, delta: i64, reason: &str, cause: usize) -> Outcome {
@@ -153,7 +161,7 @@ impl WorkingSet {
         Ok(reply)
     }
 
-    fn release(&mut self, order_id: Uuid, reason: &str, cause: usize) -> Outcome {
+    fn release(&mut self, order_id: Uuid, reason: &str, answer_again: bool, cause: usize) -> Outcome {
         let Some(reservation) = self.reservations.get_mut(&order_id) else {
             let tombstone = Reservation::tombstone(order_id, reason.to_owned(), self.now);
             self.events.released(&tombstone, &[], cause);
@@ -162,6 +170,10 @@ impl WorkingSet {
             self.reservations.insert(order_id, tombstone);
             return Ok(reply);
         };
+        if reservation.state == ReservationState::Released && !answer_again {
+            // Done and published before: an event would tell of nothing.
+            return Ok(InventoryReply::Reservation(present::reservation(reservation)));
+        }
         let Some(given_back) = reservation.release(reason.to_owned(), &mut self.levels, self.now) else {
             let text = "the pieces of this order have left the warehouse";
             return Err(Rejection::failed_precondition("RESERVATION_SHIPPED", text).with("order_id", order_id));
@@ -169,6 +181,12 @@ impl WorkingSet {
         self.events.released(reservation, &given_back, cause);
         self.changed_reservations.insert(order_id);
         self.changed_levels.extend(given_back.iter().map(|line| line.sku.to_string()));
+        for line in &given_back {
+            if let Some(level) = self.levels.get_mut(&line.sku).filter(|level| level.is_later_than(line.product_number))
+            {
+                self.events.replaced(level, -line.quantity.get(), self.now, cause);
+            }
+        }
         Ok(InventoryReply::Reservation(present::reservation(reservation)))
     }
 
@@ -242,7 +260,9 @@ fn skus_of(command: &Command) -> Vec<&Sku> {
 
 /// What is asked for again is answered again; other lines for the same order are refused.
 fn answer_again(existing: &Reservation, lines: &[Line]) -> Outcome {
-    let same = existing.lines == lines || existing.state == ReservationState::Released;
+    let same_lines = existing.lines.len() == lines.len()
+        && existing.lines.iter().zip(lines).all(|(held, asked)| held.is_same(asked));
+    let same = same_lines || existing.state == ReservationState::Released;
     if !same {
         let text = "this order has a reservation with other lines";
         return Err(Rejection::already_exists("RESERVATION_ALREADY_EXISTS", text).with("order_id", existing.order_id));

@@ -12,7 +12,8 @@ pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError>
             let asked: proto::StockReleaseRequested = message.decode()?;
             let order_id = parse_uuid(&asked.order_id, "ORDER_ID_MALFORMED")
                 .map_err(|error| DecodeError::malformed(message, error.message))?;
-            Ok(Some(Command::Release { order_id, reason: present::release_reason_name(asked.reason()) }))
+            let (reason, answer_again) = (present::release_reason_name(asked.reason()), asked.answer_again);
+            Ok(Some(Command::Release { order_id, reason, answer_again }))
         }
         _ => others(message),
     }

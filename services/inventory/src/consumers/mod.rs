@@ -66,7 +66,11 @@ mod tests {
     fn only_an_order_with_the_failing_sku_asks_to_fail() {
         let reserve = |sku: &str| Command::Reserve {
             order_id: uuid::Uuid::nil(),
-            lines: vec![Line { sku: Sku::parse(sku).unwrap(), quantity: Quantity::parse(1_u32).unwrap() }],
+            lines: vec![Line {
+                sku: Sku::parse(sku).unwrap(),
+                quantity: Quantity::parse(1_u32).unwrap(),
+                product_number: 0,
+            }],
         };
         assert!(asks_to_fail(&reserve("FAIL")));
         assert!(!asks_to_fail(&reserve("FAIL-2")));

@@ -15,10 +15,10 @@ pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError>
         event_types::ORDER_CREATED => {
             let created: order::OrderCreated = message.decode()?;
             let order_id = parse_uuid(&created.order_id, "ORDER_ID_MALFORMED").map_err(malformed)?;
-            let lines = created
-                .lines
-                .iter()
-                .map(|line| Ok(Line { sku: Sku::parse(&line.sku)?, quantity: Quantity::parse(line.quantity)? }));
+            let lines = created.lines.iter().map(|line| {
+                let (sku, quantity) = (Sku::parse(&line.sku)?, Quantity::parse(line.quantity)?);
+                Ok(Line { sku, quantity, product_number: line.product_number })
+            });
             let lines = lines.collect::<Result<_, _>>().map_err(malformed)?;
             Ok(Some(Command::Reserve { order_id, lines }))
         }

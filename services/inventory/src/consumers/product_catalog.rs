@@ -19,7 +19,7 @@ pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError>
             if !(0..=QUANTITY_MAX).contains(&initial_quantity) {
                 return Err(DecodeError::malformed(message, "initial stock out of range"));
             }
-            Ok(Some(Command::Seed { sku, initial_quantity }))
+            Ok(Some(Command::Seed { sku, product_number: product.product_number, initial_quantity }))
         }
         _ => others(message),
     }

@@ -8,10 +8,12 @@ use crate::domain::Line;
 /// A command; facts of other services arrive as commands too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// A product was added: its SKU gets its initial stock, once.
+    /// A product was added: its SKU gets its initial stock, once a product.
     Seed {
         /// The new product's SKU.
         sku: Sku,
+        /// The new product's number; 0: not known.
+        product_number: i64,
         /// Pieces on hand to begin with.
         initial_quantity: i64,
     },
@@ -37,6 +39,8 @@ pub enum Command {
         order_id: Uuid,
         /// Stable, `UPPER_SNAKE`.
         reason: String,
+        /// Whether the event is published even if it was before.
+        answer_again: bool,
     },
     /// What is held for an order has run out of time, and the order needs it no more: it is given back.
     Expire {

@@ -18,12 +18,43 @@ pub struct StockLevel {
     pub version: i64,
     /// Version of the SKU's events; 0 before the first.
     pub event_version: i64,
+    /// Whose stock it is: a later product with the same SKU has a higher number. 0: not known.
+    pub product_number: i64,
 }
 
 impl StockLevel {
     /// The level of a SKU that is seen for the first time.
-    pub fn new(sku: Sku, initial_quantity: i64) -> Self {
-        Self { sku, on_hand_quantity: initial_quantity, reserved_quantity: 0, version: 1, event_version: 0 }
+    pub fn new(sku: Sku, product_number: i64, initial_quantity: i64) -> Self {
+        Self {
+            sku,
+            on_hand_quantity: initial_quantity,
+            reserved_quantity: 0,
+            version: 1,
+            event_version: 0,
+            product_number,
+        }
+    }
+
+    /// The SKU belongs to a later product now: what was not held is gone, and the new product's pieces are there. What
+    /// is held for orders of the former product stays until it leaves or is given back, and is never sold again.
+    /// Returns by how many pieces the number on hand changes.
+    pub fn replace(&mut self, product_number: i64, initial_quantity: i64) -> i64 {
+        let on_hand = (self.reserved_quantity + initial_quantity).min(QUANTITY_MAX);
+        let delta = on_hand - self.on_hand_quantity;
+        self.on_hand_quantity = on_hand;
+        self.product_number = product_number;
+        self.version += 1;
+        delta
+    }
+
+    /// Whether this is the stock of another product than the one with this number.
+    pub(crate) const fn is_of_another(&self, product_number: i64) -> bool {
+        product_number > 0 && self.product_number > 0 && self.product_number != product_number
+    }
+
+    /// Whether pieces that were held of this product are no longer sold.
+    pub(crate) const fn is_later_than(&self, product_number: i64) -> bool {
+        product_number > 0 && self.product_number > product_number
     }
 
     /// What can still be ordered.
@@ -61,6 +92,13 @@ impl StockLevel {
     /// Gives held pieces back.
     pub(crate) fn release(&mut self, quantity: i64) {
         self.reserved_quantity -= quantity;
+        self.version += 1;
+    }
+
+    /// Pieces that were held of a former product are given back: nobody sells them any more.
+    pub(crate) fn retire(&mut self, quantity: i64) {
+        self.reserved_quantity -= quantity;
+        self.on_hand_quantity -= quantity;
         self.version += 1;
     }
 

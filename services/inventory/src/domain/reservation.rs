@@ -14,6 +14,15 @@ pub struct Line {
     pub sku: Sku,
     /// Pieces.
     pub quantity: Quantity,
+    /// Which of the products that had this SKU was ordered; 0: not known, the present one.
+    pub product_number: i64,
+}
+
+impl Line {
+    /// Whether the two ask for the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.sku == other.sku && self.quantity == other.quantity
+    }
 }
 
 /// Where a reservation stands; numbered as `openorder.inventory.v1.ReservationState`.
@@ -95,7 +104,7 @@ impl Reservation {
     /// the order still needs them.
     pub fn decide(
         order_id: Uuid,
-        lines: Vec<Line>,
+        mut lines: Vec<Line>,
         levels: &mut HashMap<Sku, StockLevel>,
         now: Timestamp,
         expire_time: Timestamp,
@@ -106,9 +115,10 @@ impl Reservation {
             Some(reason) => (ReservationState::Rejected, reason.as_str().to_owned()),
         };
         if state == ReservationState::Held {
-            for line in &lines {
+            for line in &mut lines {
                 if let Some(level) = levels.get_mut(&line.sku) {
                     level.reserve(line.quantity.get());
+                    line.product_number = level.product_number;
                 }
             }
         }
@@ -153,7 +163,11 @@ impl Reservation {
         };
         for line in &given_back {
             if let Some(level) = levels.get_mut(&line.sku) {
-                level.release(line.quantity.get());
+                if level.is_later_than(line.product_number) {
+                    level.retire(line.quantity.get());
+                } else {
+                    level.release(line.quantity.get());
+                }
             }
         }
         if self.state != ReservationState::Released {
@@ -193,6 +207,8 @@ fn shortfall(line: &Line, levels: &HashMap<Sku, StockLevel>) -> Option<Shortfall
     let requested_quantity = line.quantity.get();
     let (available_quantity, reason) = match levels.get(&line.sku) {
         None => (0, ShortfallReason::UnknownSku),
+        // The product that was ordered is no longer sold, or not known here; the one that has its SKU is another.
+        Some(level) if level.is_of_another(line.product_number) => (0, ShortfallReason::UnknownSku),
         Some(level) if level.available_quantity() < requested_quantity => {
             (level.available_quantity(), ShortfallReason::OutOfStock)
         }

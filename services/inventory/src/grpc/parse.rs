@@ -73,8 +73,9 @@ pub(super) fn release(message: &ReleaseStockRequest) -> Result<(String, Command)
     let order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
     reason(&mut violations, &message.reason);
     let reason = "REQUESTED".to_owned();
-    let parsed =
-        request_id.zip(order_id).map(|(id, order_id)| (id.into_string(), Command::Release { order_id, reason }));
+    let parsed = request_id
+        .zip(order_id)
+        .map(|(id, order_id)| (id.into_string(), Command::Release { order_id, reason, answer_again: false }));
     violations.finish_with(parsed)
 }
 
@@ -112,7 +113,8 @@ fn lines(violations: &mut Violations, messages: &[StockLine]) -> Vec<Line> {
         if !seen.insert(message.sku.as_str()) {
             violations.add(format!("lines[{index}].sku"), "SKU_DOUBLED", "must stand in one line only");
         }
-        lines.extend(sku.zip(quantity).map(|(sku, quantity)| Line { sku, quantity }));
+        let product_number = message.product_number;
+        lines.extend(sku.zip(quantity).map(|(sku, quantity)| Line { sku, quantity, product_number }));
     }
     lines
 }
@@ -143,9 +145,9 @@ mod tests {
             request_id: String::new(),
             order_id: "no uuid".to_owned(),
             lines: vec![
-                StockLine { sku: "A".to_owned(), quantity: 0 },
-                StockLine { sku: "A".to_owned(), quantity: 2_000_000 },
-                StockLine { sku: "not a sku".to_owned(), quantity: 1 },
+                StockLine { sku: "A".to_owned(), quantity: 0, product_number: 0 },
+                StockLine { sku: "A".to_owned(), quantity: 2_000_000, product_number: 0 },
+                StockLine { sku: "not a sku".to_owned(), quantity: 1, product_number: 0 },
             ],
         };
         let rejection = reserve(&message).unwrap_err();

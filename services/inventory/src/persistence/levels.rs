@@ -15,7 +15,7 @@ pub type Level = (StockLevel, Timestamp);
 /// [`Fault`] of the database.
 pub async fn lock(connection: &mut PgConnection, skus: &[&str]) -> Result<Vec<Level>, Fault> {
     let rows = sqlx::query(
-        "select sku, on_hand_quantity, reserved_quantity, version, event_version, update_time from stock_level \
+        "select sku, on_hand_quantity, reserved_quantity, version, event_version, product_number, update_time from stock_level \
          where sku = any ($1) order by sku for update",
     )
     .bind(skus)
@@ -31,7 +31,7 @@ pub async fn lock(connection: &mut PgConnection, skus: &[&str]) -> Result<Vec<Le
 /// [`Fault`] of the database.
 pub async fn find(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Level>, Fault> {
     let rows = sqlx::query(
-        "select sku, on_hand_quantity, reserved_quantity, version, event_version, update_time from stock_level \
+        "select sku, on_hand_quantity, reserved_quantity, version, event_version, product_number, update_time from stock_level \
          where sku = any ($1)",
     )
     .bind(skus)
@@ -41,12 +41,12 @@ pub async fn find(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Le
     rows.iter().map(level).collect()
 }
 
-/// Which of these SKUs have a level.
+/// Which of these SKUs have a level, each with the number of the product whose stock it is.
 ///
 /// # Errors
 /// [`Fault`] of the database.
-pub async fn existing_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<String>, Fault> {
-    sqlx::query_scalar("select sku from stock_level where sku = any ($1)")
+pub async fn existing_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<(String, i64)>, Fault> {
+    sqlx::query_as("select sku, product_number from stock_level where sku = any ($1)")
         .bind(skus)
         .fetch_all(executor)
         .await
@@ -65,9 +65,10 @@ pub async fn save(
 ) -> Result<(), Fault> {
     write(
         &mut *connection,
-        "insert into stock_level (sku, on_hand_quantity, reserved_quantity, version, event_version, update_time) \
+        "insert into stock_level (sku, on_hand_quantity, reserved_quantity, version, event_version, update_time, \
+                                  product_number) \
          select unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), \
-                unnest($5::bigint[]), $6",
+                unnest($5::bigint[]), $6, unnest($7::bigint[])",
         new,
         now,
     )
@@ -75,9 +76,10 @@ pub async fn save(
     write(
         connection,
         "update stock_level set on_hand_quantity = n.on_hand, reserved_quantity = n.reserved, version = n.version, \
-                event_version = n.event_version, update_time = $6 \
+                event_version = n.event_version, update_time = $6, product_number = n.product_number \
          from (select unnest($1::text[]) as sku, unnest($2::bigint[]) as on_hand, unnest($3::bigint[]) as reserved, \
-                      unnest($4::bigint[]) as version, unnest($5::bigint[]) as event_version) as n \
+                      unnest($4::bigint[]) as version, unnest($5::bigint[]) as event_version, \
+                      unnest($7::bigint[]) as product_number) as n \
          where stock_level.sku = n.sku",
         changed,
         now,
@@ -99,8 +101,9 @@ async fn write(
     let reserved: Vec<i64> = levels.iter().map(|level| level.reserved_quantity).collect();
     let versions: Vec<i64> = levels.iter().map(|level| level.version).collect();
     let event_versions: Vec<i64> = levels.iter().map(|level| level.event_version).collect();
+    let products: Vec<i64> = levels.iter().map(|level| level.product_number).collect();
     let query = sqlx::query(sql).bind(skus).bind(on_hand).bind(reserved).bind(versions).bind(event_versions).bind(now);
-    query.execute(connection).await.map_err(fault)?;
+    query.bind(products).execute(connection).await.map_err(fault)?;
     Ok(())
 }
 
@@ -112,6 +115,7 @@ fn level(row: &PgRow) -> Result<Level, Fault> {
         reserved_quantity: row.try_get("reserved_quantity").map_err(fault)?,
         version: row.try_get("version").map_err(fault)?,
         event_version: row.try_get("event_version").map_err(fault)?,
+        product_number: row.try_get("product_number").map_err(fault)?,
     };
     Ok((level, row.try_get("update_time").map_err(fault)?))
 }

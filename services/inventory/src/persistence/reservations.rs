@@ -13,6 +13,9 @@ use crate::domain::{Line, Reservation, ReservationState};
 struct StoredLine {
     sku: String,
     quantity: i64,
+    /// 0: not known, as in rows of before there were numbers.
+    #[serde(default)]
+    product_number: i64,
 }
 
 /// Conditions of a list; all must hold.
@@ -179,8 +182,14 @@ pub async fn find(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<
 }
 
 fn stored_lines(lines: &[Line]) -> Result<String, Fault> {
-    let stored: Vec<StoredLine> =
-        lines.iter().map(|line| StoredLine { sku: line.sku.to_string(), quantity: line.quantity.get() }).collect();
+    let stored: Vec<StoredLine> = lines
+        .iter()
+        .map(|line| StoredLine {
+            sku: line.sku.to_string(),
+            quantity: line.quantity.get(),
+            product_number: line.product_number,
+        })
+        .collect();
     serde_json::to_string(&stored).map_err(Fault::permanent)
 }
 
@@ -189,7 +198,11 @@ pub(super) fn reservation(row: &PgRow) -> Result<Reservation, Fault> {
     let stored: sqlx::types::Json<Vec<StoredLine>> = row.try_get("lines").map_err(fault)?;
     let lines = stored.0.into_iter().map(|line| {
         let (sku, quantity) = (Sku::parse(&line.sku), Quantity::parse(line.quantity));
-        Ok(Line { sku: sku.map_err(Fault::permanent)?, quantity: quantity.map_err(Fault::permanent)? })
+        Ok(Line {
+            sku: sku.map_err(Fault::permanent)?,
+            quantity: quantity.map_err(Fault::permanent)?,
+            product_number: line.product_number,
+        })
     });
     Ok(Reservation {
         order_id: row.try_get("order_id").map_err(fault)?,

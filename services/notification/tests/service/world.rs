@@ -151,7 +151,14 @@ fn euros(units: i64) -> Option<Money> {
 
 fn lines() -> Vec<OrderLine> {
     let (unit_price, line_total) = (euros(10), euros(20));
-    vec![OrderLine { sku: "KB-1".to_owned(), display_name: "Keyboard".to_owned(), quantity: 2, unit_price, line_total }]
+    vec![OrderLine {
+        sku: "KB-1".to_owned(),
+        display_name: "Keyboard".to_owned(),
+        quantity: 2,
+        unit_price,
+        line_total,
+        product_number: 0,
+    }]
 }
 
 impl Orders {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use openorder_messaging::fault;
@@ -11,50 +11,69 @@ use openorder_rpc::{CallContext, UpstreamChannel, ask_in_parts, fault_of};
 use openorder_types::{CallError, Fault, Money, Sku, ValueError, parse_uuid};
 use sqlx::PgPool;
 
-use crate::{domain::CatalogItem, persistence};
+use crate::{
+    application::CatalogueAge,
+    domain::{Asked, CatalogItem},
+    persistence,
+};
 
 /// SKUs remembered as orderable; forgotten all at once at this bound, which costs one query.
 const KNOWN_MAX: usize = 200_000;
 
-/// Makes sure that a product made a millisecond ago can be ordered.
+/// Makes sure that a product made a millisecond ago can be ordered, and that a copy that may be old is not gone by.
 pub(crate) struct Catalogue {
     pool: PgPool,
     products: ProductServiceClient<UpstreamChannel>,
     known: Mutex<HashSet<Sku>>,
+    age: Arc<CatalogueAge>,
 }
 
 impl Catalogue {
-    pub(crate) fn new(pool: PgPool, products: ProductServiceClient<UpstreamChannel>) -> Self {
-        Self { pool, products, known: Mutex::default() }
+    pub(crate) fn new(pool: PgPool, products: ProductServiceClient<UpstreamChannel>, age: Arc<CatalogueAge>) -> Self {
+        Self { pool, products, known: Mutex::default(), age }
     }
 
-    /// Asks the product service about SKUs that this service's copy does not have, and keeps what it says.
+    /// Asks the product service about SKUs that this service's copy does not have, or about all of them when the copy is
+    /// too old, and keeps what it says. While the copy is young and has all of them, nobody is asked.
     ///
     /// # Errors
-    /// `Unavailable` when a SKU is not known here and the product service, or the database, is away.
-    pub(crate) async fn ensure(&self, skus: impl Iterator<Item = &Sku>, call: &CallContext) -> Result<(), CallError> {
+    /// `Unavailable` when the product service has to be asked and is away, or the database is.
+    pub(crate) async fn ensure(
+        &self,
+        skus: impl Iterator<Item = &Sku>,
+        call: &CallContext,
+    ) -> Result<Asked, CallError> {
+        if self.age.is_too_old() {
+            return self.ask(skus, call).await;
+        }
         let unknown: Vec<Sku> = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             skus.filter(|sku| !known.contains(*sku)).cloned().collect()
         };
         if unknown.is_empty() {
-            return Ok(());
+            return Ok(Asked::new());
         }
-        self.look_up(unknown, call).await.map_err(|fault| {
-            tracing::warn!(%fault, "catalogue cannot be asked");
-            CallError::from(fault)
-        })
+        self.look_up(unknown, call).await.map_err(unanswered)
     }
 
-    async fn look_up(&self, unknown: Vec<Sku>, call: &CallContext) -> Result<(), Fault> {
+    /// Asks the product service about these SKUs, whatever the copy has, and keeps what it says.
+    ///
+    /// # Errors
+    /// `Unavailable` when the product service or the database is away.
+    pub(crate) async fn ask(&self, skus: impl Iterator<Item = &Sku>, call: &CallContext) -> Result<Asked, CallError> {
+        self.look_up_there(skus.cloned().collect(), call).await.map_err(unanswered)
+    }
+
+    async fn look_up(&self, unknown: Vec<Sku>, call: &CallContext) -> Result<Asked, Fault> {
         let names: Vec<&str> = unknown.iter().map(Sku::as_str).collect();
         let here: HashSet<String> = persistence::orderable_skus(&self.pool, &names).await?.into_iter().collect();
         let (there, missing): (Vec<Sku>, Vec<Sku>) = unknown.into_iter().partition(|sku| here.contains(sku.as_str()));
         self.remember(there);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let answers = ask_in_parts(&missing, missing.len(), |part| {
+        if missing.is_empty() { Ok(Asked::new()) } else { self.look_up_there(missing, call).await }
+    }
+
+    async fn look_up_there(&self, skus: Vec<Sku>, call: &CallContext) -> Result<Asked, Fault> {
+        let answers = ask_in_parts(&skus, skus.len(), |part| {
             let request = BatchGetProductsRequest { skus: part.iter().map(ToString::to_string).collect() };
             let (request, mut client) = (call.retry_safe_request(request), self.products.clone());
             async move { Ok(client.batch_get_products(request).await?.into_inner().products) }
@@ -68,8 +87,13 @@ impl Catalogue {
             .map_err(|error| Fault::permanent(error.message))?;
         let mut connection = self.pool.acquire().await.map_err(fault)?;
         persistence::upsert_catalogue(&mut connection, &items.iter().collect::<Vec<_>>()).await?;
+        let mut asked: Asked = skus.into_iter().map(|sku| (sku, false)).collect();
+        for item in &items {
+            asked.insert(item.sku.clone(), true);
+        }
+        self.forget(asked.iter().filter(|(_, sold)| !**sold).map(|(sku, _)| sku));
         self.remember(items.into_iter().map(|item| item.sku).collect());
-        Ok(())
+        Ok(asked)
     }
 
     fn remember(&self, skus: Vec<Sku>) {
@@ -80,13 +104,17 @@ impl Catalogue {
         known.extend(skus);
     }
 
-    /// A SKU that turned out not to be orderable is asked about again.
-    pub(crate) fn forget<'a>(&self, skus: impl Iterator<Item = &'a Sku>) {
+    fn forget<'a>(&self, skus: impl Iterator<Item = &'a Sku>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for sku in skus {
             known.remove(sku);
         }
     }
+}
+
+fn unanswered(fault: Fault) -> CallError {
+    tracing::warn!(%fault, "catalogue cannot be asked");
+    CallError::from(fault)
 }
 
 /// A catalogue that cannot answer is waited for: "unknown" is said only when it said so.
@@ -103,6 +131,7 @@ pub(crate) fn item(product: &Product) -> Result<CatalogItem, ValueError> {
         sku: Sku::parse(&product.sku)?,
         product_id: parse_uuid(&product.product_id, "PRODUCT_ID_MALFORMED")?,
         product_version: product.version,
+        product_number: product.product_number,
         display_name: product.display_name.clone(),
         unit_price,
         deleted: product.delete_time.is_some(),

@@ -103,7 +103,7 @@ fn new<M: EventMessage>(order: &Order, version: i64, message: &M, cause: usize) 
 }
 
 /// Asks the inventory service to give the stock back. These requests are a stream of their own in its topic.
-pub(crate) fn release(record: &Record, why: CancellationCause, cause: usize) -> NewEvent {
+pub(crate) fn release(record: &Record, why: CancellationCause, answer_again: bool, cause: usize) -> NewEvent {
     let reason = match why {
         CancellationCause::PaymentFailed => inventory::StockReleaseReason::PaymentFailed,
         CancellationCause::StepTimedOut => inventory::StockReleaseReason::StepTimedOut,
@@ -114,12 +114,13 @@ pub(crate) fn release(record: &Record, why: CancellationCause, cause: usize) -> 
         order_id: record.order.order_id.to_string(),
         reason: reason.into(),
         order_version: record.order.version,
+        answer_again,
     };
     new(&record.order, record.saga.releases, &message, cause)
 }
 
 /// Asks the payment service to give the money back, or never to take it.
-pub(crate) fn refund(record: &Record, why: CancellationCause, cause: usize) -> NewEvent {
+pub(crate) fn refund(record: &Record, why: CancellationCause, answer_again: bool, cause: usize) -> NewEvent {
     let reason = match why {
         CancellationCause::StepTimedOut => payment::PaymentRefundReason::StepTimedOut,
         _ => payment::PaymentRefundReason::OrderCancelled,
@@ -130,6 +131,7 @@ pub(crate) fn refund(record: &Record, why: CancellationCause, cause: usize) -> N
         amount: record.order.total.as_ref().map(money_to_proto),
         reason: reason.into(),
         order_version: record.order.version,
+        answer_again,
     };
     new(&record.order, record.saga.refunds, &message, cause)
 }

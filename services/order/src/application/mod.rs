@@ -1,6 +1,7 @@
 //! The use cases and the runner of the saga: load what the batch needs, decide each command in order, write all.
 
 mod catalogue;
+mod catalogue_age;
 mod events;
 mod pipeline;
 mod reply;
@@ -11,6 +12,7 @@ use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
 use openorder_types::Fault;
 
 pub(crate) use catalogue::{Catalogue, item as catalog_item};
+pub(crate) use catalogue_age::CatalogueAge;
 pub(crate) use pipeline::tell_sagas;
 pub(crate) use reply::OrderReply;
 pub(crate) use timers::watch_deadlines;

@@ -31,13 +31,19 @@ const INVENTORY: &str = "inventory";
 const PAYMENT: &str = "payment";
 
 /// Looks at due deadlines until shutdown; several instances share them.
-pub(crate) async fn watch_deadlines(backbone: Arc<Backbone>, committer: Committer<Orders>, settings: OrderSettings) {
+pub(crate) async fn watch_deadlines(
+    backbone: Arc<Backbone>,
+    committer: Committer<Orders>,
+    route: Arc<RouteMonitor>,
+    settings: OrderSettings,
+) {
     let shutdown = backbone.shutdown().clone();
     let interval = Duration::from_millis(settings.saga_timer_interval_ms);
     let mut open_sagas = OpenSagas::default();
     let mut rounds: u64 = 0;
     let mut count_again_at = Instant::now();
-    let mut watch = Watch::new(&backbone, committer, settings);
+    let observe_at = Instant::now();
+    let mut watch = Watch { backbone: Arc::clone(&backbone), committer, settings, route, observe_at, checked_at: None };
     while !shutdown.is_requested() {
         let result = watch.round().await;
         if let Err(fault) = &result {
@@ -62,19 +68,13 @@ struct Watch {
     backbone: Arc<Backbone>,
     committer: Committer<Orders>,
     settings: OrderSettings,
-    route: RouteMonitor,
+    route: Arc<RouteMonitor>,
     observe_at: Instant,
     /// When the groups of others were last asked about.
     checked_at: Option<Instant>,
 }
 
 impl Watch {
-    fn new(backbone: &Arc<Backbone>, committer: Committer<Orders>, settings: OrderSettings) -> Self {
-        let behind_max = Duration::from_millis(settings.saga_route_behind_max_ms);
-        let route = RouteMonitor::new(Arc::clone(backbone), behind_max);
-        Self { backbone: Arc::clone(backbone), committer, settings, route, observe_at: Instant::now(), checked_at: None }
-    }
-
     /// Whether there may be more at once.
     async fn round(&mut self) -> Result<bool, Fault> {
         if Instant::now() >= self.observe_at {

@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use crate::{
     application::{OrderReply, events},
-    domain::{CatalogItem, Command, CompensationRequest, NewOrder, Order, OrderEvent, price, reject},
+    domain::{
+        CatalogItem, Command, CompensationRequest, NewOrder, Order, OrderEvent, OrderLine, PricedLines, price, reject,
+    },
     persistence::{self, Record},
     present,
     saga::{Effect, OpenSince, Part, Saga, SagaTimeouts, Signal, Step, next},
@@ -102,7 +104,8 @@ impl WorkingSet {
     /// An order that cannot be fulfilled because a SKU does not exist is made and rejected at once: its customer
     /// finds it with its reason.
     fn create(&mut self, new: &NewOrder, envelope: &Envelope<Command>, cause: usize) -> Outcome {
-        let priced = price(&new.lines, &self.catalogue)?;
+        let priced = price(&new.lines, &self.catalogue, &new.asked)?;
+        self.check_prices(new, &priced)?;
         let unknown: Vec<String> =
             priced.lines.iter().filter(|line| line.price.is_none()).map(|line| line.sku.to_string()).collect();
         let created = OrderEvent::Created {
@@ -128,6 +131,18 @@ impl WorkingSet {
             self.reject_at_once(new.order_id, detail, cause);
         }
         self.reply(new.order_id)
+    }
+
+    /// Nothing is refused by the copy of the catalogue alone: what it does not have, or prices otherwise than the customer
+    /// was shown, is asked of the product service first.
+    fn check_prices(&self, new: &NewOrder, priced: &PricedLines) -> Result<(), Rejection> {
+        let other = new.expected_total.zip(priced.total).filter(|(expected, total)| expected != total);
+        let in_doubt =
+            |line: &OrderLine| (line.price.is_none() || other.is_some()) && !new.asked.contains_key(&line.sku);
+        if priced.lines.iter().any(in_doubt) {
+            return Err(reject::catalogue_in_doubt());
+        }
+        other.map_or(Ok(()), |(expected, total)| Err(reject::price_changed(expected, total)))
     }
 
     /// The stock has been asked for by `created` all the same: its answer, should it hold anything, is asked back.
@@ -170,8 +185,10 @@ impl WorkingSet {
         if compensates {
             self.arm(order_id, deadline);
         }
+        // Asking again by itself is for a request that is under way; an operator also has an answer given again.
+        let answer_again = effects.iter().any(|effect| matches!(effect, Effect::NoteRetry { .. }));
         for effect in effects {
-            self.perform(order_id, effect, cause);
+            self.perform(order_id, effect, answer_again, cause);
         }
         Some(true)
     }
@@ -199,7 +216,7 @@ impl WorkingSet {
         self.reply(order_id)
     }
 
-    fn perform(&mut self, order_id: Uuid, effect: Effect, cause: usize) {
+    fn perform(&mut self, order_id: Uuid, effect: Effect, answer_again: bool, cause: usize) {
         let event = match effect {
             Effect::Confirm => OrderEvent::Confirmed,
             Effect::MarkPaid { payment_id } => OrderEvent::Paid { payment_id },
@@ -208,12 +225,14 @@ impl WorkingSet {
             Effect::Cancel { cause, reason, detail } => OrderEvent::Cancelled { cause, reason, detail },
             Effect::RequestRelease { cause: why } => {
                 self.undoes = true;
-                self.events.extend(self.records.get(&order_id).map(|record| events::release(record, why, cause)));
+                let asked = self.records.get(&order_id).map(|record| events::release(record, why, answer_again, cause));
+                self.events.extend(asked);
                 return;
             }
             Effect::RequestRefund { cause: why } => {
                 self.undoes = true;
-                self.events.extend(self.records.get(&order_id).map(|record| events::refund(record, why, cause)));
+                let asked = self.records.get(&order_id).map(|record| events::refund(record, why, answer_again, cause));
+                self.events.extend(asked);
                 return;
             }
             Effect::FailCompensation { stock_open, payment_open, undo_attempts } => {

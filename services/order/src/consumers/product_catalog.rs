@@ -34,6 +34,7 @@ fn deleted(event: &ProductDeleted) -> Result<CatalogItem, ValueError> {
         sku: Sku::parse(&event.sku)?,
         product_id: parse_uuid(&event.product_id, "PRODUCT_ID_MALFORMED")?,
         product_version: event.version,
+        product_number: event.product_number,
         display_name: String::new(),
         unit_price: Money::zero(Currency::parse("EUR")?),
         deleted: true,

@@ -1,5 +1,7 @@
 //! Everything that the service can be asked or told.
 
+use std::collections::BTreeMap;
+
 use openorder_types::{EmailAddress, Money, Quantity, Sku, UserId};
 use uuid::Uuid;
 
@@ -32,7 +34,15 @@ pub struct NewOrder {
     pub reservation_mode: ReservationMode,
     /// Who starts the payment.
     pub payment_mode: PaymentMode,
+    /// What the customer was shown; another total is refused.
+    pub expected_total: Option<Money>,
+    /// What the product service said while this request waited: nothing for SKUs that the copy of the catalogue was
+    /// enough for.
+    pub asked: Asked,
 }
+
+/// SKUs that the product service was asked about, each with whether it can be ordered.
+pub type Asked = BTreeMap<Sku, bool>;
 
 /// A product as orders need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +53,21 @@ pub struct CatalogItem {
     pub product_id: Uuid,
     /// Version of the product: an older one never replaces a newer one.
     pub product_version: i64,
+    /// Of two products with one SKU, the one with the higher number is the newer one; 0: not known.
+    pub product_number: i64,
     /// Name that customers see.
     pub display_name: String,
     /// Price of one piece.
     pub unit_price: Money,
     /// Whether it can no longer be ordered.
     pub deleted: bool,
+}
+
+impl CatalogItem {
+    /// Of two items of one SKU, the one for which this is greater holds.
+    pub fn age(&self) -> (i64, Uuid, i64) {
+        (self.product_number, self.product_id, self.product_version)
+    }
 }
 
 /// What an operator wants of a compensation that failed.

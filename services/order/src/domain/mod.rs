@@ -5,6 +5,6 @@ mod event;
 mod order;
 pub mod reject;
 
-pub use command::{CatalogItem, Command, CompensationRequest, NewOrder, RequestedLine};
+pub use command::{Asked, CatalogItem, Command, CompensationRequest, NewOrder, RequestedLine};
 pub use event::{CancellationCause, OrderEvent};
 pub use order::{Order, OrderLine, OrderStatus, PaymentMode, PricedLines, ReservationMode, price};

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use openorder_types::{EmailAddress, Money, Quantity, Rejection, Sku, Timestamp, UserId};
 use uuid::Uuid;
 
-use crate::domain::{CatalogItem, OrderEvent, RequestedLine, reject};
+use crate::domain::{Asked, CatalogItem, OrderEvent, RequestedLine, reject};
 
 /// Where an order stands; numbered as `openorder.order.v1.OrderStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +100,8 @@ pub struct OrderLine {
     pub quantity: Quantity,
     /// Of one piece and of all; none for an unknown SKU.
     pub price: Option<(Money, Money)>,
+    /// Which of the products that had this SKU it is; 0: not known, or none.
+    pub product_number: i64,
 }
 
 /// Lines with their prices, and their sum.
@@ -115,12 +117,17 @@ pub struct PricedLines {
 ///
 /// # Errors
 /// `CURRENCY_MISMATCH`; `TOTAL_TOO_LARGE`. An unknown SKU is no error here: the order is rejected, and says so.
-pub fn price(requested: &[RequestedLine], catalogue: &HashMap<Sku, CatalogItem>) -> Result<PricedLines, Rejection> {
+pub fn price(
+    requested: &[RequestedLine],
+    catalogue: &HashMap<Sku, CatalogItem>,
+    asked: &Asked,
+) -> Result<PricedLines, Rejection> {
     let mut lines = Vec::with_capacity(requested.len());
     let mut total: Option<Money> = None;
     let mut complete = true;
     for line in requested {
-        let item = catalogue.get(&line.sku).filter(|item| !item.deleted);
+        // What the product service has just said it does not sell is not sold, whatever the copy says.
+        let item = catalogue.get(&line.sku).filter(|item| !item.deleted && asked.get(&line.sku) != Some(&false));
         let (display_name, price) = match item {
             None => {
                 complete = false;
@@ -137,7 +144,9 @@ pub fn price(requested: &[RequestedLine], catalogue: &HashMap<Sku, CatalogItem>)
                 (item.display_name.clone(), Some((item.unit_price, line_total)))
             }
         };
-        lines.push(OrderLine { sku: line.sku.clone(), display_name, quantity: line.quantity, price });
+        let product_number = item.map_or(0, |item| item.product_number);
+        let sku = line.sku.clone();
+        lines.push(OrderLine { sku, display_name, quantity: line.quantity, price, product_number });
     }
     Ok(PricedLines { lines, total: total.filter(|_| complete) })
 }

@@ -1,9 +1,12 @@
 //! Every legitimate "no" of the order service.
 
-use openorder_types::Rejection;
+use openorder_types::{Money, Rejection};
 use uuid::Uuid;
 
 use crate::{domain::OrderStatus, saga::Step};
+
+/// Reason of [`catalogue_in_doubt`].
+pub const CATALOGUE_IN_DOUBT: &str = "CATALOGUE_IN_DOUBT";
 
 /// No such order, or none that the caller may see.
 pub fn order_not_found(order_id: Uuid) -> Rejection {
@@ -31,6 +34,19 @@ pub fn transition_not_allowed(from: OrderStatus, to: OrderStatus) -> Rejection {
 /// The products of one order are priced in different currencies.
 pub fn currency_mismatch() -> Rejection {
     Rejection::failed_precondition("CURRENCY_MISMATCH", "the products are priced in different currencies")
+}
+
+/// The copy of the catalogue would refuse the order, and may be behind: the product service has to be asked first. No
+/// caller is given this.
+pub fn catalogue_in_doubt() -> Rejection {
+    Rejection::failed_precondition(CATALOGUE_IN_DOUBT, "the copy of the catalogue is in doubt")
+}
+
+/// The order costs something else than the customer was shown.
+pub fn price_changed(expected: Money, total: Money) -> Rejection {
+    Rejection::failed_precondition("PRICE_CHANGED", format!("the order costs {total}, not {expected}"))
+        .with("expected_total", expected)
+        .with("total", total)
 }
 
 /// The sum is more than an amount can hold.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openorder_proto::{
     inventory::v1::{ReserveStockRequest, StockLine},
-    order::v1::{Order, OrderStatus},
+    order::v1::{Order, OrderLine, OrderStatus},
 };
 use openorder_rpc::{CallContext, query_failed, reason_of};
 use openorder_types::{CallError, Caller, parse_uuid};
@@ -44,8 +44,7 @@ impl OrderGrpc {
     }
 
     async fn ask_inventory(&self, call: &CallContext, order: &Order) -> Result<Signal, CallError> {
-        let lines =
-            order.lines.iter().map(|line| StockLine { sku: line.sku.clone(), quantity: line.quantity }).collect();
+        let lines = order.lines.iter().map(stock_line).collect();
         let request =
             ReserveStockRequest { request_id: order.order_id.clone(), order_id: order.order_id.clone(), lines };
         let bound = Duration::from_millis(self.settings.immediate_reservation_timeout_ms);
@@ -80,4 +79,8 @@ impl OrderGrpc {
         let found = persistence::find_order(self.backbone.pool(), order_id).await.map_err(query_failed)?;
         found.as_ref().map(present::order).ok_or(CallError::Internal)
     }
+}
+
+fn stock_line(line: &OrderLine) -> StockLine {
+    StockLine { sku: line.sku.clone(), quantity: line.quantity, product_number: line.product_number }
 }

@@ -76,22 +76,30 @@ impl OrderGrpc {
     }
 
     async fn create(&self, call: CallContext, message: CreateOrderRequest) -> Result<CreateOrderResponse, CallError> {
-        let (request_id, new) = parse::create(&message)?;
+        let (request_id, mut new) = parse::create(&message)?;
         if !call.caller.may_act_for(&new.customer_id) {
             return Err(parse::not_yours().into());
         }
-        self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), &call).await?;
+        new.asked = self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), &call).await?;
         let immediate = new.reservation_mode == ReservationMode::Immediate;
-        let skus: Vec<_> = new.lines.iter().map(|line| line.sku.clone()).collect();
         let command = Command::Create(Box::new(new));
-        let mut order = self.submit(&call, request_id, "CreateOrder", &message, command).await?;
-        if order.lines.iter().any(|line| line.unit_price.is_none()) {
-            self.catalogue.forget(skus.iter());
-        }
+        let mut order = match self.submit(&call, request_id, "CreateOrder", &message, command).await {
+            Err(CallError::Rejected(no)) if no.reason == reject::CATALOGUE_IN_DOUBT => {
+                self.create_as_asked(&call, &message).await?
+            }
+            answer => answer?,
+        };
         if immediate {
             order = self.reserve_now(&call, order).await?;
         }
         Ok(CreateOrderResponse { order: Some(order) })
+    }
+
+    /// Asks the product service about every line: its word is final, and what the copy had is not looked at again.
+    async fn create_as_asked(&self, call: &CallContext, message: &CreateOrderRequest) -> Result<Order, CallError> {
+        let (request_id, mut new) = parse::create(message)?;
+        new.asked = self.catalogue.ask(new.lines.iter().map(|line| &line.sku), call).await?;
+        self.submit(call, request_id, "CreateOrder", message, Command::Create(Box::new(new))).await
     }
 
     async fn get(&self, call: CallContext, message: GetOrderRequest) -> Result<GetOrderResponse, CallError> {

@@ -2,13 +2,13 @@
 
 mod sagas;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use openorder_proto::order::v1::{
     CancelOrderRequest, CreateOrderRequest, ListOrdersRequest, PaymentMode as ProtoPaymentMode,
     RequestedLine as ProtoLine, ReservationMode as ProtoReservationMode, UpdateOrderStatusRequest,
 };
-use openorder_rpc::{Violations, page_size, timestamp};
+use openorder_rpc::{Violations, money, page_size, timestamp};
 use openorder_types::{Caller, EmailAddress, Quantity, Rejection, RequestId, Role, Sku, UserId, parse_uuid};
 use uuid::Uuid;
 
@@ -59,10 +59,26 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
         Err(_) => violations.add("payment_mode", "PAYMENT_MODE_UNKNOWN", "must be a payment mode"),
     }
     let payment_mode = PaymentMode::Automatic;
+    let expected_total = message.expected_total.as_ref().and_then(|total| {
+        let total = money("expected_total", Some(total.clone()), &mut violations);
+        if total.is_some_and(|total| total.is_negative()) {
+            violations.add("expected_total", "AMOUNT_NEGATIVE", "must not be less than zero");
+        }
+        total
+    });
     let parsed = request_id.zip(customer_id).map(|(request_id, customer_id)| {
         // The id is drawn here: deciding is pure.
         let order_id = Uuid::now_v7();
-        let order = NewOrder { order_id, customer_id, customer_email, lines, reservation_mode, payment_mode };
+        let order = NewOrder {
+            order_id,
+            customer_id,
+            customer_email,
+            lines,
+            reservation_mode,
+            payment_mode,
+            expected_total,
+            asked: BTreeMap::new(),
+        };
         (request_id.into_string(), order)
     });
     violations.finish_with(parsed)
@@ -187,6 +203,8 @@ fn take<T>(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use openorder_proto::google::r#type::Money;
+
     use super::*;
 
     fn line(sku: &str, quantity: i32) -> ProtoLine {
@@ -202,6 +220,7 @@ mod tests {
             lines: vec![line("A", 0), line("A", -1), line("B", 1_000_001)],
             reservation_mode: 77,
             payment_mode: 2,
+            expected_total: Some(Money { currency_code: "EUR".to_owned(), units: -1, nanos: 0 }),
         };
         let rejection = create(&message).unwrap_err();
         let fields: Vec<&str> = rejection.violations.iter().map(|violation| violation.field.as_str()).collect();
@@ -216,7 +235,8 @@ mod tests {
                 "lines[1].sku",
                 "lines[2].quantity",
                 "reservation_mode",
-                "payment_mode"
+                "payment_mode",
+                "expected_total"
             ]
         );
     }

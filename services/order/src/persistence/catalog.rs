@@ -1,7 +1,7 @@
 //! Table `catalog_item`: the catalogue as orders need it.
 
 use openorder_messaging::fault;
-use openorder_types::{Currency, Fault, Money, Sku};
+use openorder_types::{Currency, Fault, Money, Sku, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use crate::domain::CatalogItem;
 /// [`Fault`] of the database.
 pub async fn load(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<CatalogItem>, Fault> {
     let rows = sqlx::query(
-        "select sku, product_id, product_version, display_name, currency, unit_price_minor, deleted \
+        "select sku, product_number, product_id, product_version, display_name, currency, unit_price_minor, deleted \
          from catalog_item where sku = any ($1)",
     )
     .bind(skus)
@@ -36,7 +36,8 @@ pub async fn orderable_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Res
 }
 
 /// Takes over what the catalogue says. An older version of a product never replaces a newer one, and an older
-/// product (ids are UUID v7) never one that got its SKU later.
+/// product never one that got its SKU later: the product service's number says which is which. Items without a number
+/// come from events that are older than any with one.
 ///
 /// # Errors
 /// [`Fault`] of the database.
@@ -45,9 +46,7 @@ pub async fn upsert(connection: &mut PgConnection, items: &[&CatalogItem]) -> Re
     let mut latest: Vec<&CatalogItem> = Vec::with_capacity(items.len());
     for item in items {
         match latest.iter_mut().find(|other| other.sku == item.sku) {
-            Some(other) if (item.product_id, item.product_version) >= (other.product_id, other.product_version) => {
-                *other = item
-            }
+            Some(other) if item.age() >= other.age() => *other = item,
             Some(_) => {}
             None => latest.push(item),
         }
@@ -57,6 +56,7 @@ pub async fn upsert(connection: &mut PgConnection, items: &[&CatalogItem]) -> Re
         return Ok(());
     }
     let skus: Vec<&str> = latest.iter().map(|item| item.sku.as_str()).collect();
+    let numbers: Vec<i64> = latest.iter().map(|item| item.product_number).collect();
     let products: Vec<Uuid> = latest.iter().map(|item| item.product_id).collect();
     let versions: Vec<i64> = latest.iter().map(|item| item.product_version).collect();
     let names: Vec<&str> = latest.iter().map(|item| item.display_name.as_str()).collect();
@@ -64,13 +64,16 @@ pub async fn upsert(connection: &mut PgConnection, items: &[&CatalogItem]) -> Re
     let prices: Vec<i64> = latest.iter().map(|item| item.unit_price.minor_units()).collect();
     let deleted: Vec<bool> = latest.iter().map(|item| item.deleted).collect();
     sqlx::query(
-        "insert into catalog_item (sku, product_id, product_version, display_name, currency, unit_price_minor, deleted) \
+        "insert into catalog_item (sku, product_id, product_version, display_name, currency, unit_price_minor, deleted, \
+                                   product_number) \
          select unnest($1::text[]), unnest($2::uuid[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::text[]), \
-                unnest($6::bigint[]), unnest($7::boolean[]) \
+                unnest($6::bigint[]), unnest($7::boolean[]), unnest($8::bigint[]) \
          on conflict (sku) do update set product_id = excluded.product_id, product_version = excluded.product_version, \
              display_name = excluded.display_name, currency = excluded.currency, \
-             unit_price_minor = excluded.unit_price_minor, deleted = excluded.deleted \
-         where (excluded.product_id, excluded.product_version) > (catalog_item.product_id, catalog_item.product_version)",
+             unit_price_minor = excluded.unit_price_minor, deleted = excluded.deleted, \
+             product_number = excluded.product_number \
+         where (excluded.product_number, excluded.product_id, excluded.product_version) \
+             > (catalog_item.product_number, catalog_item.product_id, catalog_item.product_version)",
     )
     .bind(skus)
     .bind(products)
@@ -79,10 +82,32 @@ pub async fn upsert(connection: &mut PgConnection, items: &[&CatalogItem]) -> Re
     .bind(currencies)
     .bind(prices)
     .bind(deleted)
+    .bind(numbers)
     .execute(connection)
     .await
     .map_err(fault)?;
     Ok(())
+}
+
+/// Up to when the copy is known to hold every change that was published.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn fresh_until(executor: impl PgExecutor<'_>) -> Result<Timestamp, Fault> {
+    sqlx::query_scalar("select fresh_until from catalogue_state").fetch_one(executor).await.map_err(fault)
+}
+
+/// Notes that the copy holds every change that was published until `time`; what another instance noted stands if it is
+/// later. Returns what holds now.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn note_fresh(executor: impl PgExecutor<'_>, time: Timestamp) -> Result<Timestamp, Fault> {
+    sqlx::query_scalar("update catalogue_state set fresh_until = greatest(fresh_until, $1) returning fresh_until")
+        .bind(time)
+        .fetch_one(executor)
+        .await
+        .map_err(fault)
 }
 
 fn item(row: &PgRow) -> Result<CatalogItem, Fault> {
@@ -93,6 +118,7 @@ fn item(row: &PgRow) -> Result<CatalogItem, Fault> {
         sku: Sku::parse(&sku).map_err(Fault::permanent)?,
         product_id: row.try_get("product_id").map_err(fault)?,
         product_version: row.try_get("product_version").map_err(fault)?,
+        product_number: row.try_get("product_number").map_err(fault)?,
         display_name: row.try_get("display_name").map_err(fault)?,
         unit_price: Money::new(row.try_get("unit_price_minor").map_err(fault)?, currency),
         deleted: row.try_get("deleted").map_err(fault)?,

@@ -6,7 +6,10 @@ mod record;
 mod sagas;
 mod timers;
 
-pub use catalog::{load as load_catalogue, orderable_skus, upsert as upsert_catalogue};
+pub use catalog::{
+    fresh_until as catalogue_fresh_until, load as load_catalogue, note_fresh as note_fresh_catalogue, orderable_skus,
+    upsert as upsert_catalogue,
+};
 pub use orders::{
     Filter, find as find_order, insert as insert_orders, list as list_orders, lock as lock_orders,
     update as update_orders,

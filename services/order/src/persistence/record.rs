@@ -31,6 +31,8 @@ struct StoredLine<'a> {
     unit_price_minor: Option<i64>,
     line_total_minor: Option<i64>,
     currency: Option<&'a str>,
+    #[serde(default)]
+    product_number: i64,
 }
 
 pub(super) fn stored_lines(lines: &[OrderLine]) -> Result<String, Fault> {
@@ -46,6 +48,7 @@ pub(super) fn stored_lines(lines: &[OrderLine]) -> Result<String, Fault> {
             unit_price_minor: line.price.map(|(unit, _)| unit.minor_units()),
             line_total_minor: line.price.map(|(_, total)| total.minor_units()),
             currency: currency.as_ref().map(Currency::as_str),
+            product_number: line.product_number,
         })
         .collect();
     serde_json::to_string(&stored).map_err(Fault::permanent)
@@ -64,6 +67,7 @@ fn read_lines(text: &str) -> Result<Vec<OrderLine>, Fault> {
             display_name: line.display_name.into_owned(),
             quantity: Quantity::parse(line.quantity).map_err(Fault::permanent)?,
             price,
+            product_number: line.product_number,
         })
     });
     lines.collect()

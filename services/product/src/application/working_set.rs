@@ -1,6 +1,6 @@
 //! The products that a batch touches: loaded once, changed in memory, written once.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use chrono::SubsecRound;
 use openorder_messaging::{Envelope, NewEvent, UnitOfWork};
@@ -23,6 +23,8 @@ pub(crate) struct WorkingSet {
     live: HashMap<Sku, Uuid>,
     stored: HashSet<Uuid>,
     changed: BTreeSet<Uuid>,
+    /// Drawn for the products to be, in the order of making.
+    numbers: VecDeque<i64>,
     events: Vec<NewEvent>,
     now: Timestamp,
 }
@@ -43,16 +45,19 @@ impl WorkingSet {
                 },
             }
         }
+        let made = batch.iter().filter(|envelope| matches!(envelope.command, Command::Create(_))).count();
+        let numbers = persistence::draw_numbers(unit.connection(), made).await?;
         let found = persistence::lock(unit.connection(), &ids, &skus).await?;
-        Ok(Self::of(found, now))
+        Ok(Self::of(found, numbers, now))
     }
 
-    fn of(found: Vec<Product>, now: Timestamp) -> Self {
+    fn of(found: Vec<Product>, numbers: Vec<i64>, now: Timestamp) -> Self {
         Self {
             live: found.iter().filter(|one| one.is_live()).map(|one| (one.sku.clone(), one.product_id)).collect(),
             stored: found.iter().map(|product| product.product_id).collect(),
             products: found.into_iter().map(|product| (product.product_id, product)).collect(),
             changed: BTreeSet::new(),
+            numbers: numbers.into(),
             events: Vec::new(),
             now,
         }
@@ -71,7 +76,9 @@ impl WorkingSet {
         if let Some(holder) = self.live.get(&new.sku) {
             return Err(sku_taken(&new.sku, *holder));
         }
-        let product = Product::create(new.clone(), self.now);
+        // One was drawn for each product of the batch.
+        let number = self.numbers.pop_front().unwrap_or_default();
+        let product = Product::create(new.clone(), number, self.now);
         let shown = present::product(&product);
         self.push(&product, &proto::ProductCreated { product: Some(shown.clone()) }, cause);
         self.live.insert(product.sku.clone(), product.product_id);
@@ -102,6 +109,7 @@ impl WorkingSet {
             sku: product.sku.to_string(),
             version: product.version,
             delete_time: product.delete_time.as_ref().map(timestamp_to_proto),
+            product_number: product.product_number,
         };
         self.push(&product, &message, cause);
         let shown = present::product(&product);
@@ -185,7 +193,7 @@ mod tests {
 
     #[test]
     fn commands_of_one_batch_see_each_other() {
-        let mut set = WorkingSet::of(Vec::new(), now());
+        let mut set = WorkingSet::of(Vec::new(), vec![1, 2], now());
         assert!(set.decide(&create(1, "A"), 0).is_ok());
         let taken = set.decide(&create(2, "A"), 1).unwrap_err();
         assert_eq!(taken.reason, "SKU_ALREADY_EXISTS");
@@ -209,10 +217,10 @@ mod tests {
 
     #[test]
     fn a_rejected_or_empty_change_leaves_nothing_behind() {
-        let mut set = WorkingSet::of(Vec::new(), now());
+        let mut set = WorkingSet::of(Vec::new(), vec![1, 2], now());
         set.decide(&create(1, "A"), 0).unwrap();
         let stored: Vec<Product> = set.products.into_values().collect();
-        let mut set = WorkingSet::of(stored, now());
+        let mut set = WorkingSet::of(stored, vec![2], now());
         assert_eq!(set.decide(&reprice("A", 100), 0).unwrap().0.version, 1);
         let stale = Command::Update { key: key("A"), changes: Changes::default(), expected_version: Some(9) };
         assert_eq!(set.decide(&stale, 1).unwrap_err().reason, "PRODUCT_VERSION_MISMATCH");
@@ -222,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_deleted_product_is_found_by_its_id_alone() {
-        let mut set = WorkingSet::of(Vec::new(), now());
+        let mut set = WorkingSet::of(Vec::new(), vec![1, 2], now());
         set.decide(&create(1, "A"), 0).unwrap();
         set.decide(&Command::Delete { key: key("A") }, 1).unwrap();
         let by_id = Command::Delete { key: ProductKey::Id(Uuid::from_u128(1)) };

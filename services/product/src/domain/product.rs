@@ -61,11 +61,13 @@ pub struct Product {
     pub update_time: Timestamp,
     /// When it was deleted.
     pub delete_time: Option<Timestamp>,
+    /// Drawn in the database, from 1: a later product has a higher one, whatever the clocks say.
+    pub product_number: i64,
 }
 
 impl Product {
-    /// A new product. That its SKU is free is for the caller to know.
-    pub fn create(new: NewProduct, now: Timestamp) -> Self {
+    /// A new product. That its SKU is free is for the caller to know, and that no later product has a lower number.
+    pub fn create(new: NewProduct, product_number: i64, now: Timestamp) -> Self {
         Self {
             product_id: new.product_id,
             sku: new.sku,
@@ -77,6 +79,7 @@ impl Product {
             create_time: now,
             update_time: now,
             delete_time: None,
+            product_number,
         }
     }
 
@@ -159,7 +162,7 @@ mod tests {
             price: price(1_000),
             initial_stock: InitialStock::parse(5).unwrap(),
         };
-        Product::create(new, at(0))
+        Product::create(new, 1, at(0))
     }
 
     #[test]

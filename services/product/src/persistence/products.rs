@@ -18,6 +18,26 @@ pub struct Page {
     pub limit: i64,
 }
 
+/// Advisory lock of the transactions that make products.
+const MAKING_LOCK: i64 = 0x6f70_656e_0101;
+
+/// Draws numbers for so many new products. From now to the end of this transaction no other one makes a product: numbers
+/// are drawn in the order of making, also by several instances. Has to come before any row is locked.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn draw_numbers(connection: &mut PgConnection, count: usize) -> Result<Vec<i64>, Fault> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(MAKING_LOCK).execute(&mut *connection).await.map_err(fault)?;
+    sqlx::query_scalar("select nextval('product_number') from generate_series(1, $1)")
+        .bind(i64::try_from(count).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await
+        .map_err(fault)
+}
+
 /// Locks the products with these ids, and those with these SKUs that are not deleted, in one order for all
 /// transactions, so that none deadlock.
 ///
@@ -26,7 +46,7 @@ pub struct Page {
 pub async fn lock(connection: &mut PgConnection, ids: &[Uuid], skus: &[&str]) -> Result<Vec<Product>, Fault> {
     let rows = sqlx::query(
         "select product_id, sku, display_name, description, price_minor_units, price_currency, \
-                initial_stock_quantity, version, create_time, update_time, delete_time \
+                initial_stock_quantity, version, create_time, update_time, delete_time, product_number \
          from product where product_id = any ($1) or (sku = any ($2) and delete_time is null) \
          order by product_id for update",
     )
@@ -45,7 +65,7 @@ pub async fn lock(connection: &mut PgConnection, ids: &[Uuid], skus: &[&str]) ->
 pub async fn find_by_id(executor: impl PgExecutor<'_>, product_id: Uuid) -> Result<Option<Product>, Fault> {
     let row = sqlx::query(
         "select product_id, sku, display_name, description, price_minor_units, price_currency, \
-                initial_stock_quantity, version, create_time, update_time, delete_time \
+                initial_stock_quantity, version, create_time, update_time, delete_time, product_number \
          from product where product_id = $1",
     )
     .bind(product_id)
@@ -62,7 +82,7 @@ pub async fn find_by_id(executor: impl PgExecutor<'_>, product_id: Uuid) -> Resu
 pub async fn find_by_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Product>, Fault> {
     let rows = sqlx::query(
         "select product_id, sku, display_name, description, price_minor_units, price_currency, \
-                initial_stock_quantity, version, create_time, update_time, delete_time \
+                initial_stock_quantity, version, create_time, update_time, delete_time, product_number \
          from product where sku = any ($1) and delete_time is null",
     )
     .bind(skus)
@@ -79,7 +99,7 @@ pub async fn find_by_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Resul
 pub async fn list(executor: impl PgExecutor<'_>, page: Page) -> Result<Vec<Product>, Fault> {
     let rows = sqlx::query(
         "select product_id, sku, display_name, description, price_minor_units, price_currency, \
-                initial_stock_quantity, version, create_time, update_time, delete_time \
+                initial_stock_quantity, version, create_time, update_time, delete_time, product_number \
          from product where ($1::uuid is null or product_id > $1) and ($2 or delete_time is null) \
          order by product_id limit $3",
     )
@@ -108,10 +128,10 @@ async fn insert(connection: &mut PgConnection, new: &[&Product]) -> Result<(), F
     }
     sqlx::query(
         "insert into product (product_id, sku, display_name, description, price_minor_units, price_currency, \
-                              initial_stock_quantity, version, create_time, update_time, delete_time) \
+                              initial_stock_quantity, version, create_time, update_time, delete_time, product_number) \
          select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]), \
                 unnest($6::text[]), unnest($7::bigint[]), unnest($8::bigint[]), unnest($9::timestamptz[]), \
-                unnest($10::timestamptz[]), unnest($11::timestamptz[])",
+                unnest($10::timestamptz[]), unnest($11::timestamptz[]), unnest($12::bigint[])",
     )
     .bind(column(new, |product| product.product_id))
     .bind(column(new, |product| product.sku.to_string()))
@@ -124,6 +144,7 @@ async fn insert(connection: &mut PgConnection, new: &[&Product]) -> Result<(), F
     .bind(column(new, |product| product.create_time))
     .bind(column(new, |product| product.update_time))
     .bind(column(new, |product| product.delete_time))
+    .bind(column(new, |product| product.product_number))
     .execute(connection)
     .await
     .map_err(fault)?;
@@ -181,6 +202,7 @@ fn product(row: &PgRow) -> Result<Product, Fault> {
         create_time: row.try_get::<Timestamp, _>("create_time").map_err(fault)?,
         update_time: row.try_get::<Timestamp, _>("update_time").map_err(fault)?,
         delete_time: row.try_get("delete_time").map_err(fault)?,
+        product_number: row.try_get("product_number").map_err(fault)?,
     })
 }
 
@@ -200,7 +222,11 @@ mod tests {
             price: Price::parse(Money::new(minor_units, Currency::parse("KWD").unwrap())).unwrap(),
             initial_stock: InitialStock::parse(1_000_000_000).unwrap(),
         };
-        Product::create(new, Timestamp::from_timestamp_micros(1_800_000_000_123_456).unwrap())
+        Product::create(
+            new,
+            i64::try_from(id).unwrap(),
+            Timestamp::from_timestamp_micros(1_800_000_000_123_456).unwrap(),
+        )
     }
 
     /// One batch may delete a product and make another with its SKU; what is read is what was written.
