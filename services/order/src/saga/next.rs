@@ -125,7 +125,7 @@ fn compensating(saga: &mut Saga, signal: &Signal, timeouts: &SagaTimeouts, now: 
             return effects;
         }
         Signal::SettleRequested { operator, reason } if failed => return saga.settle_by_hand(operator, reason, now),
-        // Reserved or refused before the release was seen; the release is answered in any case.
+        // Reserved or refused before the release was seen; the release is answered by an event of its own.
         _ => return Vec::new(),
     }
     saga.settle(now)

@@ -1,5 +1,5 @@
-//! Stock and payment as they promise to behave: each request is answered once it is handled, one decision for ever,
-//! and asking twice changes nothing.
+//! Stock and payment as they promise to behave: a request is answered once it is handled, one decision for ever, and
+//! asking twice changes and publishes nothing, unless an operator asks.
 
 use openorder_order::saga::Signal;
 
@@ -48,7 +48,13 @@ impl Inventory {
         vec![Signal::StockReserved]
     }
 
+    /// The first time it is asked for; then nothing is published, because nothing changes.
     pub fn release(&mut self, expired: bool) -> Vec<Signal> {
+        if self.reservation == Some(Reservation::Released) { Vec::new() } else { self.release_again(expired) }
+    }
+
+    /// Asked for by an operator, who wants the answer again.
+    pub fn release_again(&mut self, expired: bool) -> Vec<Signal> {
         match self.reservation {
             Some(Reservation::Shipped) => return Vec::new(),
             Some(Reservation::Held) => self.reserved -= PIECES,
@@ -105,7 +111,13 @@ impl Payment {
         vec![paid()]
     }
 
+    /// The first time it is asked for; then nothing is published, because nothing changes.
     pub fn refund(&mut self) -> Vec<Signal> {
+        if self.taken == Some(false) || self.given_back { Vec::new() } else { self.refund_again() }
+    }
+
+    /// Asked for by an operator, who wants the answer again.
+    pub fn refund_again(&mut self) -> Vec<Signal> {
         match self.taken {
             Some(true) => {
                 if !self.given_back {

@@ -18,16 +18,18 @@ pub enum Letter {
     Reserve,
     Ship,
     Release,
+    ReleaseAgain,
     /// Its time is up, and the order was settled when it was asked about.
     Expire,
     Pay,
     Refund,
+    RefundAgain,
     Signal(Signal),
 }
 
 impl Letter {
     pub fn is_undo(&self) -> bool {
-        matches!(self, Self::Release | Self::Refund)
+        matches!(self, Self::Release | Self::ReleaseAgain | Self::Refund | Self::RefundAgain)
     }
 }
 
@@ -77,9 +79,11 @@ impl World {
             Letter::Reserve => self.inventory.reserve(),
             Letter::Ship => self.inventory.ship(),
             Letter::Release => self.inventory.release(false),
+            Letter::ReleaseAgain => self.inventory.release_again(false),
             Letter::Expire => self.inventory.expire(),
             Letter::Pay => self.payment.pay(),
             Letter::Refund => self.payment.refund(),
+            Letter::RefundAgain => self.payment.refund_again(),
             Letter::Signal(signal) => {
                 self.signal(&signal);
                 Vec::new()
@@ -93,12 +97,13 @@ impl World {
         self.seconds += 1;
         let (saga, effects) = next(&self.saga, signal, &TIMEOUTS, at(self.seconds));
         self.saga = saga;
+        let again = effects.iter().any(|effect| matches!(effect, Effect::NoteRetry { .. }));
         for effect in effects {
-            self.perform(effect);
+            self.perform(effect, again);
         }
     }
 
-    fn perform(&mut self, effect: Effect) {
+    fn perform(&mut self, effect: Effect, again: bool) {
         match effect {
             Effect::Confirm => self.happen(&OrderEvent::Confirmed, Some(Letter::Pay)),
             Effect::MarkPaid { payment_id } => self.happen(&OrderEvent::Paid { payment_id }, None),
@@ -109,11 +114,11 @@ impl World {
             }
             Effect::RequestRelease { .. } => {
                 self.releases.push(self.saga.releases);
-                self.under_way.push(Letter::Release);
+                self.under_way.push(if again { Letter::ReleaseAgain } else { Letter::Release });
             }
             Effect::RequestRefund { .. } => {
                 self.refunds.push(self.saga.refunds);
-                self.under_way.push(Letter::Refund);
+                self.under_way.push(if again { Letter::RefundAgain } else { Letter::Refund });
             }
             Effect::FailCompensation { stock_open, payment_open, .. } => assert!(stock_open || payment_open),
             Effect::NoteSettlement { stock, payment, .. } => assert!(stock || payment),

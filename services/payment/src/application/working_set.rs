@@ -64,8 +64,8 @@ impl WorkingSet {
         match command {
             Command::Charge { user_id, amount } => Ok(self.charge(user_id, *amount, cause)),
             Command::Pay { order_id, user_id, amount } => Ok(self.pay(*order_id, user_id, *amount, cause)),
-            Command::Refund { order_id, user_id, amount, reason } => {
-                self.refund(*order_id, user_id, *amount, *reason, cause)
+            Command::Refund { order_id, user_id, amount, reason, answer_again } => {
+                self.refund(*order_id, user_id, *amount, *reason, *answer_again, cause)
             }
         }
     }
@@ -112,8 +112,14 @@ impl WorkingSet {
         user_id: &UserId,
         amount: Option<Amount>,
         reason: RefundReason,
+        answer_again: bool,
         cause: usize,
     ) -> Result<Outcome, Fault> {
+        let decided = self.payments.get(&order_id);
+        if decided.is_some_and(|payment| !payment.is_refundable()) && !answer_again {
+            // Decided and published before: an event would tell of nothing.
+            return Ok(Ok(PaymentReply::Noted));
+        }
         self.changed_payments.insert(order_id);
         let Some(payment) = self.payments.get_mut(&order_id) else {
             let tombstone = Payment::tombstone(Uuid::now_v7(), order_id, user_id.clone(), amount, self.now);

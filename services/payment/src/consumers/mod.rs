@@ -102,6 +102,7 @@ mod tests {
             amount: eur(5),
             reason: PaymentRefundReason::StepTimedOut.into(),
             order_version: 2,
+            answer_again: false,
         }
     }
 
@@ -137,7 +138,13 @@ mod tests {
     #[test]
     fn a_refund_is_asked_for_whatever_its_reason_and_with_or_without_its_amount() {
         let (order_id, user_id) = (Uuid::from_u128(1), UserId::parse("ada").unwrap());
-        let refund = |amount, reason| Command::Refund { order_id, user_id: user_id.clone(), amount, reason };
+        let refund = |amount, reason| Command::Refund {
+            order_id,
+            user_id: user_id.clone(),
+            amount,
+            reason,
+            answer_again: false,
+        };
         let meaning = |message: &PaymentRefundRequested| decode(&received(message)).unwrap();
         assert_eq!(meaning(&asked()), Some(refund(Some(five_eur()), RefundReason::StepTimedOut)));
         let newer = PaymentRefundRequested { reason: 99, amount: None, ..asked() };

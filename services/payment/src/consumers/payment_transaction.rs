@@ -27,5 +27,6 @@ pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError>
         // A newer asker's reason: the money goes back all the same.
         PaymentRefundReason::Unspecified => RefundReason::Other,
     };
-    Ok(Some(Command::Refund { order_id, user_id, amount, reason }))
+    let answer_again = asked.answer_again;
+    Ok(Some(Command::Refund { order_id, user_id, amount, reason, answer_again }))
 }

@@ -34,5 +34,7 @@ pub enum Command {
         amount: Option<Amount>,
         /// Why.
         reason: RefundReason,
+        /// Whether the answer is published even if it was before.
+        answer_again: bool,
     },
 }

@@ -139,8 +139,13 @@ impl Payment {
         Self { payment_id, order_id, user_id, state, version: 1, create_time: now, update_time: now }
     }
 
+    /// Whether something is left to give back.
+    pub const fn is_refundable(&self) -> bool {
+        matches!(self.state, PaymentState::Completed { .. })
+    }
+
     /// Gives back what was taken, once, and returns it. A payment of which nothing is left to give back stays as it
-    /// is, but every request is answered and each answer is a version.
+    /// is; the answer given again is a version.
     ///
     /// # Errors
     /// A permanent fault when the wallet that was debited is missing or cannot hold the money.

@@ -257,6 +257,12 @@ impl Bench {
         event_id
     }
 
+    /// An operator has the payment service asked again, and wants its answer.
+    pub async fn ask_back_again(&self, order: &Order) {
+        let again = PaymentRefundRequested { answer_again: true, ..refund_requested(order) };
+        self.publish(order.order_id, Uuid::now_v7(), &again).await;
+    }
+
     /// Everything that was published about confirmed orders under this order's key has been handled: an order after
     /// them in the same partition has its answer.
     pub async fn wait_behind(&self, order: &Order) {
@@ -305,6 +311,7 @@ pub fn refund_requested(order: &Order) -> PaymentRefundRequested {
         amount: Some(order.total.clone()),
         reason: PaymentRefundReason::OrderCancelled.into(),
         order_version: 3,
+        answer_again: false,
     }
 }
 
