@@ -81,7 +81,7 @@ fn mail(notice: &Notice) -> Message {
     }
     body.push_str("\nYou can choose what we tell you in your notification preferences.\n");
     // What happened comes first: mail programs show the beginning.
-    Message { subject: format!("Your order {subject} (order {order})"), body }
+    Message { subject: format!("Your order {subject} ({order})"), body }
 }
 
 /// One line: which order, what happened, how much or why.
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_paid_order_is_confirmed_with_what_was_bought() {
         let message = render(&notice(Kind::OrderPaid), Channel::Email);
-        assert_eq!(message.subject, "Your order is paid (order 00000000-0000-0000-0000-000000000007)");
+        assert_eq!(message.subject, "Your order is paid (00000000-0000-0000-0000-000000000007)");
         assert_eq!(
             message.body,
             "Hello ada,\n\n\

@@ -68,7 +68,7 @@ async fn a_customer_is_told_what_happens_to_an_order_and_others_hear_that_it_was
     assert_eq!((told.kind(), told.channel()), (NotificationKind::OrderPaid, NotificationChannel::Email));
     assert_eq!((told.status(), told.attempts, told.version), (NotificationStatus::Sent, 1, 1));
     assert_eq!(told.masked_recipient, "a***@example.com");
-    assert_eq!(told.subject, format!("Your order is paid (order {})", order.id));
+    assert_eq!(told.subject, format!("Your order is paid ({})", order.id));
     assert!(told.body.contains("2 x Keyboard: 20.00 EUR\nTotal: 20.00 EUR\n"), "{}", told.body);
     assert_eq!(told.send_time, told.create_time);
     assert_eq!(told.trace_id, traceparent.split('-').nth(1).unwrap());

@@ -115,7 +115,7 @@ async fn a_mail_arrives_as_it_was_meant() {
     sent(&world, mailing(&world, maildev.smtp_port), &order).await;
     let [mail] = maildev.mail_to(&order.email).await.try_into().unwrap();
     assert_eq!(mail["from"][0]["address"], "shop@example.com");
-    assert_eq!(mail["subject"], format!("Your order is paid (order {})", order.id));
+    assert_eq!(mail["subject"], format!("Your order is paid ({})", order.id));
     let text = mail["text"].as_str().unwrap();
     assert!(text.contains("2 x Keyboard: 20.00 EUR") && text.contains("Total: 20.00 EUR"), "{text}");
     assert_eq!(mail["headers"]["auto-submitted"], "auto-generated");
