@@ -64,6 +64,12 @@ async fn a_system_that_starts_without_kafka_takes_orders_and_says_what_waits() {
     let away: Vec<_> = services.readiness().snapshot().into_iter().filter(|one| one.state != State::Ready).collect();
     assert!(away.iter().any(|one| (one.role.as_str(), one.name.as_str()) == ("order", "kafka")), "{away:?}");
     assert!(away.iter().all(|one| one.need == Need::Background), "{away:?}");
+    // What is added later is in the background, unless a call cannot be answered without it.
+    for system in [&services, &gateway] {
+        for one in system.readiness().snapshot().into_iter().filter(|one| one.need == Need::Required) {
+            assert!(["port", "postgres", "services"].contains(&one.name.as_str()), "{one:?}");
+        }
+    }
     let answer = readyz(&services).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(r#""status":"degraded""#), "{answer}");
 

@@ -135,7 +135,7 @@ impl Backbone {
         subscription: Subscription<A::Command>,
         settings: &ConsumerSettings,
     ) {
-        let room_for_dead = self.role.dependency(consumer::DEAD_LETTERS);
+        let room_for_dead = self.role.background(consumer::DEAD_LETTERS);
         room_for_dead.ready();
         let consumed = Consumed { topics: subscription.topics.clone(), settings: settings.clone(), room_for_dead };
         // A service has one consumer.
