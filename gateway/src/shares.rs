@@ -42,10 +42,12 @@ pub(crate) struct Percent {
 }
 
 impl Limit {
-    /// A limit of `all`; a share is never less than `at_least`, so that one of anything always fits.
+    /// A limit of `all`; a share is never less than what lets `at_least` in, so that one of anything always fits.
     pub(crate) fn new(all: usize, at_least: usize, percent: Percent) -> Self {
-        let all = all.max(at_least);
-        let share = |percent: usize| all.saturating_mul(percent).div_ceil(100).clamp(at_least, all);
+        // Less its last tenth it is what was asked for.
+        let least = at_least.saturating_add(at_least / 9);
+        let all = all.max(least);
+        let share = |percent: usize| all.saturating_mul(percent).div_ceil(100).clamp(least, all);
         let peer = share(percent.peer);
         Self { all, peer, connection: share(percent.connection).min(peer) }
     }
