@@ -15,6 +15,7 @@ mod command;
 mod deployment;
 pub mod faults;
 pub mod fleet;
+mod hostile;
 pub mod load;
 mod outcome;
 mod servers;

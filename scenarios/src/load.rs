@@ -141,6 +141,11 @@ impl Load {
         self.shared.ledger.lock().expect("a ledger").accepted.len()
     }
 
+    /// One of the orders accepted until now.
+    pub fn some_order(&self) -> Option<String> {
+        self.shared.ledger.lock().expect("a ledger").accepted.values().next().cloned()
+    }
+
     /// Accepted orders a second since the start.
     pub fn rate(&self) -> f64 {
         self.accepted() as f64 / self.started.elapsed().as_secs_f64()

@@ -1,5 +1,6 @@
 //! What is broken while orders flow, a file a kind. Each ends with the ledger compared and `openorder verify`.
 
+mod callers;
 mod clock;
 mod duplicates;
 mod fault_points;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{Fleet, Outcome, Servers};
 
+pub use callers::callers;
 pub use hot_key::hot_key;
 pub use kill::{kill_at_random, kill_in_turn};
 
@@ -99,4 +101,5 @@ scenarios! {
     "fault-points" within 600 s: fault_points::fault_points,
     "replay" within 300 s: replay::replay,
     "poison" within 400 s: poison::poison,
+    "callers" within 400 s: callers::callers,
 }

@@ -58,6 +58,13 @@ impl Instance {
         self.process.is_some()
     }
 
+    /// Memory of the process in MiB, as the system counts it; none when it does not run.
+    pub fn resident_mib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.as_ref()?.id()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1_024)
+    }
+
     /// Whether it ended by itself since it was started; then it may be started again.
     pub fn notice_end(&mut self) -> bool {
         let ended = self.process.as_mut().is_some_and(|child| child.try_wait().expect("a process of ours").is_some());
