@@ -24,7 +24,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// librdkafka wants a group's name even where nothing is shared; no group of this name ever comes to be.
 const GROUP: &str = "openorder-scan";
 
-/// Reads all partitions of one topic, committed messages only, from their beginning or from a time.
+/// Reads all partitions of one topic from their beginning or from a time.
 ///
 /// Order holds within a partition.
 pub struct TopicScan {

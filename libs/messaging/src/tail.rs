@@ -30,7 +30,7 @@ pub enum TailError {
     Stopped,
 }
 
-/// Reads all partitions of one topic, committed messages only, from where each ended when this was opened.
+/// Reads all partitions of one topic, from where each ended when this was opened.
 ///
 /// Order holds within a partition. Partitions that are added later are not seen.
 pub struct Tail {

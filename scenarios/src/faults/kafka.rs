@@ -43,6 +43,47 @@ pub async fn kafka(servers: Servers, length: Length) -> (Servers, Outcome) {
     (servers, outcome)
 }
 
+/// The broker stands still for long, while roles of their own are at rest.
+pub async fn freezes(servers: Servers, length: Length) -> (Servers, Outcome) {
+    let fleet = Fleet::start(servers, &[]).await;
+    freeze(fleet, length, "Kafka frozen at rest, a process a role").await
+}
+
+/// The same, with all roles in one process.
+pub async fn freezes_whole(servers: Servers, length: Length) -> (Servers, Outcome) {
+    let fleet = Fleet::start_whole(servers, &[]).await;
+    freeze(fleet, length, "Kafka frozen at rest, one process").await
+}
+
+/// Freezes of lengths at which librdkafka's clients lose their brokers in different ways. After each, an order comes to its
+/// end, every role is ready, and at last every process ends when it is asked to.
+async fn freeze(mut fleet: Fleet, length: Length, what: &str) -> (Servers, Outcome) {
+    // Orders are only the probes: clients that have work notice more.
+    let load = Load::start(&fleet, Plan { callers: 0, ..Plan::default() }).await;
+    let (seconds, rounds): (&[u64], usize) = length.pick((&[35], 1), (&[20, 35, 45, 60, 90], 2));
+    let (mut recovery, mut times) = (Duration::ZERO, 0);
+    for _ in 0..rounds {
+        for frozen in seconds {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            fleet.servers.signal(Part::Kafka, Signal::Stop).await;
+            tokio::time::sleep(Duration::from_secs(*frozen)).await;
+            fleet.servers.signal(Part::Kafka, Signal::Continue).await;
+            recovery = recovery.max(load.probe().await);
+            fleet.ready().await;
+            times += 1;
+        }
+    }
+    for index in 0..fleet.instances.len() {
+        fleet.remove(index).await;
+        fleet.launch(index).await;
+    }
+    fleet.ready().await;
+    let (servers, mut outcome) = super::kill::end(fleet, load, what, times, recovery).await;
+    let prepared = outcome.prepared;
+    outcome.expect(prepared == times, format!("{prepared} of {times} orders were prepared after a freeze"));
+    (servers, outcome)
+}
+
 /// Three brokers, every partition on all of them, two needed for a write: one is killed, then two, then each in turn.
 pub async fn brokers(servers: Servers, length: Length) -> (Servers, Outcome) {
     let cluster = Cluster::start().await;

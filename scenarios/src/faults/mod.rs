@@ -94,6 +94,8 @@ scenarios! {
     "postgres" within 400 s: postgres::postgres,
     "read-only" within 300 s: postgres::read_only,
     "kafka" within 400 s: kafka::kafka,
+    "kafka-freezes" within 2400 s: kafka::freezes,
+    "kafka-freezes-whole" within 2400 s: kafka::freezes_whole,
     "brokers" within 600 s: kafka::brokers,
     "redis" within 300 s: redis::redis,
     "duplicates" within 300 s: duplicates::duplicates,

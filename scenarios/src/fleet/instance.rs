@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
+use super::WHOLE;
 use crate::deployment::readiness;
 use crate::signal::{Signal, send};
 
@@ -37,10 +38,12 @@ impl Instance {
     pub(super) fn launch(&mut self, program: &Path, config: &Path, environment: &[(String, String)]) {
         assert!(self.process.is_none(), "{} runs already", self.role);
         let output = std::fs::File::options().create(true).append(true).open(&self.output).expect("a file for output");
-        let child = Command::new(program)
-            .args(["serve", self.role, "--config"])
-            .arg(config)
-            .args(["--set", &format!("{}.listen_address={}", self.role, self.listen)])
+        let mut command = Command::new(program);
+        command.args(["serve", self.role, "--config"]).arg(config);
+        if self.role != WHOLE {
+            command.args(["--set", &format!("{}.listen_address={}", self.role, self.listen)]);
+        }
+        let child = command
             .args(["--set", &format!("admin.listen_address={}", self.admin)])
             .env_clear()
             .envs(environment.iter().cloned())

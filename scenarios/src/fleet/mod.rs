@@ -18,6 +18,8 @@ pub use instance::Instance;
 
 /// All roles, the gateway last: the others are there when it asks for them.
 pub const ROLES: [&str; 7] = ["order", "product", "inventory", "payment", "notification", "operations", "gateway"];
+/// The process that serves every role.
+pub const WHOLE: &str = "all";
 /// Those that take part in an order, each with a database.
 pub const SERVICES: [&str; 5] = ["order", "product", "inventory", "payment", "notification"];
 
@@ -37,10 +39,7 @@ pub struct Fleet {
 impl Fleet {
     /// One instance a role, all ready. `settings` are further lines of TOML, by section.
     pub async fn start(servers: Servers, settings: &[(&str, &str)]) -> Self {
-        let name = format!("s{:08x}", rand_number());
-        let folder = std::env::temp_dir().join(format!("openorder-{name}"));
-        // Its settings hold the databases' passwords.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).expect("a folder for the scenario");
+        let (name, folder) = place();
         let mut balancers = Vec::new();
         for role in ROLES {
             balancers.push((role, Balancer::start().await));
@@ -51,6 +50,25 @@ impl Fleet {
         for role in ROLES {
             fleet.add(role).await;
         }
+        fleet.ready().await;
+        fleet
+    }
+
+    /// One process that serves every role, ready. `settings` are further lines of TOML, by section.
+    pub async fn start_whole(servers: Servers, settings: &[(&str, &str)]) -> Self {
+        let (name, folder) = place();
+        let addresses = ROLES.map(|role| (role, openorder_testing::free_address()));
+        let listen = addresses.map(|(role, address)| (role, format!("listen_address = \"{address}\"")));
+        let mut lines = settings.to_vec();
+        lines.extend(listen.iter().map(|(role, line)| (*role, line.as_str())));
+        config::write(&folder.join("openorder.toml"), &name, &servers, &addresses, &lines);
+        let mut instance = Instance::new(WHOLE, &folder, 0);
+        let gateway = addresses.iter().find(|(role, _)| *role == "gateway").expect("a gateway");
+        instance.listen = gateway.1;
+        let balancers = vec![("gateway", Balancer::start().await)];
+        let instances = vec![instance];
+        let mut fleet = Self { servers, instances, name, folder, balancers, environment: Vec::new() };
+        fleet.launch(0).await;
         fleet.ready().await;
         fleet
     }
@@ -128,6 +146,7 @@ impl Fleet {
     async fn balance(&self, role: &str) {
         let targets = self.instances.iter().filter(|one| one.role == role && one.is_running() && !one.is_leaving);
         let targets = targets.map(|one| one.listen).collect();
+        let role = if role == WHOLE { "gateway" } else { role };
         if let Some((_, balancer)) = self.balancers.iter().find(|(known, _)| *known == role) {
             balancer.set_targets(targets);
         }
@@ -217,4 +236,12 @@ impl Fleet {
         drop(std::fs::remove_dir_all(&self.folder));
         self.servers
     }
+}
+
+/// Name and folder of a new fleet. Its settings hold the databases' passwords.
+fn place() -> (String, PathBuf) {
+    let name = format!("s{:08x}", rand_number());
+    let folder = std::env::temp_dir().join(format!("openorder-{name}"));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).expect("a folder for the scenario");
+    (name, folder)
 }
