@@ -84,12 +84,24 @@ pub(crate) struct Deliveries {
 struct State {
     outstanding: usize,
     error: Option<KafkaError>,
+    /// The first message that was too large for its topic, or was in a batch that was.
+    too_large: Option<usize>,
 }
 
 impl Deliveries {
     /// Begins a batch of `count` messages.
     pub(crate) fn expect(&self, count: usize) {
-        *self.state() = State { outstanding: count, error: None };
+        *self.state() = State { outstanding: count, ..State::default() };
+    }
+
+    /// Notes that the client itself does not take a message, by its place in the batch.
+    pub(crate) fn refuse(&self, index: usize) {
+        self.state().refuse(index);
+    }
+
+    /// Of the batch, the first message known to be too large for its topic, or to have been in a batch that was.
+    pub(crate) fn too_large(&self) -> Option<usize> {
+        self.state().too_large
     }
 
     /// Waits until the broker has all of the batch.
@@ -117,15 +129,30 @@ impl Deliveries {
     }
 }
 
+impl State {
+    fn refuse(&mut self, index: usize) {
+        self.too_large = Some(self.too_large.map_or(index, |first| first.min(index)));
+    }
+}
+
+/// Whether a message, or the batch that it was in, is larger than its topic takes.
+pub(crate) fn is_too_large(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+}
+
 impl ClientContext for Deliveries {}
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
+    /// The message's place in its batch.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
         let mut state = self.state();
         state.outstanding = state.outstanding.saturating_sub(1);
         if let Err((error, _)) = result {
+            if is_too_large(error) {
+                state.refuse(index);
+            }
             state.error = Some(error.clone());
         }
         if state.outstanding == 0 || state.error.is_some() {

@@ -4,15 +4,18 @@ use std::time::{Duration, Instant};
 
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::{KafkaSettings, client::KafkaClient};
+use crate::{KafkaSettings, client::KafkaClient, fit::BatchSize};
 
 /// Name of the dependency in faults, readiness and metrics.
 pub const KAFKA: &str = "kafka";
+
+/// Bytes of an event that the relay's client hands to a broker at most.
+const MESSAGE_BYTES_MAX: usize = 100_000_000;
 
 /// What all clients share.
 pub(crate) fn client(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
@@ -31,14 +34,21 @@ pub(crate) fn client(settings: &KafkaSettings, client_id: &str) -> ClientConfig 
 }
 
 /// The relay's producer: what it publishes stands in each partition in its order and without a gap, whatever fails.
-pub(crate) fn relay_producer(settings: &KafkaSettings, client_id: &str, timeout: Duration) -> ClientConfig {
+pub(crate) fn relay_producer(
+    settings: &KafkaSettings,
+    client_id: &str,
+    timeout: Duration,
+    batch: BatchSize,
+) -> ClientConfig {
     let mut config = idempotent_producer(settings, client_id, timeout);
     config
         // One event that is given up on ends the client: no later one of its partition may stand before it.
         .set("enable.gapless.guarantee", "true")
         .set("linger.ms", "1")
-        .set("batch.num.messages", "10000")
-        .set("batch.size", "1000000")
+        .set("batch.num.messages", batch.events.to_string())
+        .set("batch.size", batch.bytes.to_string())
+        // What is too large, the topic says.
+        .set("message.max.bytes", MESSAGE_BYTES_MAX.to_string())
         .set("queue.buffering.max.messages", "100000");
     config
 }
@@ -123,6 +133,17 @@ pub(crate) async fn ensure_topics(settings: &KafkaSettings, topics: &[&str]) -> 
     let timeout = Duration::from_millis(settings.admin_timeout_ms);
     let seen = tokio::task::spawn_blocking(move || await_topics(&admin, &names, timeout));
     seen.await.map_err(|error| error.to_string())?
+}
+
+/// How many bytes a topic takes in one batch (`max.message.bytes`); `None` when the broker does not say so.
+pub(crate) async fn batch_bytes_max(settings: &KafkaSettings, topic: &str) -> Option<usize> {
+    let admin: AdminClient<DefaultClientContext> = client(settings, "openorder-admin").create().ok()?;
+    let admin = KafkaClient::new(admin);
+    let options = AdminOptions::new().request_timeout(Some(Duration::from_millis(settings.admin_timeout_ms)));
+    let name = settings.topic(topic);
+    let described = admin.describe_configs(&[ResourceSpecifier::Topic(&name)], &options).await.ok()?;
+    let topic = described.into_iter().next()?.ok()?;
+    topic.get("max.message.bytes")?.value.as_ref()?.parse().ok()
 }
 
 /// A created topic takes a moment to show: a consumer that subscribed before would miss it until its next look.

@@ -4,7 +4,8 @@
 //! - [`application`]: the one shape of all work, a use case takes a batch;
 //! - [`committer`]: group commit for gRPC callers, with [`request_results`] for repeated commands;
 //! - [`unit_of_work`] and [`event_log`]: state and events in one transaction; the log is event store and outbox;
-//! - [`relay`]: publishes the log to Kafka by cursor; what its own process wrote comes to it by [`handoff`];
+//! - [`relay`]: publishes the log to Kafka by cursor, in batches that its topics take ([`fit`]); what its own process
+//!   wrote comes to it by [`handoff`];
 //! - [`consumer`]: batches from Kafka, each event once in effect (inbox), failing keys parked, tried again, dead;
 //! - [`dead_letters`]: copies of dead messages on their topic, for Kafka's tools;
 //! - [`backbone`]: puts these together for a service.
@@ -29,6 +30,7 @@ mod deliveries;
 pub mod desk;
 mod event;
 pub mod event_log;
+mod fit;
 mod handoff;
 mod kafka;
 pub mod lag;

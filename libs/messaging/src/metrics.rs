@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     dead_letters: Counter<u64>,
     dead_letters_without_row: Counter<u64>,
     unknown_types: Counter<u64>,
+    relay_refused: Counter<u64>,
     losses: Counter<u64>,
     outage: OwnedGauge,
     route_blocked: OwnedGauge,
@@ -87,6 +88,13 @@ impl Metrics {
                 .u64_counter("openorder.messages.dead_lettered_without_row")
                 .with_unit("{message}")
                 .with_description("Messages given up that stand on their dead letter topic alone: the table is full")
+                .build(),
+            relay_refused: meter
+                .u64_counter("openorder.relay.refused_events")
+                .with_unit("{attempt}")
+                .with_description(
+                    "Attempts to publish an event that is larger than its topic takes; all later ones wait",
+                )
                 .build(),
             unknown_types: meter
                 .u64_counter("openorder.messages.unknown_type")
@@ -185,6 +193,10 @@ impl Metrics {
     pub(crate) fn dead_lettered_without_row(&self, role: &'static str, topic: &str) {
         let labels = [KeyValue::new("service", role), KeyValue::new("topic", topic.to_owned())];
         self.dead_letters_without_row.add(1, &labels);
+    }
+
+    pub(crate) fn relay_refused(&self, role: &'static str, topic: &str) {
+        self.relay_refused.add(1, &[KeyValue::new("service", role), KeyValue::new("topic", topic.to_owned())]);
     }
 
     pub(crate) fn unknown_type(&self, role: &'static str, topic: &str) {

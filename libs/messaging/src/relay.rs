@@ -6,12 +6,16 @@
 //! and which copy comes first does not matter: each of the two publishes without a gap, from a place up to which all
 //! is in Kafka already. So the first copies of a partition's events are in order, and the second ones are dropped by
 //! the consumers' inbox.
+//!
+//! A batch that is larger than its topic takes is sent again in smaller ones. An event that is too large by itself stops
+//! the relay where it stands: a later event that was published before it could never be put behind it again.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
+use futures::FutureExt;
 use openorder_runtime::{Dependency, Shutdown};
 use openorder_telemetry::{Span, SpanKind};
 use openorder_types::Fault;
@@ -26,8 +30,10 @@ use crate::{
     Backbone, LoggedEvent, RelaySettings,
     client::{ClientHealth, KafkaClient},
     database::fault,
-    deliveries::CountingProducer,
-    event_log, kafka,
+    deliveries::{CountingProducer, is_too_large},
+    event_log,
+    fit::{BatchSize, Fit, Refusal, blocked_by, keeping_alive},
+    kafka,
     metrics::Metrics,
 };
 
@@ -52,6 +58,9 @@ enum Lost {
     Kafka(String),
     #[error("another relay of this service has taken over")]
     TakenOver,
+    /// Of `count` events in hand, the one at `index` was in a batch that is larger than its topic takes.
+    #[error("topic {} takes no batch that large", event.topic)]
+    TooLarge { index: usize, count: usize, event: Box<LoggedEvent> },
 }
 
 impl From<Fault> for Lost {
@@ -133,21 +142,71 @@ impl Relay {
         let (published, epoch): (i64, i64) = (row.try_get("position")?, row.try_get("epoch")?);
         // A broker that loses power may lose the last of what it has acknowledged. So that is published once more;
         // consumers drop what they have had by its id.
-        let position = (published - self.settings.republish_events).max(0);
-        let producer = tokio::select! {
-            producer = self.producer() => producer?,
-            () = shutdown.requested() => return Ok(()),
-        };
-        self.health.renew();
-        self.dependency.ready();
-        *failures = 0;
-        tracing::info!(position, epoch, "relay is active");
-        tokio::select! {
-            result = self.publish_all(&mut connection, &producer, (position, epoch), shutdown) => result,
-            // What was in hand is published again, from the cursor.
-            () = self.health.lost() => Err(Lost::Kafka("the client is silent".to_owned())),
-            never = self.health.watch(&producer, |producer| producer.client()) => match never {},
+        let mut position = (published - self.settings.republish_events).max(0);
+        let mut fit = Fit::new();
+        loop {
+            let size = fit.batch_size();
+            let producer = tokio::select! {
+                producer = keeping_alive(&mut connection, self.beat(), self.producer(size)) => producer?,
+                () = shutdown.requested() => return Ok(()),
+            };
+            self.health.renew();
+            if !fit.is_blocked {
+                self.dependency.ready();
+            }
+            *failures = 0;
+            tracing::info!(position, epoch, batch_bytes = size.bytes, "relay is active");
+            let ended = tokio::select! {
+                ended = self.publish_all(&mut connection, &producer, &mut position, epoch, &mut fit, shutdown) => ended,
+                // What was in hand is published again, from the cursor.
+                () = self.health.lost() => Err(Lost::Kafka("the client is silent".to_owned())),
+                never = self.health.watch(&producer, |producer| producer.client()) => match never {},
+            };
+            match ended {
+                // After a refusal the client is of no use: it keeps what it could not send before what comes after it.
+                Err(Lost::TooLarge { index, count, event }) => {
+                    keeping_alive(
+                        &mut connection,
+                        self.beat(),
+                        self.refused(&mut fit, (index, count), &event, shutdown),
+                    )
+                    .await?;
+                }
+                ended => return ended,
+            }
         }
+    }
+
+    /// Finds out how to go on when a topic refused a batch; where an event fits into none, waits a while.
+    async fn refused(
+        &self,
+        fit: &mut Fit,
+        (index, count): (usize, usize),
+        event: &LoggedEvent,
+        shutdown: &Shutdown,
+    ) -> Result<(), Lost> {
+        let topic_max = kafka::batch_bytes_max(self.backbone.kafka(), &event.topic).await;
+        let was_blocked = fit.is_blocked;
+        if fit.refused(index, count, topic_max) == Refusal::Fewer {
+            tracing::warn!(topic = %event.topic, max_message_bytes = topic_max, "the topic takes no batch that large");
+            return Ok(());
+        }
+        let detail = blocked_by(event, topic_max);
+        if !was_blocked {
+            tracing::error!(topic = %event.topic, event_id = %event.event_id, "{detail}");
+        }
+        self.metrics.relay_refused(self.backbone.telemetry().role(), &event.topic);
+        self.dependency.down(detail);
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(self.settings.takeover_interval_ms)) => {}
+            () = shutdown.requested() => {}
+        }
+        Ok(())
+    }
+
+    /// How often a session that is held is used at least, so that it does not count as standing still.
+    fn beat(&self) -> Duration {
+        Duration::from_millis(self.settings.lease_ms / 3)
     }
 
     /// Publishes from `position` on, as long as `epoch` is the cursor's, until shutdown.
@@ -155,7 +214,9 @@ impl Relay {
         &self,
         connection: &mut PgConnection,
         producer: &RelayProducer,
-        (mut position, epoch): (i64, i64),
+        position: &mut i64,
+        epoch: i64,
+        fit: &mut Fit,
         shutdown: &Shutdown,
     ) -> Result<(), Lost> {
         let linger = self.settings.linger();
@@ -166,30 +227,39 @@ impl Relay {
             if !wait.is_zero() {
                 tokio::time::sleep(std::mem::take(&mut wait)).await;
             }
-            let mut events = self.backbone.handoff().take_after(position, batch_max);
+            let mut events = self.backbone.handoff().take_after(*position, batch_max);
             if events.is_empty() {
-                events = event_log::read_after(&mut *connection, position, self.settings.batch_max).await?;
+                events = event_log::read_after(&mut *connection, *position, self.settings.batch_max).await?;
             }
+            // Those that are left out here are read from the log then.
+            events.truncate(fit.events_max());
             let Some(last) = events.last() else {
-                self.pause(shutdown, Duration::from_millis(self.settings.poll_interval_ms)).await;
+                let idle = self.pause(shutdown, Duration::from_millis(self.settings.poll_interval_ms));
+                keeping_alive(&mut *connection, self.beat(), idle.map(Ok::<(), Lost>)).await?;
                 continue;
             };
             let (next, count, started) = (last.position, events.len(), Instant::now());
-            self.publish(producer, events).await?;
+            // However long the broker takes, this relay is alive.
+            keeping_alive(&mut *connection, self.beat(), self.publish(producer, events)).await?;
             self.health.heard();
+            if fit.is_blocked {
+                self.dependency.ready();
+            }
+            fit.published();
             wait = linger.after(count, started.elapsed());
             openorder_faults::point(openorder_faults::RELAY_AFTER_PUBLISH).await.map_err(Fault::from)?;
             self.move_cursor(&mut *connection, next, epoch).await?;
-            position = next;
+            *position = next;
         }
         Ok(())
     }
 
     /// A client of its own for each time in the lead: after a fault, nothing of the earlier one is in its way.
-    async fn producer(&self) -> Result<RelayProducer, Lost> {
+    async fn producer(&self, batch: BatchSize) -> Result<RelayProducer, Lost> {
         let role = self.backbone.telemetry().role();
         let publish_timeout = Duration::from_millis(self.settings.publish_timeout_ms);
-        let config = kafka::relay_producer(self.backbone.kafka(), &format!("openorder-{role}-relay"), publish_timeout);
+        let client_id = format!("openorder-{role}-relay");
+        let config = kafka::relay_producer(self.backbone.kafka(), &client_id, publish_timeout, batch);
         let producer: RelayProducer = Arc::new(KafkaClient::new(CountingProducer::create(&config)?));
         let connect_timeout = Duration::from_millis(self.settings.connect_timeout_ms);
         let connecting = Arc::clone(&producer);
@@ -209,7 +279,13 @@ impl Relay {
         let prefix = self.backbone.kafka().topic_prefix.clone();
         let timeout = Duration::from_millis(self.settings.publish_timeout_ms);
         let client = Arc::clone(producer);
-        let result = blocking(move || send_all(&client, &events, role, &prefix, timeout)).await;
+        let sent = tokio::task::spawn_blocking(move || {
+            let result = send_all(&client, &events, role, &prefix, timeout);
+            let refused = client.context().too_large().filter(|_| result.is_err());
+            let refused = refused.and_then(|index| Some((index, events.into_iter().nth(index)?)));
+            (result, refused)
+        });
+        let (result, refused) = sent.await.unwrap_or((Err(KafkaError::Canceled), None));
         self.metrics.published(role, count, started.elapsed(), result.is_err());
         let ended = SystemTime::now();
         for mut span in spans {
@@ -218,7 +294,10 @@ impl Relay {
             }
             span.end_at(ended);
         }
-        Ok(result?)
+        match refused {
+            Some((index, event)) => Err(Lost::TooLarge { index, count, event: Box::new(event) }),
+            None => Ok(result?),
+        }
     }
 
     fn spans(&self, events: &[LoggedEvent]) -> Vec<Span> {
@@ -275,16 +354,21 @@ fn send_all(
     producer.context().expect(events.len());
     let source = format!("/openorder/{role}");
     let mut topic = String::new();
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
         topic.clear();
         topic.push_str(prefix);
         topic.push_str(&event.topic);
-        let record = BaseRecord::to(&topic)
+        let record = BaseRecord::with_opaque_to(&topic, index)
             .key(event.key.as_str())
             .payload(event.payload.as_slice())
             .headers(headers(event, &source));
         // The queue is larger than a batch: a full one is a fault of the client, not a reason to wait.
-        producer.send(record).map_err(|(error, _)| error)?;
+        if let Err((error, _)) = producer.send(record) {
+            if is_too_large(&error) {
+                producer.context().refuse(index);
+            }
+            return Err(error);
+        }
     }
     producer.context().wait(timeout)
 }

@@ -9,7 +9,7 @@ use common::{ADDED, Instance, TOPIC, quick, send, start};
 use openorder_messaging::{
     ConsumerSettings, DecodeError, Received, Subscription, TopicScan, UnknownTypes, desk::Filter,
 };
-use openorder_testing::{RawRecord, Tail, TestProducer, World, eventually, header, send_raw};
+use openorder_testing::{RawRecord, Tail, TestProducer, World, eventually, header, noise, send_raw};
 use rdkafka::Message;
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -36,11 +36,6 @@ fn decode(message: &Received) -> Result<Option<common::Add>, DecodeError> {
 fn named(key: &[u8]) -> RawRecord {
     RawRecord { key: Some(key.to_vec()), payload: Some(1_i64.to_be_bytes().to_vec()), headers: Vec::new() }
         .header("ce_type", ADDED)
-}
-
-/// Bytes that nothing compresses.
-fn noise(length: usize) -> Vec<u8> {
-    (0..length).map(|_| rand::random()).collect()
 }
 
 /// What readiness says of the dependencies that are not there.

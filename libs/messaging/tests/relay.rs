@@ -7,9 +7,11 @@ use std::{collections::HashMap, time::Duration};
 
 use common::{ADDED, TOPIC, add, start, start_with};
 use futures::future::join_all;
-use openorder_messaging::KafkaSettings;
-use openorder_testing::{Tail, World, free_address, header};
+use openorder_messaging::{KafkaSettings, RelaySettings};
+use openorder_testing::{BrokerFront, Tail, World, alter_topic, create_topic, eventually, free_address, header};
 use rdkafka::Message;
+
+const BOUND: Duration = Duration::from_secs(90);
 
 fn number(message: &impl Message) -> i64 {
     i64::from_be_bytes(message.payload().unwrap().try_into().unwrap())
@@ -146,5 +148,110 @@ async fn a_relay_that_cannot_reach_kafka_keeps_none_that_can_from_its_place_and_
     assert_eq!(number(&tail.take(1, Duration::from_secs(15)).await[0]), 1);
     cut_off.stop().await;
     healthy.stop().await;
+    world.close().await;
+}
+
+/// An event of so many bytes that nothing compresses.
+fn event(key: &str, version: i64, length: usize) -> Big {
+    Big { key: key.to_owned(), version, length }
+}
+
+struct Big {
+    key: String,
+    version: i64,
+    length: usize,
+}
+
+/// Writes events to the log as a use case would.
+async fn write(instance: &common::Instance, events: &[Big]) {
+    for Big { key, version, length } in events {
+        let payload: Vec<u8> = (0..*length).map(|_| rand::random()).collect();
+        sqlx::query(
+            "insert into event_log (event_id, event_type, topic, aggregate_id, aggregate_version, payload, occurred_at) \
+             values (gen_random_uuid(), $1, $2, $3, $4, $5, now())",
+        )
+        .bind(ADDED)
+        .bind(TOPIC)
+        .bind(key)
+        .bind(version)
+        .bind(payload)
+        .execute(instance.pool())
+        .await
+        .unwrap();
+    }
+}
+
+async fn versions(tail: &Tail, count: usize) -> Vec<(String, i64)> {
+    let messages = tail.take(count, BOUND).await;
+    let version = |message: &_| header(message, "ce_sequence").unwrap().parse().unwrap();
+    messages.iter().map(|message| (header(message, "ce_subject").unwrap(), version(message))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_takes_only_small_batches_gets_small_ones_and_an_event_it_cannot_take_is_named() {
+    let world = World::new();
+    let kafka = KafkaSettings { partitions: 1, ..world.kafka() };
+    create_topic(&kafka, TOPIC, &[("max.message.bytes", "20000")]).await;
+    let instance = start_with(&world, world.role("ledger"), "ledger", kafka.clone()).await;
+    // Ten times what a batch may hold.
+    let small: Vec<Big> = (1..=100).map(|version| event("small", version, 2_000)).collect();
+    write(&instance, &small).await;
+    instance.relay();
+    let tail = Tail::new(&world, TOPIC);
+    // What was sent before a refusal may be sent again: the first copies are in order.
+    let mut seen = Vec::new();
+    while seen.len() < 100 {
+        let (_, version) = versions(&tail, 1).await.remove(0);
+        seen.extend((seen.last().is_none_or(|last| version > *last)).then_some(version));
+    }
+    assert_eq!(seen, (1..=100).collect::<Vec<i64>>());
+    while tail.next(Duration::from_secs(2)).await.is_some() {}
+
+    // The middle one fits into no batch: what is before it is published, what is behind it waits, loudly.
+    write(&instance, &[event("small", 101, 2_000), event("large", 1, 30_000), event("small", 102, 2_000)]).await;
+    assert_eq!(versions(&tail, 1).await, [("small".to_owned(), 101)]);
+    let said = eventually("named", BOUND, || async {
+        let states = world.readiness().snapshot();
+        states.into_iter().map(|state| state.detail).find(|detail| detail.contains("max.message.bytes"))
+    })
+    .await;
+    assert!(said.contains(TOPIC) && said.contains("is 20000") && said.contains(ADDED), "{said}");
+    let mut again = 0;
+    while let Some(message) = tail.next(Duration::from_secs(3)).await {
+        assert_eq!(header(&message, "ce_sequence").unwrap(), "101", "nothing overtakes it");
+        again += 1;
+    }
+    assert!(again <= 2, "what is before it is published {again} more times");
+
+    alter_topic(&kafka, TOPIC, &[("max.message.bytes", "200000")]).await;
+    assert_eq!(versions(&tail, 2).await, [("large".to_owned(), 1), ("small".to_owned(), 102)]);
+    eventually("ready", BOUND, || async { world.readiness().is_ready().then_some(()) }).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_that_takes_longer_than_the_lease_keeps_its_place_and_publishes_once() {
+    let world = World::new();
+    let front = BrokerFront::to(&world.kafka().brokers).await;
+    let kafka = KafkaSettings { brokers: front.address(), ..world.kafka() };
+    let instance = start_with(&world, world.role("ledger"), "ledger", kafka).await;
+    let settings = RelaySettings { lease_ms: 1_000, publish_timeout_ms: 60_000, ..RelaySettings::default() };
+    instance.backbone.relay(&settings, &[TOPIC]);
+    let committer = instance.committer();
+    add(&committer, "k", 1).await.unwrap();
+    let tail = Tail::new(&world, TOPIC);
+    assert_eq!(versions(&tail, 1).await, [("k".to_owned(), 1)]);
+    let epoch = || async {
+        sqlx::query_scalar::<_, i64>("select epoch from relay_cursor").fetch_one(instance.pool()).await.unwrap()
+    };
+    let before = epoch().await;
+    // The broker does not answer for six times the lease.
+    front.close();
+    add(&committer, "k", 2).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    front.reopen();
+    assert_eq!(versions(&tail, 1).await, [("k".to_owned(), 2)]);
+    assert!(tail.next(Duration::from_secs(2)).await.is_none(), "nothing is published again");
+    assert_eq!(epoch().await, before, "no other time in the lead");
     world.close().await;
 }

@@ -28,6 +28,11 @@ impl RawRecord {
     }
 }
 
+/// Bytes that nothing compresses.
+pub fn noise(length: usize) -> Vec<u8> {
+    (0..length).map(|_| rand::random()).collect()
+}
+
 /// Writes records to a partition of a topic, given without the deployment's prefix, and waits until the broker has them.
 ///
 /// # Panics

@@ -5,7 +5,7 @@ use std::time::Duration;
 use openorder_messaging::KafkaSettings;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer, StreamConsumer},
     message::{Header, Headers, OwnedHeaders, OwnedMessage},
@@ -192,6 +192,31 @@ pub async fn recreate_topic(settings: &KafkaSettings, topic: &str) {
 
 fn admin(settings: &KafkaSettings) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().expect("an administrator")
+}
+
+/// Makes a topic with settings of its own.
+///
+/// # Panics
+/// When the broker does not.
+pub async fn create_topic(settings: &KafkaSettings, topic: &str, configs: &[(&str, &str)]) {
+    let name = settings.topic(topic);
+    let new = NewTopic::new(&name, settings.partitions, TopicReplication::Fixed(1));
+    let new = configs.iter().fold(new, |new, (key, value)| new.set(key, value));
+    let made = admin(settings).create_topics(&[new], &AdminOptions::new()).await.expect("the broker answers");
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+}
+
+/// Sets settings of a topic.
+///
+/// # Panics
+/// When the broker does not.
+pub async fn alter_topic(settings: &KafkaSettings, topic: &str, configs: &[(&str, &str)]) {
+    let name = settings.topic(topic);
+    let altered = configs
+        .iter()
+        .fold(AlterConfig::new(ResourceSpecifier::Topic(&name)), |altered, (key, value)| altered.set(key, value));
+    let done = admin(settings).alter_configs(&[altered], &AdminOptions::new()).await.expect("the broker answers");
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
 }
 
 /// A client that may set and ask the offsets of a group; it never joins.

@@ -210,10 +210,10 @@ fn send_together(
 ) -> Result<(), KafkaError> {
     let group = backbone.kafka().topic(backbone.telemetry().role());
     producer.context().expect(letters.len());
-    for letter in letters {
+    for (index, letter) in letters.iter().enumerate() {
         let topic = backbone.kafka().topic(&topic_of(&letter.message.topic, backbone.telemetry().role()));
         let origin = backbone.kafka().topic(&letter.message.topic);
-        let mut record = BaseRecord::<[u8], [u8]>::to(&topic)
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&topic, index)
             .payload(&letter.message.payload)
             .timestamp(letter.dead_at.timestamp_millis())
             .headers(headers::of(letter, &origin, &group));
