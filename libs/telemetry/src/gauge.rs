@@ -40,14 +40,12 @@ impl OwnedGauge {
         let values: Arc<Mutex<Vec<Value>>> = Arc::default();
         let shown = Arc::clone(&values);
         // The meter keeps the callback.
-        drop(
-            meter()
-                .f64_observable_gauge(name)
-                .with_unit(unit)
-                .with_description(description)
-                .with_callback(move |observer| show(&lock(&shown), observer))
-                .build(),
-        );
+        let _instrument = meter()
+            .f64_observable_gauge(name)
+            .with_unit(unit)
+            .with_description(description)
+            .with_callback(move |observer| show(&lock(&shown), observer))
+            .build();
         Self { values, next: AtomicU64::new(0) }
     }
 
