@@ -147,7 +147,7 @@ async fn greedy(gateway: SocketAddr) {
 
 async fn streams(gateway: SocketAddr, order_id: String) {
     let Some((sender, _driver)) = connect(gateway, 65_535).await else { return };
-    let watch = framed(&openorder_proto::order::v1::WatchOrderRequest { order_id });
+    let watch = framed(&openorder_proto::order::v1::WatchOrderRequest { order_id, ..Default::default() });
     let mut held = Vec::new();
     for number in 0..STREAMS {
         let Ok(mut sender) = sender.clone().ready().await else { break };

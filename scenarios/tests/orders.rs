@@ -242,7 +242,7 @@ async fn an_order_is_watched_to_its_end_and_listed_page_by_page() {
     shop.product(&sku, eur(1, 0), 100).await;
     shop.charge(&customer, eur(100, 0)).await;
     let order = shop.create(Shop::request(&customer, &sku, 1)).await.unwrap();
-    let watch = WatchOrderRequest { order_id: order.order_id.clone() };
+    let watch = WatchOrderRequest { order_id: order.order_id.clone(), ..Default::default() };
     let mut stream = shop.orders.clone().watch_order(watch).await.unwrap().into_inner();
     let mut versions = Vec::new();
     while let Some(message) = stream.next().await {

@@ -145,7 +145,8 @@ impl Good {
         let channel = channel.connect().await.map_err(unreachable)?;
         let health = tonic_health::pb::HealthCheckRequest { service: String::new() };
         tonic_health::pb::health_client::HealthClient::new(channel.clone()).check(health).await?;
-        let watch = openorder_proto::order::v1::WatchOrderRequest { order_id: self.order_id.clone() };
+        let watch =
+            openorder_proto::order::v1::WatchOrderRequest { order_id: self.order_id.clone(), ..Default::default() };
         let mut watched = Shop::new(channel).orders.watch_order(watch).await?.into_inner();
         watched.message().await?;
         Ok(())

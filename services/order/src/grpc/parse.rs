@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use openorder_proto::order::v1::{
     CancelOrderRequest, CreateOrderRequest, ListOrdersRequest, PaymentMode as ProtoPaymentMode,
-    RequestedLine as ProtoLine, ReservationMode as ProtoReservationMode, UpdateOrderStatusRequest,
+    RequestedLine as ProtoLine, ReservationMode as ProtoReservationMode, UpdateOrderStatusRequest, WatchOrderRequest,
 };
 use openorder_rpc::{Violations, money, page_size, timestamp};
 use openorder_types::{Caller, EmailAddress, Quantity, Rejection, RequestId, Role, Sku, UserId, parse_uuid};
@@ -32,6 +32,16 @@ pub(super) fn order_id(text: &str) -> Result<Uuid, Rejection> {
     let mut violations = Violations::new();
     let order_id = violations.take("order_id", parse_uuid(text, "ORDER_ID_MALFORMED"));
     violations.finish_with(order_id)
+}
+
+pub(super) fn watch(message: &WatchOrderRequest) -> Result<(Uuid, Option<OrderStatus>), Rejection> {
+    let mut violations = Violations::new();
+    let order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
+    let until = match message.until {
+        0 => None,
+        number => status(&mut violations, "until", number),
+    };
+    violations.finish_with(order_id.map(|order_id| (order_id, until)))
 }
 
 pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder), Rejection> {

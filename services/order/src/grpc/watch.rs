@@ -15,6 +15,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
+    domain::OrderStatus,
     grpc::{OrderGrpc, WatchStream, parse},
     persistence::{self, Record},
     present,
@@ -27,7 +28,7 @@ type Sender = mpsc::Sender<Result<WatchOrderResponse, Status>>;
 
 impl OrderGrpc {
     pub(super) async fn watch(&self, call: CallContext, message: WatchOrderRequest) -> Result<WatchStream, CallError> {
-        let order_id = parse::order_id(&message.order_id)?;
+        let (order_id, until) = parse::watch(&message)?;
         // Before the first look, so that no change falls between.
         let changes = self.backbone.changes();
         let record = self.visible(&call.caller, order_id).await?;
@@ -35,8 +36,8 @@ impl OrderGrpc {
         let permit = permit.map_err(|_| CallError::Overloaded { retry_after: CallError::OUTAGE_RETRY_AFTER })?;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let poll = Duration::from_millis(self.settings.watch_poll_interval_ms);
-        let watch = Watch { backbone: Arc::clone(&self.backbone), order_id, sender, poll, _permit: permit };
-        // Ends with its order, its caller or the process.
+        let watch = Watch { backbone: Arc::clone(&self.backbone), order_id, until, sender, poll, _permit: permit };
+        // Ends with its order, the status that is waited for, its caller or the process.
         tokio::spawn(watch.run(record, changes));
         Ok(Box::pin(ReceiverStream::new(receiver)))
     }
@@ -45,6 +46,8 @@ impl OrderGrpc {
 struct Watch {
     backbone: Arc<Backbone>,
     order_id: Uuid,
+    /// The status that the caller waits for; none for a final one.
+    until: Option<OrderStatus>,
     sender: Sender,
     poll: Duration,
     _permit: OwnedSemaphorePermit,
@@ -54,7 +57,7 @@ impl Watch {
     async fn run(self, first: Record, mut changes: broadcast::Receiver<Changes>) {
         let shutdown = self.backbone.shutdown().clone();
         let mut version = first.order.version;
-        let mut settled = first.order.status.is_final();
+        let mut settled = self.is_reached(first.order.status);
         if self.send(Ok(answer(&first))).await.is_err() {
             return;
         }
@@ -77,12 +80,18 @@ impl Watch {
             };
             if record.order.version > version {
                 version = record.order.version;
-                settled = record.order.status.is_final();
+                settled = self.is_reached(record.order.status);
                 if self.send(Ok(answer(&record))).await.is_err() {
                     return;
                 }
             }
         }
+    }
+
+    /// Whether the caller has seen what it waits for. Statuses are numbered in the order in which they are passed
+    /// through, so that one that was passed over between two looks counts as reached.
+    fn is_reached(&self, status: OrderStatus) -> bool {
+        status.is_final() || self.until.is_some_and(|until| status >= until)
     }
 
     async fn send(
