@@ -20,6 +20,8 @@ pub fn check(settings: &ProcessSettings, roles: &[Role]) -> Vec<Problem> {
     settings.clone().visit("", &mut forms);
     problems.append(&mut forms.problems);
     problems.extend(shared_addresses(settings, roles));
+    let security = settings.kafka.security_problems().into_iter();
+    problems.extend(security.map(|(name, message)| problem(&format!("kafka.{name}"), message)));
     problems
 }
 
@@ -70,7 +72,8 @@ fn problem(key: &str, message: String) -> Problem {
     Problem { key: Some(key.to_owned()), source: Source::Default, message }
 }
 
-fn is_address(text: &str) -> bool {
+/// Whether the text is `host:port`.
+pub(crate) fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let host_is_one = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),

@@ -26,7 +26,7 @@ mod versions;
 use std::time::Duration;
 
 use clap::Args;
-use openorder_types::Timestamp;
+use openorder_messaging::ScanFrom;
 
 use crate::args::{SettingsArgs, duration};
 use crate::output::{self, Format};
@@ -79,7 +79,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub statement_timeout: Duration,
     /// How the result is written; progress goes to standard error.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
     /// What was said about settings.
     #[command(flatten)]
@@ -96,7 +96,7 @@ struct Check<'a> {
     settings: &'a ProcessSettings,
     databases: Databases,
     settle: Duration,
-    topics_from: Option<Timestamp>,
+    topics_from: ScanFrom,
     aggregates_max: usize,
 }
 
@@ -119,7 +119,7 @@ pub fn run(settings: &SettingsArgs, args: &VerifyArgs) -> anyhow::Result<bool> {
 }
 
 async fn verify(settings: &ProcessSettings, args: &VerifyArgs) -> Report {
-    let from = args.topics_since.map(|ago| chrono::Utc::now() - ago);
+    let from = args.topics_since.map_or(ScanFrom::Beginning, |ago| ScanFrom::Time(chrono::Utc::now() - ago));
     let check = Check {
         settings,
         databases: Databases::new(settings, args.statement_timeout),

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, ClientContext,
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
+    consumer::ConsumerContext,
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::{KafkaSettings, client::KafkaClient, fit::BatchSize};
+use crate::{KafkaSettings, client::KafkaClient, fit::BatchSize, security};
 
 /// Name of the dependency in faults, readiness and metrics.
 pub const KAFKA: &str = "kafka";
@@ -30,6 +31,7 @@ pub(crate) fn client(settings: &KafkaSettings, client_id: &str) -> ClientConfig 
         // A broker that is away is told by our own readiness, once, not by librdkafka's log every second.
         .set("log.connection.close", "false")
         .set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
+    security::apply(&mut config, settings);
     config
 }
 
@@ -95,6 +97,20 @@ pub(crate) fn consumer(settings: &KafkaSettings, group: &str) -> ClientConfig {
     }
     config
 }
+
+/// The context of a client that is told of the ends of partitions (`enable.partition.eof`): librdkafka reports them like
+/// errors, and an end is none.
+pub(crate) struct EndsAreNoErrors;
+
+impl ClientContext for EndsAreNoErrors {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::error!(%error, reason, "librdkafka");
+        }
+    }
+}
+
+impl ConsumerContext for EndsAreNoErrors {}
 
 /// Creates the topics that do not exist yet, with the partitions and replication of the settings.
 /// An existing topic is left as it is.

@@ -9,13 +9,18 @@ use std::{
 use openorder_types::Timestamp;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
-    consumer::{Consumer, StreamConsumer},
+    consumer::{Consumer, ConsumerContext, StreamConsumer},
     error::KafkaError,
     message::BorrowedMessage,
 };
 use uuid::Uuid;
 
-use crate::{KafkaSettings, Received, TailError, consumer::receive, kafka, record};
+use crate::{
+    KafkaSettings, Received, TailError,
+    consumer::receive,
+    kafka::{self, EndsAreNoErrors},
+    record,
+};
 
 /// How long one question to the broker may take.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,11 +29,24 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// librdkafka wants a group's name even where nothing is shared; no group of this name ever comes to be.
 const GROUP: &str = "openorder-scan";
 
-/// Reads all partitions of one topic from their beginning or from a time.
+/// Where the reading of a topic begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanFrom {
+    /// At the oldest message of each partition.
+    Beginning,
+    /// At the first message of each partition that is not older than this.
+    Time(Timestamp),
+    /// Behind the newest message of each partition: for what comes from now on.
+    End,
+}
+
+type EndsConsumer = StreamConsumer<EndsAreNoErrors>;
+
+/// Reads all partitions of one topic from their beginning, a time or their end.
 ///
 /// Order holds within a partition.
 pub struct TopicScan {
-    consumer: StreamConsumer,
+    consumer: EndsConsumer,
     topic_prefix: String,
     partitions: usize,
     at_end: HashSet<i32>,
@@ -71,14 +89,14 @@ impl Scanned<'_> {
 }
 
 impl TopicScan {
-    /// Opens a topic; `topic` is without the deployment's prefix. With `from`, messages before that time are not read.
+    /// Opens a topic; `topic` is without the deployment's prefix. Messages before `from` are not read.
     ///
     /// # Errors
     /// [`TailError`]: no such topic, or a broker that does not answer within ten seconds.
-    pub async fn open(settings: &KafkaSettings, topic: &str, from: Option<Timestamp>) -> Result<Self, TailError> {
+    pub async fn open(settings: &KafkaSettings, topic: &str, from: ScanFrom) -> Result<Self, TailError> {
         let mut config = kafka::consumer(settings, GROUP);
         config.set("enable.partition.eof", "true");
-        let consumer: StreamConsumer = config.create()?;
+        let consumer: EndsConsumer = config.create_with_context(EndsAreNoErrors)?;
         let consumer = Arc::new(consumer);
         let (asked, name) = (Arc::clone(&consumer), settings.topic(topic));
         let opened = tokio::task::spawn_blocking(move || starts(&asked, &name, from));
@@ -174,7 +192,7 @@ pub async fn committed_offsets(
     asked.await.map_err(|_| TailError::Stopped)?
 }
 
-fn partitions_of(consumer: &StreamConsumer, topic: &str) -> Result<Vec<i32>, TailError> {
+fn partitions_of<C: ConsumerContext>(consumer: &impl Consumer<C>, topic: &str) -> Result<Vec<i32>, TailError> {
     let metadata = consumer.fetch_metadata(Some(topic), QUESTION_TIMEOUT)?;
     let known = metadata.topics().iter().find(|known| known.name() == topic && known.error().is_none());
     let partitions: Vec<i32> = known.into_iter().flat_map(|known| known.partitions()).map(|one| one.id()).collect();
@@ -182,20 +200,21 @@ fn partitions_of(consumer: &StreamConsumer, topic: &str) -> Result<Vec<i32>, Tai
 }
 
 /// Where to begin in each partition, and whether that is the very beginning of all.
-fn starts(
-    consumer: &StreamConsumer,
-    topic: &str,
-    from: Option<Timestamp>,
-) -> Result<(TopicPartitionList, bool), TailError> {
-    let mut whole = from.is_none();
+fn starts(consumer: &EndsConsumer, topic: &str, from: ScanFrom) -> Result<(TopicPartitionList, bool), TailError> {
+    let mut whole = from == ScanFrom::Beginning;
     let mut starts = TopicPartitionList::new();
     for partition in partitions_of(consumer, topic)? {
-        let (low, _) = consumer.fetch_watermarks(topic, partition, QUESTION_TIMEOUT)?;
+        let (low, end) = consumer.fetch_watermarks(topic, partition, QUESTION_TIMEOUT)?;
         whole &= low == 0;
-        let place = from.map_or(Offset::Offset(low), |from| Offset::Offset(from.timestamp_millis()));
+        let place = match from {
+            ScanFrom::Beginning => Offset::Offset(low),
+            ScanFrom::Time(time) => Offset::Offset(time.timestamp_millis()),
+            // "The end" as such would be looked up at the first fetch, and lose what is published in between.
+            ScanFrom::End => Offset::Offset(end),
+        };
         starts.add_partition_offset(topic, partition, place)?;
     }
-    if from.is_some() {
+    if matches!(from, ScanFrom::Time(_)) {
         starts = consumer.offsets_for_times(starts, QUESTION_TIMEOUT)?;
     }
     Ok((starts, whole))

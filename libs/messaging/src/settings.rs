@@ -1,6 +1,6 @@
 //! Settings of messaging: every queue, batch, wait and retry has its bound here.
 
-use openorder_config::{choices, settings};
+use openorder_config::{Secret, choices, settings};
 
 use crate::linger::Linger;
 
@@ -21,6 +21,24 @@ settings! {
     pub struct KafkaSettings {
         /// Comma-separated `host:port` of the brokers to begin with.
         brokers: String = "127.0.0.1:19092";
+        /// How brokers are reached: plaintext, ssl, sasl_plaintext or sasl_ssl. Those with ssl need a program that was built
+        /// with the feature kafka-tls.
+        security_protocol: String = "plaintext";
+        /// How this process signs in at the brokers: plain, scram-sha-256 or scram-sha-512 (with the feature kafka-tls);
+        /// empty where it does not.
+        sasl_mechanism: String = "";
+        /// Account at the brokers.
+        sasl_username: String = "";
+        /// Password of the account. With sasl_plaintext and plain it is sent in the clear.
+        sasl_password: Secret = "";
+        /// PEM file of the authorities that the brokers' certificates are signed by; empty: those of the system.
+        tls_ca_file: String = "";
+        /// PEM file of this process' own certificate, where brokers ask for one.
+        tls_certificate_file: String = "";
+        /// PEM file of the key of that certificate, without a passphrase.
+        tls_key_file: String = "";
+        /// Whether a broker's certificate has to name the host that was connected to. Only a test turns this off.
+        tls_verify_hostname: bool = true;
         /// Put before the name of every topic and group, so that deployments can share a cluster.
         topic_prefix: String = "";
         /// Whether missing topics are created at start.

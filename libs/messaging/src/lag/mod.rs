@@ -16,14 +16,14 @@ use futures::future::try_join_all;
 use openorder_types::Timestamp;
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{self, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
 
 use crate::{
     KafkaSettings,
     client::{KafkaClient, broker_answers},
-    kafka,
+    kafka::{self, EndsAreNoErrors},
 };
 
 /// How long one question to the broker may take.
@@ -160,7 +160,7 @@ impl LagReader {
         }
         let mut config = kafka::consumer(&self.settings, &self.settings.topic(group));
         config.set("enable.partition.eof", "true").remove("group.instance.id");
-        let client: GroupClient = Arc::new(KafkaClient::new(Mutex::new(config.create()?)));
+        let client: GroupClient = Arc::new(KafkaClient::new(Mutex::new(config.create_with_context(EndsAreNoErrors)?)));
         clients.insert(group.to_owned(), Arc::clone(&client));
         Ok(client)
     }
@@ -185,6 +185,9 @@ struct Place {
     committed: Option<i64>,
     member: String,
 }
+
+/// A client that is told of the ends of partitions.
+type BaseConsumer = consumer::BaseConsumer<EndsAreNoErrors>;
 
 /// By topic (with its prefix) and partition.
 type Places = BTreeMap<(String, i32), Place>;

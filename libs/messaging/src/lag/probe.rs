@@ -4,13 +4,10 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
-    message::Timestamp as WrittenAt,
+    Message, Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, message::Timestamp as WrittenAt,
 };
 
-use super::{LagError, PartitionLag};
+use super::{BaseConsumer, LagError, PartitionLag};
 
 /// Messages of a partition that are counted one by one; beyond, the distance is told.
 const COUNTED_MAX: i64 = 500;
