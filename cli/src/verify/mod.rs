@@ -1,6 +1,6 @@
 //! `openorder verify`: do the invariants hold, on the running system, while it works.
 //!
-//! - `report.rs`: the invariants, what was found, how it is told;
+//! - `report.rs`: the invariants, what was found, how it is told; `next.rs`: what to look at then;
 //! - `database.rs`: a snapshot of a service's database, read in pages;
 //! - `log.rs`: an event log, aggregate by aggregate; `difference.rs`: two large sets, compared in little memory;
 //! - `services.rs`: which service publishes and consumes what;
@@ -15,6 +15,7 @@ mod database;
 mod difference;
 mod log;
 mod money;
+mod next;
 mod orders;
 mod report;
 mod services;

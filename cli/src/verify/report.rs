@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::next::next;
 use crate::output::{columns, note};
 
 /// How often the progress of long work is told.
@@ -162,6 +163,8 @@ struct Finding {
     counts: BTreeMap<String, i128>,
     /// The first of them.
     found: Vec<Violation>,
+    /// What to look at, for each of their reasons.
+    next: BTreeMap<&'static str, &'static str>,
     /// Why it could not be checked to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -192,6 +195,8 @@ impl Report {
         };
         self.outcome = self.outcome.max(outcome);
         let seconds = self.begun.replace(Instant::now()).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        let reasons = findings.shown.iter().map(|violation| violation.reason);
+        let next = reasons.map(|reason| (reason, next(findings.invariant, reason))).collect();
         self.invariants.push(Finding {
             invariant: findings.invariant,
             outcome,
@@ -200,6 +205,7 @@ impl Report {
             violations: findings.violations,
             counts: findings.counts,
             found: findings.shown,
+            next,
             error,
             seconds: (seconds * 1_000.0).round() / 1_000.0,
         });
@@ -240,6 +246,7 @@ impl Report {
             if hidden > 0 {
                 lines.push(format!("  … and {} more", grouped(hidden.into())));
             }
+            lines.extend(finding.next.iter().map(|(reason, next)| format!("  next for {reason}: {next}")));
             lines.extend(finding.error.iter().map(|error| format!("  {error}")));
         }
         lines
@@ -289,7 +296,17 @@ mod tests {
     fn all_violations_are_counted_and_the_first_are_shown() {
         let lines = report(&[(Invariant::Stock, 5, None)]).lines();
         assert!(lines[0].starts_with("stock  VIOLATED  checked 0  in flight 0  violations 5"), "{}", lines[0]);
-        assert_eq!(lines[1..], ["  WRONG  0  so", "  WRONG  1  so", "  … and 3 more"]);
+        assert_eq!(lines[1..4], ["  WRONG  0  so", "  WRONG  1  so", "  … and 3 more"]);
+        assert!(lines[4].starts_with("  next for WRONG: ListReservationMismatches"), "{}", lines[4]);
+        assert_eq!(lines.len(), 5, "a reason is explained once");
+    }
+
+    #[test]
+    fn every_violation_has_a_next_step_that_can_be_taken() {
+        for invariant in Invariant::ALL {
+            assert!(next(*invariant, "NEW").len() > 20);
+        }
+        assert!(next(Invariant::Orders, "DEAD_LETTERED").contains("openorder dlq list"));
     }
 
     #[test]
