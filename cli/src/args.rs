@@ -8,14 +8,17 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::demo::DemoArgs;
 use crate::load::LoadArgs;
+use crate::manual::{CompletionArgs, ManArgs};
 use crate::operate::audit::AuditArgs;
 use crate::operate::dlq::DlqArgs;
 use crate::operate::health::HealthArgs;
 use crate::operate::lag::LagArgs;
 use crate::operate::parked::ParkedArgs;
 use crate::operate::replay::ReplayArgs;
+use crate::order::OrderArgs;
 use crate::output::Format;
 use crate::roles::Role;
+use crate::topic::TopicArgs;
 use crate::verify::VerifyArgs;
 
 const ALL: &str = "all";
@@ -26,7 +29,9 @@ Examples:
   openorder serve order                      one role; in production each is a process of its own
   openorder config --explain                 every setting: value, where it came from, what it means
   openorder demo                             place orders through a running system and watch them
+  openorder order create --customer anna --line chair=2 --until preparing
   openorder load --callers 64 --duration 30s
+  openorder topic tail order.lifecycle.v1    the events themselves
   openorder verify                           whether nothing was lost, doubled or oversold
   openorder health                           what an operator should look at, and what to type next
   openorder dlq list --by-cause              messages that were given up, and why
@@ -88,6 +93,10 @@ impl Cli {
             Command::Parked(args) => &args.through.settings,
             Command::Replay(args) => &args.through.settings,
             Command::Audit(args) => &args.through.settings,
+            Command::Order(args) => args.settings(),
+            Command::Topic(args) => args.settings(),
+            Command::Completion(args) => &args.settings,
+            Command::Man(args) => &args.settings,
         };
         self.settings.then(behind)
     }
@@ -122,6 +131,14 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show who did what, when and why
     Audit(AuditArgs),
+    /// Make orders by hand, and look at them
+    Order(OrderArgs),
+    /// Look at the events in Kafka, decoded
+    Topic(TopicArgs),
+    /// Print the completion script of a shell
+    Completion(CompletionArgs),
+    /// Print or write the manual pages
+    Man(ManArgs),
 }
 
 const SERVE_HELP: &str = "\
@@ -165,12 +182,15 @@ fn roles() -> PossibleValuesParser {
 
 const CONFIG_HELP: &str = "\
 Examples:
-  openorder config                                   every setting, as --explain
+  openorder config                                   every setting that this shell gives, as --explain
+  openorder config --server                          those that the running server has
+  openorder config --example > openorder.toml        a file to begin with: all settings, commented out
   openorder config --explain --output json
   OPENORDER_KAFKA_PARTITIONS=0 openorder config --check
   openorder --config production.toml config --check
 
-Secrets are never shown; of a URL, all but its password is.";
+The running server is asked on its admin port: admin.listen_address of the settings. Secrets are never shown; of a URL,
+all but its password is.";
 
 /// Arguments of `openorder config`.
 #[derive(Clone, Debug, Args)]
@@ -179,11 +199,17 @@ pub struct ConfigArgs {
     /// Print each setting with its value, its source and its meaning. The default.
     #[arg(long, conflicts_with = "check")]
     pub explain: bool,
+    /// Show the settings of the server that runs, not those of this shell.
+    #[arg(long, conflicts_with_all = ["check", "example"])]
+    pub server: bool,
+    /// Print an example of openorder.toml: every setting with its meaning and default, commented out.
+    #[arg(long, conflicts_with_all = ["check", "explain", "output"])]
+    pub example: bool,
     /// Only say whether the settings can be used, and everything that is wrong with them.
     #[arg(long)]
     pub check: bool,
     /// How the result is written.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
     /// What was said about settings.
     #[command(flatten)]
@@ -210,7 +236,7 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     pub timeout: Duration,
     /// How the result is written.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
     /// What was said about settings.
     #[command(flatten)]
@@ -238,11 +264,11 @@ pub struct LogsArgs {
     /// Lines from the end of the file to begin with.
     #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub lines: u32,
-    /// Directory of the files [default: telemetry.log_directory of the settings].
+    /// Directory of the files [default: telemetry.log_directory of the settings, or of the running server].
     #[arg(long, value_name = "DIRECTORY")]
     pub directory: Option<PathBuf>,
     /// `text` for eyes; `json` for the lines as they stand in the file.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
     /// What was said about settings.
     #[command(flatten)]

@@ -16,7 +16,8 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::args::SettingsArgs;
-use crate::config;
+use crate::check::is_address;
+use crate::{config, stranger};
 
 /// How long to wait for somebody to listen.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -27,12 +28,28 @@ const ROOM_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Where the gateway is: the flag, or what the settings say of its own address.
 ///
 /// # Errors
-/// Settings that cannot be used.
+/// Settings that cannot be used, or a flag that is no address.
 pub(crate) fn address(settings: &SettingsArgs, flag: Option<&String>) -> anyhow::Result<String> {
     match flag {
-        Some(url) => Ok(url.clone()),
+        Some(text) => url(text),
         None => Ok(url_of(&config::load(settings, &[])?.settings.gateway.listen_address)),
     }
+}
+
+/// The URL of a gateway that is given as `host:port` or as `http://host:port`.
+fn url(text: &str) -> anyhow::Result<String> {
+    let form = "--gateway is host:port, such as 127.0.0.1:8080";
+    let address = match text.trim().split_once("://") {
+        None => text.trim(),
+        Some(("http", address)) => address,
+        Some(("https", _)) => bail!("{text}: the gateway does not speak TLS itself; {form}"),
+        Some((scheme, _)) => bail!("{text}: a gateway is not spoken to by {scheme}; {form}"),
+    };
+    let address = address.strip_suffix('/').unwrap_or(address);
+    if !is_address(address) {
+        bail!("{text} is no address of a gateway: {form}");
+    }
+    Ok(url_of(address))
 }
 
 /// An address that is listened on, as one to connect to: "every address" is this machine.
@@ -59,7 +76,9 @@ impl Edge {
         };
         let upstream = Upstream::new(url, &settings)?;
         reach(&upstream, url).await?;
-        Ok(Self { upstream: Arc::new(upstream) })
+        let edge = Self { upstream: Arc::new(upstream) };
+        stranger::recognise_service(&edge).await?;
+        Ok(edge)
     }
 
     /// `host:port`, as grpcurl wants it.
@@ -112,16 +131,17 @@ impl tower::Service<Request<Body>> for Edge {
     }
 }
 
-/// Tells "nobody is there" from "somebody is not ready", which a call cannot.
-pub(crate) async fn reach(upstream: &Upstream, url: &str) -> anyhow::Result<()> {
+/// Tells "nobody is there" and "somebody else is there" from "somebody is not ready", which a call cannot.
+async fn reach(upstream: &Upstream, url: &str) -> anyhow::Result<()> {
     let connected = TcpStream::connect(upstream.authority().as_str());
     let failure = match tokio::time::timeout(CONNECT_TIMEOUT, connected).await {
-        Ok(Ok(_)) => return Ok(()),
+        Ok(Ok(_)) => return stranger::recognise(upstream.authority().as_str()).await,
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {CONNECT_TIMEOUT:?}"),
     };
     bail!(
-        "no gateway at {url}: {failure}. Start the system (`make demo`, `openorder serve all`), or name its gateway with --gateway"
+        "no gateway at {url}: {failure}. Start the system (`make demo`, `openorder serve all`), or name its gateway: \
+         --gateway host:port"
     )
 }
 
@@ -170,7 +190,8 @@ mod tests {
                 false => Ok(request),
             });
         tokio::spawn(Server::builder().add_service(health).serve_with_incoming(TcpListenerStream::new(listener)));
-        (Edge::connect(&url).await.unwrap(), asked)
+        let settings = RpcClientSettings { default_timeout_ms: 10_000, ..Default::default() };
+        (Edge { upstream: Arc::new(Upstream::new(&url, &settings).unwrap()) }, asked)
     }
 
     fn check(within: Duration) -> tonic::Request<HealthCheckRequest> {
@@ -218,6 +239,26 @@ mod tests {
         assert_eq!(url_of("[::]:8080"), "http://[::1]:8080");
         assert_eq!(url_of("127.0.0.1:80"), "http://127.0.0.1:80");
         assert_eq!(url_of("gateway:8080"), "http://gateway:8080");
+    }
+
+    #[test]
+    fn a_gateway_is_named_by_its_address_with_or_without_a_scheme() {
+        for (given, understood) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("http://gateway:8080/", "http://gateway:8080"),
+            (" gateway:8080 ", "http://gateway:8080"),
+            ("[::1]:8080", "http://[::1]:8080"),
+            ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+        ] {
+            assert_eq!(url(given).unwrap(), understood, "{given}");
+        }
+        for bad in
+            ["", "gateway", "8080", "https://gateway:8080", "tcp://gateway:8080", "http://gateway:8080/v1", "a b:1"]
+        {
+            let error = url(bad).unwrap_err().to_string();
+            assert!(error.contains("127.0.0.1:8080"), "{bad}: {error}");
+        }
     }
 
     #[tokio::test]

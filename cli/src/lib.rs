@@ -8,7 +8,8 @@
 //! - [`probe`], [`logs`]: looking at a running process;
 //! - [`demo`], [`load`]: using a running system through its gateway, as any caller would (`edge.rs`);
 //! - [`verify`]: do the invariants hold, on the running system;
-//! - [`operate`]: what operators look at and do, through the gateway;
+//! - [`order`]: orders, made and looked at by hand; [`operate`]: what operators look at and do, through the gateway;
+//! - [`topic`]: the events in Kafka, decoded; [`manual`]: completion and manual pages;
 //! - [`output`]: the only place that writes to the terminal.
 //!
 //! Tests start the system in their own process:
@@ -31,14 +32,19 @@ mod edge;
 mod http;
 pub mod load;
 pub mod logs;
+pub mod manual;
 pub mod operate;
+pub mod order;
 pub mod output;
 mod port;
 pub mod probe;
 pub mod roles;
 pub mod serve;
 pub mod settings;
+mod show;
+mod stranger;
 pub mod system;
+pub mod topic;
 pub mod verify;
 
 use anyhow::Context;
@@ -68,6 +74,13 @@ pub fn run(cli: &Cli) -> anyhow::Result<bool> {
         Command::Dlq(args) => operate::dlq::run(settings, args),
         Command::Parked(args) => operate::parked::run(settings, args).map(|()| true),
         Command::Replay(args) => operate::replay::run(settings, args).map(|()| true),
+        Command::Topic(args) => topic::run(settings, args).map(|()| true),
+        Command::Completion(args) => {
+            manual::completion(args);
+            Ok(true)
+        }
+        Command::Man(args) => manual::man(args).map(|()| true),
+        Command::Order(args) => order::run(settings, args),
         Command::Audit(args) => operate::audit::run(settings, args).map(|()| true),
     }
 }

@@ -53,14 +53,26 @@ fn directory(settings: &SettingsArgs, args: &LogsArgs) -> anyhow::Result<PathBuf
     if let Some(directory) = &args.directory {
         return Ok(directory.clone());
     }
-    let directory = config::load(settings, &[])?.settings.telemetry.log_directory;
-    if directory.is_empty() {
-        bail!(
-            "no directory of log files is known: name it with --directory, or as the server was told \
-             (telemetry.log_directory, OPENORDER_TELEMETRY_LOG_DIRECTORY)"
-        );
+    let settings = config::load(settings, &[])?.settings;
+    let directory = settings.telemetry.log_directory;
+    if !directory.is_empty() {
+        return Ok(PathBuf::from(directory));
     }
-    Ok(PathBuf::from(directory))
+    // This shell need not know what the server was given.
+    let admin = settings.admin.listen_address;
+    match config::ask(&admin) {
+        Ok(running) => match running.value("telemetry.log_directory") {
+            Some(directory) if !directory.is_empty() => Ok(PathBuf::from(directory)),
+            _ => bail!(
+                "the server at {admin} writes no log files: give it telemetry.log_directory \
+                 (OPENORDER_TELEMETRY_LOG_DIRECTORY); otherwise its log is on its standard error"
+            ),
+        },
+        Err(error) => bail!(
+            "no directory of log files is known: neither do the settings of this shell name one (telemetry.log_directory, \
+             OPENORDER_TELEMETRY_LOG_DIRECTORY), nor does a server ({error:#}); name it with --directory"
+        ),
+    }
 }
 
 /// Where the last `lines` lines begin, looking backwards from the end.

@@ -24,22 +24,24 @@ const SOON: Duration = Duration::from_secs(3);
 /// Settings that cannot be used; a task that failed, or had to be cut.
 pub fn run(settings: &SettingsArgs, args: &ServeArgs) -> anyhow::Result<()> {
     let roles = args.roles();
-    let settings = config::load(settings, &roles)?.settings;
+    let loaded = config::load(settings, &roles)?;
+    let explained = config::document(&loaded, &roles)?;
+    let settings = loaded.settings;
     let mut threads = tokio::runtime::Builder::new_multi_thread();
     if settings.process.worker_threads > 0 {
         threads.worker_threads(settings.process.worker_threads);
     }
     let runtime = threads.enable_all().thread_name("openorder").build().context("the threads cannot be started")?;
-    let result = runtime.block_on(Box::pin(serve(settings, &roles)));
+    let result = runtime.block_on(Box::pin(serve(settings, explained, &roles)));
     runtime.shutdown_timeout(THREADS_DRAIN);
     result
 }
 
-async fn serve(settings: ProcessSettings, roles: &[Role]) -> anyhow::Result<()> {
+async fn serve(settings: ProcessSettings, explained: String, roles: &[Role]) -> anyhow::Result<()> {
     let telemetry = Arc::new(openorder_telemetry::init(&settings.telemetry)?);
     openorder_faults::init()?;
     let started = Instant::now();
-    let system = System::start_with(settings, roles, Some(Arc::clone(&telemetry))).await?;
+    let system = System::start_with(settings, roles, Some(Arc::clone(&telemetry)), Some(explained)).await?;
     install_signals(system.shutdown().clone()).context("signals cannot be received")?;
     announce(&system);
     tokio::select! {
@@ -63,7 +65,11 @@ fn announce(system: &System) {
     for (role, address) in system.addresses() {
         output::announce(format_args!("  {role:<13} {address}"));
     }
-    output::announce(format_args!("  {:<13} http://{}/readyz /livez /metrics", "admin", system.admin_address()));
+    output::announce(format_args!(
+        "  {:<13} http://{}/readyz /livez /metrics /config",
+        "admin",
+        system.admin_address()
+    ));
 }
 
 /// Says once that calls are answered, and once that all is there; then waits for the stop like everybody.

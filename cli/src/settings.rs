@@ -36,7 +36,7 @@ settings! {
 settings! {
     /// The port for operators, one a process, without authentication.
     pub struct AdminSettings {
-        /// Address of /livez, /readyz and /metrics.
+        /// Address of /livez, /readyz, /metrics and /config (the settings, without secrets).
         listen_address: String = "127.0.0.1:8081";
     }
 }

@@ -82,10 +82,11 @@ impl System {
     /// [`StartError`]: all that is wrong with the settings, or the admin port. A role's port that is taken ends the
     /// system: see [`System::stop_requested`].
     pub async fn start(settings: ProcessSettings, roles: &[Role]) -> Result<Self, StartError> {
-        Self::start_with(settings, roles, None).await
+        Self::start_with(settings, roles, None, None).await
     }
 
-    /// As [`System::start`], with the telemetry of the process.
+    /// As [`System::start`], with the telemetry of the process, and with what `/config` of the admin port shows: a JSON
+    /// document without secrets ([`config::document`](crate::config::document)).
     ///
     /// # Errors
     /// As [`System::start`].
@@ -93,6 +94,7 @@ impl System {
         settings: ProcessSettings,
         roles: &[Role],
         telemetry: Option<Arc<Telemetry>>,
+        explained: Option<String>,
     ) -> Result<Self, StartError> {
         let problems = check(&settings, roles);
         if !problems.is_empty() {
@@ -108,7 +110,7 @@ impl System {
 
         let admin = Tasks::new(Shutdown::new(), RoleTelemetry::disabled("openorder"));
         let metrics = move || telemetry.as_ref().map(|telemetry| telemetry.prometheus_text()).unwrap_or_default();
-        let serving = serve_admin(listener, readiness.clone(), metrics, admin.shutdown().clone());
+        let serving = serve_admin(listener, readiness.clone(), metrics, explained, admin.shutdown().clone());
         admin.spawn("admin", OnExit::StopProcess, serving);
         Ok(Self {
             process,
@@ -126,7 +128,7 @@ impl System {
         self.roles.iter().map(|running| (running.role, running.address.as_str()))
     }
 
-    /// Where /livez, /readyz and /metrics answer.
+    /// Where /livez, /readyz, /metrics and /config answer.
     #[must_use]
     pub fn admin_address(&self) -> &str {
         &self.admin_address

@@ -41,6 +41,35 @@ fn good_settings_are_shown_and_bad_ones_end_with_code_2() {
 }
 
 #[test]
+fn shells_and_manuals_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = told(&run(&["completion", shell]));
+        assert_eq!(code, 0);
+        for word in ["openorder", "order", "create", "completion", "--until"] {
+            assert!(script.contains(word.trim_start_matches('-')), "{shell}: {word}");
+        }
+    }
+    let (code, page, _) = told(&run(&["man"]));
+    assert!(code == 0 && page.contains(".TH openorder 1"), "{page}");
+    let directory = std::env::temp_dir().join(format!("openorder-man-{}", uuid::Uuid::now_v7()));
+    assert_eq!(told(&run(&["man", "--directory", &directory.display().to_string()])).0, 0);
+    let page = std::fs::read_to_string(directory.join("openorder-order-create.1")).unwrap();
+    assert!(page.contains("customer") && page.contains("chair=2"), "options and examples: {page}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn the_example_of_a_settings_file_can_be_used_as_it_is() {
+    let (code, example, _) = told(&run(&["config", "--example"]));
+    assert!(code == 0 && example.contains("[order]") && example.contains("#saga_step_timeout_ms = "), "{example}");
+    let path = std::env::temp_dir().join(format!("openorder-example-{}.toml", uuid::Uuid::now_v7()));
+    std::fs::write(&path, example).unwrap();
+    let (code, said, error) = told(&run(&["config", "--check", "--config", &path.display().to_string()]));
+    assert!(code == 0 && said.contains("0 of "), "{said}{error}");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn nothing_is_bound_when_a_setting_is_wrong() {
     let admin = free_address().to_string();
     let admin = format!("admin.listen_address={admin}");

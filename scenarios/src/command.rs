@@ -38,6 +38,18 @@ impl Deployment {
         Told { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
     }
 
+    /// As [`Deployment::command`], with no settings but those of the arguments, as in a shell that knows nothing.
+    ///
+    /// # Panics
+    /// When the program cannot be run.
+    pub async fn without_settings(&self, arguments: &[&str]) -> Told {
+        let mut command = Command::new(program());
+        command.args(arguments).env_clear().current_dir(std::env::temp_dir()).stdin(Stdio::null());
+        let output = command.output().await.expect("the program runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        Told { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
+    }
+
     /// Begins a command; it is killed when it is dropped.
     ///
     /// # Panics

@@ -2,10 +2,8 @@
 //!
 //! - `world.rs`: the product and the wallet that the orders need, and what is left of them afterwards;
 //! - `story.rs`: one order: placed, watched, explained by its timeline;
-//! - `trace.rs`: where the first order's trace can be seen;
-//! - `show.rs`: how values look.
+//! - `trace.rs`: where the first order's trace can be seen.
 
-mod show;
 mod story;
 mod trace;
 mod world;
@@ -18,9 +16,9 @@ use openorder_proto::order::v1::OrderStatus;
 use crate::args::SettingsArgs;
 use crate::edge::{self, Edge};
 use crate::output::line;
+use crate::show::mark;
 use crate::{block_on, config};
 
-use show::mark;
 use story::Story;
 use world::World;
 

@@ -4,19 +4,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use openorder_proto::order::v1::order_service_client::OrderServiceClient;
-use openorder_proto::order::v1::{
-    CreateOrderRequest, GetOrderTimelineRequest, Order, OrderStatus, RequestedLine, WatchOrderRequest,
-};
+use openorder_proto::order::v1::{CreateOrderRequest, GetOrderTimelineRequest, Order, OrderStatus, RequestedLine};
 use openorder_proto::reasons::Word;
-use openorder_rpc::status::is_unavailable;
-use tonic::{Request, Status};
 use uuid::Uuid;
 
 use super::PATIENCE;
-use super::show::{mark, money, timeline};
 use super::world::World;
 use crate::edge::{Edge, failed};
+use crate::order::follow::Watch;
 use crate::output::line;
+use crate::show::{mark, money, timeline};
 
 /// Pause between two looks at something that is about to change.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -53,8 +50,11 @@ impl Story<'_> {
             order.status().word(),
             began.elapsed().as_secs_f64() * 1_000.0,
         ));
-        let (last, seen) = watch(&mut client, order).await?;
-        line(format_args!("   watched: {}", seen.iter().map(|status| status.word()).collect::<Vec<_>>().join(" → ")));
+        let mut seen = Vec::new();
+        // Nobody ships what the demo orders.
+        let watch = Watch { until: OrderStatus::Preparing, deadline: Instant::now() + PATIENCE };
+        let last = watch.follow(&mut client, order, |order| seen.push(order.status().word())).await?;
+        line(format_args!("   watched: {}", seen.join(" → ")));
 
         let request = GetOrderTimelineRequest { order_id: last.order_id.clone() };
         let events = client.get_order_timeline(request).await;
@@ -89,68 +89,5 @@ impl Story<'_> {
             )),
         }
         Told { order_id: last.order_id, trace_id: last.trace_id, as_expected }
-    }
-}
-
-/// Where this demo's orders end: nobody ships them.
-fn is_end(status: OrderStatus) -> bool {
-    !matches!(status, OrderStatus::Unspecified | OrderStatus::Pending | OrderStatus::Confirmed | OrderStatus::Paid)
-}
-
-/// Follows an order until its end or the end of patience: as it stood last, and the statuses that were seen.
-async fn watch(client: &mut OrderServiceClient<Edge>, mut order: Order) -> anyhow::Result<(Order, Vec<OrderStatus>)> {
-    let until = Instant::now() + PATIENCE;
-    let mut seen = vec![order.status()];
-    while !is_end(order.status()) && Instant::now() < until {
-        match follow(client, &mut order, &mut seen, until).await {
-            Ok(()) => {}
-            // A service that restarts: the order goes on, and so does the watching.
-            Err(status) if is_unavailable(&status) => {}
-            // The time that was given to the stream is over; the order is told as it stands.
-            Err(_) if Instant::now() >= until => break,
-            Err(status) => return Err(failed("the order could not be watched", &status)),
-        }
-        if !is_end(order.status()) {
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    }
-    Ok((order, seen))
-}
-
-/// One stream, as far as it goes.
-async fn follow(
-    client: &mut OrderServiceClient<Edge>,
-    order: &mut Order,
-    seen: &mut Vec<OrderStatus>,
-    until: Instant,
-) -> Result<(), Status> {
-    let mut request = Request::new(WatchOrderRequest { order_id: order.order_id.clone() });
-    request.set_timeout(until.saturating_duration_since(Instant::now()));
-    let mut changes = client.watch_order(request).await?.into_inner();
-    while let Some(change) = changes.message().await? {
-        let Some(now) = change.order else { continue };
-        if seen.last() != Some(&now.status()) {
-            seen.push(now.status());
-        }
-        *order = now;
-        if is_end(order.status()) {
-            break;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn orders_end_where_nothing_more_happens_by_itself() {
-        for status in [OrderStatus::Preparing, OrderStatus::Cancelled, OrderStatus::Rejected, OrderStatus::Delivered] {
-            assert!(is_end(status), "{status:?}");
-        }
-        for status in [OrderStatus::Pending, OrderStatus::Confirmed, OrderStatus::Paid, OrderStatus::Unspecified] {
-            assert!(!is_end(status), "{status:?}");
-        }
     }
 }

@@ -15,10 +15,10 @@ use openorder_rpc::status::is_not_found;
 use uuid::Uuid;
 
 use super::PATIENCE;
-use super::show::{mark, money};
 use super::story::Told;
 use crate::edge::{Edge, failed};
 use crate::output::{columns, line};
+use crate::show::{mark, money};
 
 const DISPLAY_NAME: &str = "Espresso machine";
 const INITIAL_STOCK: i32 = 10;

@@ -108,7 +108,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "PID")]
     pub pid: Vec<u32>,
     /// How the result is written; progress goes to standard error.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
     /// What was said about settings.
     #[command(flatten)]

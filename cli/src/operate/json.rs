@@ -3,7 +3,7 @@
 use anyhow::Context;
 use openorder_proto::FILE_DESCRIPTOR_SET;
 use prost::{Message, Name};
-use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
 
 /// A message of the contract as a JSON value.
@@ -11,9 +11,24 @@ use serde_json::Value;
 /// # Errors
 /// None that occurs: the contract describes its own messages.
 pub(crate) fn of<M: Message + Name>(message: &M) -> anyhow::Result<Value> {
-    let contract = DescriptorPool::decode(FILE_DESCRIPTOR_SET).context("the contract's descriptors")?;
-    let descriptor = contract.get_message_by_name(&M::full_name()).context("a message of the contract")?;
-    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
+    let descriptor = pool()?.get_message_by_name(&M::full_name()).context("a message of the contract")?;
+    decoded(descriptor, &message.encode_to_vec())
+}
+
+/// Descriptors of the whole contract.
+///
+/// # Errors
+/// None that occurs: the contract describes itself.
+pub(crate) fn pool() -> anyhow::Result<DescriptorPool> {
+    DescriptorPool::decode(FILE_DESCRIPTOR_SET).context("the contract's descriptors")
+}
+
+/// An encoded message as a JSON value.
+///
+/// # Errors
+/// The bytes are no such message.
+pub(crate) fn decoded(descriptor: MessageDescriptor, bytes: &[u8]) -> anyhow::Result<Value> {
+    let dynamic = DynamicMessage::decode(descriptor, bytes)?;
     let options =
         SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false).skip_default_fields(false);
     Ok(dynamic.serialize_with_options(serde_json::value::Serializer, &options)?)

@@ -10,12 +10,12 @@ mod act;
 pub mod audit;
 pub mod dlq;
 pub mod health;
-mod json;
+pub(crate) mod json;
 pub mod lag;
 pub mod parked;
 pub mod replay;
-mod table;
-mod time;
+pub(crate) mod table;
+pub(crate) mod time;
 
 use clap::Args;
 use openorder_proto::operations::v1::UnreachableService;
@@ -37,7 +37,7 @@ pub struct Through {
     #[arg(long, value_name = "URL")]
     pub gateway: Option<String>,
     /// `text` for eyes; `json` for programs. Progress and questions go to standard error.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
     /// What was said about settings.
     #[command(flatten)]
@@ -49,11 +49,16 @@ pub(crate) type Client = OperationsServiceClient<Edge>;
 
 impl Through {
     async fn client(&self, settings: &SettingsArgs) -> anyhow::Result<Client> {
-        let gateway = edge::address(settings, self.gateway.as_ref())?;
-        Ok(OperationsServiceClient::new(Edge::connect(&gateway).await?))
+        Ok(OperationsServiceClient::new(self.edge(settings).await?))
     }
 
-    fn is_json(&self) -> bool {
+    /// The gateway, for the client of any service behind it.
+    pub(crate) async fn edge(&self, settings: &SettingsArgs) -> anyhow::Result<Edge> {
+        let gateway = edge::address(settings, self.gateway.as_ref())?;
+        Edge::connect(&gateway).await
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
         self.output == Format::Json
     }
 }

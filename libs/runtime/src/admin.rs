@@ -1,4 +1,4 @@
-//! The admin port: is the process alive, is it ready, what does it measure.
+//! The admin port: is the process alive, is it ready, what does it measure, which settings does it run with.
 
 use std::io;
 use std::sync::Arc;
@@ -16,10 +16,12 @@ use crate::shutdown::Shutdown;
 
 /// The text format of Prometheus, version 0.0.4.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const JSON: &str = "application/json";
 
 struct Admin {
     readiness: Readiness,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
+    config: Option<String>,
     shutdown: Shutdown,
 }
 
@@ -32,8 +34,9 @@ struct ReadyAnswer {
 }
 
 /// Serves `/livez` (200 as long as the process can answer), `/readyz` (200 when every role
-/// answers calls, else 503; JSON that names what is missing) and `/metrics` (what the closure returns) until a stop is
-/// requested. The port has no authentication: bind it where only operators reach it.
+/// answers calls, else 503; JSON that names what is missing), `/metrics` (what the closure returns) and `/config` (the
+/// document that is given, JSON and without secrets; 404 without one) until a stop is requested. The port has no
+/// authentication: bind it where only operators reach it.
 ///
 /// # Errors
 /// When the listener fails.
@@ -41,23 +44,26 @@ pub async fn serve_admin(
     listener: TcpListener,
     readiness: Readiness,
     metrics: impl Fn() -> String + Send + Sync + 'static,
+    config: Option<String>,
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let stop = shutdown.requested_owned();
-    axum::serve(listener, router(readiness, metrics, shutdown)).with_graceful_shutdown(stop).await
+    axum::serve(listener, router(readiness, metrics, config, shutdown)).with_graceful_shutdown(stop).await
 }
 
 /// The routes of the admin port.
 pub fn router(
     readiness: Readiness,
     metrics: impl Fn() -> String + Send + Sync + 'static,
+    config: Option<String>,
     shutdown: Shutdown,
 ) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
-        .with_state(Arc::new(Admin { readiness, metrics: Box::new(metrics), shutdown }))
+        .route("/config", get(config_document))
+        .with_state(Arc::new(Admin { readiness, metrics: Box::new(metrics), config, shutdown }))
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
@@ -73,4 +79,11 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
 
 async fn metrics_text(State(admin): State<Arc<Admin>>) -> Response {
     ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], (admin.metrics)()).into_response()
+}
+
+async fn config_document(State(admin): State<Arc<Admin>>) -> Response {
+    match &admin.config {
+        Some(document) => ([(header::CONTENT_TYPE, JSON)], document.clone()).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }

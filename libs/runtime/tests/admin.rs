@@ -12,15 +12,17 @@ use tower::ServiceExt;
 struct World {
     readiness: Readiness,
     shutdown: Shutdown,
+    config: Option<String>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { readiness: Readiness::new(), shutdown: Shutdown::new() }
+        Self { readiness: Readiness::new(), shutdown: Shutdown::new(), config: None }
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String, Vec<u8>) {
-        let router = admin::router(self.readiness.clone(), || "orders_total 7\n".to_owned(), self.shutdown.clone());
+        let metrics = || "orders_total 7\n".to_owned();
+        let router = admin::router(self.readiness.clone(), metrics, self.config.clone(), self.shutdown.clone());
         let request = Request::get(path).body(Body::empty()).unwrap();
         let answer = router.oneshot(request).await.unwrap();
         let status = answer.status();
@@ -108,7 +110,8 @@ async fn the_server_answers_on_its_port_and_stops_when_asked() {
     let world = World::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(serve_admin(listener, world.readiness.clone(), String::new, world.shutdown.clone()));
+    let serving =
+        tokio::spawn(serve_admin(listener, world.readiness.clone(), String::new, None, world.shutdown.clone()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = b"GET /livez HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
@@ -119,4 +122,16 @@ async fn the_server_answers_on_its_port_and_stops_when_asked() {
     world.shutdown.trigger();
     serving.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn settings_are_shown_where_they_are_known() {
+    let mut world = World::new();
+    assert_eq!(world.get("/config").await.0, StatusCode::NOT_FOUND);
+    world.config = Some("{\"settings\": []}".to_owned());
+    let (status, kind, body) = world.get("/config").await;
+    assert_eq!(
+        (status, kind.as_str(), body.as_slice()),
+        (StatusCode::OK, "application/json", &b"{\"settings\": []}"[..])
+    );
 }

@@ -9,12 +9,12 @@ use prost_types::Timestamp;
 use crate::output::columns;
 
 /// Before a line that says whether something is as expected.
-pub(super) fn mark(expected: bool) -> &'static str {
+pub(crate) fn mark(expected: bool) -> &'static str {
     if expected { "✓" } else { "✗" }
 }
 
 /// An amount of the contract: `12.34 EUR`.
-pub(super) fn money(message: Option<&MoneyMessage>) -> String {
+pub(crate) fn money(message: Option<&MoneyMessage>) -> String {
     let Some(message) = message else { return "nothing".to_owned() };
     match Money::from_units_nanos(&message.currency_code, message.units, message.nanos) {
         Ok(money) => money.to_string(),
@@ -23,7 +23,7 @@ pub(super) fn money(message: Option<&MoneyMessage>) -> String {
 }
 
 /// The events of an order, a line each: time since the first one, type, status, reason and what else there is to say.
-pub(super) fn timeline(events: &[OrderTimelineEntry]) -> Vec<String> {
+pub(crate) fn timeline(events: &[OrderTimelineEntry]) -> Vec<String> {
     let first = events.first().and_then(|event| event.occurred_at.as_ref()).map_or(0, micros);
     let rows = events.iter().map(|event| {
         let offset = event.occurred_at.as_ref().map_or(0, micros) - first;

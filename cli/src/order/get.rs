@@ -1,0 +1,64 @@
+//! `openorder order get`.
+
+use anyhow::Context;
+use clap::Args;
+use openorder_proto::order::v1::order_service_client::OrderServiceClient;
+use openorder_proto::order::v1::{GetOrderRequest, GetOrderTimelineRequest};
+
+use super::view;
+use crate::args::SettingsArgs;
+use crate::edge::failed;
+use crate::operate::{Through, json};
+use crate::output::{self, line};
+use crate::show::timeline;
+
+const HELP: &str = "\
+Examples:
+  openorder order get 01a2b3c4-5d6e-7f80-9123-456789abcdef
+  openorder order get 01a2b3c4-5d6e-7f80-9123-456789abcdef --timeline
+  openorder order get 01a2b3c4-5d6e-7f80-9123-456789abcdef --output json | jq -r .status
+
+The trace id finds the order's whole trace in Jaeger.";
+
+/// Arguments of `openorder order get`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub struct GetArgs {
+    /// Id of the order, a UUID.
+    #[arg(value_name = "ORDER_ID")]
+    pub order_id: String,
+    /// Show its events as well, each with the time since the first one and its reason.
+    #[arg(long)]
+    pub timeline: bool,
+    /// How the system is reached.
+    #[command(flatten)]
+    pub through: Through,
+}
+
+/// Runs the command.
+pub(super) async fn run(settings: &SettingsArgs, args: &GetArgs) -> anyhow::Result<()> {
+    let mut client = OrderServiceClient::new(args.through.edge(settings).await?);
+    let answer = client.get_order(GetOrderRequest { order_id: args.order_id.clone() }).await;
+    let answer = answer.map_err(|status| failed("the order cannot be shown", &status))?;
+    let order = answer.into_inner().order.context("GetOrder answered without an order")?;
+    let events = match args.timeline {
+        true => {
+            let answer = client.get_order_timeline(GetOrderTimelineRequest { order_id: args.order_id.clone() }).await;
+            answer.map_err(|status| failed("the order's events cannot be shown", &status))?.into_inner().events
+        }
+        false => Vec::new(),
+    };
+    if args.through.is_json() {
+        let mut document = json::of(&order)?;
+        if let (true, Some(fields)) = (args.timeline, document.as_object_mut()) {
+            fields.insert("timeline".to_owned(), json::list(&events)?);
+        }
+        return output::json(&document);
+    }
+    view::print(&order);
+    if args.timeline {
+        line("");
+        timeline(&events).iter().for_each(line);
+    }
+    Ok(())
+}

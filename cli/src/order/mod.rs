@@ -1,0 +1,120 @@
+//! `openorder order`: orders, made and looked at by hand, through the gateway.
+//!
+//! - `create.rs`, `get.rs`, `list.rs`, `watch.rs`: one file a command;
+//! - `follow.rs`: watching an order until it has come to a status;
+//! - `view.rs`: how an order looks.
+
+mod create;
+pub(crate) mod follow;
+mod get;
+mod list;
+mod view;
+mod watch;
+
+use clap::{Args, Subcommand, ValueEnum};
+use openorder_proto::order::v1::OrderStatus;
+
+use crate::args::SettingsArgs;
+use crate::block_on;
+
+pub use create::CreateArgs;
+pub use get::GetArgs;
+pub use list::ListArgs;
+pub use watch::WatchArgs;
+
+const HELP: &str = "\
+An order goes PENDING, CONFIRMED (stock is held), PAID, PREPARING, SHIPPED, DELIVERED; or it ends as REJECTED or CANCELLED.
+PREPARING is where it stays until somebody ships it.
+
+Examples:
+  openorder order create --customer anna --email anna@example.com --line chair=2
+  openorder order create --customer anna --line chair=2 --until preparing
+  openorder order watch 01a2b3c4-… --until preparing
+  openorder order get 01a2b3c4-… --timeline
+  openorder order list --customer anna --since 1h
+
+Exit codes: 0 done, 1 failed, refused, or the order ended elsewhere than asked for, 2 wrong arguments.";
+
+/// Arguments of `openorder order`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub struct OrderArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: OrderCommand,
+}
+
+/// What can be done with orders.
+#[derive(Clone, Debug, Subcommand)]
+pub enum OrderCommand {
+    /// Make one, and with --until wait for what becomes of it
+    Create(CreateArgs),
+    /// Show one, with --timeline also its events
+    Get(GetArgs),
+    /// Follow one: a line each time that its status changes
+    Watch(WatchArgs),
+    /// List the newest
+    List(ListArgs),
+}
+
+impl OrderArgs {
+    /// What was given about settings.
+    #[must_use]
+    pub fn settings(&self) -> &SettingsArgs {
+        match &self.command {
+            OrderCommand::Create(args) => &args.through.settings,
+            OrderCommand::Get(args) => &args.through.settings,
+            OrderCommand::Watch(args) => &args.through.settings,
+            OrderCommand::List(args) => &args.through.settings,
+        }
+    }
+}
+
+/// Runs the command; whether the order came to where it was wanted.
+///
+/// # Errors
+/// What could not be done, and what to do about it.
+pub fn run(settings: &SettingsArgs, args: &OrderArgs) -> anyhow::Result<bool> {
+    match &args.command {
+        OrderCommand::Create(args) => block_on(Box::pin(create::run(settings, args)))?,
+        OrderCommand::Get(args) => block_on(Box::pin(get::run(settings, args)))?.map(|()| true),
+        OrderCommand::Watch(args) => block_on(Box::pin(watch::run(settings, args)))?,
+        OrderCommand::List(args) => block_on(Box::pin(list::run(settings, args)))?.map(|()| true),
+    }
+}
+
+/// A status as it is given on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Status {
+    /// Accepted and durable.
+    Pending,
+    /// The stock is held.
+    Confirmed,
+    /// The payment was taken.
+    Paid,
+    /// Being prepared for the carrier.
+    Preparing,
+    /// Handed to the carrier.
+    Shipped,
+    /// Final: the customer has it.
+    Delivered,
+    /// Final: called off.
+    Cancelled,
+    /// Final: could not be fulfilled.
+    Rejected,
+}
+
+impl Status {
+    fn to_proto(self) -> OrderStatus {
+        match self {
+            Self::Pending => OrderStatus::Pending,
+            Self::Confirmed => OrderStatus::Confirmed,
+            Self::Paid => OrderStatus::Paid,
+            Self::Preparing => OrderStatus::Preparing,
+            Self::Shipped => OrderStatus::Shipped,
+            Self::Delivered => OrderStatus::Delivered,
+            Self::Cancelled => OrderStatus::Cancelled,
+            Self::Rejected => OrderStatus::Rejected,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The commands that a newcomer types, against a running system: what they print, and what they say when they are wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use openorder_proto::{
+    event_types,
+    order::v1::{OrderStatus, WatchOrderRequest},
+    topics,
+};
+use openorder_scenarios::{Deployment, Shop, eur, id};
+use serde_json::Value;
+use tokio_stream::StreamExt;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+/// How long a stream may take that is to end by itself.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A system with something to buy and somebody who can pay: its SKU and its customer.
+async fn start(settings: &[(&str, &str)]) -> (Deployment, Shop, String, String) {
+    let system = Deployment::start(settings).await;
+    let shop = system.shop();
+    let (sku, customer) = (id("chair"), id("anna"));
+    shop.product(&sku, eur(19, 0), 10).await;
+    shop.charge(&customer, eur(500, 0)).await;
+    (system, shop, sku, customer)
+}
+
+/// A JSON document a line.
+fn documents(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_made_watched_shown_and_listed_and_its_events_are_read() {
+    let (system, _, sku, customer) = start(&[]).await;
+    let line = format!("{sku}=2");
+    let create =
+        ["order", "create", "--customer", &customer, "--line", &line, "--until", "preparing", "--timeout", "2m"];
+    let made = system.command(&[&create[..], &["-o", "json"]].concat()).await;
+    let order = made.json();
+    assert_eq!((made.code, &order["status"]), (0, &Value::from("ORDER_STATUS_PREPARING")), "{made:?}");
+    assert!(made.err.contains("PENDING") && made.err.contains("PREPARING"), "progress: {}", made.err);
+    let order_id = order["order_id"].as_str().unwrap();
+
+    // More than there is: made, and at its end at once.
+    let line = format!("{sku}=100");
+    let refused = system
+        .command(&[
+            "order",
+            "create",
+            "--customer",
+            &customer,
+            "--line",
+            &line,
+            "--until",
+            "preparing",
+            "--timeout",
+            "2m",
+        ])
+        .await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.out.contains("REJECTED, OUT_OF_STOCK") && refused.out.contains(&sku), "{}", refused.out);
+
+    let shown = system.command(&["order", "get", order_id, "--timeline"]).await;
+    assert_eq!(shown.code, 0);
+    for part in [order_id, "38.00 EUR", "PREPARING", "order.lifecycle.paid", &sku] {
+        assert!(shown.out.contains(part), "{part} is missing: {}", shown.out);
+    }
+    let watched = system.command(&["order", "watch", order_id, "--until", "PAID", "-o", "json"]).await;
+    assert_eq!((watched.code, documents(&watched.out).len()), (0, 1), "it stands behind that: {watched:?}");
+    let waited = system.command(&["order", "watch", order_id, "--timeout", "200ms"]).await;
+    assert_eq!(waited.code, 1, "nobody ships it: {waited:?}");
+    let listed =
+        system.command(&["order", "list", "--customer", &customer, "--status", "preparing", "-o", "json"]).await;
+    assert_eq!(listed.json()["orders"].as_array().unwrap().len(), 1);
+    let missing = system.command(&["order", "get", "01900000-0000-7000-8000-000000000000"]).await;
+    assert_eq!(missing.code, 1);
+    assert!(missing.err.contains("ORDER_NOT_FOUND"), "{missing:?}");
+
+    let tail = ["topic", "tail", topics::ORDER_LIFECYCLE, "--key", order_id, "-o", "json"];
+    let events = documents(&system.command(&tail).await.out);
+    let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let expected = [
+        event_types::ORDER_CREATED,
+        event_types::ORDER_CONFIRMED,
+        event_types::ORDER_PAID,
+        event_types::ORDER_PREPARING,
+    ];
+    assert_eq!(types, expected);
+    assert!(events.iter().all(|event| event["key"] == order_id && event["error"].is_null()), "{events:?}");
+    let first =
+        system.command(&["topic", "tail", topics::ORDER_LIFECYCLE, "--follow", "--from", "beginning", "-n", "1"]).await;
+    assert!(first.code == 0 && first.out.contains("order.lifecycle.created  key "), "{first:?}");
+    let nowhere = system.command(&["topic", "tail", "orders"]).await;
+    assert!(nowhere.code == 1 && nowhere.err.contains(topics::ORDER_LIFECYCLE), "{nowhere:?}");
+    system.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_ends_at_the_status_that_it_waits_for() {
+    let (system, shop, sku, customer) = start(&[]).await;
+    let order = shop.create(Shop::request(&customer, &sku, 1)).await.unwrap();
+    let watched = async |order_id: &str, until: i32| {
+        let request = WatchOrderRequest { order_id: order_id.to_owned(), until };
+        let mut stream = shop.orders.clone().watch_order(request).await?.into_inner();
+        let mut last = OrderStatus::Unspecified;
+        while let Some(message) = stream.next().await {
+            last = message?.order.unwrap().status();
+        }
+        Ok::<_, tonic::Status>(last)
+    };
+    let soon = async |order_id: &str, until: OrderStatus| {
+        tokio::time::timeout(SOON, watched(order_id, until.into())).await.expect("the stream ends").unwrap()
+    };
+    assert_eq!(soon(&order.order_id, OrderStatus::Preparing).await, OrderStatus::Preparing);
+    assert_eq!(soon(&order.order_id, OrderStatus::Confirmed).await, OrderStatus::Preparing, "it is past that");
+    let rejected = shop.create(Shop::request(&customer, &sku, 100)).await.unwrap();
+    assert_eq!(soon(&rejected.order_id, OrderStatus::Paid).await, OrderStatus::Rejected, "any end is one");
+    let refused = watched(&order.order_id, 21).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.get_details_error_info().unwrap().reason.as_str()),
+        (Code::InvalidArgument, "STATUS_UNKNOWN")
+    );
+    system.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shell_learns_from_the_server_and_says_who_is_no_gateway() {
+    let system = Deployment::start(&[("gateway", "default_timeout_ms = 9876")]).await;
+    let (gateway, admin) = (system.gateway.to_string(), format!("admin.listen_address={}", system.admin));
+
+    // A shell that knows nothing but where the server's admin port is.
+    let bare = async |arguments: &[&str]| system.without_settings(&[arguments, &["--set", &admin]].concat()).await;
+    let running = bare(&["config", "--server", "-o", "json"]).await;
+    let settings = running.json();
+    let timeout = settings.as_array().unwrap().iter().find(|one| one["key"] == "gateway.default_timeout_ms").unwrap();
+    assert_eq!(timeout["value"], "9876");
+    assert!(timeout["source"].as_str().unwrap().starts_with("file "), "{timeout}");
+    let here = bare(&["config"]).await;
+    assert!(here.out.contains("default_timeout_ms") && !here.out.contains("9876"));
+    assert!(here.err.contains("openorder config --server"), "{}", here.err);
+    let log = bare(&["logs", "order", "-n", "5"]).await;
+    assert!(log.code == 0 && !log.out.is_empty(), "{log:?}");
+
+    let listed = bare(&["order", "list", "--gateway", &gateway]).await;
+    assert_eq!((listed.code, listed.out.as_str()), (0, "no orders\n"), "{listed:?}");
+    let service = settings.as_array().unwrap().iter().find(|one| one["key"] == "payment.listen_address").unwrap();
+    let strangers = [
+        (system.admin.to_string(), "admin port"),
+        (service["value"].as_str().unwrap().to_owned(), "payment service"),
+        (openorder_testing::brokers(), "Kafka broker"),
+        (format!("https://{gateway}"), "TLS"),
+    ];
+    for (address, who) in strangers {
+        let told = bare(&["order", "list", "--gateway", &address]).await;
+        assert!(told.code == 1 && told.err.contains(who) && told.err.contains("8080"), "{address}: {told:?}");
+    }
+    system.close().await;
+}
