@@ -51,7 +51,8 @@ cached() {
   if [ ! -d "$folder" ]; then
     mkdir -p "$cache"
     (
-      flock 8 # a second caller waits, then finds it done
+      # A second caller waits, then finds it done.
+      flock --nonblock 8 || { say "another script is making $name: waiting for it"; flock 8; }
       if [ -d "$folder" ]; then exit 0; fi
       rm -rf "$folder.new"
       mkdir "$folder.new" && "$@" "$folder.new" 8>&- >&2 && mv "$folder.new" "$folder"
