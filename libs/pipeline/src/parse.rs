@@ -7,7 +7,7 @@ use openorder_messaging::{
 use openorder_proto::operations::v1 as proto;
 use openorder_rpc::{Violations, timestamp};
 use openorder_telemetry::TraceContext;
-use openorder_types::{Rejection, Timestamp, parse_uuid};
+use openorder_types::{FreeText, Rejection, RequestId, TextRule, Timestamp, parse_uuid};
 use uuid::Uuid;
 
 /// Sequences of one filter at most.
@@ -16,8 +16,9 @@ const SEQUENCES_MAX: usize = 1_000;
 const EVENT_TYPES_MAX: usize = 64;
 /// Topics of one filter at most.
 const TOPICS_MAX: usize = 32;
-/// Longest text of a condition, in bytes.
-const TEXT_LENGTH_MAX: usize = 500;
+/// Characters of an event's key or the id of its aggregate at most.
+const KEY_LENGTH_MAX: usize = 4_000;
+const KEY: TextRule = TextRule::line(KEY_LENGTH_MAX, "TEXT_MALFORMED", "TEXT_TOO_LONG");
 
 /// The rows that a call may give, within the desk's own bound.
 pub(crate) fn page_size(asked: i32) -> u32 {
@@ -37,10 +38,10 @@ pub(crate) fn filter(message: Option<proto::GroupFilter>) -> Result<Filter, Reje
     }
     let filter = Filter {
         sequences: message.sequences,
-        topic: text("filter.topic", message.topic, &mut violations),
-        event_type: text("filter.event_type", message.event_type, &mut violations),
-        reason: text("filter.reason", message.reason, &mut violations),
-        key: text("filter.key", message.key, &mut violations).map(String::into_bytes),
+        topic: text("filter.topic", &message.topic, &mut violations),
+        event_type: text("filter.event_type", &message.event_type, &mut violations),
+        reason: text("filter.reason", &message.reason, &mut violations),
+        key: text("filter.key", &message.key, &mut violations).map(String::into_bytes),
         from: time("filter.time_from", message.time_from, &mut violations),
         until: time("filter.time_until", message.time_until, &mut violations),
     };
@@ -51,29 +52,48 @@ pub(crate) fn filter(message: Option<proto::GroupFilter>) -> Result<Filter, Reje
 pub(crate) fn event_filter(message: Option<proto::EventFilter>) -> Result<EventFilter, Rejection> {
     let message = message.unwrap_or_default();
     let mut violations = Violations::new();
-    if message.event_types.len() > EVENT_TYPES_MAX {
-        violations.add("filter.event_types", "TOO_MANY", format!("must be at most {EVENT_TYPES_MAX}"));
-    }
-    if message.topics.len() > TOPICS_MAX {
-        violations.add("filter.topics", "TOO_MANY", format!("must be at most {TOPICS_MAX}"));
-    }
+    texts("filter.event_types", &message.event_types, EVENT_TYPES_MAX, &mut violations);
+    texts("filter.topics", &message.topics, TOPICS_MAX, &mut violations);
     let filter = EventFilter {
         from: time("filter.event_time_from", message.event_time_from, &mut violations),
         until: time("filter.event_time_until", message.event_time_until, &mut violations),
         topics: message.topics,
         event_types: message.event_types,
-        aggregate_id: text("filter.aggregate_id", message.aggregate_id, &mut violations),
+        aggregate_id: text("filter.aggregate_id", &message.aggregate_id, &mut violations),
     };
     violations.finish()?;
     Ok(filter)
 }
 
+/// What every act on dead letters says of itself: the caller's id for it, and why.
+pub(crate) fn act(request_id: &str, reason: &str) -> Result<(String, String), Rejection> {
+    let mut violations = Violations::new();
+    let request_id = violations.take("request_id", RequestId::parse(request_id)).map(RequestId::into_string);
+    let reason = violations.take("reason", TextRule::REASON.parse(reason)).map(FreeText::into_string);
+    violations.finish_with(request_id.zip(reason))
+}
+
+/// Why something is done.
+pub(crate) fn reason(text: &str) -> Result<String, Rejection> {
+    let mut violations = Violations::new();
+    let reason = violations.take("reason", TextRule::REASON.parse(text)).map(FreeText::into_string);
+    violations.finish_with(reason)
+}
+
 /// A condition that may be left out.
-fn text(field: &str, value: String, violations: &mut Violations) -> Option<String> {
-    if value.len() > TEXT_LENGTH_MAX {
-        violations.add(field, "TOO_LONG", format!("must be at most {TEXT_LENGTH_MAX} bytes"));
+fn text(field: &str, value: &str, violations: &mut Violations) -> Option<String> {
+    let parsed = violations.take(field, TextRule::CONDITION.parse(value))?;
+    (!value.is_empty()).then(|| parsed.into_string())
+}
+
+/// Conditions of which one has to hold.
+fn texts(field: &str, values: &[String], count_max: usize, violations: &mut Violations) {
+    if values.len() > count_max {
+        violations.add(field, "TOO_MANY", format!("must be at most {count_max}"));
     }
-    (!value.is_empty()).then_some(value)
+    for (index, value) in values.iter().enumerate().take(count_max) {
+        violations.take(format!("{field}[{index}]"), TextRule::CONDITION.parse(value));
+    }
 }
 
 fn time(field: &str, value: Option<prost_types::Timestamp>, violations: &mut Violations) -> Option<Timestamp> {
@@ -98,6 +118,17 @@ pub(crate) fn logged_events(events: Vec<proto::LoggedEvent>) -> Result<Vec<Logge
 pub fn logged_event(field: &str, event: proto::LoggedEvent, violations: &mut Violations) -> Option<LoggedEvent> {
     let event_id = violations.take(format!("{field}.event_id"), parse_uuid(&event.event_id, "EVENT_ID_MALFORMED"));
     let occurred_at = timestamp(&format!("{field}.event_time"), event.event_time, violations);
+    let texts = [
+        ("event_type", &event.event_type, TextRule::CONDITION),
+        ("topic", &event.topic, TextRule::CONDITION),
+        ("key", &event.key, KEY),
+        ("aggregate_id", &event.aggregate_id, KEY),
+    ];
+    for (name, text, rule) in texts {
+        if let Err(error) = rule.parse(text) {
+            violations.take::<()>(format!("{field}.{name}"), Err(error));
+        }
+    }
     Some(LoggedEvent {
         position: event.position,
         event_id: event_id?,
@@ -131,7 +162,7 @@ mod tests {
     fn what_is_out_of_bounds_is_named() {
         let given = proto::GroupFilter {
             sequences: vec![1; SEQUENCES_MAX + 1],
-            key: "x".repeat(TEXT_LENGTH_MAX + 1),
+            key: "x".repeat(TextRule::CONDITION.length_max() + 1),
             ..Default::default()
         };
         let refused = filter(Some(given)).unwrap_err();
@@ -139,6 +170,27 @@ mod tests {
         assert_eq!(fields, ["filter.sequences", "filter.key"]);
         assert_eq!(page_size(-1), 1);
         assert_eq!(page_size(i32::MAX), openorder_messaging::desk::Desk::PAGE_MAX);
+    }
+
+    #[test]
+    fn a_text_that_no_database_takes_is_refused_wherever_it_stands() {
+        let nul = || "nul\0".to_owned();
+        let given =
+            proto::GroupFilter { topic: nul(), event_type: nul(), reason: nul(), key: nul(), ..Default::default() };
+        let refused = filter(Some(given)).unwrap_err();
+        let fields: Vec<&str> = refused.violations.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(fields, ["filter.topic", "filter.event_type", "filter.reason", "filter.key"]);
+        let given = proto::EventFilter {
+            topics: vec![nul()],
+            event_types: vec!["a.b.c".to_owned(), nul()],
+            aggregate_id: nul(),
+            ..Default::default()
+        };
+        let refused = event_filter(Some(given)).unwrap_err();
+        let fields: Vec<&str> = refused.violations.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(fields, ["filter.event_types[1]", "filter.topics[0]", "filter.aggregate_id"]);
+        assert_eq!(act("r", "nul\0").unwrap_err().reason, "REASON_MALFORMED");
+        assert_eq!(act("nul\0", "why").unwrap_err().reason, "REQUEST_ID_MALFORMED");
     }
 
     #[test]

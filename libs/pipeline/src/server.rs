@@ -107,10 +107,11 @@ impl Server {
         call: CallContext,
         message: StartGroupReplayRequest,
     ) -> Result<StartGroupReplayResponse, CallError> {
+        let (request_id, reason) = parse::act(&message.request_id, &message.reason)?;
         let request = ReplayRequest {
-            request_id: message.request_id,
+            request_id,
             requested_by: call.caller.subject,
-            reason: message.reason,
+            reason,
             filter: parse::filter(message.filter)?,
             rate_per_second: u32::try_from(message.rate_per_second).unwrap_or_default(),
             items_max: u32::try_from(message.items_max).unwrap_or_default(),
@@ -139,9 +140,10 @@ impl Server {
             let bound = format!("must be at most {DISCARDED_MAX}");
             return Err(Rejection::invalid_field("sequences", "TOO_MANY", bound).into());
         }
+        let reason = parse::reason(&message.reason)?;
         let mut answer = DiscardGroupDeadLettersResponse::default();
         for sequence in message.sequences {
-            let (requested_by, reason) = (call.caller.subject.clone(), message.reason.clone());
+            let (requested_by, reason) = (call.caller.subject.clone(), reason.clone());
             match self.pipeline.desk.discard(&Discard { sequence, requested_by, reason }).await {
                 Ok(_) => answer.discarded += 1,
                 Err(CallError::Rejected(no)) if no.reason == "DEAD_LETTER_IN_REPLAY" => answer.in_replay += 1,

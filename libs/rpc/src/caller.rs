@@ -31,7 +31,8 @@ pub fn caller_of<T>(request: &tonic::Request<T>) -> Result<Caller, Rejection> {
     };
     let malformed = || Rejection::unauthenticated("CALLER_MALFORMED", "the call does not say clearly who calls");
     let subject = subject.to_str().map_err(|_| malformed())?;
-    if subject.is_empty() || subject.len() > SUBJECT_LENGTH_MAX || subject.contains(' ') {
+    if subject.is_empty() || subject.len() > SUBJECT_LENGTH_MAX || !subject.bytes().all(|byte| byte.is_ascii_graphic())
+    {
         return Err(malformed());
     }
     let roles = roles.to_str().map_err(|_| malformed())?;
@@ -204,6 +205,7 @@ mod tests {
         assert_eq!(reason(&[(SUBJECT, "ada")]), "CALLER_MISSING");
         assert_eq!(reason(&[(SUBJECT, ""), (ROLES, "operator")]), "CALLER_MALFORMED");
         assert_eq!(reason(&[(SUBJECT, "ada"), (ROLES, "king")]), "CALLER_MALFORMED");
+        assert_eq!(reason(&[(SUBJECT, "ada\tadmin"), (ROLES, "operator")]), "CALLER_MALFORMED");
         let none = caller_of(&request(&[(SUBJECT, "ada"), (ROLES, "")])).unwrap();
         assert!(none.roles.is_empty());
     }

@@ -19,7 +19,12 @@ pub fn money_to_proto(money: &Money) -> MoneyMessage {
     MoneyMessage { currency_code: money.currency().as_str().to_owned(), units, nanos }
 }
 
-/// Reads a required point in time; what is wrong with it is noted under `field`.
+/// The seconds that `google.protobuf.Timestamp` allows: 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z. PostgreSQL, JSON
+/// and the tools that show a time hold no other either.
+const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// Reads a required point in time; what is wrong with it is noted under `field`: `TIMESTAMP_MALFORMED` outside of the
+/// years 0001 to 9999, and for nanoseconds outside of 0 to 999,999,999.
 pub fn timestamp(
     field: &str,
     message: Option<prost_types::Timestamp>,
@@ -28,9 +33,9 @@ pub fn timestamp(
     let message = violations.required(field, message)?;
     let parsed = u32::try_from(message.nanos)
         .ok()
-        .filter(|nanos| *nanos < 1_000_000_000)
+        .filter(|nanos| *nanos < 1_000_000_000 && TIMESTAMP_SECONDS.contains(&message.seconds))
         .and_then(|nanos| Timestamp::from_timestamp(message.seconds, nanos))
-        .ok_or_else(|| ValueError::new("TIMESTAMP_MALFORMED", "must be a point in time"));
+        .ok_or_else(|| ValueError::new("TIMESTAMP_MALFORMED", "must be a point in time from year 0001 to year 9999"));
     violations.take(field, parsed)
 }
 
@@ -66,11 +71,14 @@ mod tests {
     #[test]
     fn a_false_point_in_time_is_noted() {
         let mut violations = Violations::new();
-        for (seconds, nanos) in [(0, -1), (0, 1_000_000_000), (i64::MAX, 0)] {
+        // Year −4700 and year 300000 fit an i64, and no database.
+        let beyond = [-62_135_596_801, 253_402_300_800, -210_486_000_000, 9_404_000_000_000, i64::MIN, i64::MAX];
+        let wrong = [(0, -1), (0, 1_000_000_000), (0, i32::MIN)].into_iter().chain(beyond.map(|seconds| (seconds, 0)));
+        for (seconds, nanos) in wrong.clone() {
             let message = prost_types::Timestamp { seconds, nanos };
-            assert_eq!(timestamp("at", Some(message), &mut violations), None);
+            assert_eq!(timestamp("at", Some(message), &mut violations), None, "{seconds} {nanos}");
         }
-        assert_eq!(violations.finish().unwrap_err().violations.len(), 3);
+        assert_eq!(violations.finish().unwrap_err().violations.len(), wrong.count());
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 //!
 //! - [`money`], [`currency`]: amounts in minor units with their currency, checked arithmetic only;
 //! - [`value`]: text that has been parsed once and is valid from then on ([`Sku`], [`UserId`], …);
+//! - [`text`]: what people write for people ([`FreeText`]), without what a terminal would obey;
 //! - [`caller`]: who asks, and for whom they may act;
 //! - [`error`]: a [`Rejection`] is the caller's doing, a [`Fault`] is ours, a [`CallError`] is what a
 //!   submitted command may end in. Only `openorder-rpc` turns them into gRPC codes.
@@ -12,12 +13,14 @@ pub mod caller;
 pub mod currency;
 pub mod error;
 pub mod money;
+pub mod text;
 pub mod value;
 
 pub use caller::{Caller, Role};
 pub use currency::Currency;
 pub use error::{CallError, Fault, FieldViolation, Rejection, RejectionKind};
 pub use money::{Money, MoneyError};
+pub use text::{FreeText, TextRule, is_unprintable};
 pub use value::{EmailAddress, Quantity, RequestId, Sku, UserId, ValueError, parse_uuid};
 
 /// An instant in UTC. PostgreSQL keeps microseconds of it.

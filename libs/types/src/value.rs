@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use crate::text::is_unprintable;
+
 /// Why a value was refused: a stable reason and a sentence that is safe to show to a caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -49,7 +51,7 @@ fn is_email(text: &str) -> bool {
     };
     let local_part = |c: char| {
         !c.is_whitespace()
-            && !c.is_control()
+            && !is_unprintable(c)
             && !matches!(c, '<' | '>' | '(' | ')' | '[' | ']' | ',' | ';' | ':' | '\\' | '"')
     };
     text.len() <= 254

@@ -1,7 +1,7 @@
 //! What parses, what does not, and what is never shown.
 #![allow(clippy::unwrap_used)]
 
-use openorder_types::{EmailAddress, Quantity, RequestId, Sku, UserId, parse_uuid};
+use openorder_types::{EmailAddress, Quantity, RequestId, Sku, TextRule, UserId, parse_uuid};
 use proptest::prelude::*;
 
 #[test]
@@ -122,4 +122,27 @@ proptest! {
         prop_assert!(!shown.contains(&local));
         prop_assert_eq!(address.as_str(), format!("{local}@{domain}.example"));
     }
+}
+
+#[test]
+fn free_text_is_something_to_read() {
+    let (line, lines) = (TextRule::line(10, "MALFORMED", "TOO_LONG"), TextRule::lines(10, "MALFORMED", "TOO_LONG"));
+    for text in ["", "ä ö ü 日本", "שלום", "a\u{200D}b", "0123456789"] {
+        assert_eq!(line.parse(text).unwrap().as_str(), text);
+    }
+    let terminal = ["nul\0", "\u{1b}[2J", "\r", "\u{7f}", "\u{85}", "\u{9b}1m", "\u{2028}", "\u{202E}", "\u{2066}"];
+    for text in terminal {
+        assert_eq!(line.parse(text).unwrap_err().reason, "MALFORMED", "{text:?}");
+        assert_eq!(lines.parse(text).unwrap_err().reason, "MALFORMED", "{text:?}");
+    }
+    for text in ["two\nlines", "a\tb"] {
+        assert_eq!(line.parse(text).unwrap_err().reason, "MALFORMED", "{text:?}");
+        assert!(lines.parse(text).is_ok());
+    }
+    // Characters count, not bytes.
+    assert!(line.parse(&"日".repeat(10)).is_ok());
+    for long in ["日".repeat(11), "x".repeat(11), "x".repeat(1_000_000)] {
+        assert_eq!(line.parse(&long).unwrap_err().reason, "TOO_LONG");
+    }
+    assert!(EmailAddress::parse("a\u{202E}b@example.com").is_err());
 }

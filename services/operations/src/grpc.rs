@@ -1,5 +1,7 @@
 //! `openorder.operations.v1.OperationsService`: who calls, what is asked for, and the answer.
 
+mod parse;
+
 use std::sync::Arc;
 
 use openorder_proto::operations::v1::{
@@ -10,15 +12,11 @@ use openorder_proto::operations::v1::{
     ReplayDeadLettersRequest, ReplayDeadLettersResponse, ReplayEventsRequest, ReplayEventsResponse,
     operations_service_server::{OperationsService, OperationsServiceServer},
 };
-use openorder_rpc::{CallContext, Violations, rejection};
-use openorder_types::{Rejection, RequestId};
+use openorder_rpc::{CallContext, rejection};
+use openorder_types::Rejection;
 use tonic::{Request, Response, Status, service::Routes};
 
 use crate::application::{Operations, Progress};
-
-/// Longest reason of an act, in characters.
-const REASON_LENGTH_MAX: usize = 500;
-const RATE_MAX: i32 = 10_000;
 
 /// The service's routes.
 pub(crate) fn service(operations: Arc<Operations>) -> Routes {
@@ -36,29 +34,6 @@ fn taken<T>(request: Request<T>) -> Result<(CallContext, T), Status> {
     Err(rejection(Rejection::permission_denied("ROLE_REQUIRED", "only operators may do this")))
 }
 
-/// What every act has to say: an id, and why; and how fast, where that matters.
-fn check_act(request_id: &str, dry_run: bool, reason: &str, rate_per_second: i32) -> Result<(), Status> {
-    let mut violations = Violations::new();
-    // A dry run changes nothing: it needs neither.
-    if !dry_run {
-        violations.take("request_id", RequestId::parse(request_id));
-        if reason.trim().is_empty() {
-            violations.add("reason", "REASON_MISSING", "must say why: it stands in the audit trail");
-        }
-    }
-    if reason.chars().count() > REASON_LENGTH_MAX || reason.chars().any(char::is_control) {
-        violations.add(
-            "reason",
-            "REASON_MALFORMED",
-            format!("must be at most {REASON_LENGTH_MAX} printable characters"),
-        );
-    }
-    if !(0..=RATE_MAX).contains(&rate_per_second) {
-        violations.add("rate_per_second", "RATE_OUT_OF_RANGE", format!("must be from 1 to {RATE_MAX}, or 0"));
-    }
-    violations.finish().map_err(rejection)
-}
-
 #[tonic::async_trait]
 impl OperationsService for OperationsGrpc {
     async fn list_dead_letters(
@@ -66,6 +41,7 @@ impl OperationsService for OperationsGrpc {
         request: Request<ListDeadLettersRequest>,
     ) -> Result<Response<ListDeadLettersResponse>, Status> {
         let (call, message) = taken(request)?;
+        parse::dead_letters(&message).map_err(rejection)?;
         self.0.list_dead_letters(&call, message).await.map(Response::new)
     }
 
@@ -84,7 +60,7 @@ impl OperationsService for OperationsGrpc {
         request: Request<ReplayDeadLettersRequest>,
     ) -> Result<Response<Self::ReplayDeadLettersStream>, Status> {
         let (call, message) = taken(request)?;
-        check_act(&message.request_id, message.dry_run, &message.reason, message.rate_per_second)?;
+        parse::replay(&message).map_err(rejection)?;
         self.0.replay_dead_letters(&call, message).await.map(Response::new)
     }
 
@@ -93,7 +69,7 @@ impl OperationsService for OperationsGrpc {
         request: Request<CancelReplayRequest>,
     ) -> Result<Response<CancelReplayResponse>, Status> {
         let (call, message) = taken(request)?;
-        check_act(&message.request_id, false, &message.reason, 0)?;
+        parse::cancel(&message).map_err(rejection)?;
         self.0.cancel_replay(&call, message).await.map(Response::new)
     }
 
@@ -102,7 +78,7 @@ impl OperationsService for OperationsGrpc {
         request: Request<DiscardDeadLettersRequest>,
     ) -> Result<Response<DiscardDeadLettersResponse>, Status> {
         let (call, message) = taken(request)?;
-        check_act(&message.request_id, message.dry_run, &message.reason, 0)?;
+        parse::discard(&message).map_err(rejection)?;
         self.0.discard_dead_letters(&call, message).await.map(Response::new)
     }
 
@@ -111,6 +87,7 @@ impl OperationsService for OperationsGrpc {
         request: Request<ListParkedMessagesRequest>,
     ) -> Result<Response<ListParkedMessagesResponse>, Status> {
         let (call, message) = taken(request)?;
+        parse::parked(&message).map_err(rejection)?;
         self.0.list_parked_messages(&call, message).await.map(Response::new)
     }
 
@@ -121,7 +98,7 @@ impl OperationsService for OperationsGrpc {
         request: Request<ReplayEventsRequest>,
     ) -> Result<Response<Self::ReplayEventsStream>, Status> {
         let (call, message) = taken(request)?;
-        check_act(&message.request_id, message.dry_run, &message.reason, message.rate_per_second)?;
+        parse::replay_events(&message).map_err(rejection)?;
         self.0.replay_events(&call, message).await.map(Response::new)
     }
 
@@ -130,6 +107,7 @@ impl OperationsService for OperationsGrpc {
         request: Request<GetConsumerLagRequest>,
     ) -> Result<Response<GetConsumerLagResponse>, Status> {
         let (_, message) = taken(request)?;
+        parse::lag(&message).map_err(rejection)?;
         self.0.get_consumer_lag(message).await.map(Response::new)
     }
 
@@ -146,6 +124,7 @@ impl OperationsService for OperationsGrpc {
         request: Request<ListAuditEntriesRequest>,
     ) -> Result<Response<ListAuditEntriesResponse>, Status> {
         let (call, message) = taken(request)?;
+        parse::audit(&message).map_err(rejection)?;
         self.0.list_audit_entries(&call, message).await.map(Response::new)
     }
 }

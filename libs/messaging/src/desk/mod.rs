@@ -27,7 +27,7 @@ pub use replay_view::{ItemOutcome, ReplayCount, ReplayItem, ReplayJob, ReplayReq
 use sqlx::PgPool;
 pub use view::{Attempt, Cause, Counts, DeadLetter, DeadLetterDetail, ParkedMessage};
 
-use openorder_types::{Fault, Rejection};
+use openorder_types::{Fault, Rejection, TextRule};
 
 use crate::{Backbone, UnitOfWork};
 
@@ -65,12 +65,10 @@ impl Desk {
     }
 }
 
-/// A reason that is written down has 1 to so many characters.
-const REASON_MAX_CHARS: usize = 500;
-
 fn check_reason(reason: &str) -> Result<(), Rejection> {
-    if reason.trim().is_empty() || reason.chars().count() > REASON_MAX_CHARS {
-        let description = format!("must be 1 to {REASON_MAX_CHARS} characters long");
+    let rule = TextRule::REASON;
+    if reason.trim().is_empty() || rule.parse(reason).is_err() {
+        let description = format!("must be 1 to {} printable characters long", rule.length_max());
         return Err(Rejection::invalid_field("reason", "REASON_INVALID", description));
     }
     Ok(())

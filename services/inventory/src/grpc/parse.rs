@@ -7,7 +7,7 @@ use openorder_proto::inventory::v1::{
     ReserveStockRequest, StockLine,
 };
 use openorder_rpc::{Violations, page_size};
-use openorder_types::{Quantity, Rejection, RequestId, Sku, parse_uuid};
+use openorder_types::{FreeText, Quantity, Rejection, RequestId, Sku, TextRule, parse_uuid};
 use uuid::Uuid;
 
 use crate::{
@@ -21,8 +21,6 @@ const LINES_MAX: usize = 100;
 const SKUS_MAX: usize = 500;
 /// Pieces of one adjustment at most.
 const DELTA_MAX: i64 = 1_000_000_000;
-/// Characters of a reason at most.
-const REASON_LENGTH_MAX: usize = 500;
 const PAGE_SIZE_DEFAULT: u32 = 50;
 const PAGE_SIZE_MAX: u32 = 500;
 
@@ -51,9 +49,9 @@ pub(super) fn adjust(message: &AdjustStockRequest) -> Result<(String, Command), 
     if delta == 0 || delta.abs() > DELTA_MAX {
         violations.add("delta", "DELTA_OUT_OF_RANGE", format!("must be −{DELTA_MAX} to {DELTA_MAX} and not 0"));
     }
-    reason(&mut violations, &message.reason);
-    let reason = message.reason.clone();
-    let parsed = request_id.zip(sku).map(|(id, sku)| (id.into_string(), Command::Adjust { sku, delta, reason }));
+    let reason = violations.take("reason", TextRule::REASON.parse(&message.reason)).map(FreeText::into_string);
+    let parsed = request_id.zip(sku).zip(reason);
+    let parsed = parsed.map(|((id, sku), reason)| (id.into_string(), Command::Adjust { sku, delta, reason }));
     violations.finish_with(parsed)
 }
 
@@ -71,12 +69,22 @@ pub(super) fn release(message: &ReleaseStockRequest) -> Result<(String, Command)
     let mut violations = Violations::new();
     let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
     let order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
-    reason(&mut violations, &message.reason);
+    violations.take("reason", TextRule::REASON.parse(&message.reason));
     let reason = "REQUESTED".to_owned();
     let parsed = request_id
         .zip(order_id)
         .map(|(id, order_id)| (id.into_string(), Command::Release { order_id, reason, answer_again: false }));
     violations.finish_with(parsed)
+}
+
+/// The one form of a request that can be written in several.
+pub(super) fn canonical_reserve(message: &ReserveStockRequest) -> ReserveStockRequest {
+    ReserveStockRequest { order_id: message.order_id.to_ascii_lowercase(), ..message.clone() }
+}
+
+/// The one form of a request that can be written in several.
+pub(super) fn canonical_release(message: &ReleaseStockRequest) -> ReleaseStockRequest {
+    ReleaseStockRequest { order_id: message.order_id.to_ascii_lowercase(), ..message.clone() }
 }
 
 pub(super) fn list(message: &ListReservationsRequest, cursor: Option<&[u8]>) -> Result<(Filter, u32), Rejection> {
@@ -127,12 +135,6 @@ fn count(violations: &mut Violations, field: &str, count: usize, max: usize) {
     }
 }
 
-fn reason(violations: &mut Violations, text: &str) {
-    if text.chars().count() > REASON_LENGTH_MAX {
-        violations.add("reason", "REASON_TOO_LONG", format!("must have at most {REASON_LENGTH_MAX} characters"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -156,6 +158,19 @@ mod tests {
             fields,
             ["request_id", "order_id", "lines[0].quantity", "lines[1].quantity", "lines[1].sku", "lines[2].sku"]
         );
+    }
+
+    #[test]
+    fn a_reason_is_text_to_read() {
+        let order_id = Uuid::now_v7().to_string();
+        for wrong in ["nul\0", "\u{1b}[2J", "two\nlines", "\u{202E}"] {
+            let message =
+                AdjustStockRequest { request_id: "r".into(), sku: "A".into(), delta: 1, reason: wrong.to_owned() };
+            assert_eq!(adjust(&message).unwrap_err().reason, "REASON_MALFORMED", "{wrong:?}");
+            let message =
+                ReleaseStockRequest { request_id: "r".into(), order_id: order_id.clone(), reason: wrong.to_owned() };
+            assert_eq!(release(&message).unwrap_err().reason, "REASON_MALFORMED", "{wrong:?}");
+        }
     }
 
     #[test]

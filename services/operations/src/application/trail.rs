@@ -15,7 +15,6 @@ use crate::persistence::{self, Entry, Filter, State};
 
 /// Name of the list in page tokens.
 const AUDIT_ENTRIES: &str = "operations.audit_entries";
-const METHODS_MAX: usize = 16;
 
 impl Operations {
     pub(crate) async fn list_audit_entries(
@@ -29,9 +28,6 @@ impl Operations {
         let cursor = cursor.map_err(rejection)?;
         let mut violations = Violations::new();
         let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
-        if message.methods.len() > METHODS_MAX {
-            violations.add("methods", "TOO_MANY", format!("must be at most {METHODS_MAX}"));
-        }
         let mut time = |field: &str, time: Option<prost_types::Timestamp>| {
             time.and_then(|time| timestamp(field, Some(time), &mut violations))
         };

@@ -9,7 +9,9 @@ use openorder_proto::order::v1::{
     RequestedLine as ProtoLine, ReservationMode as ProtoReservationMode, UpdateOrderStatusRequest, WatchOrderRequest,
 };
 use openorder_rpc::{Violations, money, page_size, timestamp};
-use openorder_types::{Caller, EmailAddress, Quantity, Rejection, RequestId, Role, Sku, UserId, parse_uuid};
+use openorder_types::{
+    Caller, EmailAddress, FreeText, Quantity, Rejection, RequestId, Role, Sku, TextRule, UserId, parse_uuid,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -21,8 +23,6 @@ pub(super) use sagas::{compensation, order_ids, sagas};
 
 /// Lines of one order at most.
 const LINES_MAX: usize = 100;
-/// Characters of a reason at most.
-const REASON_LENGTH_MAX: usize = 500;
 /// Statuses in one filter at most.
 const STATUSES_MAX: usize = 10;
 const PAGE_SIZE_DEFAULT: u32 = 50;
@@ -94,19 +94,42 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
     violations.finish_with(parsed)
 }
 
+/// The one form of a request that can be written in several: with its defaults left out. None for one that has it
+/// already, as nearly all have: this is the hot path.
+pub(super) fn canonical_create(message: &CreateOrderRequest) -> Option<CreateOrderRequest> {
+    let written_out = message.reservation_mode == ProtoReservationMode::Deferred as i32
+        || message.payment_mode == ProtoPaymentMode::Automatic as i32;
+    written_out.then(|| {
+        let mut canonical = message.clone();
+        if canonical.reservation_mode == ProtoReservationMode::Deferred as i32 {
+            canonical.reservation_mode = ProtoReservationMode::Unspecified as i32;
+        }
+        // Whatever is not the default is refused.
+        canonical.payment_mode = ProtoPaymentMode::Unspecified as i32;
+        canonical
+    })
+}
+
+/// The one form of a request that can be written in several.
+pub(super) fn canonical_cancel(message: &CancelOrderRequest) -> CancelOrderRequest {
+    CancelOrderRequest { order_id: message.order_id.to_ascii_lowercase(), ..message.clone() }
+}
+
+/// The one form of a request that can be written in several.
+pub(super) fn canonical_update_status(message: &UpdateOrderStatusRequest) -> UpdateOrderStatusRequest {
+    UpdateOrderStatusRequest { order_id: message.order_id.to_ascii_lowercase(), ..message.clone() }
+}
+
 pub(super) fn cancel(message: &CancelOrderRequest, caller: &Caller) -> Result<(String, Command), Rejection> {
     let mut violations = Violations::new();
     let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
     let order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
-    if message.reason.chars().count() > REASON_LENGTH_MAX {
-        let text = format!("must have at most {REASON_LENGTH_MAX} characters");
-        violations.add("reason", "REASON_TOO_LONG", text);
-    }
+    let detail = violations.take("reason", TextRule::REASON.parse(&message.reason)).map(FreeText::into_string);
     let owner = owner(caller)?;
     let cause = if owner.is_some() { CancellationCause::Customer } else { CancellationCause::Operator };
-    let detail = message.reason.clone();
-    let parsed = request_id.zip(order_id);
-    let command = parsed.map(|(id, order_id)| (id.into_string(), Command::Cancel { order_id, cause, detail, owner }));
+    let parsed = request_id.zip(order_id).zip(detail);
+    let command =
+        parsed.map(|((id, order_id), detail)| (id.into_string(), Command::Cancel { order_id, cause, detail, owner }));
     violations.finish_with(command)
 }
 
@@ -259,6 +282,35 @@ mod tests {
         let many = (0..101).map(|number| line(&format!("S{number}"), 1)).collect();
         assert_eq!(create(&order(many)).unwrap_err().reason, "LINES_TOO_MANY");
         assert_eq!(create(&order(vec![line("S", 1)])).unwrap().1.lines.len(), 1);
+    }
+
+    #[test]
+    fn an_order_with_its_defaults_written_out_is_the_same() {
+        let plain = CreateOrderRequest { request_id: "r".into(), lines: vec![line("S", 1)], ..Default::default() };
+        assert_eq!(canonical_create(&plain), None);
+        for (reservation_mode, payment_mode) in [(2, 0), (0, 1), (2, 1)] {
+            let written_out = CreateOrderRequest { reservation_mode, payment_mode, ..plain.clone() };
+            assert_eq!(canonical_create(&written_out), Some(plain.clone()));
+        }
+        let immediate = CreateOrderRequest { reservation_mode: 1, ..plain.clone() };
+        assert_eq!(canonical_create(&immediate), None);
+        let written_out = CreateOrderRequest { payment_mode: 1, ..immediate.clone() };
+        assert_eq!(canonical_create(&written_out), Some(immediate));
+    }
+
+    #[test]
+    fn a_reason_is_text_to_read() {
+        let cancel = |reason: &str| {
+            let order_id = Uuid::now_v7().to_string();
+            let message = CancelOrderRequest { request_id: "r".into(), order_id, reason: reason.to_owned() };
+            super::cancel(&message, &Caller::new("op", [Role::Operator]))
+        };
+        assert!(cancel("").is_ok() && cancel("zu spät").is_ok());
+        for wrong in ["nul\0", "\u{1b}[2J", "two\nlines", "\u{202E}"] {
+            let refused = cancel(wrong).unwrap_err();
+            assert_eq!((refused.reason, refused.violations[0].field.as_str()), ("REASON_MALFORMED", "reason"));
+        }
+        assert_eq!(cancel(&"x".repeat(501)).unwrap_err().reason, "REASON_TOO_LONG");
     }
 
     #[test]

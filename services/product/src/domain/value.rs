@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use openorder_types::{Money, ValueError};
+use openorder_types::{Money, TextRule, ValueError};
 
-/// Characters of a name at most.
-const NAME_LENGTH_MAX: usize = 200;
+const NAME: TextRule = TextRule::line(200, "DISPLAY_NAME_MALFORMED", "DISPLAY_NAME_MALFORMED");
+const DESCRIPTION: TextRule = TextRule::lines(DESCRIPTION_LENGTH_MAX, "DESCRIPTION_MALFORMED", "DESCRIPTION_MALFORMED");
 /// Characters of a description at most.
 pub const DESCRIPTION_LENGTH_MAX: usize = 4_000;
 /// Minor units of a price at most: a million such prices still fit 64 bits.
@@ -13,7 +13,7 @@ const PRICE_MINOR_UNITS_MAX: i64 = 1_000_000_000_000;
 /// Pieces that a stock may start with at most.
 const INITIAL_STOCK_MAX: i64 = 1_000_000_000;
 
-/// The name that customers see: 1 to 200 characters, some of them not blank, none a control character.
+/// The name that customers see: one line of 1 to 200 characters, some of them not blank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisplayName(String);
 
@@ -23,10 +23,10 @@ impl DisplayName {
     /// # Errors
     /// `DISPLAY_NAME_MALFORMED`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
-        let fits =
-            !text.trim().is_empty() && text.chars().count() <= NAME_LENGTH_MAX && !text.chars().any(char::is_control);
-        let allowed = "must be 1 to 200 characters, not all blank, without control characters";
-        if fits { Ok(Self(text.to_owned())) } else { Err(ValueError::new("DISPLAY_NAME_MALFORMED", allowed)) }
+        if text.trim().is_empty() {
+            return Err(ValueError::new("DISPLAY_NAME_MALFORMED", "must be 1 to 200 characters, not all blank"));
+        }
+        NAME.parse(text).map(|text| Self(text.into_string()))
     }
 
     /// The text itself.
@@ -45,10 +45,7 @@ impl Description {
     /// # Errors
     /// `DESCRIPTION_MALFORMED`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
-        let fits = text.chars().count() <= DESCRIPTION_LENGTH_MAX
-            && !text.chars().any(|letter| letter.is_control() && !matches!(letter, '\n' | '\t'));
-        let allowed = "must be at most 4000 characters, of control characters only line feeds and tabs";
-        if fits { Ok(Self(text.to_owned())) } else { Err(ValueError::new("DESCRIPTION_MALFORMED", allowed)) }
+        DESCRIPTION.parse(text).map(|text| Self(text.into_string()))
     }
 
     /// The text itself.
@@ -121,7 +118,7 @@ mod tests {
     fn a_name_says_something_on_one_line() {
         assert!(DisplayName::parse("Keyboard").is_ok());
         assert!(DisplayName::parse(&"ä".repeat(200)).is_ok(), "characters count, not bytes");
-        for wrong in ["", "   ", "two\nlines", "nul\0", &"x".repeat(201)] {
+        for wrong in ["", "   ", "two\nlines", "nul\0", "\u{202E}draobyeK", &"x".repeat(201)] {
             assert_eq!(DisplayName::parse(wrong).unwrap_err().reason, "DISPLAY_NAME_MALFORMED", "{wrong:?}");
         }
     }
@@ -131,7 +128,7 @@ mod tests {
         assert!(Description::parse("").is_ok());
         assert!(Description::parse("one\ntwo\tthree").is_ok());
         assert!(Description::parse(&"ä".repeat(4_000)).is_ok());
-        for wrong in ["\u{1b}[31m", &"x".repeat(4_001)] {
+        for wrong in ["\u{1b}[31m", "\u{2066}", &"x".repeat(4_001)] {
             assert_eq!(Description::parse(wrong).unwrap_err().reason, "DESCRIPTION_MALFORMED");
         }
     }

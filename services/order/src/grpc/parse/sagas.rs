@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use openorder_proto::order::v1::ListSagasRequest;
 use openorder_rpc::{Violations, page_size};
-use openorder_types::{Caller, Rejection, RequestId, parse_uuid};
+use openorder_types::{Caller, FreeText, Rejection, RequestId, TextRule, parse_uuid};
 use uuid::Uuid;
 
 use crate::{
     domain::{Command, CompensationRequest},
-    grpc::parse::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, REASON_LENGTH_MAX},
+    grpc::parse::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX},
     persistence::SagaFilter,
     saga::Step,
 };
@@ -45,13 +45,14 @@ pub(in crate::grpc) fn compensation(
     let mut violations = Violations::new();
     let request_id = violations.take("request_id", RequestId::parse(request_id));
     let order_id = violations.take("order_id", parse_uuid(order_id, "ORDER_ID_MALFORMED"));
-    if reason.trim().is_empty() {
+    let reason = if reason.trim().is_empty() {
         violations.add("reason", "REASON_MISSING", "must say why");
-    } else if reason.chars().count() > REASON_LENGTH_MAX {
-        violations.add("reason", "REASON_TOO_LONG", format!("must have at most {REASON_LENGTH_MAX} characters"));
-    }
-    let (operator, reason) = (operator.subject.clone(), reason.to_owned());
-    let parsed = request_id.zip(order_id).map(|(request_id, order_id)| {
+        None
+    } else {
+        violations.take("reason", TextRule::REASON.parse(reason)).map(FreeText::into_string)
+    };
+    let operator = operator.subject.clone();
+    let parsed = request_id.zip(order_id).zip(reason).map(|((request_id, order_id), reason)| {
         (request_id.into_string(), Command::Compensation { order_id, request, operator, reason })
     });
     violations.finish_with(parsed)
@@ -95,6 +96,7 @@ mod tests {
         let parse = |reason: &str| compensation("r", &order_id, reason, &operator, CompensationRequest::Settle);
         assert_eq!(parse("").unwrap_err().reason, "REASON_MISSING");
         assert_eq!(parse(" \t").unwrap_err().reason, "REASON_MISSING");
+        assert_eq!(parse("nul\0").unwrap_err().reason, "REASON_MALFORMED");
         assert_eq!(parse(&"x".repeat(501)).unwrap_err().reason, "REASON_TOO_LONG");
         assert!(matches!(parse("why").unwrap().1, Command::Compensation { operator, .. } if operator == "op"));
     }
