@@ -7,9 +7,9 @@ use openorder::{ProcessSettings, Role, System};
 use openorder_proto::operations::v1::operations_service_client::OperationsServiceClient;
 use openorder_proto::operations::v1::pipeline_service_client::PipelineServiceClient;
 use openorder_proto::operations::v1::{
-    CancelReplayRequest, DeadLetterFilter, DiscardDeadLettersRequest, GetConsumerLagRequest, GetDeadLetterRequest,
-    GetPipelineHealthRequest, GetPipelineStateRequest, ListAuditEntriesRequest, ListDeadLettersRequest,
-    ListParkedMessagesRequest, ReplayDeadLettersRequest, ReplayEventsRequest,
+    CancelReplayRequest, DeadLetterFilter, DiscardDeadLettersRequest, EventFilter, GetConsumerLagRequest,
+    GetDeadLetterRequest, GetPipelineHealthRequest, GetPipelineStateRequest, ListAuditEntriesRequest,
+    ListDeadLettersRequest, ListParkedMessagesRequest, ReplayDeadLettersRequest, ReplayEventsRequest,
 };
 use openorder_rpc::{CallContext, RpcClientSettings, UpstreamChannel, reason_of};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
@@ -86,6 +86,60 @@ async fn only_operators_may_call_any_method() {
     let entries = operations.list_audit_entries(operator.request(ListAuditEntriesRequest::default())).await.unwrap();
     assert!(entries.into_inner().entries.is_empty(), "a refused call is no act");
     assert!(pipeline.get_pipeline_state(operator.request(GetPipelineStateRequest {})).await.is_ok());
+    assert!(system.stop().await.is_clean());
+    world.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_refused_and_an_act_without_an_entry_is_no_act() {
+    let world = World::new();
+    let settings = settings(&world);
+    let mut operations = OperationsServiceClient::new(channel(&settings.operations.listen_address));
+    let database = settings.operations.database_url.expose().to_owned();
+    let system = Box::pin(started(settings)).await;
+    let operator = call(&[CallerRole::Operator]);
+    let filter = |topic: &str, seconds: Option<i64>| DeadLetterFilter {
+        groups: vec!["product".to_owned()],
+        topic: topic.to_owned(),
+        dead_time_from: seconds.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 }),
+        ..Default::default()
+    };
+    let discard = |request_id: &str, filter: DeadLetterFilter| {
+        operator.request(DiscardDeadLettersRequest {
+            request_id: request_id.to_owned(),
+            filter: Some(filter),
+            reason: "no more wanted".to_owned(),
+            ..Default::default()
+        })
+    };
+    let year_300000 = Some(9_404_000_000_000);
+    let refused = seen(operations.discard_dead_letters(discard("nul", filter("nul\0", None))).await);
+    assert_eq!(refused, (Code::InvalidArgument, "TEXT_MALFORMED".to_owned()));
+    let refused = seen(operations.discard_dead_letters(discard("late", filter("", year_300000))).await);
+    assert_eq!(refused, (Code::InvalidArgument, "TIMESTAMP_MALFORMED".to_owned()));
+    let events = ReplayEventsRequest {
+        request_id: "events".to_owned(),
+        source: "order".to_owned(),
+        target_group: "product".to_owned(),
+        reason: "lost".to_owned(),
+        filter: Some(EventFilter {
+            event_time_from: Some(prost_types::Timestamp { seconds: -210_486_000_000, nanos: 0 }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let refused = seen(operations.replay_events(operator.request(events)).await);
+    assert_eq!(refused, (Code::InvalidArgument, "TIMESTAMP_MALFORMED".to_owned()));
+
+    // Whatever keeps the entry from being written keeps the act from being.
+    let pool = sqlx::PgPool::connect(&database).await.unwrap();
+    let forbid = "alter table audit_entry add constraint no_entry check (request_id <> 'unkept')";
+    sqlx::query(forbid).execute(&pool).await.unwrap();
+    let refused = seen(operations.discard_dead_letters(discard("unkept", filter("", None))).await);
+    assert_eq!(refused.0, Code::Internal);
+    let acts: i64 = sqlx::query_scalar("select count(*) from act").fetch_one(&pool).await.unwrap();
+    assert_eq!(acts, 0, "an act that stands in no trail is unfinished for ever");
+    pool.close().await;
     assert!(system.stop().await.is_clean());
     world.close().await;
 }

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use openorder_rpc::{CallContext, reason_of, rejection, request_fingerprint};
-use openorder_types::Rejection;
+use openorder_messaging::fault;
+use openorder_rpc::{CallContext, RequestFingerprint, reason_of, rejection};
+use openorder_types::{Fault, Rejection};
 use prost::Message;
 use serde_json::{Value, json};
+use sqlx::{Postgres, Transaction};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -39,13 +41,15 @@ impl Begun {
 }
 
 impl Operations {
-    /// Claims the request id and writes the entry. An act that has its outcome already gets no other entry.
+    /// Claims the request id and writes the entry, both or neither: an intent without an entry would be an act that
+    /// nobody can find. An act that has its outcome already gets no other entry.
     pub(super) async fn begin<M: Message>(&self, call: &CallContext, asked: Asked<'_, M>) -> Result<Begun, Status> {
-        let fingerprint = request_fingerprint(asked.method, asked.message);
+        let fingerprint = RequestFingerprint::of(asked.method, asked.message).meaning;
         let (caller, entry) = (call.caller.subject.as_str(), Uuid::now_v7());
         let (method, request_id) = (asked.method, asked.request_id);
         let new = NewAct { caller, request_id, method, fingerprint: &fingerprint, audit_entry_id: entry };
-        let act = persistence::claim(self.pool(), &new).await.map_err(logged)?;
+        let mut transaction = self.transaction().await.map_err(logged)?;
+        let act = persistence::claim(&mut transaction, &new).await.map_err(logged)?;
         if act.method != method || act.fingerprint != fingerprint {
             let text = "the request id stands for another request already";
             return Err(rejection(Rejection::already_exists("REQUEST_ID_REUSED", text)));
@@ -63,8 +67,9 @@ impl Operations {
             arguments: &asked.arguments,
             trace_id: &trace_id,
         };
-        persistence::begin(self.pool(), &new).await.map_err(logged)?;
-        persistence::keep_alive(self.pool(), &act, entry).await.map_err(logged)?;
+        persistence::begin(&mut *transaction, &new).await.map_err(logged)?;
+        persistence::keep_alive(&mut *transaction, &act, entry).await.map_err(logged)?;
+        transaction.commit().await.map_err(fault).map_err(logged)?;
         tracing::info!(method, request_id, caller, reason = asked.reason, audit_entry_id = %entry, "an operator acts");
         Ok(Begun { act, entry })
     }
@@ -73,8 +78,10 @@ impl Operations {
     pub(super) async fn refuse(&self, begun: &Begun, refusal: Status) -> Status {
         let outcome = json!({ "reason": reason_of(&refusal), "message": refusal.message() });
         let done = async {
-            persistence::complete(self.pool(), begun.entry, State::Refused, &outcome).await?;
-            persistence::forget(self.pool(), &begun.act).await
+            let mut transaction = self.transaction().await?;
+            persistence::complete(&mut *transaction, begun.entry, State::Refused, &outcome).await?;
+            persistence::forget(&mut *transaction, &begun.act).await?;
+            transaction.commit().await.map_err(fault)
         };
         if let Err(fault) = done.await {
             tracing::warn!(%fault, audit_entry_id = %begun.entry, "a refusal is missing in the trail");
@@ -93,9 +100,18 @@ impl Operations {
 
     /// Ends an act that was done.
     pub(super) async fn finish(&self, begun: &Begun, outcome: &Value) -> Result<(), Status> {
-        // The outcome first: an entry without one is a lesser evil than an act that seems to be open.
-        persistence::set_outcome(self.pool(), &begun.act, outcome).await.map_err(logged)?;
-        persistence::complete(self.pool(), begun.entry, State::Succeeded, outcome).await.map_err(logged)
+        let done = async {
+            let mut transaction = self.transaction().await?;
+            persistence::set_outcome(&mut *transaction, &begun.act, outcome).await?;
+            persistence::complete(&mut *transaction, begun.entry, State::Succeeded, outcome).await?;
+            transaction.commit().await.map_err(fault)
+        };
+        done.await.map_err(logged)
+    }
+
+    /// An act and its entry in the trail change together, or not at all.
+    async fn transaction(&self) -> Result<Transaction<'static, Postgres>, Fault> {
+        self.pool().begin().await.map_err(fault)
     }
 
     /// Says that the act is being worked on; a failure shows soon enough elsewhere.

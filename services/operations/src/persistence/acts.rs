@@ -4,7 +4,7 @@ use chrono::Utc;
 use openorder_messaging::fault;
 use openorder_types::Fault;
 use serde_json::Value;
-use sqlx::{PgExecutor, PgPool, Row, postgres::PgRow};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
 /// An intent that is about to be acted upon.
@@ -47,8 +47,9 @@ fn read(row: &PgRow, is_new: bool) -> Result<Act, sqlx::Error> {
     })
 }
 
-/// Makes the intent, or finds the one that the caller's request id stands for already.
-pub(crate) async fn claim(pool: &PgPool, new: &NewAct<'_>) -> Result<Act, Fault> {
+/// Makes the intent, or finds the one that the caller's request id stands for already. A call with the same id waits
+/// until the transaction has ended.
+pub(crate) async fn claim(transaction: &mut PgConnection, new: &NewAct<'_>) -> Result<Act, Fault> {
     let made = sqlx::query(
         "insert into act (caller, request_id, method, fingerprint, audit_entry_id, alive_at) \
          values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
@@ -59,14 +60,14 @@ pub(crate) async fn claim(pool: &PgPool, new: &NewAct<'_>) -> Result<Act, Fault>
     .bind(new.fingerprint)
     .bind(new.audit_entry_id)
     .bind(Utc::now())
-    .execute(pool)
+    .execute(&mut *transaction)
     .await
     .map_err(fault)?;
     let row =
         sqlx::query(sqlx::AssertSqlSafe(format!("select {COLUMNS} from act where caller = $1 and request_id = $2")))
             .bind(new.caller)
             .bind(new.request_id)
-            .fetch_one(pool)
+            .fetch_one(transaction)
             .await
             .map_err(fault)?;
     read(&row, made.rows_affected() == 1).map_err(fault)
@@ -81,11 +82,11 @@ pub(crate) async fn request(executor: impl PgExecutor<'_>, request_id: &str, met
 }
 
 /// Forgets an intent that was refused: only results are remembered.
-pub(crate) async fn forget(pool: &PgPool, act: &Act) -> Result<(), Fault> {
+pub(crate) async fn forget(executor: impl PgExecutor<'_>, act: &Act) -> Result<(), Fault> {
     sqlx::query("delete from act where caller = $1 and request_id = $2 and frozen is null")
         .bind(&act.caller)
         .bind(&act.request_id)
-        .execute(pool)
+        .execute(executor)
         .await
         .map_err(fault)?;
     Ok(())
@@ -104,31 +105,31 @@ pub(crate) async fn set_progress(pool: &PgPool, act: &Act, progress: &Value) -> 
 }
 
 /// Notes how an act ended.
-pub(crate) async fn set_outcome(pool: &PgPool, act: &Act, outcome: &Value) -> Result<(), Fault> {
+pub(crate) async fn set_outcome(executor: impl PgExecutor<'_>, act: &Act, outcome: &Value) -> Result<(), Fault> {
     let sql = "update act set outcome = $3, alive_at = $4 where caller = $1 and request_id = $2";
-    set(pool, sql, act, outcome).await
+    set(executor, sql, act, outcome).await
 }
 
-async fn set(pool: &PgPool, sql: &'static str, act: &Act, value: &Value) -> Result<(), Fault> {
+async fn set(executor: impl PgExecutor<'_>, sql: &'static str, act: &Act, value: &Value) -> Result<(), Fault> {
     sqlx::query(sql)
         .bind(&act.caller)
         .bind(&act.request_id)
         .bind(value)
         .bind(Utc::now())
-        .execute(pool)
+        .execute(executor)
         .await
         .map_err(fault)?;
     Ok(())
 }
 
 /// Says that somebody works on the act, and under which entry of the trail.
-pub(crate) async fn keep_alive(pool: &PgPool, act: &Act, audit_entry_id: Uuid) -> Result<(), Fault> {
+pub(crate) async fn keep_alive(executor: impl PgExecutor<'_>, act: &Act, audit_entry_id: Uuid) -> Result<(), Fault> {
     sqlx::query("update act set alive_at = $3, audit_entry_id = $4 where caller = $1 and request_id = $2")
         .bind(&act.caller)
         .bind(&act.request_id)
         .bind(Utc::now())
         .bind(audit_entry_id)
-        .execute(pool)
+        .execute(executor)
         .await
         .map_err(fault)?;
     Ok(())

@@ -6,7 +6,7 @@ use chrono::Utc;
 use openorder_messaging::fault;
 use openorder_types::{Fault, Timestamp};
 use serde_json::Value;
-use sqlx::{PgPool, Row, postgres::PgRow};
+use sqlx::{PgExecutor, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
 /// How an act ended, or that it did not.
@@ -74,7 +74,7 @@ pub(crate) struct Filter {
 }
 
 /// Writes an entry.
-pub(crate) async fn begin(pool: &PgPool, new: &NewEntry<'_>) -> Result<(), Fault> {
+pub(crate) async fn begin(executor: impl PgExecutor<'_>, new: &NewEntry<'_>) -> Result<(), Fault> {
     sqlx::query(
         "insert into audit_entry (audit_entry_id, method, caller, reason, request_id, arguments, trace_id, started_at) \
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -87,14 +87,19 @@ pub(crate) async fn begin(pool: &PgPool, new: &NewEntry<'_>) -> Result<(), Fault
     .bind(new.arguments)
     .bind(new.trace_id)
     .bind(Utc::now())
-    .execute(pool)
+    .execute(executor)
     .await
     .map_err(fault)?;
     Ok(())
 }
 
 /// Writes how an act ended; the first outcome stands.
-pub(crate) async fn complete(pool: &PgPool, entry: Uuid, state: State, outcome: &Value) -> Result<(), Fault> {
+pub(crate) async fn complete(
+    executor: impl PgExecutor<'_>,
+    entry: Uuid,
+    state: State,
+    outcome: &Value,
+) -> Result<(), Fault> {
     sqlx::query(
         "insert into audit_outcome (audit_entry_id, state, outcome, ended_at) values ($1, $2, $3, $4) \
          on conflict do nothing",
@@ -103,7 +108,7 @@ pub(crate) async fn complete(pool: &PgPool, entry: Uuid, state: State, outcome: 
     .bind(state as i16)
     .bind(outcome)
     .bind(Utc::now())
-    .execute(pool)
+    .execute(executor)
     .await
     .map_err(fault)?;
     Ok(())
