@@ -72,6 +72,19 @@ impl UnitOfWork {
         &mut self.transaction
     }
 
+    /// Marks a place that [`Self::roll_back_to`] comes back to; the latest one only.
+    pub(crate) async fn set_savepoint(&mut self) -> Result<Savepoint, Fault> {
+        sqlx::raw_sql("savepoint piece").execute(self.connection()).await.map_err(fault)?;
+        Ok(Savepoint { events: self.events.len() })
+    }
+
+    /// Forgets what was written and appended since the savepoint.
+    pub(crate) async fn roll_back_to(&mut self, savepoint: Savepoint) -> Result<(), Fault> {
+        self.events.truncate(savepoint.events);
+        sqlx::raw_sql("rollback to savepoint piece").execute(self.connection()).await.map_err(fault)?;
+        Ok(())
+    }
+
     /// The one time of this batch, in the microseconds that PostgreSQL keeps: what is answered is what is read later.
     pub fn now(&self) -> Timestamp {
         self.now
@@ -106,6 +119,11 @@ impl UnitOfWork {
         self.transaction.commit().await.map_err(fault)?;
         Ok(Appended { first_position, events: self.events, at: self.now })
     }
+}
+
+/// A place within a transaction.
+pub(crate) struct Savepoint {
+    events: usize,
 }
 
 /// What a transaction appended to the log.
