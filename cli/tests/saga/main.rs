@@ -5,12 +5,14 @@
 //! - `undo`: each step fails, each undo runs twice, and stock and money are as before;
 //! - `operators`: compensations that fail are seen, tried again and settled;
 //! - `pages`: lists and questions that do not fit into one answer;
+//! - `repeats`: calls that are made again, and names that stand for two things;
 //! - `reservations`: what is held for too long, and what contradicts its order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod catalogue;
 mod operators;
 mod pages;
+mod repeats;
 mod reservations;
 mod shop;
 mod undo;

@@ -3,6 +3,8 @@
 //! One task takes all commands that wait, up to a limit, and runs them as one batch in one transaction; while it
 //! is on its way to disk the next batch gathers. Each caller gets its own answer, after the commit.
 
+mod isolation;
+
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
@@ -16,7 +18,9 @@ use openorder_types::{CallError, Fault, Rejection};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Application, Backbone, CommitterSettings, Envelope, Reply, UnitOfWork,
+    Application, Backbone, CommitterSettings, Envelope, Outcomes, Reply, UnitOfWork,
+    committer::isolation::Verdict,
+    database::fault,
     metrics::Metrics,
     request_results::{self, RequestKey},
 };
@@ -30,8 +34,21 @@ struct Pending<A: Application> {
     answer: oneshot::Sender<Answer<A::Reply>>,
 }
 
+impl<A: Application> Pending<A> {
+    /// Whether its caller still waits.
+    fn is_waited_for(&self) -> bool {
+        !self.answer.is_closed() && self.deadline.is_none_or(|deadline| deadline > Instant::now())
+    }
+
+    fn answer(self, answer: Answer<A::Reply>) {
+        // A caller that has gone finds its result by its request id.
+        drop(self.answer.send(answer));
+    }
+}
+
 /// Takes commands and answers after their commit. Clones share one queue.
 pub struct Committer<A: Application> {
+    backbone: Arc<Backbone>,
     queue: mpsc::Sender<Pending<A>>,
     retry_after: Duration,
     deadline_default: Duration,
@@ -39,7 +56,12 @@ pub struct Committer<A: Application> {
 
 impl<A: Application> Clone for Committer<A> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), retry_after: self.retry_after, deadline_default: self.deadline_default }
+        Self {
+            backbone: Arc::clone(&self.backbone),
+            queue: self.queue.clone(),
+            retry_after: self.retry_after,
+            deadline_default: self.deadline_default,
+        }
     }
 }
 
@@ -52,12 +74,24 @@ impl<A: Application> Committer<A> {
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, commands) = mpsc::channel(settings.queue_max);
         let committer = Self {
+            backbone: Arc::clone(&backbone),
             queue,
             retry_after: Duration::from_millis(settings.retry_after_ms),
             deadline_default: Duration::from_millis(settings.deadline_default_ms),
         };
         let worker = Worker { backbone, application, settings, metrics: Metrics::get() };
         (committer, worker.run(commands))
+    }
+
+    /// What a command with this key answered before; `None` of one that was not done. For handlers that have to ask
+    /// somebody before they [`Self::submit`]: what is done already needs nobody any more.
+    ///
+    /// # Errors
+    /// `REQUEST_ID_REUSED` as [`Self::submit`]; `Unavailable` while the database is away.
+    pub async fn recall(&self, key: &RequestKey) -> Result<Option<A::Reply>, CallError> {
+        let mut connection = self.backbone.pool().acquire().await.map_err(fault)?;
+        let seen = request_results::load(&mut connection, &[key]).await?;
+        seen.into_values().next().map(|stored| stored.answer(key)).transpose()
     }
 
     /// Submits a command and waits for its commit.
@@ -142,45 +176,71 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    /// Commits a batch, splitting it until a guilty command stands alone.
+    /// Commits a batch. One that fails is taken apart, so that only the guilty commands fail.
     async fn commit(&self, batch: Vec<Pending<A>>) {
-        let now = Instant::now();
         let mut batch = batch;
-        batch.retain(|pending| !pending.answer.is_closed() && pending.deadline.is_none_or(|deadline| deadline > now));
-        let mut parts = vec![batch];
-        while let Some(part) = parts.pop() {
-            if part.is_empty() {
-                continue;
+        batch.retain(Pending::is_waited_for);
+        if batch.is_empty() {
+            return;
+        }
+        match self.attempts(&batch).await {
+            Ok(answers) => {
+                for (pending, answer) in batch.into_iter().zip(answers) {
+                    pending.answer(answer);
+                }
             }
-            match self.attempts(&part).await {
-                Ok(answers) => {
-                    for (pending, answer) in part.into_iter().zip(answers) {
-                        // A caller that has gone finds its result by its request id.
-                        drop(pending.answer.send(answer));
+            Err(Fault::Outage { dependency, detail }) => self.refuse(batch, dependency, &detail),
+            Err(fault) => self.take_apart(batch, fault).await,
+        }
+    }
+
+    /// What is not decided in one more transaction is tried in a transaction of its own.
+    async fn take_apart(&self, batch: Vec<Pending<A>>, fault: Fault) {
+        let batch = match <[Pending<A>; 1]>::try_from(batch) {
+            Ok([guilty]) => return self.fail(guilty, &fault),
+            Err(batch) => batch,
+        };
+        tracing::debug!(%fault, commands = batch.len(), "a batch failed and is taken apart");
+        let mut alone = Vec::new();
+        match self.isolate(&batch).await {
+            Ok(verdicts) => {
+                for (pending, verdict) in batch.into_iter().zip(verdicts) {
+                    match verdict {
+                        Verdict::Answered(answer) => pending.answer(answer),
+                        Verdict::Guilty(fault) => self.fail(pending, &fault),
+                        Verdict::Again => alone.push(pending),
                     }
                 }
+            }
+            Err(Fault::Outage { dependency, detail }) => return self.refuse(batch, dependency, &detail),
+            Err(_) => alone = batch,
+        }
+        let mut alone = alone.into_iter().filter(Pending::is_waited_for);
+        while let Some(pending) = alone.next() {
+            match self.attempts(std::slice::from_ref(&pending)).await {
+                Ok(mut answers) => pending.answer(answers.pop().unwrap_or(Err(CallError::Internal))),
                 Err(Fault::Outage { dependency, detail }) => {
-                    tracing::warn!(dependency, detail, commands = part.len(), "commands refused: dependency is down");
-                    let retry_after = Duration::from_millis(self.settings.retry_after_ms);
-                    for pending in part {
-                        drop(pending.answer.send(Err(CallError::Unavailable { dependency, retry_after })));
-                    }
+                    let rest = std::iter::once(pending).chain(alone).collect();
+                    return self.refuse(rest, dependency, &detail);
                 }
-                Err(fault) if part.len() == 1 => {
-                    tracing::error!(%fault, "command failed");
-                    for pending in part {
-                        drop(pending.answer.send(Err(CallError::Internal)));
-                    }
-                }
-                Err(_) => {
-                    let mut first = part;
-                    let second = first.split_off(first.len() / 2);
-                    // The first half is done first: commands keep their order.
-                    parts.push(second);
-                    parts.push(first);
-                }
+                Err(fault) => self.fail(pending, &fault),
             }
         }
+    }
+
+    fn refuse(&self, commands: Vec<Pending<A>>, dependency: &'static str, detail: &str) {
+        tracing::warn!(dependency, detail, commands = commands.len(), "commands refused: dependency is down");
+        let retry_after = Duration::from_millis(self.settings.retry_after_ms);
+        for pending in commands {
+            pending.answer(Err(CallError::Unavailable { dependency, retry_after }));
+        }
+    }
+
+    /// The reference that the caller is given is the trace id: the cause is logged under it.
+    fn fail(&self, guilty: Pending<A>, fault: &Fault) {
+        let trace = &guilty.envelope.trace;
+        self.backbone.telemetry().in_scope(trace, || tracing::error!(%fault, "command failed"));
+        guilty.answer(Err(CallError::Internal));
     }
 
     /// Tries a batch as a whole, again on retryable faults, a bounded number of times.
@@ -189,7 +249,7 @@ impl<A: Application> Worker<A> {
         loop {
             let started = SystemTime::now();
             let attempt = AssertUnwindSafe(self.attempt(batch)).catch_unwind().await;
-            let result = attempt.unwrap_or_else(|_| Err(Fault::permanent("a use case panicked").because("PANICKED")));
+            let result = attempt.unwrap_or_else(|_| Err(panicked()));
             self.record(batch, started, result.as_ref().err());
             match result {
                 Err(Fault::Retryable { detail, .. }) if tried < self.settings.tries_max => {
@@ -204,27 +264,11 @@ impl<A: Application> Worker<A> {
 
     async fn attempt(&self, batch: &[Pending<A>]) -> Result<Vec<Answer<A::Reply>>, Fault> {
         let mut unit = UnitOfWork::begin_batch(self.backbone.pool(), self.backbone.telemetry()).await?;
-        let keys: Vec<&RequestKey> = batch.iter().filter_map(|pending| pending.key.as_ref()).collect();
-        let seen = request_results::load(unit.connection(), &keys).await?;
+        let seen = request_results::load(unit.connection(), &keys_of(batch)).await?;
         let plan = Plan::new(batch, &seen);
-        let envelopes: Vec<Envelope<A::Command>> =
-            plan.fresh.iter().filter_map(|index| batch.get(*index)).map(|pending| pending.envelope.clone()).collect();
-        unit.set_causes(envelopes.iter().map(|envelope| envelope.trace.clone()).collect());
-        let outcomes = if envelopes.is_empty() {
-            Vec::new()
-        } else {
-            self.application.prepare(&envelopes).await?;
-            self.application.execute(&mut unit, &envelopes).await?
-        };
-        if outcomes.len() != envelopes.len() {
-            return Err(Fault::permanent("a use case gave another number of outcomes than commands"));
-        }
-        let results: Vec<(&RequestKey, Vec<u8>)> = plan
-            .fresh
-            .iter()
-            .zip(&outcomes)
-            .filter_map(|(index, outcome)| Some((batch.get(*index)?.key.as_ref()?, outcome.as_ref().ok()?.encode())))
-            .collect();
+        let envelopes = plan.envelopes(batch);
+        let outcomes = self.execute(&mut unit, &envelopes).await?;
+        let results = plan.results(batch, outcomes.iter().map(|outcome| outcome.as_ref().ok()));
         let now = unit.now();
         request_results::save(unit.connection(), &results, now).await?;
         openorder_faults::point(openorder_faults::COMMITTER_BEFORE_COMMIT).await?;
@@ -232,6 +276,24 @@ impl<A: Application> Worker<A> {
         openorder_faults::point(openorder_faults::COMMITTER_AFTER_COMMIT).await?;
         self.backbone.appended(events);
         Ok(plan.answers(outcomes))
+    }
+
+    /// Runs the use case, in the transaction.
+    async fn execute(
+        &self,
+        unit: &mut UnitOfWork,
+        envelopes: &[Envelope<A::Command>],
+    ) -> Result<Outcomes<A::Reply>, Fault> {
+        if envelopes.is_empty() {
+            return Ok(Vec::new());
+        }
+        unit.set_causes(envelopes.iter().map(|envelope| envelope.trace.clone()).collect());
+        self.application.prepare(envelopes).await?;
+        let outcomes = self.application.execute(unit, envelopes).await?;
+        if outcomes.len() != envelopes.len() {
+            return Err(Fault::permanent("a use case gave another number of outcomes than commands"));
+        }
+        Ok(outcomes)
     }
 
     fn record(&self, batch: &[Pending<A>], started: SystemTime, fault: Option<&Fault>) {
@@ -279,13 +341,10 @@ impl<R: Reply> Plan<R> {
             let source = match &pending.key {
                 None => plan.add(index),
                 Some(key) => match seen.get(&(key.caller.clone(), key.request_id.clone())) {
-                    Some(stored) if stored.is_of(key) => {
-                        Source::Known(R::decode(&stored.reply).ok_or(CallError::Internal))
-                    }
-                    Some(_) => Source::Known(Err(CallError::Rejected(reused(key)))),
+                    Some(stored) => Source::Known(stored.answer(key)),
                     None => match here.get(&(key.caller.as_str(), key.request_id.as_str())) {
-                        Some((number, first)) if *first == key => Source::Fresh(*number),
-                        Some(_) => Source::Known(Err(CallError::Rejected(reused(key)))),
+                        Some((number, first)) if first.means_the_same(key) => Source::Fresh(*number),
+                        Some(_) => Source::Known(Err(request_results::reused(key).into())),
                         None => {
                             here.insert((&key.caller, &key.request_id), (plan.fresh.len(), key));
                             plan.add(index)
@@ -296,6 +355,22 @@ impl<R: Reply> Plan<R> {
             plan.sources.push(source);
         }
         plan
+    }
+
+    /// The commands to execute.
+    fn envelopes<A: Application<Reply = R>>(&self, batch: &[Pending<A>]) -> Vec<Envelope<A::Command>> {
+        let fresh = self.fresh.iter().filter_map(|index| batch.get(*index));
+        fresh.map(|pending| pending.envelope.clone()).collect()
+    }
+
+    /// What is kept under the request ids of the executed commands, of whose replies there is one each, if it is done.
+    fn results<'a, A: Application<Reply = R>>(
+        &self,
+        batch: &'a [Pending<A>],
+        replies: impl Iterator<Item = Option<&'a R>>,
+    ) -> Vec<(&'a RequestKey, Vec<u8>)> {
+        let executed = self.fresh.iter().zip(replies);
+        executed.filter_map(|(index, reply)| Some((batch.get(*index)?.key.as_ref()?, reply?.encode()))).collect()
     }
 
     fn add(&mut self, index: usize) -> Source<R> {
@@ -317,10 +392,11 @@ impl<R: Reply> Plan<R> {
     }
 }
 
-fn reused(key: &RequestKey) -> Rejection {
-    Rejection::already_exists(
-        "REQUEST_ID_REUSED",
-        "this request_id was used before with other content; use a new one for a new command",
-    )
-    .with("request_id", key.request_id.clone())
+/// The keys of those commands that have one.
+fn keys_of<A: Application>(batch: &[Pending<A>]) -> Vec<&RequestKey> {
+    batch.iter().filter_map(|pending| pending.key.as_ref()).collect()
+}
+
+fn panicked() -> Fault {
+    Fault::permanent("a use case panicked").because("PANICKED")
 }

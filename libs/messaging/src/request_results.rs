@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use openorder_types::{Fault, Timestamp};
+use openorder_types::{CallError, Fault, Rejection, Timestamp};
 use sqlx::{PgConnection, Row};
 
-use crate::database::fault;
+use crate::{Reply, database::fault};
 
 /// Identifies a command across repetitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,18 @@ pub struct RequestKey {
     pub request_id: String,
     /// Full name of the method.
     pub method: &'static str,
-    /// SHA-256 of the request, to tell a repetition from another command with the same id.
+    /// SHA-256 of what the request means, to tell a repetition from another command with the same id.
     pub fingerprint: [u8; 32],
+    /// SHA-256 of the request as it was written, where that is not the form that the fingerprint is of: a result that
+    /// was kept under it is this command's too.
+    pub fingerprint_as_sent: Option<[u8; 32]>,
+}
+
+impl RequestKey {
+    /// Whether both, of one caller and request id, ask for the same.
+    pub(crate) fn means_the_same(&self, other: &Self) -> bool {
+        self.method == other.method && self.fingerprint == other.fingerprint
+    }
 }
 
 /// What was answered before.
@@ -28,9 +38,23 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    pub(crate) fn is_of(&self, key: &RequestKey) -> bool {
-        self.method == key.method && self.fingerprint == key.fingerprint
+    /// What is answered to a command with this key.
+    pub(crate) fn answer<R: Reply>(&self, key: &RequestKey) -> Result<R, CallError> {
+        let as_sent = key.fingerprint_as_sent.is_some_and(|as_sent| self.fingerprint == as_sent);
+        if self.method != key.method || !(self.fingerprint == key.fingerprint || as_sent) {
+            return Err(reused(key).into());
+        }
+        R::decode(&self.reply).ok_or(CallError::Internal)
     }
+}
+
+/// The refusal of a command whose request id was used for another one.
+pub(crate) fn reused(key: &RequestKey) -> Rejection {
+    Rejection::already_exists(
+        "REQUEST_ID_REUSED",
+        "this request_id was used before with other content; use a new one for a new command",
+    )
+    .with("request_id", key.request_id.clone())
 }
 
 pub(crate) async fn load(

@@ -3,10 +3,11 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 
 use common::{Add, Added, add, request, start};
 use futures::future::join_all;
+use openorder_messaging::RequestKey;
 use openorder_telemetry::TraceContext;
 use openorder_testing::World;
 use openorder_types::CallError;
@@ -42,6 +43,40 @@ async fn a_rejection_or_a_fault_of_one_command_never_fails_its_neighbours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_can_never_succeed_costs_its_neighbours_one_more_transaction() {
+    const COMMANDS: i64 = 100;
+    let world = World::new();
+    let instance = start(&world, world.role("ledger"), "ledger").await;
+    let committer = instance.committer();
+    // While the first command is under way, the others gather to one batch.
+    instance.ledger.slow_ms.store(2_000, Ordering::SeqCst);
+    let slow = tokio::spawn({
+        let committer = committer.clone();
+        async move { add(&committer, "slow", 1).await }
+    });
+    while instance.ledger.batches.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let key = |number: i64| if number == 37 { "nul\0".to_owned() } else { format!("k{number}") };
+    let calls = (0..COMMANDS).map(|number| {
+        let committer = committer.clone();
+        async move { (number, add(&committer, &key(number), number).await) }
+    });
+    let answers = join_all(calls).await;
+    slow.await.unwrap().unwrap();
+    for (number, answer) in answers {
+        let expected = if number == 37 { Err(CallError::Internal) } else { Ok(Added(number)) };
+        assert_eq!(answer, expected, "{number}");
+    }
+    assert_eq!(instance.count("event_log").await, COMMANDS);
+    // PostgreSQL notes with each row which transaction wrote it; events are written at a transaction's end.
+    let wrote = "select count(distinct xmin::text) from event_log where aggregate_id <> 'slow'";
+    let transactions: i64 = sqlx::query_scalar(wrote).fetch_one(instance.pool()).await.unwrap();
+    assert_eq!(transactions, 1, "the neighbours were committed together");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_id_is_done_once_and_answered_again_and_refuses_other_content() {
     let world = World::new();
     let instance = start(&world, world.role("ledger"), "ledger").await;
@@ -65,6 +100,13 @@ async fn a_request_id_is_done_once_and_answered_again_and_refuses_other_content(
     // A rejected command did nothing: its id may be used again.
     assert!(matches!(submit("anna", "r2", 3, -3).await, Err(CallError::Rejected(_))));
     assert_eq!(submit("anna", "r2", 4, 4).await, Ok(Added(4)));
+    // What was done is known without being done, and by each form of the request that it was kept under.
+    assert_eq!(committer.recall(&request("anna", "r2", 4)).await, Ok(Some(Added(4))));
+    assert_eq!(committer.recall(&request("anna", "r3", 4)).await, Ok(None));
+    let Err(CallError::Rejected(reused)) = committer.recall(&request("anna", "r2", 5)).await else { panic!("known") };
+    assert_eq!(reused.reason, "REQUEST_ID_REUSED");
+    let other_form = RequestKey { fingerprint_as_sent: Some([4; 32]), ..request("anna", "r2", 5) };
+    assert_eq!(committer.recall(&other_form).await, Ok(Some(Added(4))));
     world.close().await;
 }
 

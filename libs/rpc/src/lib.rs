@@ -4,7 +4,7 @@
 //!
 //! * a handler parses its request with [`Violations`] (`violations.rs`, `values.rs`), asks [`CallContext`] who calls
 //!   (`caller.rs`), and answers a failure with [`status()`] (`status.rs`);
-//! * lists use [`PageTokens`], which make their [`Page`]s, and [`page_size`] (`page.rs`), commands with a request id [`request_fingerprint`];
+//! * lists use [`PageTokens`], which make their [`Page`]s, and [`page_size`] (`page.rs`), commands with a request id [`RequestFingerprint`];
 //! * [`listen`] and [`serve`] are the server (`server/`), [`channel`] makes the channels of clients (`client/`);
 //!   an [`Upstream`] may find a service of its own process without a socket (`local.rs`).
 
@@ -24,7 +24,7 @@ mod violations;
 
 pub use caller::{CallContext, caller_of};
 pub use client::{Outbound, Resolver, Upstream, UpstreamBody, UpstreamChannel, UpstreamUrlError, channel};
-pub use fingerprint::request_fingerprint;
+pub use fingerprint::RequestFingerprint;
 pub use health::with_health;
 pub use page::{ListOf, Page, PageBytes, PageTokens, fill, page_size};
 pub use parts::ask_in_parts;

@@ -259,5 +259,6 @@ pub fn request(caller: &str, request_id: &str, content: u8) -> RequestKey {
         request_id: request_id.to_owned(),
         method: "Add",
         fingerprint: [content; 32],
+        fingerprint_as_sent: None,
     }
 }

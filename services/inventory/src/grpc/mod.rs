@@ -12,7 +12,7 @@ use openorder_proto::inventory::v1::{
     ReserveStockResponse,
     inventory_service_server::{InventoryService, InventoryServiceServer},
 };
-use openorder_rpc::{CallContext, ListOf, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_rpc::{CallContext, ListOf, PageTokens, RequestFingerprint, query_failed, rejection, status};
 use openorder_types::{CallError, Rejection};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
@@ -41,23 +41,30 @@ struct InventoryGrpc {
 }
 
 impl InventoryGrpc {
-    async fn submit(
+    async fn submit<M: Message + PartialEq>(
         &self,
         call: CallContext,
         request_id: String,
         method: &'static str,
-        message: &impl Message,
+        (message, canonical): (&M, M),
         command: Command,
     ) -> Result<InventoryReply, CallError> {
-        let fingerprint = request_fingerprint(method, message);
-        let key = RequestKey { caller: call.caller.subject, request_id, method, fingerprint };
+        let RequestFingerprint { meaning, as_sent } =
+            RequestFingerprint::of_canonical(method, message, Some(&canonical));
+        let key = RequestKey {
+            caller: call.caller.subject,
+            request_id,
+            method,
+            fingerprint: meaning,
+            fingerprint_as_sent: as_sent,
+        };
         self.committer.submit(Some(key), command, call.trace, call.deadline).await
     }
 
     async fn adjust(&self, call: CallContext, message: AdjustStockRequest) -> Result<AdjustStockResponse, CallError> {
         call.caller.must_be_staff()?;
         let (request_id, command) = parse::adjust(&message)?;
-        match self.submit(call, request_id, "AdjustStock", &message, command).await? {
+        match self.submit(call, request_id, "AdjustStock", (&message, message.clone()), command).await? {
             InventoryReply::Stock(stock) => Ok(AdjustStockResponse { stock: Some(stock) }),
             _ => Err(CallError::Internal),
         }
@@ -70,7 +77,10 @@ impl InventoryGrpc {
     ) -> Result<ReserveStockResponse, CallError> {
         call.caller.must_be_staff()?;
         let (request_id, command) = parse::reserve(&message)?;
-        match self.submit(call, request_id, "ReserveStock", &message, command).await? {
+        match self
+            .submit(call, request_id, "ReserveStock", (&message, parse::canonical_reserve(&message)), command)
+            .await?
+        {
             InventoryReply::Reservation(reservation) => {
                 held(&reservation)?;
                 Ok(ReserveStockResponse { reservation: Some(reservation) })
@@ -86,7 +96,10 @@ impl InventoryGrpc {
     ) -> Result<ReleaseStockResponse, CallError> {
         call.caller.must_be_staff()?;
         let (request_id, command) = parse::release(&message)?;
-        match self.submit(call, request_id, "ReleaseStock", &message, command).await? {
+        match self
+            .submit(call, request_id, "ReleaseStock", (&message, parse::canonical_release(&message)), command)
+            .await?
+        {
             InventoryReply::Reservation(reservation) => Ok(ReleaseStockResponse { reservation: Some(reservation) }),
             _ => Err(CallError::Internal),
         }

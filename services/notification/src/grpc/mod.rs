@@ -10,7 +10,7 @@ use openorder_proto::notification::v1::{
     ResendNotificationRequest, ResendNotificationResponse, UpdatePreferencesRequest, UpdatePreferencesResponse,
     notification_service_server::{NotificationService, NotificationServiceServer},
 };
-use openorder_rpc::{CallContext, ListOf, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_rpc::{CallContext, ListOf, PageTokens, RequestFingerprint, query_failed, rejection, status};
 use openorder_types::{CallError, Caller, Rejection, Role, UserId};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
@@ -36,16 +36,23 @@ struct NotificationGrpc {
 }
 
 impl NotificationGrpc {
-    async fn submit(
+    async fn submit<M: Message + PartialEq>(
         &self,
         call: CallContext,
         request_id: String,
         method: &'static str,
-        message: &impl Message,
+        (message, canonical): (&M, M),
         command: Command,
     ) -> Result<NotificationReply, CallError> {
-        let fingerprint = request_fingerprint(method, message);
-        let key = RequestKey { caller: call.caller.subject, request_id, method, fingerprint };
+        let RequestFingerprint { meaning, as_sent } =
+            RequestFingerprint::of_canonical(method, message, Some(&canonical));
+        let key = RequestKey {
+            caller: call.caller.subject,
+            request_id,
+            method,
+            fingerprint: meaning,
+            fingerprint_as_sent: as_sent,
+        };
         self.committer.submit(Some(key), command, call.trace, call.deadline).await
     }
 
@@ -95,7 +102,10 @@ impl NotificationGrpc {
         let (request_id, user_id, change) = parse::update(&message)?;
         visible(&call.caller, &user_id)?;
         let command = Command::UpdatePreferences { user_id, change };
-        match self.submit(call, request_id, "UpdatePreferences", &message, command).await? {
+        match self
+            .submit(call, request_id, "UpdatePreferences", (&message, parse::canonical_update(&message)), command)
+            .await?
+        {
             NotificationReply::Preferences(preferences) => {
                 Ok(UpdatePreferencesResponse { preferences: Some(preferences) })
             }
@@ -113,7 +123,10 @@ impl NotificationGrpc {
             return Err(Rejection::permission_denied("ROLE_REQUIRED", text).into());
         }
         let (request_id, command) = parse::resend(&message)?;
-        match self.submit(call, request_id, "ResendNotification", &message, command).await? {
+        match self
+            .submit(call, request_id, "ResendNotification", (&message, parse::canonical_resend(&message)), command)
+            .await?
+        {
             NotificationReply::Notification(notification) => {
                 Ok(ResendNotificationResponse { notification: Some(notification) })
             }

@@ -7,6 +7,7 @@ use openorder_proto::notification::v1::{
 };
 use openorder_rpc::{Violations, page_size};
 use openorder_types::{Rejection, RequestId, UserId, ValueError, parse_uuid};
+use prost_types::FieldMask;
 use uuid::Uuid;
 
 use crate::{
@@ -72,6 +73,46 @@ pub(super) fn update(message: &UpdatePreferencesRequest) -> Result<(String, User
     violations.finish_with(parsed)
 }
 
+/// The one form of a request that can be written in several.
+pub(super) fn canonical_resend(message: &ResendNotificationRequest) -> ResendNotificationRequest {
+    ResendNotificationRequest { notification_id: message.notification_id.to_ascii_lowercase(), ..message.clone() }
+}
+
+/// The one form of a request that can be written in several: each field of the mask once, in their order; what is not in
+/// the mask left out.
+pub(super) fn canonical_update(message: &UpdatePreferencesRequest) -> UpdatePreferencesRequest {
+    let mut canonical = message.clone();
+    let mut paths: Vec<String> = canonical.update_mask.take().unwrap_or_default().paths;
+    paths.sort_unstable();
+    paths.dedup();
+    let masked = |field: &str| paths.iter().any(|path| path == field);
+    canonical.preferences = canonical.preferences.map(|given| {
+        let mut kept = NotificationPreferences::default();
+        if masked("email_enabled") {
+            kept.email_enabled = given.email_enabled;
+        }
+        if masked("sms_enabled") {
+            kept.sms_enabled = given.sms_enabled;
+        }
+        if masked("push_enabled") {
+            kept.push_enabled = given.push_enabled;
+        }
+        if masked("muted_kinds") {
+            kept.muted_kinds = given.muted_kinds;
+            kept.muted_kinds.sort_unstable();
+        }
+        if masked("phone_number") {
+            kept.phone_number = given.phone_number;
+        }
+        if masked("push_token") {
+            kept.push_token = given.push_token;
+        }
+        kept
+    });
+    canonical.update_mask = Some(FieldMask { paths });
+    canonical
+}
+
 /// Takes over the field that the path names; `false` when there is none that could be changed.
 fn take_field(
     path: &str,
@@ -126,8 +167,6 @@ fn muted_kinds(numbers: &[i32], violations: &mut Violations) -> BTreeSet<Kind> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use prost_types::FieldMask;
-
     use super::*;
 
     fn request(paths: &[&str], preferences: Option<NotificationPreferences>) -> UpdatePreferencesRequest {
@@ -156,6 +195,17 @@ mod tests {
         let muted_kinds = Some(BTreeSet::from([Kind::OrderShipped, Kind::OrderCancelled]));
         let expected = PreferencesChange { email_enabled: Some(false), muted_kinds, ..PreferencesChange::default() };
         assert_eq!(change, expected);
+    }
+
+    #[test]
+    fn two_requests_that_change_the_same_are_the_same() {
+        let given = NotificationPreferences { email_enabled: true, muted_kinds: vec![4, 2], ..Default::default() };
+        let read = NotificationPreferences { version: 7, sms_enabled: true, muted_kinds: vec![2, 4], ..given.clone() };
+        let one = request(&["email_enabled", "muted_kinds"], Some(given));
+        let other = request(&["muted_kinds", "email_enabled", "muted_kinds"], Some(read));
+        assert_eq!(canonical_update(&one), canonical_update(&other));
+        let more = request(&["muted_kinds", "email_enabled", "sms_enabled"], other.preferences.clone());
+        assert_ne!(canonical_update(&other), canonical_update(&more));
     }
 
     #[test]

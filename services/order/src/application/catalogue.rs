@@ -33,6 +33,12 @@ impl Catalogue {
         Self { pool, products, known: Mutex::default(), age }
     }
 
+    /// Whether [`Self::ensure`] has nothing to ask about these SKUs.
+    pub(crate) fn knows<'a>(&self, mut skus: impl Iterator<Item = &'a Sku>) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        skus.all(|sku| known.contains(sku)) && !self.age.is_too_old()
+    }
+
     /// Asks the product service about SKUs that this service's copy does not have, or about all of them when the copy is
     /// too old, and keeps what it says. While the copy is young and has all of them, nobody is asked.
     ///

@@ -21,7 +21,7 @@ use openorder_proto::{
     },
 };
 use openorder_rpc::{
-    CallContext, ListOf, PageTokens, UpstreamChannel, query_failed, rejection, request_fingerprint, status,
+    CallContext, ListOf, PageTokens, RequestFingerprint, UpstreamChannel, query_failed, rejection, status,
 };
 use openorder_types::{CallError, Caller, Rejection};
 use prost::Message;
@@ -58,21 +58,8 @@ pub(crate) struct OrderGrpc {
 }
 
 impl OrderGrpc {
-    async fn submit(
-        &self,
-        call: &CallContext,
-        request_id: String,
-        method: &'static str,
-        message: &impl Message,
-        command: Command,
-    ) -> Result<Order, CallError> {
-        let fingerprint = request_fingerprint(method, message);
-        let key = RequestKey { caller: call.caller.subject.clone(), request_id, method, fingerprint };
-        let reply = self.committer.submit(Some(key), command, call.trace.clone(), call.deadline).await?;
-        match reply {
-            OrderReply(Some(order)) => Ok(*order),
-            OrderReply(None) => Err(CallError::Internal),
-        }
+    async fn submit(&self, call: &CallContext, key: RequestKey, command: Command) -> Result<Order, CallError> {
+        made(self.committer.submit(Some(key), command, call.trace.clone(), call.deadline).await?)
     }
 
     async fn create(&self, call: CallContext, message: CreateOrderRequest) -> Result<CreateOrderResponse, CallError> {
@@ -80,14 +67,25 @@ impl OrderGrpc {
         if !call.caller.may_act_for(&new.customer_id) {
             return Err(parse::not_yours().into());
         }
-        new.asked = self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), &call).await?;
+        let key = key(&call, request_id, "CreateOrder", &message, parse::canonical_create(&message).as_ref());
         let immediate = new.reservation_mode == ReservationMode::Immediate;
-        let command = Command::Create(Box::new(new));
-        let mut order = match self.submit(&call, request_id, "CreateOrder", &message, command).await {
-            Err(CallError::Rejected(no)) if no.reason == reject::CATALOGUE_IN_DOUBT => {
-                self.create_as_asked(&call, &message).await?
+        let mut done = None;
+        // Where nobody is asked, the committer finds what was done before, without a query more.
+        if !self.catalogue.knows(new.lines.iter().map(|line| &line.sku)) {
+            // What was done is answered whoever is away.
+            done = self.committer.recall(&key).await?.map(made).transpose()?;
+            if done.is_none() {
+                new.asked = self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), &call).await?;
             }
-            answer => answer?,
+        }
+        let mut order = match done {
+            Some(order) => order,
+            None => match self.submit(&call, key, Command::Create(Box::new(new))).await {
+                Err(CallError::Rejected(no)) if no.reason == reject::CATALOGUE_IN_DOUBT => {
+                    self.create_as_asked(&call, &message).await?
+                }
+                answer => answer?,
+            },
         };
         if immediate {
             order = self.reserve_now(&call, order).await?;
@@ -98,8 +96,9 @@ impl OrderGrpc {
     /// Asks the product service about every line: its word is final, and what the copy had is not looked at again.
     async fn create_as_asked(&self, call: &CallContext, message: &CreateOrderRequest) -> Result<Order, CallError> {
         let (request_id, mut new) = parse::create(message)?;
+        let key = key(call, request_id, "CreateOrder", message, parse::canonical_create(message).as_ref());
         new.asked = self.catalogue.ask(new.lines.iter().map(|line| &line.sku), call).await?;
-        self.submit(call, request_id, "CreateOrder", message, Command::Create(Box::new(new))).await
+        self.submit(call, key, Command::Create(Box::new(new))).await
     }
 
     async fn get(&self, call: CallContext, message: GetOrderRequest) -> Result<GetOrderResponse, CallError> {
@@ -121,7 +120,9 @@ impl OrderGrpc {
 
     async fn cancel(&self, call: CallContext, message: CancelOrderRequest) -> Result<CancelOrderResponse, CallError> {
         let (request_id, command) = parse::cancel(&message, &call.caller)?;
-        let order = self.submit(&call, request_id, "CancelOrder", &message, command).await?;
+        let canonical = parse::canonical_cancel(&message);
+        let key = key(&call, request_id, "CancelOrder", &message, Some(&canonical));
+        let order = self.submit(&call, key, command).await?;
         Ok(CancelOrderResponse { order: Some(order) })
     }
 
@@ -135,7 +136,9 @@ impl OrderGrpc {
             return Err(Rejection::permission_denied("ROLE_REQUIRED", text).into());
         }
         let (request_id, command) = parse::update_status(&message)?;
-        let order = self.submit(&call, request_id, "UpdateOrderStatus", &message, command).await?;
+        let canonical = parse::canonical_update_status(&message);
+        let key = key(&call, request_id, "UpdateOrderStatus", &message, Some(&canonical));
+        let order = self.submit(&call, key, command).await?;
         Ok(UpdateOrderStatusResponse { order: Some(order) })
     }
 
@@ -145,6 +148,23 @@ impl OrderGrpc {
         let visible = found.filter(|record| caller.may_act_for(&record.order.customer_id));
         visible.ok_or_else(|| reject::order_not_found(order_id).into())
     }
+}
+
+/// The key of a command, of its request and that one's one form; none where it is in that form.
+fn key<M: Message + PartialEq>(
+    call: &CallContext,
+    request_id: String,
+    method: &'static str,
+    message: &M,
+    canonical: Option<&M>,
+) -> RequestKey {
+    let RequestFingerprint { meaning, as_sent } = RequestFingerprint::of_canonical(method, message, canonical);
+    let caller = call.caller.subject.clone();
+    RequestKey { caller, request_id, method, fingerprint: meaning, fingerprint_as_sent: as_sent }
+}
+
+fn made(reply: OrderReply) -> Result<Order, CallError> {
+    reply.0.map(|order| *order).ok_or(CallError::Internal)
 }
 
 type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchOrderResponse, Status>> + Send>>;

@@ -10,7 +10,7 @@ use prost::Message;
 
 use crate::{
     domain::CompensationRequest,
-    grpc::{OrderGrpc, parse},
+    grpc::{OrderGrpc, key, parse},
     persistence, present,
 };
 
@@ -60,7 +60,8 @@ impl OrderGrpc {
     ) -> Result<RetryCompensationResponse, CallError> {
         let RetryCompensationRequest { request_id, order_id, reason } = &message;
         let texts = [request_id.as_str(), order_id.as_str(), reason.as_str()];
-        let order = self.compensate(&call, texts, &message, CompensationRequest::Retry).await?;
+        let canonical = RetryCompensationRequest { order_id: order_id.to_ascii_lowercase(), ..message.clone() };
+        let order = self.compensate(&call, texts, (&message, &canonical), CompensationRequest::Retry).await?;
         Ok(RetryCompensationResponse { order: Some(order) })
     }
 
@@ -71,15 +72,16 @@ impl OrderGrpc {
     ) -> Result<SettleCompensationResponse, CallError> {
         let SettleCompensationRequest { request_id, order_id, reason } = &message;
         let texts = [request_id.as_str(), order_id.as_str(), reason.as_str()];
-        let order = self.compensate(&call, texts, &message, CompensationRequest::Settle).await?;
+        let canonical = SettleCompensationRequest { order_id: order_id.to_ascii_lowercase(), ..message.clone() };
+        let order = self.compensate(&call, texts, (&message, &canonical), CompensationRequest::Settle).await?;
         Ok(SettleCompensationResponse { order: Some(order) })
     }
 
-    async fn compensate(
+    async fn compensate<M: Message + PartialEq>(
         &self,
         call: &CallContext,
         [request_id, order_id, reason]: [&str; 3],
-        message: &impl Message,
+        (message, canonical): (&M, &M),
         request: CompensationRequest,
     ) -> Result<Order, CallError> {
         needs_operator(&call.caller)?;
@@ -88,7 +90,7 @@ impl OrderGrpc {
             CompensationRequest::Retry => "RetryCompensation",
             CompensationRequest::Settle => "SettleCompensation",
         };
-        self.submit(call, request_id, method, message, command).await
+        self.submit(call, key(call, request_id, method, message, Some(canonical)), command).await
     }
 }
 

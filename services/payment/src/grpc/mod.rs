@@ -10,7 +10,7 @@ use openorder_proto::payment::v1::{
     GetWalletResponse, ListPaymentsRequest, ListPaymentsResponse,
     payment_service_server::{PaymentService, PaymentServiceServer},
 };
-use openorder_rpc::{CallContext, ListOf, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_rpc::{CallContext, ListOf, PageTokens, RequestFingerprint, query_failed, rejection, status};
 use openorder_types::{CallError, Caller, UserId};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
@@ -42,9 +42,14 @@ impl PaymentGrpc {
             return Err(not_your_wallet(&user_id).into());
         }
         let method = "ChargeWallet";
-        let fingerprint = request_fingerprint(method, &message);
-        let request_id = request_id.into_string();
-        let key = RequestKey { caller: call.caller.subject, request_id, method, fingerprint };
+        let RequestFingerprint { meaning, as_sent } = RequestFingerprint::of(method, &message);
+        let key = RequestKey {
+            caller: call.caller.subject,
+            request_id: request_id.into_string(),
+            method,
+            fingerprint: meaning,
+            fingerprint_as_sent: as_sent,
+        };
         let command = Command::Charge { user_id, amount };
         match self.committer.submit(Some(key), command, call.trace, call.deadline).await? {
             PaymentReply::Wallet(wallet) => Ok(ChargeWalletResponse { wallet: Some(wallet) }),

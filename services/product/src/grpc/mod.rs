@@ -11,7 +11,7 @@ use openorder_proto::product::v1::{
     ListProductsResponse, Product as ProductMessage, UpdateProductRequest, UpdateProductResponse,
     product_service_server::{ProductService, ProductServiceServer},
 };
-use openorder_rpc::{CallContext, ListOf, PageTokens, query_failed, rejection, request_fingerprint, status};
+use openorder_rpc::{CallContext, ListOf, PageTokens, RequestFingerprint, query_failed, rejection, status};
 use openorder_types::{CallError, RequestId};
 use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
@@ -39,16 +39,22 @@ struct ProductGrpc {
 }
 
 impl ProductGrpc {
-    async fn submit(
+    async fn submit<M: Message + PartialEq>(
         &self,
         call: CallContext,
         method: &'static str,
-        message: &impl Message,
+        (message, canonical): (&M, M),
         (request_id, command): (RequestId, Command),
     ) -> Result<ProductMessage, CallError> {
-        let fingerprint = request_fingerprint(method, message);
-        let request_id = request_id.into_string();
-        let key = RequestKey { caller: call.caller.subject, request_id, method, fingerprint };
+        let RequestFingerprint { meaning, as_sent } =
+            RequestFingerprint::of_canonical(method, message, Some(&canonical));
+        let key = RequestKey {
+            caller: call.caller.subject,
+            request_id: request_id.into_string(),
+            method,
+            fingerprint: meaning,
+            fingerprint_as_sent: as_sent,
+        };
         let ProductReply(product) = self.committer.submit(Some(key), command, call.trace, call.deadline).await?;
         Ok(product)
     }
@@ -56,19 +62,19 @@ impl ProductGrpc {
     async fn create(&self, call: CallContext, message: CreateProductRequest) -> Result<ProductMessage, CallError> {
         call.caller.must_be_staff()?;
         let parsed = parse::create(&message, Uuid::now_v7())?;
-        self.submit(call, "CreateProduct", &message, parsed).await
+        self.submit(call, "CreateProduct", (&message, message.clone()), parsed).await
     }
 
     async fn update(&self, call: CallContext, message: UpdateProductRequest) -> Result<ProductMessage, CallError> {
         call.caller.must_be_staff()?;
         let parsed = parse::update(&message)?;
-        self.submit(call, "UpdateProduct", &message, parsed).await
+        self.submit(call, "UpdateProduct", (&message, parse::canonical_update(&message)), parsed).await
     }
 
     async fn delete(&self, call: CallContext, message: DeleteProductRequest) -> Result<ProductMessage, CallError> {
         call.caller.must_be_staff()?;
         let parsed = parse::delete(&message)?;
-        self.submit(call, "DeleteProduct", &message, parsed).await
+        self.submit(call, "DeleteProduct", (&message, parse::canonical_delete(&message)), parsed).await
     }
 
     async fn product(&self, message: GetProductRequest) -> Result<GetProductResponse, CallError> {

@@ -56,6 +56,43 @@ pub(super) fn update(message: &UpdateProductRequest) -> Result<(RequestId, Comma
     Ok((request_id, Command::Update { key, changes, expected_version }))
 }
 
+/// The one form of a request that can be written in several: each field of the mask once, in their order, and of the
+/// product only what is in the mask and what names it.
+pub(super) fn canonical_update(message: &UpdateProductRequest) -> UpdateProductRequest {
+    let mut canonical = message.clone();
+    let mut paths: Vec<String> = canonical.update_mask.take().unwrap_or_default().paths;
+    paths.sort_unstable();
+    paths.dedup();
+    let masked = |field: &str| paths.iter().any(|path| path == field);
+    canonical.product = canonical.product.map(|given| {
+        let mut kept = ProductMessage { product_id: given.product_id.to_ascii_lowercase(), ..Default::default() };
+        if kept.product_id.is_empty() {
+            kept.sku = given.sku;
+        }
+        if masked("display_name") {
+            kept.display_name = given.display_name;
+        }
+        if masked("description") {
+            kept.description = given.description;
+        }
+        if masked("price") {
+            kept.price = given.price;
+        }
+        kept
+    });
+    canonical.update_mask = Some(FieldMask { paths });
+    canonical
+}
+
+/// The one form of a request that can be written in several.
+pub(super) fn canonical_delete(message: &DeleteProductRequest) -> DeleteProductRequest {
+    let mut canonical = message.clone();
+    if let Some(delete_product_request::Key::ProductId(text)) = &mut canonical.key {
+        text.make_ascii_lowercase();
+    }
+    canonical
+}
+
 pub(super) fn delete(message: &DeleteProductRequest) -> Result<(RequestId, Command), Rejection> {
     let mut violations = Violations::new();
     let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
@@ -228,6 +265,15 @@ mod tests {
         assert_eq!(key, ProductKey::Sku(Sku::parse("KB-1").unwrap()));
         assert_eq!(expected_version, None);
         assert!(changes.display_name.is_none() && changes.description.is_none() && changes.price.is_some());
+    }
+
+    #[test]
+    fn two_requests_that_change_the_same_are_the_same() {
+        let named = ProductMessage { sku: "KB-1".to_owned(), price: euros(5), ..ProductMessage::default() };
+        let read = ProductMessage { display_name: "Keyboard".to_owned(), version: 3, ..named.clone() };
+        let (one, other) = (update_of(&["price"], named), update_of(&["price", "price"], read.clone()));
+        assert_eq!(canonical_update(&one), canonical_update(&other));
+        assert_ne!(canonical_update(&one), canonical_update(&update_of(&["price", "display_name"], read)));
     }
 
     #[test]
