@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use openorder_messaging::{Scanned, TopicScan, committed_offsets};
+use openorder_proto::event_types;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -90,7 +91,7 @@ impl Pass {
         let Self { topic, slice, aggregates, scan, .. } = self;
         let each = |message: &Scanned<'_>| {
             let Some(version) = message.sequence else { return };
-            let key = key(message.source, message.subject);
+            let key = key(message);
             if is_in(*slice, key) {
                 let seen = aggregates.entry(key).or_insert(Seen { last: 0 });
                 seen.last = seen.last.max(version);
@@ -99,17 +100,17 @@ impl Pass {
         scan.read_on(bound, each).await.map(drop).with_context(|| format!("topic {topic}"))
     }
 
-    pub(super) fn is_of(&self, service: &str, aggregate_id: &str) -> bool {
-        is_in(self.slice, key_of(service, aggregate_id))
+    pub(super) fn is_of(&self, service: &str, aggregate: (Kind, &str)) -> bool {
+        is_in(self.slice, key_of(service, aggregate))
     }
 
-    pub(super) fn seen(&self, service: &str, aggregate_id: &str) -> Option<Seen> {
-        self.aggregates.get(&key_of(service, aggregate_id)).copied()
+    pub(super) fn seen(&self, service: &str, aggregate: (Kind, &str)) -> Option<Seen> {
+        self.aggregates.get(&key_of(service, aggregate)).copied()
     }
 
     /// What was seen of an aggregate that a log knows.
-    pub(super) fn take(&mut self, service: &str, aggregate_id: &str) -> Option<Seen> {
-        self.aggregates.remove(&key_of(service, aggregate_id))
+    pub(super) fn take(&mut self, service: &str, aggregate: (Kind, &str)) -> Option<Seen> {
+        self.aggregates.remove(&key_of(service, aggregate))
     }
 
     /// What is left was seen in the topic and no log knows it; the topic is read again for its names.
@@ -121,7 +122,7 @@ impl Pass {
         let topic = self.topic;
         let mut scan = TopicScan::open(&check.settings.kafka, topic, check.topics_from).await?;
         let mut each = |message: &Scanned<'_>| {
-            if unknown.remove(&key(message.source, message.subject)).is_some() {
+            if unknown.remove(&key(message)).is_some() {
                 let detail = format!("{topic} has it from {}, whose log does not", message.source);
                 findings.violated("NOT_IN_LOG", message.subject, detail);
             }
@@ -146,7 +147,7 @@ fn note(
         }
         return;
     };
-    let key = key(message.source, message.subject);
+    let key = key(message);
     if !is_in(slice, key) {
         return;
     }
@@ -229,15 +230,34 @@ impl Group {
     }
 }
 
-/// An aggregate's stream: several services may publish to one topic, each its own streams. `source` is `/openorder/order`.
-fn key(source: &str, aggregate_id: &str) -> u128 {
-    key_of(source.rsplit('/').next().unwrap_or(source), aggregate_id)
+/// What kind of thing an aggregate is, where one topic has events of two: what bears the id of a reservation may be a
+/// SKU as well. Told by the event, so that it is known of events of any age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    StockLevel,
+    Other,
 }
 
-fn key_of(service: &str, aggregate_id: &str) -> u128 {
+impl Kind {
+    pub(super) fn of(event_type: &str) -> Self {
+        match event_type {
+            event_types::STOCK_ADJUSTED | event_types::STOCK_LOW | event_types::STOCK_DEPLETED => Self::StockLevel,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// An aggregate's stream: several services may publish to one topic, each its own streams. The source is
+/// `/openorder/order`.
+fn key(message: &Scanned<'_>) -> u128 {
+    let service = message.source.rsplit('/').next().unwrap_or(message.source);
+    key_of(service, (Kind::of(message.event_type), message.subject))
+}
+
+fn key_of(service: &str, aggregate: (Kind, &str)) -> u128 {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
-        (salt, service, aggregate_id).hash(&mut hasher);
+        (salt, service, aggregate).hash(&mut hasher);
         u128::from(hasher.finish())
     };
     (half(0) << 64) | half(1)

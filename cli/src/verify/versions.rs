@@ -11,7 +11,7 @@ use super::Check;
 use super::database::{Snapshot, column};
 use super::report::Findings;
 use super::services::Service;
-use super::topics::{Pass, Seen, Slice};
+use super::topics::{Kind, Pass, Seen, Slice};
 
 /// How often a topic is looked at for what should be in it, and a relay for how far it is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -98,26 +98,32 @@ async fn against_logs(
     for one in published.iter().filter(|one| one.service.publishes().contains(&topic)) {
         let mut snapshot = check.databases.snapshot(one.service).await?;
         let sql = format!(
-            "select aggregate_id, aggregate_version, position from event_log where topic = '{topic}' \
+            "select aggregate_id, aggregate_version, position, event_type from event_log where topic = '{topic}' \
              order by aggregate_id, topic, aggregate_version"
         );
         let mut rows = snapshot.rows(&sql).await?;
-        let mut aggregate: Option<Aggregate> = None;
+        // Those of one id: one of each kind.
+        let mut aggregates: Vec<Aggregate> = Vec::new();
         while let Some(row) = rows.next(&mut snapshot).await? {
             let id: &str = column(&row, "aggregate_id")?;
             let (version, position): (i64, i64) = (column(&row, "aggregate_version")?, column(&row, "position")?);
-            if aggregate.as_ref().is_none_or(|known| known.id != id)
-                && let Some(ended) = aggregate.replace(Aggregate::new(id))
-            {
-                missing.extend(ended.compare(one.service, &mut pass, findings));
+            let kind = Kind::of(column(&row, "event_type")?);
+            if aggregates.first().is_some_and(|known| known.id != id) {
+                let ended = aggregates.drain(..);
+                missing.extend(ended.filter_map(|ended| ended.compare(one.service, &mut pass, findings)));
             }
-            if let Some(aggregate) = &mut aggregate {
+            let known = match aggregates.iter().position(|known| known.kind == kind) {
+                Some(index) => index,
+                None => {
+                    aggregates.push(Aggregate::new(kind, id));
+                    aggregates.len() - 1
+                }
+            };
+            if let Some(aggregate) = aggregates.get_mut(known) {
                 aggregate.add(version, position <= one.position, one.service, &pass, findings);
             }
         }
-        if let Some(ended) = aggregate {
-            missing.extend(ended.compare(one.service, &mut pass, findings));
-        }
+        missing.extend(aggregates.into_iter().filter_map(|ended| ended.compare(one.service, &mut pass, findings)));
     }
     // Before the topic is read on: what comes then is younger than what was read of the logs.
     pass.tell_unknown(check, findings).await?;
@@ -126,6 +132,7 @@ async fn against_logs(
 
 /// One aggregate's stream in a log.
 struct Aggregate {
+    kind: Kind,
     id: String,
     last: i64,
     last_published: i64,
@@ -134,17 +141,18 @@ struct Aggregate {
 /// What has to come to the topic.
 struct Missing {
     service: Service,
+    kind: Kind,
     id: String,
     version: i64,
 }
 
 impl Aggregate {
-    fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), last: 0, last_published: 0 }
+    fn new(kind: Kind, id: &str) -> Self {
+        Self { kind, id: id.to_owned(), last: 0, last_published: 0 }
     }
 
     fn add(&mut self, version: i64, is_published: bool, service: Service, pass: &Pass, findings: &mut Findings) {
-        if version != self.last + 1 && pass.is_of(service.name(), &self.id) {
+        if version != self.last + 1 && pass.is_of(service.name(), (self.kind, &self.id)) {
             let detail = format!("log of {service}, {}: version {version} after {}", pass.topic, self.last);
             findings.violated("LOG_GAP", &self.id, detail);
         }
@@ -155,21 +163,22 @@ impl Aggregate {
     }
 
     fn compare(self, service: Service, pass: &mut Pass, findings: &mut Findings) -> Option<Missing> {
-        if !pass.is_of(service.name(), &self.id) {
+        if !pass.is_of(service.name(), (self.kind, &self.id)) {
             return None;
         }
         findings.checked();
-        let seen = pass.take(service.name(), &self.id);
+        let kind = self.kind;
+        let seen = pass.take(service.name(), (kind, &self.id));
         let Some(Seen { last }) = seen else {
             // What is not whole may begin behind this aggregate.
             let owed = self.last_published > 0 && pass.is_whole;
-            return owed.then_some(Missing { service, id: self.id, version: self.last_published });
+            return owed.then_some(Missing { service, kind, id: self.id, version: self.last_published });
         };
         if last > self.last {
             let detail = format!("{} has version {last}, the log of {service} ends with {}", pass.topic, self.last);
             findings.violated("NOT_IN_LOG", &self.id, detail);
         }
-        (last < self.last_published).then_some(Missing { service, id: self.id, version: self.last_published })
+        (last < self.last_published).then_some(Missing { service, kind, id: self.id, version: self.last_published })
     }
 }
 
@@ -183,7 +192,9 @@ async fn wait_for(
     let until = tokio::time::Instant::now() + check.settle;
     while !missing.is_empty() && tokio::time::Instant::now() < until {
         pass.read_on(LOOK_INTERVAL).await?;
-        missing.retain(|one| pass.seen(one.service.name(), &one.id).is_none_or(|seen| seen.last < one.version));
+        missing.retain(|one| {
+            pass.seen(one.service.name(), (one.kind, &one.id)).is_none_or(|seen| seen.last < one.version)
+        });
     }
     for one in missing {
         let detail = format!("version {} was published by {} and is not in {}", one.version, one.service, pass.topic);

@@ -15,6 +15,8 @@ pub struct NewEvent {
     pub topic: &'static str,
     /// Kafka key: events of one key keep their order.
     pub key: String,
+    /// What kind of thing the aggregate is, such as `order`: ids of different types may be the same.
+    pub aggregate_type: &'static str,
     /// The aggregate that the event belongs to; CloudEvents subject.
     pub aggregate_id: String,
     /// Version of the aggregate in this topic, from 1 without gaps; CloudEvents sequence.

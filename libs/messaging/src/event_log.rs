@@ -29,7 +29,8 @@ pub(crate) async fn append(
     let (mut ids, mut types, mut topics) =
         (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut keys, mut aggregates) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    let (mut versions, mut payloads) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut kinds, mut versions) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let mut payloads = Vec::with_capacity(count);
     let (mut traces, mut states) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for pending in events {
         let (event, trace) = (&pending.event, pending.trace());
@@ -38,6 +39,7 @@ pub(crate) async fn append(
         topics.push(event.topic);
         keys.push((event.key != event.aggregate_id).then_some(event.key.as_str()));
         aggregates.push(event.aggregate_id.as_str());
+        kinds.push(event.aggregate_type);
         versions.push(event.aggregate_version);
         payloads.push(event.payload.as_slice());
         traces.push(trace.is_valid().then(|| trace.to_bytes()));
@@ -48,9 +50,10 @@ pub(crate) async fn append(
     sqlx::query_scalar(
         "with appended as (\
            insert into event_log (event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, \
-                                  trace_context, tracestate, occurred_at) \
+                                  trace_context, tracestate, occurred_at, aggregate_type) \
            select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), \
-                  unnest($6::bigint[]), unnest($7::bytea[]), unnest($8::bytea[]), unnest($9::text[]), $10 \
+                  unnest($6::bigint[]), unnest($7::bytea[]), unnest($8::bytea[]), unnest($9::text[]), $10, \
+                  unnest($11::text[]) \
            returning position) \
          select case when max(position) - min(position) = count(*) - 1 then min(position) end from appended",
     )
@@ -64,6 +67,7 @@ pub(crate) async fn append(
     .bind(traces)
     .bind(states)
     .bind(now)
+    .bind(kinds)
     .fetch_one(connection)
     .await
     .map_err(fault)

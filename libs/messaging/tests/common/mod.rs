@@ -114,6 +114,7 @@ impl Application for Ledger {
                 event_type: ADDED,
                 topic: TOPIC,
                 key: key.clone(),
+                aggregate_type: "ledger",
                 aggregate_id: key.clone(),
                 aggregate_version: version,
                 payload: number.to_be_bytes().to_vec(),

@@ -125,18 +125,26 @@ impl Events {
     }
 
     fn of_order<M: EventMessage>(&mut self, reservation: &Reservation, message: &M, cause: usize) {
-        self.push(reservation.order_id.to_string(), reservation.version, message, cause);
+        self.push("reservation", reservation.order_id.to_string(), reservation.version, message, cause);
     }
 
     fn of_sku<M: EventMessage>(&mut self, level: &StockLevel, message: &M, cause: usize) {
-        self.push(level.sku.to_string(), level.event_version, message, cause);
+        self.push("stock_level", level.sku.to_string(), level.event_version, message, cause);
     }
 
-    fn push<M: EventMessage>(&mut self, id: String, version: i64, message: &M, cause: usize) {
+    fn push<M: EventMessage>(
+        &mut self,
+        aggregate_type: &'static str,
+        id: String,
+        version: i64,
+        message: &M,
+        cause: usize,
+    ) {
         self.0.push(NewEvent {
             event_type: M::EVENT_TYPE,
             topic: M::TOPIC,
             key: id.clone(),
+            aggregate_type,
             aggregate_id: id,
             aggregate_version: version,
             payload: message.encode_to_vec(),

@@ -49,6 +49,7 @@ fn event<M: EventMessage>(one: &Notification, message: &M, cause: usize) -> NewE
         event_type: M::EVENT_TYPE,
         topic: M::TOPIC,
         key: one.order_id.to_string(),
+        aggregate_type: "notification",
         aggregate_id: one.notification_id.to_string(),
         aggregate_version: one.event_version,
         payload: message.encode_to_vec(),

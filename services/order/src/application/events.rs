@@ -95,6 +95,7 @@ fn new<M: EventMessage>(order: &Order, version: i64, message: &M, cause: usize) 
         event_type: M::EVENT_TYPE,
         topic: M::TOPIC,
         key: id.clone(),
+        aggregate_type: "order",
         aggregate_id: id,
         aggregate_version: version,
         payload: message.encode_to_vec(),

@@ -79,18 +79,26 @@ impl Events {
     }
 
     fn of_payment<M: EventMessage>(&mut self, payment: &Payment, message: &M, cause: usize) {
-        self.push(payment.order_id.to_string(), payment.version, message, cause);
+        self.push("payment", payment.order_id.to_string(), payment.version, message, cause);
     }
 
     fn of_wallet<M: EventMessage>(&mut self, wallet: &Wallet, message: &M, cause: usize) {
-        self.push(wallet.user_id.to_string(), wallet.version, message, cause);
+        self.push("wallet", wallet.user_id.to_string(), wallet.version, message, cause);
     }
 
-    fn push<M: EventMessage>(&mut self, id: String, version: i64, message: &M, cause: usize) {
+    fn push<M: EventMessage>(
+        &mut self,
+        aggregate_type: &'static str,
+        id: String,
+        version: i64,
+        message: &M,
+        cause: usize,
+    ) {
         self.0.push(NewEvent {
             event_type: M::EVENT_TYPE,
             topic: M::TOPIC,
             key: id.clone(),
+            aggregate_type,
             aggregate_id: id,
             aggregate_version: version,
             payload: message.encode_to_vec(),

@@ -132,6 +132,7 @@ impl WorkingSet {
             event_type: M::EVENT_TYPE,
             topic: M::TOPIC,
             key: product.product_id.to_string(),
+            aggregate_type: "product",
             aggregate_id: product.product_id.to_string(),
             aggregate_version: product.version,
             payload: message.encode_to_vec(),
