@@ -28,14 +28,24 @@ pub fn status(error: CallError) -> Status {
         CallError::Unavailable { retry_after, .. } => Refusal::dependency_unavailable(retry_after),
         CallError::Overloaded { retry_after } => Refusal::overloaded(retry_after),
         CallError::DeadlineExceeded => Refusal::deadline_exceeded(),
-        CallError::Internal => Refusal::internal(),
+        CallError::Internal => {
+            tracing::error!("a call failed, and its caller was given the trace id as a reference");
+            Refusal::internal()
+        }
+        CallError::Failed(fault) => {
+            tracing::error!(%fault, "a call failed, and its caller was given the trace id as a reference");
+            Refusal::internal()
+        }
     }
 }
 
 /// What a caller hears of a query that failed: that something is away, or nothing of it. The cause stands in the log.
 #[must_use]
 pub fn query_failed(fault: Fault) -> CallError {
-    tracing::warn!(%fault, "query failed");
+    // Every other cause is logged where the caller is answered.
+    if let Fault::Outage { .. } = &fault {
+        tracing::warn!(%fault, "query failed");
+    }
     CallError::from(fault)
 }
 
@@ -220,7 +230,8 @@ impl Refusal {
         Self::plain(Code::Cancelled, "CANCELLED", "the call was cancelled").into_status()
     }
 
-    /// A failure of ours, logged under the trace id that the message names: `INTERNAL`.
+    /// A failure of ours: `INTERNAL`. Its maker logs the cause, in the scope of the call: the message names the trace id
+    /// that finds it. [`status`] does so.
     #[must_use]
     pub fn internal() -> Status {
         let message = match openorder_telemetry::current_trace_id() {

@@ -225,6 +225,9 @@ pub enum CallError {
     /// Ours. The cause stands in the log under the trace id.
     #[error("internal error")]
     Internal,
+    /// Ours, with its cause, which is logged under the trace id where the caller is answered, and never leaves the process.
+    #[error("internal error")]
+    Failed(Fault),
 }
 
 impl CallError {
@@ -233,11 +236,11 @@ impl CallError {
 }
 
 impl From<Fault> for CallError {
-    /// An outage is told; everything else is internal. Log the fault before it is turned.
+    /// An outage is told, without its detail; everything else is internal and keeps its cause for the log.
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Outage { dependency, .. } => Self::Unavailable { dependency, retry_after: Self::OUTAGE_RETRY_AFTER },
-            Fault::Retryable { .. } | Fault::Permanent { .. } => Self::Internal,
+            Fault::Retryable { .. } | Fault::Permanent { .. } => Self::Failed(fault),
         }
     }
 }
@@ -285,8 +288,8 @@ mod tests {
             CallError::from(Fault::outage("postgres", "connection refused")),
             CallError::Unavailable { dependency: "postgres", .. }
         ));
-        assert_eq!(CallError::from(Fault::retryable("x")), CallError::Internal);
-        assert_eq!(CallError::from(Fault::permanent("x")), CallError::Internal);
+        assert_eq!(CallError::from(Fault::retryable("x")), CallError::Failed(Fault::retryable("x")));
+        assert_eq!(CallError::from(Fault::permanent("x")), CallError::Failed(Fault::permanent("x")));
         assert!(!CallError::from(Fault::permanent("password")).to_string().contains("password"));
     }
 }

@@ -75,7 +75,11 @@ impl Operations {
         }
         // On a task of its own: a caller that leaves must not leave half of it undone.
         let (operations, call) = (Arc::clone(self), unbounded(call));
-        let work = tokio::spawn(async move { operations.carry_out(&call, begun, message, targets).await });
+        let telemetry = self.role.telemetry.clone();
+        let trace = call.trace.clone();
+        let work = async move { operations.carry_out(&call, begun, message, targets).await };
+        // In the scope of the call, whose trace id is the reference of what fails.
+        let work = tokio::spawn(telemetry.scope(&trace, work));
         work.await.unwrap_or_else(|_| Err(status(CallError::Internal)))
     }
 

@@ -121,6 +121,7 @@ impl Operations {
         let pace = Pace::new(rate.unsigned_abs());
         let way = Way { source, target, filter, pace, frozen };
         let drive = Arc::clone(self).drive(unbounded(call), begun, way, sender, (place, lock));
+        let drive = self.role.telemetry.scope(&call.trace, drive);
         self.role.tasks.spawn("replay-events", OnExit::Ignore, drive);
         Ok(answers)
     }

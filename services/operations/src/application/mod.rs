@@ -17,7 +17,7 @@ use anyhow::Context;
 use futures::Stream;
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext, lag::LagReader};
 use openorder_proto::FILE_DESCRIPTOR_SET;
-use openorder_rpc::{CallContext, PageTokens, status};
+use openorder_rpc::{CallContext, PageTokens, query_failed, status};
 use openorder_types::{CallError, Fault};
 use prost_reflect::DescriptorPool;
 use sqlx::PgPool;
@@ -72,8 +72,7 @@ impl Operations {
 
 /// The cause stands in the log; the caller hears that something is away, or nothing of it.
 fn logged(fault: Fault) -> Status {
-    tracing::warn!(%fault, "the operations database failed");
-    status(CallError::from(fault))
+    status(query_failed(fault))
 }
 
 /// The call without the time that its caller waits: for work that goes on.

@@ -125,6 +125,7 @@ impl Operations {
         let jobs = self.frozen(call, &begun, &message, targets).await?;
         send(&sender, jobs.answer(ReplayPhase::Frozen, &begun));
         let follow = Arc::clone(self).follow(unbounded(call), begun, jobs, sender, place);
+        let follow = self.role.telemetry.scope(&call.trace, follow);
         self.role.tasks.spawn("replay", OnExit::Ignore, follow);
         Ok(answers)
     }
