@@ -153,8 +153,9 @@ impl Follower {
 /// A line of the log writer for eyes; what is no JSON stays as it is.
 fn shown(line: &str, format: Format) -> String {
     match (format, serde_json::from_str::<Map<String, Value>>(line)) {
-        (Format::Text, Ok(event)) => for_eyes(&event),
-        _ => line.to_owned(),
+        (Format::Text, Ok(event)) => output::one_line(&for_eyes(&event)).into_owned(),
+        (Format::Json, Ok(_)) => output::json_printable(line).into_owned(),
+        (_, Err(_)) => line.to_owned(),
     }
 }
 
@@ -233,5 +234,7 @@ mod tests {
         assert_eq!(shown(line, Format::Text), "08:40:14.123  WARN t: m a=x n=3 trace=ab");
         assert_eq!(shown(line, Format::Json), line);
         assert_eq!(shown("plain", Format::Text), "plain");
+        let line = r#"{"level":"WARN","message":"a\u001b[2Jb\nc\u202e"}"#;
+        assert!(shown(line, Format::Text).ends_with(r"a\u{1b}[2Jb\u{a}c\u{202e}"), "{}", shown(line, Format::Text));
     }
 }

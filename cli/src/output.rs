@@ -1,10 +1,15 @@
 //! The only place that writes to the terminal: results to standard output, all else to standard error.
+//!
+//! Much of what is shown was written by strangers: keys, headers and values of records, texts of failures. None of it
+//! commands the terminal: characters that do something, and are nothing to read, are shown as `\u{1b}`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process;
 
 use clap::ValueEnum;
+use openorder_types::is_unprintable;
 
 /// How a result is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -19,7 +24,7 @@ pub enum Format {
 /// A line of the result.
 pub fn line(text: impl fmt::Display) {
     let gone = |error: io::Error| error.kind() == io::ErrorKind::BrokenPipe;
-    if write(io::stdout().lock(), format_args!("{text}\n")).is_err_and(gone) {
+    if write(io::stdout().lock(), &format!("{}\n", printable(&text.to_string()))).is_err_and(gone) {
         // Whoever read the result has left (`openorder config | head`): there is nobody to work for.
         process::exit(0);
     }
@@ -27,7 +32,7 @@ pub fn line(text: impl fmt::Display) {
 
 /// A line about a server to standard output; the server goes on when nobody reads it.
 pub fn announce(text: impl fmt::Display) {
-    drop(write(io::stdout().lock(), format_args!("{text}\n")));
+    drop(write(io::stdout().lock(), &format!("{}\n", printable(&text.to_string()))));
 }
 
 /// A result as a JSON document.
@@ -35,19 +40,29 @@ pub fn announce(text: impl fmt::Display) {
 /// # Errors
 /// When it cannot be written as JSON.
 pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    line(serde_json::to_string_pretty(value)?);
+    line(json_printable(&serde_json::to_string_pretty(value)?));
     Ok(())
+}
+
+/// A JSON document as it stands, with what a terminal would obey written as JSON writes it.
+#[must_use]
+pub fn json_printable(document: &str) -> Cow<'_, str> {
+    escaped(
+        document,
+        |letter| is_unprintable(letter) && letter != '\n',
+        |letter| format!("\\u{:04x}", u32::from(letter)),
+    )
 }
 
 /// A line about the work: progress, warnings.
 pub fn note(text: impl fmt::Display) {
-    drop(write(io::stderr().lock(), format_args!("{text}\n")));
+    drop(write(io::stderr().lock(), &format!("{}\n", printable(&text.to_string()))));
 }
 
 /// How far the work is: on a terminal one line that is written anew, elsewhere a line each.
 pub fn progress(text: impl fmt::Display) {
     if io::stderr().is_terminal() {
-        drop(write(io::stderr().lock(), format_args!("\r\x1b[K{text}")));
+        drop(write(io::stderr().lock(), &format!("\r\x1b[K{}", printable(&text.to_string()))));
     } else {
         note(text);
     }
@@ -56,13 +71,13 @@ pub fn progress(text: impl fmt::Display) {
 /// Ends the line of [`progress`].
 pub fn progress_ends() {
     if io::stderr().is_terminal() {
-        drop(write(io::stderr().lock(), format_args!("\r\x1b[K")));
+        drop(write(io::stderr().lock(), "\r\x1b[K"));
     }
 }
 
 /// A question; the cursor stays behind it.
 pub fn prompt(text: impl fmt::Display) {
-    drop(write(io::stderr().lock(), format_args!("{text}")));
+    drop(write(io::stderr().lock(), &printable(&text.to_string())));
 }
 
 /// Why the program ends without a result.
@@ -70,18 +85,45 @@ pub fn error(text: impl fmt::Display) {
     note(format_args!("openorder: {text}"));
 }
 
-fn write(mut to: impl Write, text: fmt::Arguments<'_>) -> io::Result<()> {
-    to.write_fmt(text)?;
+fn write(mut to: impl Write, text: &str) -> io::Result<()> {
+    to.write_all(text.as_bytes())?;
     to.flush()
 }
 
-/// Text in columns, two spaces between them; the last one is not padded.
+/// Text of several lines that commands no terminal.
+fn printable(text: &str) -> Cow<'_, str> {
+    escaped(text, |letter| is_unprintable(letter) && !matches!(letter, '\n' | '\t'), visible)
+}
+
+/// Text of one line that commands no terminal: a line break in it is shown, not made.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    escaped(text, is_unprintable, visible)
+}
+
+fn visible(letter: char) -> String {
+    letter.escape_unicode().to_string()
+}
+
+fn escaped(text: &str, is_wrong: impl Fn(char) -> bool, shown: impl Fn(char) -> String) -> Cow<'_, str> {
+    if !text.chars().any(&is_wrong) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_wrong(letter) { clean.push_str(&shown(letter)) } else { clean.push(letter) }
+    }
+    Cow::Owned(clean)
+}
+
+/// Text in columns, two spaces between them; the last one is not padded. Each row is one line.
 #[must_use]
 pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
+    let rows: Vec<Vec<Cow<'_, str>>> = rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or_default()).collect();
-    let padded = |row: &Vec<String>| {
+    let padded = |row: &Vec<Cow<'_, str>>| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
@@ -91,6 +133,21 @@ pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_strangers_wrote_commands_no_terminal() {
+        let clear = "a\u{1b}[2J\u{7}\u{9b}1m\u{202E}b\rc";
+        let shown = "a\\u{1b}[2J\\u{7}\\u{9b}1m\\u{202e}b\\u{d}c";
+        assert_eq!(printable(clear), shown);
+        assert_eq!(printable("two\nlines\tä"), "two\nlines\tä");
+        assert_eq!(one_line("two\nlines"), "two\\u{a}lines");
+        let rows = [vec!["x\ny".to_owned(), clear.to_owned()]];
+        assert_eq!(columns(&rows), [format!("x\\u{{a}}y  {shown}")]);
+        let document = serde_json::to_string_pretty(&serde_json::json!({ "type": clear })).unwrap();
+        let json = json_printable(&document);
+        assert!(!json.chars().any(|letter| is_unprintable(letter) && letter != '\n'), "{json:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["type"], clear);
+    }
 
     #[test]
     fn columns_line_up() {

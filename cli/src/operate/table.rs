@@ -1,5 +1,7 @@
 //! Tables for people.
 
+use openorder_types::is_unprintable;
+
 use crate::output;
 
 /// A table under its headings; nothing when there are no rows.
@@ -19,9 +21,9 @@ pub(crate) fn facts(facts: Vec<(&str, String)>) {
     output::columns(&rows).iter().for_each(output::line);
 }
 
-/// One line of at most so many characters; what is cut is shown as cut. Text of a failure may hold anything.
+/// One line of at most so many characters; what is cut is shown as cut. Text of a failure may have several lines.
 pub(crate) fn cut(text: &str, max: usize) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let clean = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c });
     let mut short: String = clean.clone().take(max).collect();
     if clean.count() > max {
         short.pop();
