@@ -1,5 +1,7 @@
 //! A service's own PostgreSQL database: connecting, migrating, and what its errors mean.
 
+mod sessions;
+
 use std::{borrow::Cow, str::FromStr, sync::LazyLock, time::Duration};
 
 use openorder_config::Secret;
@@ -46,12 +48,21 @@ pub async fn open(
     if settings.create_if_missing {
         create_if_missing(&options).await?;
     }
-    let pool = PgPoolOptions::new()
+    let mut pool = PgPoolOptions::new()
         .max_connections(settings.connections_max)
         .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-        .test_before_acquire(false)
-        .connect_with(options)
-        .await?;
+        .test_before_acquire(false);
+    if !sessions::keep_settings(&options, settings.statement_timeout_ms).await? {
+        let session = format!(
+            "set statement_timeout = {}; set idle_in_transaction_session_timeout = {}",
+            settings.statement_timeout_ms, settings.transaction_idle_max_ms
+        );
+        pool = pool.after_connect(move |connection, _| {
+            let session = session.clone();
+            Box::pin(async move { connection.execute(AssertSqlSafe(session)).await.map(drop) })
+        });
+    }
+    let pool = pool.connect_with(options).await?;
     migrate(&pool, &MESSAGING).await?;
     migrate(&pool, own).await?;
     sqlx::raw_sql(STATISTICS).execute(&pool).await?;
@@ -64,12 +75,24 @@ pub enum OpenError {
     /// The setting is no PostgreSQL URL.
     #[error("database_url is not a PostgreSQL URL (postgres://user:password@host:port/database)")]
     Url,
+    /// A pooler is in front of PostgreSQL that does not keep sessions.
+    #[error(
+        "a connection pooler is in front of PostgreSQL that does not keep sessions; connect to PostgreSQL itself, or to \
+         PgBouncer with pool_mode = session and ignore_startup_parameters = extra_float_digits, options"
+    )]
+    Pooler,
     /// PostgreSQL refused or could not be reached.
     #[error("{0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     /// A migration failed.
     #[error("migration failed: {0}")]
     Migrate(#[from] MigrateError),
+}
+
+impl From<sqlx::Error> for OpenError {
+    fn from(error: sqlx::Error) -> Self {
+        if sessions::is_refusal_of_pooler(&error) { Self::Pooler } else { Self::Database(error) }
+    }
 }
 
 /// Migrations as [`migrations!`] has read them: version, description, SQL.
