@@ -45,6 +45,9 @@ pub async fn open(
             ("idle_in_transaction_session_timeout", settings.transaction_idle_max_ms.to_string()),
         ])
         .log_statements(tracing::log::LevelFilter::Trace);
+    // Where the database may be missing, the one is asked that is always there.
+    let asked = if settings.create_if_missing { options.clone().database("postgres") } else { options.clone() };
+    let keeps_settings = sessions::keep_settings(&asked, settings.statement_timeout_ms).await?;
     if settings.create_if_missing {
         create_if_missing(&options).await?;
     }
@@ -52,7 +55,7 @@ pub async fn open(
         .max_connections(settings.connections_max)
         .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
         .test_before_acquire(false);
-    if !sessions::keep_settings(&options, settings.statement_timeout_ms).await? {
+    if !keeps_settings {
         let session = format!(
             "set statement_timeout = {}; set idle_in_transaction_session_timeout = {}",
             settings.statement_timeout_ms, settings.transaction_idle_max_ms
