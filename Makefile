@@ -2,13 +2,14 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo down logs clean test lint fmt load bench bench-short scenarios proto-lint compose-check collector-check
 ROLE ?= order
+PROFILE ?= demo
 ARGS ?=
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 demo: ## Start everything, place orders, print what to try next (again: seconds)
-	@dev/demo
+	@OPENORDER_DEV_PROFILE=$(PROFILE) dev/demo
 
 down: ## Stop what `make demo` started; the data stays
 	@dev/demo down
@@ -30,7 +31,7 @@ fmt: ## Format Rust and protobuf files
 	@dev/tool buf format --write --exclude-path proto/google
 
 load: ## Put load on the running server: make load ARGS="--help"
-	@target/release/openorder load $(ARGS)
+	@bin/openorder load $(ARGS)
 
 bench: ## Measure against references of this machine; writes docs/BENCHMARKS.md (half an hour): make bench ARGS="--help"
 	@cargo build --release --locked --package openorder --package openorder-bench

@@ -1,10 +1,12 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # The `openorder` program as a local server: what it is told, starting, waiting, stopping.
 
-program=$repository/target/release/openorder
+program_profile=${OPENORDER_DEV_PROFILE:-demo}
+program=$repository/target/$program_profile/openorder
 program_home=$data/server
 program_logs=$data/logs
-program_process="$program serve all"
+# Of whichever profile.
+program_process="openorder serve all"
 
 # Variables of the scripts that are no settings of the program; it refuses names that it does not know.
 script_variables=(
