@@ -184,6 +184,19 @@ async fn dead_messages_beyond_the_bound_stand_on_their_topic_alone_and_keep_nobo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_dead_messages_of_one_batch_find_their_topic_together() {
+    let world = World::new();
+    let (instance, producer) = begin(&world, ConsumerSettings { parked_messages_max: 1, ..quick() }).await;
+    let garbage = |key: &str| RawRecord { payload: Some(b"no number".to_vec()), ..named(key.as_bytes()) };
+    send_raw(&world.kafka(), TOPIC, 0, &[garbage("a"), garbage("b"), garbage("c"), garbage("d")]).await;
+    send(&producer, "good", 1).await;
+    eventually("good", BOUND, || async { (instance.numbers("good").await == [1]).then_some(()) }).await;
+    Tail::new(&world, DEAD_LETTERS).take(4, BOUND).await;
+    eventually("one has a row", BOUND, || async { (instance.count("parked_message").await == 1).then_some(()) }).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_dies_among_the_retries_while_the_table_is_full_leaves_it_for_its_topic() {
     let world = World::new();
     let settings = ConsumerSettings { parked_messages_max: 2, attempts_max: 3, ..quick() };

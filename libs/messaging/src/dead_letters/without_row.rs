@@ -57,7 +57,11 @@ impl WithoutRow {
         let producer = match held {
             Some(producer) => Arc::clone(producer),
             None => {
-                let topics: Vec<String> = letters.iter().map(|letter| topic_of(&letter.message.topic, role)).collect();
+                let mut topics: Vec<String> =
+                    letters.iter().map(|letter| topic_of(&letter.message.topic, role)).collect();
+                // Kafka refuses a request that names a topic twice.
+                topics.sort_unstable();
+                topics.dedup();
                 let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
                 kafka::ensure_topics(self.backbone.kafka(), &topics).await?;
                 let client = format!("openorder-{role}-dead-letters-without-row");
