@@ -4,6 +4,7 @@ mod callers;
 mod clock;
 mod duplicates;
 mod fault_points;
+mod foreign;
 mod hot_key;
 mod kafka;
 mod kill;
@@ -104,4 +105,5 @@ scenarios! {
     "replay" within 300 s: replay::replay,
     "poison" within 400 s: poison::poison,
     "callers" within 400 s: callers::callers,
+    "foreign" within 400 s: foreign::foreign,
 }
