@@ -123,6 +123,12 @@ async fn a_time_that_is_over_is_a_deadline_wherever_the_service_is() {
         let gateway = gateway(&orders.url(), &orders.url(), settings).await;
         assert_eq!(call(&caller(&gateway).await, GET_ORDER, "hello").await.unwrap().into_inner(), "hello");
         let raw = Raw::connect(&gateway).await;
+        let begun = orders.begun();
+        for timeout in ["0n", "1n"].repeat(10) {
+            let call = raw.call(GET_ORDER, &[("grpc-timeout", timeout)], &framed("hello")).await;
+            assert_eq!(seen(&call.status().await), reason(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"), "{timeout}");
+        }
+        assert_eq!(orders.begun(), begun, "nobody waits for it, so no service sees it");
         for timeout in ["0n", "1n", "1u", "20u", "100u", "300u", "1m", "3m"].repeat(10) {
             let call = raw.call(GET_ORDER, &[("grpc-timeout", timeout)], &framed("sleep 1000")).await;
             let status = call.status().await;
