@@ -103,17 +103,17 @@ fn whole_way(spans: &[Span]) -> Result<(), String> {
     assert_eq!(call.kind, "server");
     assert_eq!(call.tags["rpc.system.name"], "grpc");
     below(spans, "order", "commit batch", call)?;
-    let created = below(spans, "order", "create order.lifecycle.v1", call)?;
+    let created = below(spans, "order", "create order.lifecycle.created", call)?;
     let reserving = handled(spans, created, "order", "order.lifecycle.v1", "inventory")?;
-    let reserved = below(spans, "inventory", "create inventory.stock.v1", reserving)?;
+    let reserved = below(spans, "inventory", "create inventory.stock.reserved", reserving)?;
     let confirming = handled(spans, reserved, "inventory", "inventory.stock.v1", "order")?;
-    let confirmed = below(spans, "order", "create order.lifecycle.v1", confirming)?;
+    let confirmed = below(spans, "order", "create order.lifecycle.confirmed", confirming)?;
     let paying = handled(spans, confirmed, "order", "order.lifecycle.v1", "payment")?;
-    let paid = below(spans, "payment", "create payment.transaction.v1", paying)?;
+    let paid = below(spans, "payment", "create payment.transaction.completed", paying)?;
     let finishing = handled(spans, paid, "payment", "payment.transaction.v1", "order")?;
     let mut announced = spans
         .iter()
-        .filter(|span| span.parent.as_ref() == Some(&finishing.id) && span.name == "create order.lifecycle.v1");
+        .filter(|span| span.parent.as_ref() == Some(&finishing.id) && span.name == "create order.lifecycle.paid");
     let announced = announced
         .find(|span| {
             spans.iter().any(|below| below.parent.as_ref() == Some(&span.id) && below.service == "notification")

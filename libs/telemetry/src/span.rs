@@ -55,6 +55,20 @@ impl RoleTelemetry {
         self.start_with(kind, name, parent, None)
     }
 
+    /// A span that is recorded only within a trace that is: for calls that nobody looks for, such as health checks.
+    #[must_use]
+    pub fn start_within(
+        &self,
+        kind: SpanKind,
+        name: impl FnOnce() -> Cow<'static, str>,
+        parent: &TraceContext,
+    ) -> Span {
+        if parent.is_sampled() {
+            return self.start(kind, name, parent);
+        }
+        Span::unrecorded(if parent.is_valid() { parent.clone() } else { TraceContext::unsampled_root() })
+    }
+
     /// Like [`Self::start`], for work that began earlier (spans of a batch, made afterwards).
     #[must_use]
     pub fn start_at(

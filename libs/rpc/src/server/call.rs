@@ -55,7 +55,12 @@ impl Call {
             IncomingTrace::Trust | IncomingTrace::Link => trace_of_headers(&parts.headers),
         };
         let parent = if incoming == IncomingTrace::Trust { &said } else { &TraceContext::NONE };
-        let mut span = role.start(SpanKind::Server, || known.to_owned().into(), parent);
+        let named = || known.to_owned().into();
+        let mut span = if is_upkeep(known) {
+            role.start_within(SpanKind::Server, named, parent)
+        } else {
+            role.start(SpanKind::Server, named, parent)
+        };
         if span.is_recording() {
             if incoming == IncomingTrace::Link {
                 span.link(&said);
@@ -225,4 +230,9 @@ fn panicked(panic: &(dyn Any + Send)) -> Response<Body> {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = text.unwrap_or("of unknown kind"), "a handler panicked");
     Refusal::internal().into_http()
+}
+
+/// Health checks and reflection come all the time, and would fill the search for traces.
+fn is_upkeep(method: &str) -> bool {
+    method.starts_with("grpc.health.") || method.starts_with("grpc.reflection.")
 }

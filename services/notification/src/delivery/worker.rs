@@ -10,7 +10,8 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
-use openorder_messaging::{Backbone, Committer, RoleContext};
+use openorder_messaging::{Backbone, Changes, Committer, RoleContext};
+use openorder_proto::topics;
 use openorder_runtime::{Dependency, wait_for};
 use openorder_telemetry::{
     OwnedGauge, Series,
@@ -18,6 +19,7 @@ use openorder_telemetry::{
     meter,
 };
 use openorder_types::{Fault, Timestamp};
+use tokio::sync::broadcast;
 
 use crate::{
     application::Notifications,
@@ -113,15 +115,21 @@ impl<P: Provider> Worker<P> {
         let longest = Duration::from_millis(self.settings.outage_delay_max_ms);
         let mut outage_pause = OUTAGE_PAUSE;
         let mut counted: Option<Instant> = None;
+        let mut changes = self.backbone.changes();
         while !self.role.shutdown.is_requested() {
             let interval = Duration::from_millis(self.settings.backlog_interval_ms);
             if counted.is_none_or(|counted| counted.elapsed() >= interval) {
                 self.count_waiting().await;
                 counted = Some(Instant::now());
             }
+            // What was committed until now is seen by this look; what comes from now on ends the pause after it.
+            changes = changes.resubscribe();
             let pause = match self.round().await {
                 Ok(Round::Worked) => Duration::ZERO,
-                Ok(Round::Idle) => Duration::from_millis(self.settings.poll_interval_ms),
+                Ok(Round::Idle) => {
+                    self.pause_until_work(&mut changes).await;
+                    continue;
+                }
                 Ok(Round::Halted) => OUTAGE_PAUSE,
                 Err(fault) => {
                     tracing::warn!(channel = self.provider.channel().as_str(), %fault, "messages wait");
@@ -133,6 +141,20 @@ impl<P: Provider> Worker<P> {
             outage_pause = OUTAGE_PAUSE;
             self.pause(pause).await;
         }
+    }
+
+    /// Until this process commits a notification, or it is time to look for those of other instances.
+    async fn pause_until_work(&self, changes: &mut broadcast::Receiver<Changes>) {
+        let committed = async {
+            // One that was too slow to hear of everything looks, too.
+            while let Ok(changed) = changes.recv().await {
+                if changed.iter().any(|(topic, _)| *topic == topics::NOTIFICATION_DELIVERY) {
+                    break;
+                }
+            }
+        };
+        let longest = Duration::from_millis(self.settings.poll_interval_ms);
+        let _ = self.role.shutdown.unless_requested(tokio::time::timeout(longest, committed)).await;
     }
 
     async fn pause(&self, pause: Duration) {
