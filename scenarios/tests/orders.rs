@@ -53,7 +53,7 @@ async fn an_order_goes_the_whole_way_and_everybody_agrees() {
     assert_eq!(notifications[0].user_id, customer);
     assert!(!notifications[0].subject.is_empty());
     assert_eq!(notifications[0].trace_id, order.trace_id);
-    let timeline = GetOrderTimelineRequest { order_id: order.order_id.clone() };
+    let timeline = GetOrderTimelineRequest { order_id: order.order_id.clone(), ..Default::default() };
     let events = shop.orders.clone().get_order_timeline(timeline).await.unwrap().into_inner().events;
     let types: Vec<&str> = events.iter().map(|event| event.event_type.as_str()).collect();
     let expected = ["created", "confirmed", "paid", "preparing"].map(|action| format!("order.lifecycle.{action}"));

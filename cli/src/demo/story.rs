@@ -56,9 +56,17 @@ impl Story<'_> {
         let last = watch.follow(&mut client, order, |order| seen.push(order.status().word())).await?;
         line(format_args!("   watched: {}", seen.join(" → ")));
 
-        let request = GetOrderTimelineRequest { order_id: last.order_id.clone() };
-        let events = client.get_order_timeline(request).await;
-        let events = events.map_err(|status| failed("the timeline could not be read", &status))?.into_inner().events;
+        let mut request = GetOrderTimelineRequest { order_id: last.order_id.clone(), ..Default::default() };
+        let mut events = Vec::new();
+        loop {
+            let page = client.get_order_timeline(request.clone()).await;
+            let page = page.map_err(|status| failed("the timeline could not be read", &status))?.into_inner();
+            events.extend(page.events);
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
         timeline(&events).iter().for_each(|event| line(format_args!("   {event}")));
         Ok(self.compare(last))
     }

@@ -50,7 +50,7 @@ fn settle(order_id: &str) -> SettleCompensationRequest {
 }
 
 async fn timeline(shop: &Shop, order_id: &str, call: CallContext) -> Vec<OrderTimelineEntry> {
-    let request = call.request(GetOrderTimelineRequest { order_id: order_id.to_owned() });
+    let request = call.request(GetOrderTimelineRequest { order_id: order_id.to_owned(), ..Default::default() });
     shop.orders.clone().get_order_timeline(request).await.unwrap().into_inner().events
 }
 

@@ -8,7 +8,8 @@ use std::sync::{
 use openorder_config::Secret;
 use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, wait_for};
 use openorder_telemetry::RoleTelemetry;
-use sqlx::{PgPool, migrate::Migrator};
+use openorder_types::Fault;
+use sqlx::{PgPool, Postgres, Transaction, migrate::Migrator};
 use tokio::sync::{Notify, broadcast};
 
 use crate::{
@@ -61,6 +62,7 @@ pub struct Backbone {
     role: RoleContext,
     pool: PgPool,
     database_name: String,
+    read_statement_timeout_ms: u64,
     kafka: KafkaSettings,
     wake_relay: Notify,
     handoff: Handoff,
@@ -104,6 +106,7 @@ impl Backbone {
             role: role.clone(),
             pool,
             database_name,
+            read_statement_timeout_ms: database.read_statement_timeout_ms,
             kafka: kafka.clone(),
             wake_relay: Notify::new(),
             handoff: Handoff::default(),
@@ -173,6 +176,23 @@ impl Backbone {
     /// The service's own database, for queries.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// A transaction for lists: it changes nothing, and each of its statements gives way after
+    /// `database.read_statement_timeout_ms`.
+    ///
+    /// # Errors
+    /// [`Fault`] of the database.
+    pub async fn read(&self) -> Result<Transaction<'static, Postgres>, Fault> {
+        let mut transaction = self.pool.begin().await.map_err(database::fault)?;
+        sqlx::query(
+            "select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true)",
+        )
+        .bind(self.read_statement_timeout_ms.to_string())
+        .execute(&mut *transaction)
+        .await
+        .map_err(database::fault)?;
+        Ok(transaction)
     }
 
     /// Name, tracer and log scope of the role.

@@ -111,17 +111,24 @@ pub async fn read_after(executor: impl PgExecutor<'_>, position: i64, limit: i64
     rows.iter().map(logged).collect::<Result<_, _>>().map_err(fault)
 }
 
-/// The history of one aggregate, in the order of its events, at most `limit`.
+/// The history of one aggregate, in the order of its events, from behind this position of the log on, at most
+/// `limit`.
 ///
 /// # Errors
 /// [`Fault`] of the database.
-pub async fn history(executor: impl PgExecutor<'_>, aggregate_id: &str, limit: i64) -> Result<Vec<LoggedEvent>, Fault> {
+pub async fn history(
+    executor: impl PgExecutor<'_>,
+    aggregate_id: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<LoggedEvent>, Fault> {
     let rows = sqlx::query(
         "select position, event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, trace_context, \
                 tracestate, occurred_at \
-         from event_log where aggregate_id = $1 order by position limit $2",
+         from event_log where aggregate_id = $1 and position > $2 order by position limit $3",
     )
     .bind(aggregate_id)
+    .bind(after)
     .bind(limit)
     .fetch_all(executor)
     .await

@@ -56,6 +56,7 @@ pub use consumer::{Decode, Injects, PassesOver, Subscription};
 pub use database::{OpenError, POSTGRES, fault, migrator, open};
 pub use event::{DecodeError, LoggedEvent, NewEvent, RawHeaders, Received};
 pub use kafka::KAFKA;
+pub use maintenance::first_id_of;
 pub use openorder_migrations::migrations;
 pub use request_results::RequestKey;
 pub use route::RouteMonitor;

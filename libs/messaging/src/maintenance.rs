@@ -123,8 +123,9 @@ async fn until_few(delete: impl Fn() -> Query<'static, Postgres, PgArguments>, p
     }
 }
 
-/// The smallest UUID v7 of that time.
-fn first_id_of(time: Timestamp) -> Uuid {
+/// The smallest UUID v7 of that time: every id that was made before it is smaller, and no later one is.
+#[must_use]
+pub fn first_id_of(time: Timestamp) -> Uuid {
     let milliseconds = u64::try_from(time.timestamp_millis()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()
 }

@@ -93,6 +93,8 @@ settings! {
         acquire_timeout_ms: u64 = 5_000, 100..=60_000;
         /// How long one statement may run.
         statement_timeout_ms: u64 = 30_000, 100..=600_000;
+        /// How long one statement of a list may run: a caller's list gives way before commands do.
+        read_statement_timeout_ms: u64 = 5_000, 10..=600_000;
         /// How long a transaction may stand still before the server ends it: an instance that hangs keeps no other waiting.
         transaction_idle_max_ms: u64 = 10_000, 1_000..=600_000;
         /// How often the database is probed for readiness.

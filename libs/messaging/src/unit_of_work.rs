@@ -92,11 +92,17 @@ impl UnitOfWork {
 
     /// Appends an event; it is written, under the log's lock, as the last act before the commit. Returns its id.
     pub fn append(&mut self, event: NewEvent) -> Uuid {
+        self.append_because(event, "")
+    }
+
+    /// As [`Self::append`]; the event's span says why it happened, in stable `UPPER_SNAKE`.
+    pub fn append_because(&mut self, event: NewEvent, reason: &str) -> Uuid {
         let none = TraceContext::default();
         let parent = self.causes.get(event.cause).unwrap_or(&none);
         let event_id = Uuid::now_v7();
         let topic = event.topic;
-        let mut span = self.telemetry.start(SpanKind::Producer, || format!("create {topic}").into(), parent);
+        let mut span =
+            self.telemetry.start(SpanKind::Producer, || format!("create {}", event.event_type).into(), parent);
         if span.is_recording() {
             span.set("messaging.system", "kafka");
             span.set("messaging.operation.name", "create");
@@ -105,6 +111,9 @@ impl UnitOfWork {
             span.set("messaging.message.id", event_id.to_string());
             span.set("messaging.message.conversation_id", event.key.clone());
             span.set("openorder.event.type", event.event_type);
+            if !reason.is_empty() {
+                span.set("openorder.event.reason", reason.to_owned());
+            }
         }
         self.events.push(PendingEvent { event, event_id, span });
         event_id

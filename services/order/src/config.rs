@@ -47,6 +47,8 @@ settings! {
         catalogue_age_max_ms: u64 = 60_000, 100..=86_400_000;
         /// How often the age of the copy of the catalogue is looked at, in milliseconds.
         catalogue_check_interval_ms: u64 = 5_000, 10..=600_000;
+        /// Orders that are looked at for one page of a list at most: a page of a filter that few of them fit may be short.
+        list_scan_max: i64 = 10_000, 501..=10_000_000;
         /// Orders that may be watched at a time.
         watchers_max: usize = 1_000, 1..=1_000_000;
         /// How often a watched order is looked at when nothing was heard of it, in milliseconds.

@@ -132,9 +132,9 @@ impl InventoryGrpc {
         let conditions = conditions.encode_to_vec();
         let cursor = self.page_tokens.decode(RESERVATIONS, &call.caller, &conditions, &message.page_token)?;
         let (filter, size) = parse::list(&message, cursor.as_deref())?;
-        let found = persistence::list_reservations(self.backbone.pool(), &filter, i64::from(size) + 1)
-            .await
-            .map_err(query_failed)?;
+        let mut read = self.backbone.read().await.map_err(query_failed)?;
+        let found =
+            persistence::list_reservations(&mut *read, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
         let of = ListOf { list: RESERVATIONS, caller: &call.caller, filter_fingerprint: &conditions, size };
         let cursor = |last: &Reservation| last.order_id.into_bytes();
         let page = self.page_tokens.page(&of, &found, present::reservation, cursor);
@@ -152,7 +152,8 @@ impl InventoryGrpc {
         let cursor = self.page_tokens.decode(MISMATCHES, &call.caller, &[], &message.page_token)?;
         let size = parse::size(message.page_size)?;
         let after = cursor.and_then(|bytes| Uuid::from_slice(&bytes).ok());
-        let found = persistence::list_mismatches(self.backbone.pool(), after, i64::from(size) + 1).await;
+        let mut read = self.backbone.read().await.map_err(query_failed)?;
+        let found = persistence::list_mismatches(&mut *read, after, i64::from(size) + 1).await;
         let found = found.map_err(query_failed)?;
         let of = ListOf { list: MISMATCHES, caller: &call.caller, filter_fingerprint: &[], size };
         let page = self.page_tokens.page(&of, &found, present::mismatch, |last| last.reservation.order_id.into_bytes());

@@ -73,8 +73,9 @@ impl NotificationGrpc {
             }
             filter.user_id = Some(own);
         }
-        let pool = self.backbone.pool();
-        let found = persistence::list_notifications(pool, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
+        let mut read = self.backbone.read().await.map_err(query_failed)?;
+        let found =
+            persistence::list_notifications(&mut *read, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
         let of = ListOf { list: NOTIFICATIONS, caller: &call.caller, filter_fingerprint: &conditions, size };
         let cursor = |last: &Notification| last.notification_id.into_bytes();
         let page = self.page_tokens.page(&of, &found, present::notification, cursor);

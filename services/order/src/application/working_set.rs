@@ -31,6 +31,8 @@ pub(crate) struct WorkingSet {
     /// Whether something is asked back.
     undoes: bool,
     events: Vec<NewEvent>,
+    /// Why some of the events happened, by their indexes.
+    reasons: HashMap<usize, String>,
     timeouts: SagaTimeouts,
     now: Timestamp,
 }
@@ -63,6 +65,7 @@ impl WorkingSet {
             failed: BTreeMap::new(),
             undoes: false,
             events: Vec::new(),
+            reasons: HashMap::new(),
             timeouts,
             now,
         })
@@ -257,6 +260,9 @@ impl WorkingSet {
         if let Some(record) = self.records.get_mut(&order_id) {
             let previous = record.order.status;
             record.order.evolve(event, self.now);
+            if let OrderEvent::Cancelled { reason, .. } | OrderEvent::Rejected { reason, .. } = event {
+                self.reasons.insert(self.events.len(), reason.clone());
+            }
             self.events.push(events::lifecycle(&record.order, event, Some(previous), cause));
             self.changed.insert(order_id);
         }
@@ -306,8 +312,8 @@ impl WorkingSet {
         persistence::note_failed_compensations(unit.connection(), &self.failed).await?;
         let items: Vec<&CatalogItem> = self.catalogue_changes.iter().collect();
         persistence::upsert_catalogue(unit.connection(), &items).await?;
-        for event in self.events {
-            unit.append(event);
+        for (index, event) in self.events.into_iter().enumerate() {
+            unit.append_because(event, self.reasons.get(&index).map_or("", String::as_str));
         }
         Ok(())
     }

@@ -111,10 +111,16 @@ impl OrderGrpc {
         let conditions = conditions.encode_to_vec();
         let cursor = self.page_tokens.decode(ORDERS, &call.caller, &conditions, &message.page_token)?;
         let (filter, size) = parse::list(&message, &call.caller, cursor.as_deref())?;
-        let found =
-            persistence::list_orders(self.backbone.pool(), &filter, i64::from(size) + 1).await.map_err(query_failed)?;
+        let scan_max = self.settings.list_scan_max;
+        let mut read = self.backbone.read().await.map_err(query_failed)?;
+        let found = persistence::list_orders(&mut read, &filter, i64::from(size), scan_max).await;
+        let found = found.map_err(query_failed)?;
         let of = ListOf { list: ORDERS, caller: &call.caller, filter_fingerprint: &conditions, size };
-        let page = self.page_tokens.page(&of, &found, present::order, |last| last.order.order_id.into_bytes());
+        let cursor = |last: &Record| last.order.order_id.into_bytes();
+        let mut page = self.page_tokens.page(&of, &found.records, present::order, cursor);
+        if let Some(below) = found.looked_down_to.filter(|_| page.next_page_token.is_empty()) {
+            page.next_page_token = self.page_tokens.encode(ORDERS, &call.caller, &conditions, below.as_bytes());
+        }
         Ok(ListOrdersResponse { orders: page.items, next_page_token: page.next_page_token })
     }
 

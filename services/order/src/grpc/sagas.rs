@@ -43,7 +43,10 @@ impl OrderGrpc {
         let pool = self.backbone.pool();
         let found = match order_id {
             Some(order_id) => persistence::find_saga(pool, order_id, filter.step).await,
-            None => persistence::list_sagas(pool, &filter, i64::from(size) + 1).await,
+            None => {
+                let mut read = self.backbone.read().await.map_err(query_failed)?;
+                persistence::list_sagas(&mut *read, &filter, i64::from(size) + 1).await
+            }
         };
         let found = found.map_err(query_failed)?;
         let timeouts = self.settings.timeouts();

@@ -7,14 +7,46 @@ use openorder_proto::{
     event_types,
     order::v1::{self as proto, GetOrderTimelineRequest, GetOrderTimelineResponse, OrderStatus, OrderTimelineEntry},
 };
-use openorder_rpc::{CallContext, query_failed, timestamp_to_proto};
-use openorder_types::CallError;
+use openorder_rpc::{CallContext, ListOf, page_size, query_failed, timestamp_to_proto};
+use openorder_types::{CallError, Rejection};
 use prost::Message;
 
 use crate::grpc::{OrderGrpc, parse};
 
-/// Events of one order at most; an order has about ten.
-const EVENTS_MAX: i64 = 1_000;
+/// Name of the list in page tokens.
+const TIMELINE: &str = "order.timeline";
+const PAGE_SIZE_DEFAULT: u32 = 100;
+const PAGE_SIZE_MAX: u32 = 500;
+
+/// Where a page begins: behind this position of the log, the order standing so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    position: i64,
+    status: OrderStatus,
+    version: i64,
+}
+
+impl Place {
+    const BEGINNING: Self = Self { position: 0, status: OrderStatus::Unspecified, version: 0 };
+
+    fn to_bytes(self) -> [u8; 20] {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&self.position.to_be_bytes());
+        bytes[8..12].copy_from_slice(&(self.status as i32).to_be_bytes());
+        bytes[12..].copy_from_slice(&self.version.to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (position, rest) = bytes.split_first_chunk()?;
+        let (status, version) = rest.split_first_chunk()?;
+        Some(Self {
+            position: i64::from_be_bytes(*position),
+            status: OrderStatus::try_from(i32::from_be_bytes(*status)).ok()?,
+            version: i64::from_be_bytes(version.try_into().ok()?),
+        })
+    }
+}
 
 impl OrderGrpc {
     pub(super) async fn timeline(
@@ -23,24 +55,33 @@ impl OrderGrpc {
         message: GetOrderTimelineRequest,
     ) -> Result<GetOrderTimelineResponse, CallError> {
         let order_id = parse::order_id(&message.order_id)?;
+        let size = page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+            .map_err(|error| Rejection::invalid_field("page_size", error.reason, error.message))?;
+        let conditions = order_id.into_bytes();
+        let cursor = self.page_tokens.decode(TIMELINE, &call.caller, &conditions, &message.page_token)?;
+        let mut place = cursor.and_then(|bytes| Place::from_bytes(&bytes)).unwrap_or(Place::BEGINNING);
         self.visible(&call.caller, order_id).await?;
-        let events =
-            event_log::history(self.backbone.pool(), &order_id.to_string(), EVENTS_MAX).await.map_err(query_failed)?;
+        let mut read = self.backbone.read().await.map_err(query_failed)?;
+        let limit = i64::from(size) + 1;
+        let found = event_log::history(&mut *read, &order_id.to_string(), place.position, limit).await;
+        let found = found.map_err(query_failed)?;
         // Who of the operators did what is no customer's business.
         let staff = call.caller.is_staff();
-        let mut status = OrderStatus::Unspecified;
-        let mut version = 0;
-        let events = events.iter().map(|event| {
+        let mut rows = Vec::with_capacity(found.len());
+        for event in &found {
             let mut said = said(event);
             said.details.retain(|name, _| staff || name != OPERATOR);
             // A request to another service changes neither.
             if let Some(after) = said.status {
-                status = after;
-                version = event.aggregate_version;
+                place.status = after;
+                place.version = event.aggregate_version;
             }
-            entry(event, said, status, version)
-        });
-        Ok(GetOrderTimelineResponse { events: events.collect() })
+            place.position = event.position;
+            rows.push((entry(event, said, place.status, place.version), place));
+        }
+        let of = ListOf { list: TIMELINE, caller: &call.caller, filter_fingerprint: &conditions, size };
+        let page = self.page_tokens.page(&of, &rows, |(entry, _)| entry.clone(), |(_, place)| place.to_bytes());
+        Ok(GetOrderTimelineResponse { events: page.items, next_page_token: page.next_page_token })
     }
 }
 

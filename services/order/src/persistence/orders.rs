@@ -1,6 +1,7 @@
 //! Table `orders`.
 
-use openorder_messaging::fault;
+use chrono::TimeDelta;
+use openorder_messaging::{fault, first_id_of};
 use openorder_types::{Fault, Timestamp, UserId};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -43,6 +44,24 @@ pub struct Filter {
     pub before: Option<Uuid>,
 }
 
+/// By how much the time of an order's id and its time of making may differ: it waits for its batch, and clocks are set.
+const ID_SLACK: TimeDelta = TimeDelta::minutes(10);
+
+impl Filter {
+    /// The ids that orders of these conditions can have: from the first one on, and below the second one.
+    fn ids(&self) -> (Uuid, Uuid) {
+        let edge = |time: Timestamp, slack| time.checked_add_signed(slack).map_or(Uuid::nil(), first_id_of);
+        let lowest = self.create_time_from.map_or(Uuid::nil(), |from| edge(from, -ID_SLACK));
+        let below = self.create_time_until.map_or(Uuid::max(), |until| edge(until, ID_SLACK));
+        (lowest, self.before.map_or(below, |before| before.min(below)))
+    }
+
+    /// Whether an order that was looked at may not be part of the list.
+    fn passes_over(&self) -> bool {
+        !self.statuses.is_empty() || self.create_time_from.is_some() || self.create_time_until.is_some()
+    }
+}
+
 /// Locks these orders, in one order for all transactions.
 ///
 /// # Errors
@@ -69,29 +88,83 @@ pub async fn find(executor: impl PgExecutor<'_>, order_id: Uuid) -> Result<Optio
     row.as_ref().map(read).transpose()
 }
 
-/// The newest first, at most `limit`.
+/// What a list found.
+#[derive(Debug)]
+pub struct Found {
+    /// The newest first; one more than the page may hold, if there is one.
+    pub records: Vec<Record>,
+    /// Below which id the next page looks, when this one ended because so many were looked at.
+    pub looked_down_to: Option<Uuid>,
+}
+
+/// The newest first, at most one more than `limit`; so many orders are looked at as `scan_max` says, and a page may be short, or
+/// empty, where they do not fit the filter.
 ///
 /// # Errors
 /// [`Fault`] of the database.
-pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) -> Result<Vec<Record>, Fault> {
+pub async fn list(connection: &mut PgConnection, filter: &Filter, limit: i64, scan_max: i64) -> Result<Found, Fault> {
     let statuses: Vec<i16> = filter.statuses.iter().map(|status| *status as i16).collect();
-    let rows = sqlx::query(columns!(
-        "from orders \
-         where ($1::text is null or customer_id = $1) and (cardinality($2::smallint[]) = 0 or status = any ($2)) \
-           and ($3::timestamptz is null or create_time >= $3) and ($4::timestamptz is null or create_time < $4) \
-           and ($5::uuid is null or order_id < $5) \
-         order by order_id desc limit $6"
-    ))
-    .bind(filter.customer_id.as_ref().map(UserId::as_str))
-    .bind(statuses)
-    .bind(filter.create_time_from)
-    .bind(filter.create_time_until)
-    .bind(filter.before)
-    .bind(limit)
-    .fetch_all(executor)
-    .await
-    .map_err(fault)?;
-    rows.iter().map(read).collect()
+    let (lowest, below) = filter.ids();
+    // Ids are in the order of making: with a customer or without, an index gives what is looked at, and no more.
+    let query = match &filter.customer_id {
+        Some(_) => sqlx::query(columns!(
+            "from (select * from orders where order_id >= $1 and order_id < $2 and customer_id = $8 \
+                   order by order_id desc limit $3) as scanned \
+             where (cardinality($4::smallint[]) = 0 or status = any ($4)) \
+               and create_time >= coalesce($5, '-infinity') and create_time < coalesce($6, 'infinity') \
+             order by order_id desc limit $7"
+        )),
+        None => sqlx::query(columns!(
+            "from (select * from orders where order_id >= $1 and order_id < $2 \
+                   order by order_id desc limit $3) as scanned \
+             where (cardinality($4::smallint[]) = 0 or status = any ($4)) \
+               and create_time >= coalesce($5, '-infinity') and create_time < coalesce($6, 'infinity') \
+               and $8::text is null \
+             order by order_id desc limit $7"
+        )),
+    };
+    let rows = query
+        .bind(lowest)
+        .bind(below)
+        .bind(scan_max)
+        .bind(statuses)
+        .bind(filter.create_time_from)
+        .bind(filter.create_time_until)
+        .bind(limit + 1)
+        .bind(filter.customer_id.as_ref().map(UserId::as_str))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(fault)?;
+    let records: Vec<Record> = rows.iter().map(read).collect::<Result<_, _>>()?;
+    let is_full = records.len() as u64 > limit.unsigned_abs();
+    let looked_down_to = if is_full { None } else { last_scanned(connection, filter, scan_max).await? };
+    Ok(Found { records, looked_down_to })
+}
+
+/// The last order that was looked at, if so many were that there may be more.
+async fn last_scanned(connection: &mut PgConnection, filter: &Filter, scan_max: i64) -> Result<Option<Uuid>, Fault> {
+    if !filter.passes_over() {
+        return Ok(None);
+    }
+    let (lowest, below) = filter.ids();
+    let query = match &filter.customer_id {
+        Some(customer) => sqlx::query_scalar(
+            "select order_id from orders where order_id >= $1 and order_id < $2 and customer_id = $4 \
+             order by order_id desc offset $3 limit 1",
+        )
+        .bind(lowest)
+        .bind(below)
+        .bind(scan_max - 1)
+        .bind(customer.as_str()),
+        None => sqlx::query_scalar(
+            "select order_id from orders where order_id >= $1 and order_id < $2 \
+             order by order_id desc offset $3 limit 1",
+        )
+        .bind(lowest)
+        .bind(below)
+        .bind(scan_max - 1),
+    };
+    query.fetch_optional(connection).await.map_err(fault)
 }
 
 /// Writes new orders.

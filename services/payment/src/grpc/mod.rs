@@ -84,9 +84,8 @@ impl PaymentGrpc {
             Visible::Any(user_id) => filter.user_id = user_id,
             Visible::Nothing => return Ok(ListPaymentsResponse::default()),
         }
-        let found = persistence::list_payments(self.backbone.pool(), &filter, i64::from(size) + 1)
-            .await
-            .map_err(query_failed)?;
+        let mut read = self.backbone.read().await.map_err(query_failed)?;
+        let found = persistence::list_payments(&mut *read, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
         let of = ListOf { list: PAYMENTS, caller, filter_fingerprint: &conditions, size };
         let page = self.page_tokens.page(&of, &found, present::payment, |last| last.payment_id.into_bytes());
         Ok(ListPaymentsResponse { payments: page.items, next_page_token: page.next_page_token })

@@ -111,7 +111,8 @@ impl ProductGrpc {
             // One more tells whether there is another page.
             limit: i64::from(size) + 1,
         };
-        let found = persistence::list(self.backbone.pool(), page).await.map_err(query_failed)?;
+        let mut read = self.backbone.read().await.map_err(query_failed)?;
+        let found = persistence::list(&mut *read, page).await.map_err(query_failed)?;
         let of = ListOf { list: PRODUCTS, caller: &call.caller, filter_fingerprint: &conditions, size };
         let page = self.page_tokens.page(&of, &found, present::product, |last| last.product_id.into_bytes());
         Ok(ListProductsResponse { products: page.items, next_page_token: page.next_page_token })
