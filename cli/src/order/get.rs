@@ -3,11 +3,11 @@
 use anyhow::Context;
 use clap::Args;
 use openorder_proto::order::v1::order_service_client::OrderServiceClient;
-use openorder_proto::order::v1::{GetOrderRequest, GetOrderTimelineRequest};
+use openorder_proto::order::v1::{GetOrderRequest, GetOrderTimelineRequest, OrderTimelineEntry};
 
 use super::view;
 use crate::args::SettingsArgs;
-use crate::edge::failed;
+use crate::edge::{Edge, failed};
 use crate::operate::{Through, json};
 use crate::output::{self, line};
 use crate::show::timeline;
@@ -42,10 +42,7 @@ pub(super) async fn run(settings: &SettingsArgs, args: &GetArgs) -> anyhow::Resu
     let answer = answer.map_err(|status| failed("the order cannot be shown", &status))?;
     let order = answer.into_inner().order.context("GetOrder answered without an order")?;
     let events = match args.timeline {
-        true => {
-            let answer = client.get_order_timeline(GetOrderTimelineRequest { order_id: args.order_id.clone() }).await;
-            answer.map_err(|status| failed("the order's events cannot be shown", &status))?.into_inner().events
-        }
+        true => all_events(&mut client, &args.order_id).await?,
         false => Vec::new(),
     };
     if args.through.is_json() {
@@ -61,4 +58,19 @@ pub(super) async fn run(settings: &SettingsArgs, args: &GetArgs) -> anyhow::Resu
         timeline(&events).iter().for_each(line);
     }
     Ok(())
+}
+
+/// The order's events, all pages of them.
+async fn all_events(client: &mut OrderServiceClient<Edge>, order_id: &str) -> anyhow::Result<Vec<OrderTimelineEntry>> {
+    let mut request = GetOrderTimelineRequest { order_id: order_id.to_owned(), ..Default::default() };
+    let mut events = Vec::new();
+    loop {
+        let answer = client.get_order_timeline(request.clone()).await;
+        let page = answer.map_err(|status| failed("the order's events cannot be shown", &status))?.into_inner();
+        events.extend(page.events);
+        if page.next_page_token.is_empty() {
+            return Ok(events);
+        }
+        request.page_token = page.next_page_token;
+    }
 }
