@@ -77,12 +77,10 @@ impl RouteMonitor {
             self.note(OWN, Some(&reason));
             return Ok(());
         }
-        if groups.is_empty() {
-            if self.part(OWN) != Part::Blocked {
-                self.note(OWN, None);
-                return Ok(());
-            }
-            // Open again once Kafka says that the own group reads.
+        // A part that was blocked is open again once Kafka says that the own group reads.
+        if groups.is_empty() && self.part(OWN) != Part::Blocked {
+            self.note(OWN, None);
+            return Ok(());
         }
         let own = self.backbone.telemetry().role();
         let names: Vec<String> = std::iter::once(own).chain(groups.iter().copied()).map(str::to_owned).collect();

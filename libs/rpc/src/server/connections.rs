@@ -289,6 +289,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test without a runtime: no task is stopped")]
     fn the_longest_idle_one_gives_way_and_busy_ones_never() {
         let port = port(3, 100);
         let entered: Vec<_> = (0..3).map(|_| port.enter(address("10.0.0.1")).unwrap()).collect();
