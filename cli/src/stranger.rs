@@ -83,8 +83,13 @@ pub(crate) async fn recognise_service(edge: &Edge) -> anyhow::Result<()> {
         match knows(edge, service).await {
             Ok(()) => known.push(*role),
             Err(status) if is_not_found(&status) => {}
+            // A web server that speaks HTTP/2 as well, such as the admin port, or somebody else's gRPC.
             Err(status) if is_unimplemented(&status) => {
-                bail!("{} speaks gRPC, and is no gateway of OpenOrder; the gateway is at {USUAL}", edge.authority())
+                let address = edge.authority();
+                match web_server(address).await {
+                    Some(who) => bail!("{address} {who}"),
+                    None => bail!("{address} speaks gRPC, and is no gateway of OpenOrder; the gateway is at {USUAL}"),
+                }
             }
             // Whoever it is has no time, or is on its way up or down.
             Err(_) => return Ok(()),
