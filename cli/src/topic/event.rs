@@ -106,7 +106,7 @@ impl Event {
 mod tests {
     use openorder_messaging::RawHeaders;
     use openorder_proto::EventMessage;
-    use openorder_proto::payment::v1::WalletCharged;
+    use openorder_proto::payment::v1::{Wallet, WalletCharged};
     use openorder_telemetry::TraceContext;
     use prost::Message;
 
@@ -131,10 +131,11 @@ mod tests {
 
     #[test]
     fn an_event_is_decoded_by_its_type() {
-        let charged = WalletCharged { user_id: "anna".to_owned(), ..Default::default() };
+        let wallet = Some(Wallet { user_id: "anna".to_owned(), ..Default::default() });
+        let charged = WalletCharged { wallet, ..Default::default() };
         let event = Decoder::new().unwrap().decode(received(WalletCharged::EVENT_TYPE, charged.encode_to_vec()), 0);
         let document = event.document();
-        assert_eq!(document["value"]["user_id"], "anna");
+        assert_eq!(document["value"]["wallet"]["user_id"], "anna");
         assert_eq!(
             (&document["partition"], &document["offset"], &document["key"]),
             (&json!(1), &json!(7), &json!("anna"))
