@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use openorder_testing::{eventually, free_address};
+use openorder_testing::{eventually, free_address, get_json};
 use serde_json::Value;
 
 /// A running MailDev.
