@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{ADDED, Instance, TOPIC, quick, send, start};
 use openorder_messaging::{
-    ConsumerSettings, DecodeError, Received, Subscription, TopicScan, UnknownTypes, desk::Filter,
+    ConsumerSettings, DecodeError, Received, ScanFrom, Subscription, TopicScan, UnknownTypes, desk::Filter,
 };
 use openorder_testing::{RawRecord, Tail, TestProducer, World, eventually, header, noise, send_raw};
 use rdkafka::Message;
@@ -82,7 +82,7 @@ async fn a_header_whose_name_is_no_text_and_a_decode_that_panics_are_dead_letter
     let watch = openorder_messaging::Tail::open(&world.kafka(), TOPIC).await.unwrap().only(&[ADDED]);
     send_raw(&world.kafka(), TOPIC, 0, &[unreadable]).await;
     assert_eq!(watch.next().await.unwrap().key, b"odd");
-    let mut scan = TopicScan::open(&world.kafka(), TOPIC, None).await.unwrap();
+    let mut scan = TopicScan::open(&world.kafka(), TOPIC, ScanFrom::Beginning).await.unwrap();
     let (mut readable, mut unreadable) = (0, Vec::new());
     let each = |message: &openorder_messaging::Scanned<'_>| {
         if message.is_readable {
