@@ -74,7 +74,8 @@ async fn a_product_may_be_named_like_an_order() {
     shop.stock_until(&order_id, STOCK, 0).await;
     let other = shop.order(&name, &order_id).await;
     shop.until(&other, OrderStatus::Preparing).await;
-    shop.stock_until(&order_id, STOCK - 1, 0).await;
+    // Held until it is shipped.
+    shop.stock_until(&order_id, STOCK, 1).await;
     let inventory = shop.database("inventory").await;
     let failed: i64 = sqlx::query_scalar("select count(*) from parked_message").fetch_one(&inventory).await.unwrap();
     assert_eq!(failed, 0, "nothing failed on the way");
