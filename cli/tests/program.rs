@@ -152,9 +152,11 @@ async fn a_server_is_ready_drains_at_sigterm_and_ends_with_code_0() {
     let child = openorder(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut server = Server(child);
 
+    // Not only degraded: the relay is at work too.
     openorder_testing::eventually("readiness", PATIENCE, async || {
-        let (code, _, _) = told(&run(&["probe", "--address", &admin]));
-        (code == 0).then_some(())
+        let (code, answer, _) = told(&run(&["probe", "--address", &admin, "--output", "json"]));
+        let answer: serde_json::Value = serde_json::from_str(&answer).ok()?;
+        (code == 0 && answer["status"] == "ready").then_some(())
     })
     .await;
     let stopped = Command::new("kill").args(["-TERM", &server.0.id().to_string()]).status().unwrap();
