@@ -51,7 +51,7 @@ mod tests {
 
     impl Drop for Hanging {
         fn drop(&mut self) {
-            drop(self.0.lock().unwrap().recv());
+            let _ = self.0.lock().unwrap().recv();
         }
     }
 
