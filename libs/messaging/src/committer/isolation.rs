@@ -103,7 +103,11 @@ mod tests {
     fn halves_are_taken_in_order_and_end_at_one() {
         assert_eq!(halves(0..5), [2..5, 0..2]);
         assert_eq!(halves(3..5), [4..5, 3..4]);
-        assert_eq!(halves(7..8), std::slice::from_ref(&(7..8)), "a batch of one is tried once more, behind a savepoint");
+        assert_eq!(
+            halves(7..8),
+            std::slice::from_ref(&(7..8)),
+            "a batch of one is tried once more, behind a savepoint"
+        );
         assert_eq!(halves(0..0), []);
     }
 }
