@@ -299,7 +299,7 @@ async fn lag_and_health_tell_the_truth_while_a_consumer_is_paused_and_after() {
     };
     let reasons = |role: &RoleHealth| role.concerns.iter().map(|concern| concern.reason.clone()).collect::<Vec<_>>();
     let (role, healthy) = inventory().await;
-    assert!(!healthy && role.reachable && reasons(&role).contains(&"NOT_READY".to_owned()), "{role:?}");
+    assert!(!healthy && role.reachable && reasons(&role).contains(&"DEGRADED".to_owned()), "{role:?}");
     assert_eq!((role.lag, role.state.unwrap().dead_letters), (4, -1), "its database cannot be asked");
 
     system.world.database_accepts("inventory", true).await;
