@@ -33,7 +33,7 @@ async fn database(system: &Deployment, service: &str) -> PgConnection {
 /// Trouble in a service's database: nothing can be written to the table, as if somebody held a lock on it.
 async fn break_table(system: &Deployment, service: &str, table: &str) {
     let sql = format!(
-        "create function broken() returns trigger language plpgsql as $$ begin raise exception 'no such luck' using errcode = '55P03'; end $$; \
+        "create function broken() returns trigger language plpgsql as $$ begin raise exception 'no such luck' using errcode = '40001'; end $$; \
          create trigger broken before insert on {table} for each row execute function broken()"
     );
     database(system, service).await.execute(AssertSqlSafe(sql)).await.unwrap();
