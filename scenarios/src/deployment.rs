@@ -20,6 +20,8 @@ use crate::{Shop, Verified};
 
 /// How long a start may take, on a busy machine.
 const START_BOUND: Duration = Duration::from_secs(60);
+/// How long something that has to come may take, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const SERVICES: [&str; 6] = ["order", "product", "inventory", "payment", "notification", "operations"];
 
 /// One process with all roles, or with those that were asked for.
@@ -202,9 +204,12 @@ impl Deployment {
         self.world.close().await;
     }
 
-    /// Waits until `probe` gives something.
+    /// Waits until `probe` gives something, 90 s at most.
+    ///
+    /// # Panics
+    /// When it never does, naming `what`.
     pub async fn eventually<T, F: Future<Output = Option<T>>>(&self, what: &str, probe: impl FnMut() -> F) -> T {
-        eventually(what, Duration::from_secs(40), probe).await
+        eventually(what, PATIENCE, probe).await
     }
 }
 

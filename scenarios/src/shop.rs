@@ -1,7 +1,5 @@
 //! A client that sells, generated from the protos, as a user's would be.
 
-use std::time::Duration;
-
 use openorder_proto::{
     google::r#type::Money,
     inventory::v1::{GetStockRequest, Stock, inventory_service_client::InventoryServiceClient},
@@ -14,6 +12,8 @@ use openorder_proto::{
     product::v1::{CreateProductRequest, Product, product_service_client::ProductServiceClient},
 };
 use tonic::{Status, transport::Channel};
+
+use crate::deployment::PATIENCE;
 
 /// Clients of all services behind the gateway.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl Shop {
     /// Waits until the order stands at `status`.
     pub async fn until(&self, order_id: &str, status: OrderStatus) -> Order {
         let what = format!("order {order_id} is {}", status.as_str_name());
-        openorder_testing::eventually(&what, Duration::from_secs(40), || async {
+        openorder_testing::eventually(&what, PATIENCE, || async {
             let order = self.order(order_id).await;
             let settled = [OrderStatus::Cancelled, OrderStatus::Rejected].contains(&order.status());
             assert!(!settled || order.status() == status, "{what}: but it is {order:?}");
@@ -119,7 +119,7 @@ impl Shop {
     /// Waits until the SKU has this much on hand and held.
     pub async fn stock_is(&self, sku: &str, on_hand: i32, reserved: i32) {
         let what = format!("{sku}: {on_hand} on hand, {reserved} reserved");
-        openorder_testing::eventually(&what, Duration::from_secs(40), || async {
+        openorder_testing::eventually(&what, PATIENCE, || async {
             let stock = self.stock(sku).await?;
             assert_eq!(stock.available_quantity, stock.on_hand_quantity - stock.reserved_quantity);
             (stock.on_hand_quantity == on_hand && stock.reserved_quantity == reserved).then_some(())
