@@ -73,7 +73,8 @@ impl Filter {
             query.push(" and p.error_reason = ").push_bind(reason.clone());
         }
         if let Some(key) = &self.key {
-            query.push(" and p.key = ").push_bind(key.clone());
+            // By its hash, as the index has it.
+            query.push(" and sha256(p.key) = sha256(").push_bind(key.clone()).push(")");
         }
         if let Some(from) = self.from {
             query.push(format_args!(" and {column} >= ")).push_bind(from);
