@@ -2,6 +2,8 @@
 //!
 //! Kafka's own protocol, as far as it is needed: one Produce request (version 3) to the one broker that leads.
 
+use std::time::{Duration, Instant};
+
 use openorder_messaging::KafkaSettings;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -33,23 +35,41 @@ pub fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| rand::random()).collect()
 }
 
+/// Kafka's codes of a leader that is not known yet: a topic made just now has none for a moment.
+const NO_LEADER_YET: [i16; 3] = [3, 5, 6];
+/// How long a partition may go without a leader.
+const LEADER_WITHIN: Duration = Duration::from_secs(30);
+
 /// Writes records to a partition of a topic, given without the deployment's prefix, and waits until the broker has them.
 ///
 /// # Panics
-/// When the broker does not take them, or is not the partition's leader.
+/// When the broker does not take them, or does not lead the partition within 30 s.
 pub async fn send_raw(settings: &KafkaSettings, topic: &str, partition: i32, records: &[RawRecord]) {
     let broker = settings.brokers.split(',').next().expect("a broker");
     let request = produce_request(&settings.topic(topic), partition, &batch(records));
+    let started = Instant::now();
+    loop {
+        match produce(broker, &request).await {
+            0 => return,
+            code if NO_LEADER_YET.contains(&code) && started.elapsed() < LEADER_WITHIN => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            code => panic!("the broker refuses the records with its error code {code}"),
+        }
+    }
+}
+
+/// Sends a request and gives Kafka's error code.
+async fn produce(broker: &str, request: &[u8]) -> i16 {
     let mut stream = TcpStream::connect(broker).await.expect("the broker listens");
-    stream.write_all(&request).await.expect("the broker takes the request");
+    stream.write_all(request).await.expect("the broker takes the request");
     let length = stream.read_i32().await.expect("an answer");
     let mut answer = vec![0; usize::try_from(length).expect("a length")];
     stream.read_exact(&mut answer).await.expect("a whole answer");
     // Correlation id, one topic and its name, one partition and its index; then the error.
     let name_length = usize::from(u16::from_be_bytes([answer[8], answer[9]]));
     let at = 10 + name_length + 4 + 4;
-    let error = i16::from_be_bytes([answer[at], answer[at + 1]]);
-    assert_eq!(error, 0, "the broker's error code");
+    i16::from_be_bytes([answer[at], answer[at + 1]])
 }
 
 fn produce_request(topic: &str, partition: i32, batch: &[u8]) -> Vec<u8> {
