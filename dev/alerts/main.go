@@ -1,11 +1,12 @@
 // Checks alert rules with Prometheus' own code, without a Prometheus server.
 //
 //	alerts-check RULES                          the file is right
+//	alerts-check RULES TESTS                    and its alerts fire when the file of tests says so, and only then
 //	alerts-check RULES URL [SCRAPES [STEP]]     scrapes URL once a second, SCRAPES times (default 3), as if STEP
 //	                                            (default 60s) had passed between any two, and prints the alerts:
 //	                                            NAME <tab> STATE <tab> LABELS, a line each
 //
-// The exit code is 0 when the file is right and, with a URL, all scrapes and rules worked; 1 otherwise.
+// The exit code is 0 when the file is right and its tests hold and, with a URL, all scrapes and rules worked; 1 otherwise.
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"os"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -41,7 +43,7 @@ func main() {
 
 func run(arguments []string) error {
 	if len(arguments) < 1 || len(arguments) > 4 {
-		return errors.New("usage: alerts-check RULES [URL [SCRAPES [STEP]]]")
+		return errors.New("usage: alerts-check RULES [TESTS | URL [SCRAPES [STEP]]]")
 	}
 	groups, errs := rulefmt.ParseFile(arguments[0], false)
 	if len(errs) > 0 {
@@ -54,6 +56,9 @@ func run(arguments []string) error {
 	if len(arguments) == 1 {
 		fmt.Printf("%s: %d alerts\n", arguments[0], len(alerts))
 		return nil
+	}
+	if !strings.Contains(arguments[1], "://") {
+		return test(func() ([]*rules.AlertingRule, error) { return alertingRules(groups) }, arguments[1])
 	}
 	scrapes, step := 3, time.Minute
 	if len(arguments) > 2 {

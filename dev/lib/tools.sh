@@ -9,7 +9,7 @@ tools_compile() {
   go_build "$dev/tools" "$2" "$3"
 }
 
-alerts_inputs=("$dev/alerts/go.mod" "$dev/alerts/go.sum" "$dev/alerts/main.go")
+alerts_inputs=("$dev/alerts/go.mod" "$dev/alerts/go.sum" "$dev/alerts/main.go" "$dev/alerts/tests.go")
 alerts_compile() {
   say "building alerts-check (about a minute, once)"
   mkdir -p "$1" && go_build "$dev/alerts" . "$1/alerts-check.d" && mv "$1/alerts-check.d/alerts" "$1/alerts-check"
