@@ -11,7 +11,9 @@ use std::{
 use common::{ADDED, Instance, TOPIC, add, quick, send, start};
 use openorder_messaging::{
     ConsumerSettings,
-    desk::{Desk, Discard, EventFilter, Filter, ItemOutcome, ReplayJob, ReplayRequest, ReplayState, Resolution},
+    desk::{
+        Desk, Discard, Discarded, EventFilter, Filter, ItemOutcome, ReplayJob, ReplayRequest, ReplayState, Resolution,
+    },
 };
 use openorder_testing::{TestProducer, World, eventually};
 use openorder_types::CallError;
@@ -55,7 +57,7 @@ async fn through(desk: &Desk, job: &ReplayJob) -> ReplayJob {
 }
 
 fn discard(sequence: i64) -> Discard {
-    Discard { sequence, requested_by: "ann".to_owned(), reason: "no order of ours".to_owned() }
+    Discard { sequences: vec![sequence], requested_by: "ann".to_owned(), reason: "no order of ours".to_owned() }
 }
 
 fn reason<T: std::fmt::Debug>(result: Result<T, CallError>) -> &'static str {
@@ -245,13 +247,19 @@ async fn a_discarded_dead_letter_lets_its_key_flow_on_and_stays_in_the_history()
     eventually("behind", BOUND, || async { (instance.count("parked_message").await == 4).then_some(()) }).await;
     let sequence = desk.dead_letters(&Filter::default(), None, 1).await.unwrap().items[0].sequence;
     assert_eq!(reason(desk.discard(&Discard { reason: " ".to_owned(), ..discard(sequence) }).await), "REASON_INVALID");
-    assert_eq!(reason(desk.discard(&discard(sequence + 1)).await), "DEAD_LETTER_UNKNOWN");
-    let entry = desk.discard(&discard(sequence)).await.unwrap();
+    let waiting = Discard { sequences: vec![sequence, sequence + 1], ..discard(sequence) };
+    let done = desk.discard(&waiting).await.unwrap();
+    assert_eq!((done.discarded, done.in_replay, done.unknown), (1, 0, 1), "one of them only waits");
+    let entry = desk.history(&Filter::default(), None, 10).await.unwrap().items.remove(0);
     assert_eq!((entry.payload.as_slice(), entry.headers.text("tenant")), (&b"no number"[..], Some("a")));
     assert_eq!((entry.resolution, entry.attempts.len()), (Resolution::Discarded, 1));
     eventually("flows on", BOUND, || async { (instance.numbers("k").await == [1, 2, 3]).then_some(()) }).await;
     assert_eq!(instance.count("parked_message").await, 0);
-    assert_eq!(desk.discard(&discard(sequence)).await.unwrap(), entry, "asked again");
+    assert_eq!(
+        desk.discard(&discard(sequence)).await.unwrap(),
+        Discarded { discarded: 1, ..Discarded::default() },
+        "asked again"
+    );
     assert_eq!(desk.history(&Filter::default(), None, 10).await.unwrap().items, [entry]);
     assert!(desk.dead_letter(sequence).await.unwrap().is_none());
     world.close().await;

@@ -172,7 +172,7 @@ async fn dead_messages_beyond_the_bound_stand_on_their_topic_alone_and_keep_nobo
     // Room again: readiness says so.
     for letter in instance.desk().dead_letters(&Filter::default(), None, 10).await.unwrap().items {
         let discard = openorder_messaging::desk::Discard {
-            sequence: letter.sequence,
+            sequences: vec![letter.sequence],
             requested_by: "ann".to_owned(),
             reason: "makes room".to_owned(),
         };
@@ -243,7 +243,7 @@ async fn whatever_key_kafka_lets_through_can_be_parked_with_its_order_and_be_see
     // Given up, what waits behind flows: the key is not text, so that is dead in turn.
     let long = letters.iter().find(|letter| letter.waiting_behind == 1).unwrap();
     let discard = openorder_messaging::desk::Discard {
-        sequence: long.sequence,
+        sequences: vec![long.sequence],
         requested_by: "ann".to_owned(),
         reason: "nobody's".to_owned(),
     };

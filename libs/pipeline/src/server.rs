@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{Server, parse, present, present::Counted};
 
-/// Letters of one discard at most: each is a transaction.
+/// Letters of one discard at most: they leave in one transaction.
 const DISCARDED_MAX: usize = 100;
 /// Pages of the log that one count looks at.
 const COUNTED_PAGES_MAX: usize = 20;
@@ -141,17 +141,14 @@ impl Server {
             return Err(Rejection::invalid_field("sequences", "TOO_MANY", bound).into());
         }
         let reason = parse::reason(&message.reason)?;
-        let mut answer = DiscardGroupDeadLettersResponse::default();
-        for sequence in message.sequences {
-            let (requested_by, reason) = (call.caller.subject.clone(), reason.clone());
-            match self.pipeline.desk.discard(&Discard { sequence, requested_by, reason }).await {
-                Ok(_) => answer.discarded += 1,
-                Err(CallError::Rejected(no)) if no.reason == "DEAD_LETTER_IN_REPLAY" => answer.in_replay += 1,
-                Err(CallError::Rejected(no)) if no.reason == "DEAD_LETTER_UNKNOWN" => answer.unknown += 1,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(answer)
+        let discard = Discard { sequences: message.sequences, requested_by: call.caller.subject, reason };
+        let done = self.pipeline.desk.discard(&discard).await?;
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        Ok(DiscardGroupDeadLettersResponse {
+            discarded: count(done.discarded),
+            in_replay: count(done.in_replay),
+            unknown: count(done.unknown),
+        })
     }
 
     async fn parked(

@@ -1,7 +1,7 @@
 //! Giving a dead letter up, and what was done with those that are no more.
 
-use openorder_types::{CallError, Fault, Rejection, Timestamp};
-use sqlx::{PgExecutor, QueryBuilder, Row, postgres::PgRow};
+use openorder_types::{CallError, Fault, Timestamp};
+use sqlx::{PgConnection, QueryBuilder, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
@@ -16,15 +16,26 @@ use crate::{
     database::fault,
 };
 
-/// What is given up, by whom and why.
+/// Which dead letters are given up, by whom and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discard {
-    /// Of the dead letter.
-    pub sequence: i64,
+    /// Their sequences.
+    pub sequences: Vec<i64>,
     /// Who asked: subject of the caller, kept with the history.
     pub requested_by: String,
     /// Why, 1 to 500 characters.
     pub reason: String,
+}
+
+/// How many of the dead letters were given up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Discarded {
+    /// Given up now or before.
+    pub discarded: u64,
+    /// Left alone: a replay has them in hand.
+    pub in_replay: u64,
+    /// Left alone: not dead, or no more.
+    pub unknown: u64,
 }
 
 /// How a dead letter came to its end.
@@ -83,69 +94,60 @@ const KEEP: &str = "insert into dead_letter_history (sequence, topic, key, parti
                     resolved_at, resolved_by, reason) \
                     select sequence, topic, key, partition, \"offset\", recorded_at, event_id, event_type, payload, \
                     headers, error_class, error_reason, error_text, attempts_of(sequence), dead_at, 'discarded', $2, $3, $4 \
-                    from parked_message where sequence = $1";
+                    from parked_message where sequence = any($1)";
 
 impl Desk {
-    /// Gives a dead letter up: it leaves with its history kept, and what waits behind it flows on.
-    /// Asking again for one that was discarded gives the same entry.
+    /// Gives dead letters up in one transaction: they leave with their history kept, and what waits behind them flows
+    /// on. One that was discarded before counts as discarded. Nothing of the letters themselves leaves the database:
+    /// each may be as large as Kafka lets a record be.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` `REASON_INVALID`; `NOT_FOUND` `DEAD_LETTER_UNKNOWN`; `FAILED_PRECONDITION`
-    /// `DEAD_LETTER_IN_REPLAY` while a replay has it in hand; an outage of the database.
-    pub async fn discard(&self, discard: &Discard) -> Result<HistoryEntry, CallError> {
+    /// `INVALID_ARGUMENT` `REASON_INVALID`; an outage of the database.
+    pub async fn discard(&self, discard: &Discard) -> Result<Discarded, CallError> {
         check_reason(&discard.reason)?;
         let mut unit = self.begin().await?;
         let now = unit.now();
-        // Under the lock of the row: whoever works on its key is waited for.
-        let found: Option<(i16, Option<Uuid>)> =
-            sqlx::query_as("select state, replay_job_id from parked_message where sequence = $1 for update")
-                .bind(discard.sequence)
-                .fetch_optional(unit.connection())
-                .await
-                .map_err(fault)?;
-        match found {
-            // Also one that a replay has not released yet: it is left out of it.
-            Some((2, _)) => {}
-            Some((_, Some(job_id))) => return Err(in_replay(job_id).into()),
-            Some((_, None)) => return Err(unknown(discard.sequence).into()),
-            None => return self.discarded_before(discard.sequence).await,
+        // Under the locks of the rows: whoever works on their keys is waited for.
+        let found: Vec<(i64, i16, Option<Uuid>)> = sqlx::query_as(
+            "select sequence, state, replay_job_id from parked_message where sequence = any($1) order by sequence for update",
+        )
+        .bind(&discard.sequences)
+        .fetch_all(unit.connection())
+        .await
+        .map_err(fault)?;
+        let before = discarded_before(unit.connection(), &discard.sequences).await?;
+        // Also one that a replay has not released yet: it is left out of it.
+        let dead: Vec<i64> = found.iter().filter(|(_, state, _)| *state == 2).map(|(sequence, ..)| *sequence).collect();
+        let in_replay = found.iter().filter(|(_, state, job)| *state != 2 && job.is_some()).count();
+        let mut asked = discard.sequences.clone();
+        asked.sort_unstable();
+        asked.dedup();
+        let discarded = Discarded {
+            discarded: dead.len() as u64 + before,
+            in_replay: in_replay as u64,
+            unknown: (asked.len() as u64).saturating_sub(dead.len() as u64 + before + in_replay as u64),
+        };
+        if dead.is_empty() {
+            return Ok(discarded);
         }
         sqlx::query(KEEP)
-            .bind(discard.sequence)
+            .bind(&dead)
             .bind(now)
             .bind(&discard.requested_by)
             .bind(&discard.reason)
             .execute(unit.connection())
             .await
             .map_err(fault)?;
-        sqlx::query("update replay_item set outcome = 6, finished_at = $2 where sequence = $1 and outcome = 1")
-            .bind(discard.sequence)
+        sqlx::query("update replay_item set outcome = 6, finished_at = $2 where sequence = any($1) and outcome = 1")
+            .bind(&dead)
             .bind(now)
             .execute(unit.connection())
             .await
             .map_err(fault)?;
-        due::remove(unit.connection(), &[discard.sequence], now).await?;
-        let entry = self.entry(unit.connection(), discard.sequence).await?;
+        due::remove(unit.connection(), &dead, now).await?;
         unit.commit().await?;
-        tracing::info!(sequence = discard.sequence, by = discard.requested_by, "dead letter discarded");
-        entry.ok_or(CallError::Internal)
-    }
-
-    async fn discarded_before(&self, sequence: i64) -> Result<HistoryEntry, CallError> {
-        let entry = self.entry(self.pool(), sequence).await?;
-        match entry {
-            Some(entry) if entry.resolution == Resolution::Discarded => Ok(entry),
-            _ => Err(unknown(sequence).into()),
-        }
-    }
-
-    async fn entry(&self, executor: impl PgExecutor<'_>, sequence: i64) -> Result<Option<HistoryEntry>, Fault> {
-        let row = sqlx::query("select * from dead_letter_history where sequence = $1")
-            .bind(sequence)
-            .fetch_optional(executor)
-            .await
-            .map_err(fault)?;
-        row.as_ref().map(history_entry).transpose()
+        tracing::info!(sequences = ?dead, by = discard.requested_by, "dead letters discarded");
+        Ok(discarded)
     }
 
     /// What was discarded or replayed with success, by sequence; the filter's times are those of the resolution.
@@ -168,13 +170,16 @@ impl Desk {
     }
 }
 
-fn unknown(sequence: i64) -> Rejection {
-    Rejection::not_found("DEAD_LETTER_UNKNOWN", "there is no dead letter of this sequence").with("sequence", sequence)
-}
-
-fn in_replay(job_id: Uuid) -> Rejection {
-    let message = "a replay has this message in hand; wait until it is through";
-    Rejection::failed_precondition("DEAD_LETTER_IN_REPLAY", message).with("job_id", job_id)
+/// How many of the sequences were discarded before.
+async fn discarded_before(connection: &mut PgConnection, sequences: &[i64]) -> Result<u64, Fault> {
+    let before: i64 = sqlx::query_scalar(
+        "select count(*) from dead_letter_history where sequence = any($1) and resolution = 'discarded'",
+    )
+    .bind(sequences)
+    .fetch_one(connection)
+    .await
+    .map_err(fault)?;
+    Ok(before.unsigned_abs())
 }
 
 fn history_entry(row: &PgRow) -> Result<HistoryEntry, Fault> {

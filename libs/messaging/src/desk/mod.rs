@@ -18,7 +18,7 @@ mod view;
 
 use std::sync::Arc;
 
-pub use discard::{Discard, HistoryEntry, Resolution};
+pub use discard::{Discard, Discarded, HistoryEntry, Resolution};
 pub use events::EventFilter;
 pub use filter::{Filter, Page};
 pub use redeliver::Redelivered;

@@ -23,8 +23,8 @@ use super::{
 use crate::{persistence, services::passed_on};
 
 const METHOD: &str = "DiscardDeadLetters";
-/// Letters that a group discards in one call.
-const BATCH: usize = 100;
+/// Letters that a group discards in one call: each may be of a record's largest size, and a call has its deadline.
+const BATCH: usize = 25;
 /// Letters that are listed in one call.
 const PAGE: i32 = 1_000;
 
