@@ -51,8 +51,8 @@ pub use http::get_json;
 pub use raw::{RawRecord, noise, send_raw};
 pub use rdkafka::Message;
 pub use topics::{
-    OpenTransaction, Tail, TestProducer, abort_transaction, alter_topic, create_topic, delete_records, group_lag,
-    header, recreate_topic, reset_group,
+    OpenTransaction, Tail, TestProducer, abort_transaction, alter_topic, create_topic, delete_all_records,
+    delete_records, group_lag, header, recreate_topic, reset_group,
 };
 
 /// Everything of one test on the shared servers. Its databases are dropped by [`World::close`].

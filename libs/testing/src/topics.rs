@@ -174,6 +174,19 @@ pub async fn delete_records(settings: &KafkaSettings, topic: &str, before: &[(i3
     assert!(deleted.elements().iter().all(|element| element.error().is_ok()), "{deleted:?}");
 }
 
+/// Deletes all that stands on a topic, as retention would.
+///
+/// # Panics
+/// When the broker does not go along.
+pub async fn delete_all_records(settings: &KafkaSettings, topic: &str) {
+    let mut offsets = TopicPartitionList::new();
+    for partition in 0..settings.partitions {
+        offsets.add_partition_offset(&settings.topic(topic), partition, Offset::End).expect("an offset");
+    }
+    let deleted = admin(settings).delete_records(&offsets, &AdminOptions::new()).await.expect("the broker answers");
+    assert!(deleted.elements().iter().all(|element| element.error().is_ok()), "{deleted:?}");
+}
+
 /// Deletes a topic and makes it again, empty, with as many partitions as the settings say.
 ///
 /// # Panics

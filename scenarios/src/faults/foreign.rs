@@ -1,10 +1,11 @@
-//! Somebody else writes to our topics, whatever Kafka lets through, and a topic takes only small batches for a while.
+//! Somebody else writes to our topics, whatever Kafka lets through; a topic takes only small batches for a while; records
+//! are deleted unread, and a topic is deleted and made again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openorder_messaging::KafkaSettings;
 use openorder_proto::{event_types, topics};
-use openorder_testing::{OpenTransaction, RawRecord, alter_topic, noise, send_raw};
+use openorder_testing::{OpenTransaction, RawRecord, alter_topic, delete_all_records, noise, recreate_topic, send_raw};
 
 use crate::fleet::Fleet;
 use crate::load::{Load, Plan};
@@ -23,14 +24,19 @@ const KNOWN: &[(&str, &str)] = &[
 /// Less than a batch of orders under load, more than any one event.
 const SMALL_BATCH_BYTES: &str = "6000";
 const USUAL_BATCH_BYTES: &str = "1048588";
+/// How the fleet's topics are made.
+const PARTITIONS: i32 = 4;
+/// How long orders may take once a topic has lost its records.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Orders flow on, nothing of ours is lost or turned round, and what nobody can read is listed, bounded and discarded.
 pub async fn foreign(servers: Servers, length: Length) -> (Servers, Outcome) {
     let phase = Duration::from_secs(length.pick(4, 15));
-    let fleet = Fleet::start(servers, SETTINGS).await;
+    let mut fleet = Fleet::start(servers, SETTINGS).await;
     let kafka = KafkaSettings {
         brokers: fleet.servers.brokers.clone(),
         topic_prefix: fleet.topic_prefix(),
+        partitions: PARTITIONS,
         ..KafkaSettings::default()
     };
     let load = Load::start(&fleet, Plan::default()).await;
@@ -39,7 +45,7 @@ pub async fn foreign(servers: Servers, length: Length) -> (Servers, Outcome) {
     // A transaction that nobody ends holds up nothing behind it.
     let open = OpenTransaction::begin(&kafka, topics::ORDER_LIFECYCLE, 0).await;
     let mut written = 0;
-    for _ in 0..length.pick(3, 30) {
+    for _ in 0..length.pick(3, 10) {
         written += write_foreign(&kafka).await;
         tokio::time::sleep(phase / 10).await;
     }
@@ -70,15 +76,43 @@ pub async fn foreign(servers: Servers, length: Length) -> (Servers, Outcome) {
         (1..=DEAD_LETTERS_MAX + 1).contains(&dead),
         format!("inventory had {dead} dead letters with a row; the bound is {DEAD_LETTERS_MAX}"),
     );
+    let missing = lose_topics(&mut fleet, &kafka, phase).await;
+    outcome.expect(missing == 0, format!("{missing} orders did not end after the topics had lost their records"));
     outcome.notes.push(format!("{written} foreign records; inventory kept {dead} of its dead letters in its table"));
     super::judged(fleet, outcome).await
+}
+
+/// At rest, a topic loses records that a stopped service has not read, and another topic is deleted and made again.
+/// Gives how many of the orders placed afterwards do not come to their end.
+async fn lose_topics(fleet: &mut Fleet, kafka: &KafkaSettings, phase: Duration) -> usize {
+    let inventory = fleet.running("inventory")[0];
+    fleet.remove(inventory).await;
+    for partition in 0..PARTITIONS {
+        send_raw(kafka, topics::ORDER_LIFECYCLE, partition, &small_ones("no.such.type")).await;
+    }
+    delete_all_records(kafka, topics::ORDER_LIFECYCLE).await;
+    fleet.launch(inventory).await;
+    fleet.ready().await;
+    recreate_topic(kafka, topics::INVENTORY_STOCK).await;
+    let load = Load::start(fleet, Plan::default()).await;
+    tokio::time::sleep(phase).await;
+    let names = load.names().clone();
+    let ledger = load.stop().await;
+    let (accepted, started) = (ledger.accepted.len(), Instant::now());
+    loop {
+        let ended = Outcome::at_rest(fleet, &names).await;
+        if ended == accepted || started.elapsed() > RECOVERED_WITHIN {
+            return if accepted == 0 { 1 } else { accepted - ended };
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Writes to each partition of each topic what no schema allows; gives how many records.
 async fn write_foreign(kafka: &KafkaSettings) -> usize {
     let mut count = 0;
     for (topic, known) in KNOWN {
-        for partition in 0..3 {
+        for partition in 0..PARTITIONS {
             let records = small_ones(known);
             send_raw(kafka, topic, partition, &records).await;
             // Each in a batch of its own: together they are more than the topic takes.

@@ -105,5 +105,5 @@ scenarios! {
     "replay" within 300 s: replay::replay,
     "poison" within 400 s: poison::poison,
     "callers" within 400 s: callers::callers,
-    "foreign" within 400 s: foreign::foreign,
+    "foreign" within 900 s: foreign::foreign,
 }
