@@ -59,6 +59,11 @@ settings! {
         /// Each service is given as many calls at a time as nine in ten of them answer within this time, in milliseconds;
         /// more are refused at once.
         admission_latency_target_ms: u64 = 250, 1..=600_000;
+        /// The calls that each caller is given at a time at each service beside other callers, however many those make. What
+        /// it has beyond its share waits until the service has room.
+        admission_caller_in_flight_min: usize = 2, 1..=1_000_000;
+        /// How long a call waits for its place beside those of other callers, in milliseconds; then it is refused.
+        admission_wait_max_ms: u64 = 1_000, 1..=600_000;
         /// How often the number of calls that a service is given is looked at, in milliseconds.
         admission_window_ms: u64 = 100, 1..=60_000;
         /// Open streams at a time, besides the calls; more are refused at once.
@@ -121,6 +126,8 @@ impl GatewaySettings {
         AdmissionSettings {
             in_flight_min: self.admission_in_flight_min.min(self.in_flight_requests_max),
             in_flight_max: self.in_flight_requests_max,
+            caller_in_flight_min: self.admission_caller_in_flight_min,
+            wait_max: Duration::from_millis(self.admission_wait_max_ms),
             latency_target: Duration::from_millis(self.admission_latency_target_ms),
             window: Duration::from_millis(self.admission_window_ms),
         }

@@ -219,7 +219,7 @@ impl Forward {
             true => None,
             false => {
                 let key = CallerKey { peer: caller.peer(), caller: caller.number() };
-                Some(route.admission.enter(key).ok_or_else(overloaded)?)
+                Some(route.admission.enter(key, route.number).await.ok_or_else(overloaded)?)
             }
         };
         remove_foreign(&mut headers);

@@ -4,7 +4,7 @@
 //!
 //! * `routes.rs`: which method goes where, read from the contract;
 //! * `shares.rs`: how much of each bound one connection and one peer may have;
-//! * `admission.rs`: how many calls a service is given at a time, and whose;
+//! * `admission/`: how many calls a service is given at a time, and whose;
 //! * `body.rs`: the request's body, read before its call is let in; `message.rs`: the messages in it;
 //! * `local.rs`: what the gateway answers itself;
 //! * `forward.rs`: one call: who calls, in which trace, until when, within which limits;

@@ -26,6 +26,8 @@ pub(crate) struct Route {
     pub(crate) upstream: Arc<Upstream>,
     /// How many calls the service is given at a time; streams are counted apart.
     pub(crate) admission: Admission,
+    /// Its number among the service's methods.
+    pub(crate) number: usize,
     /// Whether the answer is a stream, which may stay open for hours.
     pub(crate) streams: bool,
     /// Whether the request is a stream, of any number of messages.
@@ -74,11 +76,12 @@ impl RouteTable {
                     continue;
                 }
                 found = true;
-                for method in &candidate.method {
+                for (number, method) in candidate.method.iter().enumerate() {
                     let path = format!("/{service}/{}", method.name());
                     let route = Route {
                         upstream: Arc::clone(upstream),
                         admission: admission.clone(),
+                        number,
                         streams: method.server_streaming(),
                         takes_stream: method.client_streaming(),
                     };

@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use openorder_rpc::reason_of;
 use support::raw::{Raw, framed};
 use support::{
@@ -162,4 +164,67 @@ async fn health_is_told_whoever_watches_and_calls() {
     }
     let status = busy.call(HEALTH_WATCH, &[], &framed("")).await.status_within(Duration::from_millis(300)).await;
     assert!(status.is_none(), "another connection can watch: {status:?}");
+}
+
+#[tokio::test]
+async fn beside_another_caller_calls_beyond_a_share_wait_in_the_gateway() {
+    const CALLS: u32 = 40;
+    let orders = orders().await;
+    let mut settings = settings();
+    settings.admission_wait_max_ms = 60_000;
+    let gateway = gateway(&orders.url(), &orders.url(), settings).await;
+    let (single, greedy) = (caller(&gateway).await, Raw::connect(&gateway).await);
+    let competing = tokio::spawn(async move {
+        loop {
+            call(&single, GET_ORDER, "hello").await.unwrap();
+        }
+    });
+    // Where the machine stalls for a second they are not seen to compete.
+    let mut peak = CALLS;
+    for _ in 0..5 {
+        let asked = join_all(
+            (0..CALLS).map(|_| async { greedy.call(GET_ORDER, &[], &framed("sleep 20")).await.status().await.code() }),
+        );
+        assert!(asked.await.into_iter().all(|code| code == Code::Ok), "whoever waits is answered");
+        peak = peak.min(orders.seen.sleeping_max.swap(0, Ordering::SeqCst));
+        if peak < CALLS / 2 {
+            break;
+        }
+    }
+    assert!(peak < CALLS / 2, "{peak} of {CALLS} calls at the service at a time");
+    // Those that give up while they wait take no place with them.
+    let mut gone = Vec::new();
+    for _ in 0..CALLS {
+        gone.push(greedy.call(GET_ORDER, &[], &framed("sleep 60000")).await);
+    }
+    until(async || orders.seen.sleeping.load(Ordering::SeqCst) > 0).await;
+    drop((gone, greedy));
+    competing.abort();
+    until(async || orders.seen.sleeping.load(Ordering::SeqCst) == orders.dropped()).await;
+    let next = Raw::connect(&gateway).await;
+    let asked = join_all(
+        (0..CALLS).map(|_| async { next.call(GET_ORDER, &[], &framed("sleep 20")).await.status().await.code() }),
+    );
+    assert!(asked.await.into_iter().all(|code| code == Code::Ok));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_too_long_is_refused() {
+    let orders = orders().await;
+    let mut settings = settings();
+    (settings.admission_wait_max_ms, settings.admission_caller_in_flight_min) = (50, 1);
+    let gateway = gateway(&orders.url(), &orders.url(), settings).await;
+    let (single, greedy) = (caller(&gateway).await, Raw::connect(&gateway).await);
+    let mut held = Vec::new();
+    // Where the machine stalls for a second they are not seen to compete, and nobody waits.
+    for _ in 0..20 {
+        call(&single, GET_ORDER, "hello").await.unwrap();
+        held.push(greedy.call(GET_ORDER, &[], &framed("sleep 60000")).await);
+        let more = greedy.call(GET_ORDER, &[], &framed("sleep 60000")).await;
+        if let Some(status) = more.status_within(Duration::from_millis(500)).await {
+            assert_eq!((status.code(), reason_of(&status).as_deref()), (Code::ResourceExhausted, Some("OVERLOADED")));
+            return;
+        }
+    }
+    panic!("nobody was refused");
 }

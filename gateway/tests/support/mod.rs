@@ -45,6 +45,9 @@ pub struct Seen {
     pub begun: Arc<AtomicU32>,
     /// Handlers that were dropped before their end.
     pub dropped: Arc<AtomicU32>,
+    /// Handlers that sleep, and the most of them at a time.
+    pub sleeping: Arc<AtomicU32>,
+    pub sleeping_max: Arc<AtomicU32>,
 }
 
 async fn answer(seen: Seen, request: Request<String>) -> Result<Response<String>, Status> {
@@ -61,7 +64,10 @@ async fn answer(seen: Seen, request: Request<String>) -> Result<Response<String>
         }
         "sleep" => {
             let unfinished = Unfinished(Some(Arc::clone(&seen.dropped)));
+            let sleeping = seen.sleeping.fetch_add(1, Ordering::SeqCst) + 1;
+            seen.sleeping_max.fetch_max(sleeping, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(rest.parse().unwrap())).await;
+            seen.sleeping.fetch_sub(1, Ordering::SeqCst);
             unfinished.finish();
             Ok(Response::new("slept".to_owned()))
         }

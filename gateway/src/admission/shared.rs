@@ -1,0 +1,139 @@
+//! The limit that counts while callers compete, and when they do.
+//!
+//! A caller that has nothing else in flight waits for its answer. Beside others that have many calls in flight its
+//! latency should stay what it is alone. So the limit follows the latency of such calls: how it compares with what a
+//! call of the same method takes while the service is quiet. No time is set for it: what is quick for one method is slow
+//! for another.
+
+use std::time::{Duration, Instant};
+
+use super::{AdmissionSettings, CallerKey};
+
+/// Callers compete until no call of a caller that had nothing else in flight came for this time. Longer than such a call
+/// takes on a busy machine, or those that wait for it to be gone would come back in the midst of it.
+pub(super) const COMPETES_FOR: Duration = Duration::from_secs(2);
+/// A call is slow when it takes more than so many times what one of its method takes while the service is quiet.
+const SLOW_FACTOR: f64 = 2.0;
+/// Calls from which their latency says something. A caller that waits for its answers makes few.
+const SAMPLES_MIN: u32 = 4;
+/// How fast the quiet latency follows a call that was quicker, and one that was slower. It settles where one call in
+/// five is quicker: what disturbs a call only makes it slower.
+const QUICKER_WEIGHT: f64 = 1.0 / 16.0;
+const SLOWER_WEIGHT: f64 = 1.0 / 64.0;
+
+/// Whether somebody who waits for its answers has company.
+#[derive(Default)]
+pub(super) struct Competition {
+    last: Option<(CallerKey, Instant)>,
+    until: Option<Instant>,
+}
+
+impl Competition {
+    /// Notes a call, and whether its caller has nothing else in flight; whether competition begins with it.
+    pub(super) fn note(&mut self, key: CallerKey, is_single: bool, now: Instant) -> bool {
+        let last = self.last.replace((key, now));
+        let has_company =
+            last.is_some_and(|(other, at)| other != key && now.saturating_duration_since(at) < COMPETES_FOR);
+        if !is_single || !has_company {
+            return false;
+        }
+        let begins = !self.is_on(now);
+        self.until = Some(now + COMPETES_FOR);
+        begins
+    }
+
+    pub(super) fn is_on(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// For how long nobody has competed any more; none where nobody ever did.
+    pub(super) fn over_for(&self, now: Instant) -> Option<Duration> {
+        self.until.map(|until| now.saturating_duration_since(until))
+    }
+}
+
+/// How many calls of competing callers are given to the service at a time. It begins low, since a call that was let in
+/// cannot be called back.
+pub(super) struct SharedLimit {
+    limit: usize,
+    min: usize,
+    max: usize,
+    window: Duration,
+    window_began: Instant,
+    /// Single calls that ended in the window, and those of them that were slow.
+    ended: u32,
+    slow: u32,
+    /// Whether a call had to wait in the window.
+    was_felt: bool,
+    /// In seconds, by method; zero while it is not known.
+    quiet: Vec<f64>,
+}
+
+impl SharedLimit {
+    pub(super) fn new(settings: &AdmissionSettings, now: Instant) -> Self {
+        let min = settings.caller_in_flight_min.max(1);
+        Self {
+            limit: min,
+            min,
+            max: settings.in_flight_max.max(min),
+            window: settings.window,
+            window_began: now,
+            ended: 0,
+            slow: 0,
+            was_felt: false,
+            quiet: Vec::new(),
+        }
+    }
+
+    pub(super) fn get(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether the service is quiet with so many calls.
+    pub(super) fn is_quiet(&self, in_flight: usize) -> bool {
+        in_flight <= self.min
+    }
+
+    /// From the beginning: what was allowed beside other callers says nothing about these.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.limit = self.min;
+        self.reset(now);
+    }
+
+    /// Notes that a call has to wait.
+    pub(super) fn felt(&mut self) {
+        self.was_felt = true;
+    }
+
+    /// Notes how long a call took that began while the service was quiet.
+    pub(super) fn learn(&mut self, method: usize, took: Duration) {
+        if self.quiet.len() <= method {
+            self.quiet.resize(method + 1, 0.0);
+        }
+        let (quiet, took) = (&mut self.quiet[method], took.as_secs_f64());
+        let weight = if took < *quiet { QUICKER_WEIGHT } else { SLOWER_WEIGHT };
+        *quiet = if *quiet > 0.0 { *quiet + (took - *quiet) * weight } else { took };
+    }
+
+    /// Notes how long a call took whose caller had nothing else in flight.
+    pub(super) fn single_ended(&mut self, method: usize, took: Duration, now: Instant) {
+        let quiet = self.quiet.get(method).copied().unwrap_or(0.0);
+        self.ended += 1;
+        self.slow += u32::from(quiet > 0.0 && took.as_secs_f64() > quiet * SLOW_FACTOR);
+        if now.saturating_duration_since(self.window_began) < self.window || self.ended < SAMPLES_MIN {
+            return;
+        }
+        if self.slow * 2 <= self.ended && self.was_felt {
+            self.limit = (self.limit + (self.limit / 4).max(1)).min(self.max);
+        } else {
+            // Too much, or more than is used: nobody knows whether that is still good.
+            self.limit = (self.limit - self.limit / 4).max(self.min);
+        }
+        self.reset(now);
+    }
+
+    fn reset(&mut self, now: Instant) {
+        self.window_began = now;
+        (self.ended, self.slow, self.was_felt) = (0, 0, false);
+    }
+}
