@@ -48,12 +48,14 @@ pub trait Application: Send + Sync + 'static {
     /// What a caller gets back.
     type Reply: Reply;
 
-    /// Work outside the transaction that a batch needs first, such as asking another service. The default does nothing.
+    /// Work that a batch needs first, such as asking another service. It runs before the batch's transaction begins: no
+    /// connection is held and no row is locked meanwhile. Some of the commands may turn out to be done already, and are
+    /// not executed then. The default does nothing.
     ///
     /// # Errors
-    /// As [`Self::execute`].
-    fn prepare(&self, batch: &[Envelope<Self::Command>]) -> impl Future<Output = Result<(), Fault>> + Send {
-        let _ = batch;
+    /// As [`Self::execute`], and only if one of the commands is executed.
+    fn prepare(&self, commands: &[&Self::Command]) -> impl Future<Output = Result<(), Fault>> + Send {
+        let _ = commands;
         async { Ok(()) }
     }
 

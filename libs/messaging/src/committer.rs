@@ -263,11 +263,12 @@ impl<A: Application> Worker<A> {
     }
 
     async fn attempt(&self, batch: &[Pending<A>]) -> Result<Vec<Answer<A::Reply>>, Fault> {
+        let prepared = self.prepare(batch).await;
         let mut unit = UnitOfWork::begin_batch(self.backbone.pool(), self.backbone.telemetry()).await?;
         let seen = request_results::load(unit.connection(), &keys_of(batch)).await?;
         let plan = Plan::new(batch, &seen);
         let envelopes = plan.envelopes(batch);
-        let outcomes = self.execute(&mut unit, &envelopes).await?;
+        let outcomes = self.execute(&mut unit, &envelopes, prepared).await?;
         let results = plan.results(batch, outcomes.iter().map(|outcome| outcome.as_ref().ok()));
         let now = unit.now();
         request_results::save(unit.connection(), &results, now).await?;
@@ -278,17 +279,25 @@ impl<A: Application> Worker<A> {
         Ok(plan.answers(outcomes))
     }
 
-    /// Runs the use case, in the transaction.
+    /// What the use case needs first, before the transaction.
+    async fn prepare(&self, batch: &[Pending<A>]) -> Result<(), Fault> {
+        let commands: Vec<&A::Command> = batch.iter().map(|pending| &pending.envelope.command).collect();
+        self.application.prepare(&commands).await
+    }
+
+    /// Runs the use case, in the transaction. What was `prepared` matters only where something is left to execute: what
+    /// was done before is answered whoever is away.
     async fn execute(
         &self,
         unit: &mut UnitOfWork,
         envelopes: &[Envelope<A::Command>],
+        prepared: Result<(), Fault>,
     ) -> Result<Outcomes<A::Reply>, Fault> {
         if envelopes.is_empty() {
             return Ok(Vec::new());
         }
+        prepared?;
         unit.set_causes(envelopes.iter().map(|envelope| envelope.trace.clone()).collect());
-        self.application.prepare(envelopes).await?;
         let outcomes = self.application.execute(unit, envelopes).await?;
         if outcomes.len() != envelopes.len() {
             return Err(Fault::permanent("a use case gave another number of outcomes than commands"));

@@ -35,11 +35,14 @@ impl<A: Application> Worker<A> {
     }
 
     async fn isolated(&self, batch: &[Pending<A>]) -> Result<Vec<Verdict<A::Reply>>, Fault> {
+        let prepared = self.prepare_pieces(batch).await?;
         let mut unit = UnitOfWork::begin_batch(self.backbone.pool(), self.backbone.telemetry()).await?;
         let seen = request_results::load(unit.connection(), &keys_of(batch)).await?;
         let plan = Plan::new(batch, &seen);
         let envelopes = plan.envelopes(batch);
-        let outcomes = self.execute_pieces(&mut unit, &envelopes).await?;
+        let unprepared: Vec<Option<&Fault>> =
+            plan.fresh.iter().map(|index| prepared.get(*index).and_then(Option::as_ref)).collect();
+        let outcomes = self.execute_pieces(&mut unit, &envelopes, &unprepared).await?;
         let kept = plan.results(batch, outcomes.iter().map(|outcome| outcome.as_ref().ok()?.as_ref().ok()));
         let now = unit.now();
         request_results::save(unit.connection(), &kept, now).await?;
@@ -48,18 +51,42 @@ impl<A: Application> Worker<A> {
         Ok(verdicts(plan, &outcomes))
     }
 
+    /// Prepares a batch piece by piece, before the transaction. Gives for each command the fault of its preparation.
+    ///
+    /// # Errors
+    /// An outage.
+    async fn prepare_pieces(&self, batch: &[Pending<A>]) -> Result<Vec<Option<Fault>>, Fault> {
+        let mut faults = Vec::with_capacity(batch.len());
+        let whole = 0..batch.len();
+        let mut pieces: Vec<Range<usize>> = vec![whole];
+        while let Some(piece) = pieces.pop() {
+            let commands = batch.get(piece.clone()).unwrap_or_default();
+            let prepared = AssertUnwindSafe(self.prepare(commands)).catch_unwind().await;
+            match prepared.unwrap_or_else(|_| Err(super::panicked())) {
+                Ok(()) => faults.extend(commands.iter().map(|_| None)),
+                Err(outage @ Fault::Outage { .. }) => return Err(outage),
+                Err(fault) if commands.len() == 1 => faults.push(Some(fault)),
+                Err(_) => pieces.extend(halves(piece)),
+            }
+        }
+        Ok(faults)
+    }
+
     async fn execute_pieces(
         &self,
         unit: &mut UnitOfWork,
         envelopes: &[Envelope<A::Command>],
+        unprepared: &[Option<&Fault>],
     ) -> Result<Vec<Outcome<A::Reply>>, Fault> {
         let mut outcomes = Vec::with_capacity(envelopes.len());
         // As a whole it has failed before.
         let mut pieces: Vec<Range<usize>> = halves(0..envelopes.len());
         while let Some(piece) = pieces.pop() {
             let commands = envelopes.get(piece.clone()).unwrap_or_default();
+            let fault = unprepared.get(piece.clone()).unwrap_or_default().iter().find_map(|fault| *fault);
+            let prepared = fault.cloned().map_or(Ok(()), Err);
             let savepoint = unit.set_savepoint().await?;
-            let executed = AssertUnwindSafe(self.execute(unit, commands)).catch_unwind().await;
+            let executed = AssertUnwindSafe(self.execute(unit, commands, prepared)).catch_unwind().await;
             match executed.unwrap_or_else(|_| Err(super::panicked())) {
                 // The pieces come in the order of their commands.
                 Ok(of_piece) => outcomes.extend(of_piece.into_iter().map(Ok)),

@@ -153,6 +153,8 @@ impl<A: Application> Handler<A> {
 
     async fn attempt(&self, items: &[Item<A::Command>]) -> Result<(), Fault> {
         let started = SystemTime::now();
+        let commands: Vec<&A::Command> = items.iter().filter_map(|item| item.meaning.as_ref().ok()).collect();
+        let prepared = self.prepare(&commands).await;
         let mut unit = UnitOfWork::begin_batch(self.backbone.pool(), self.backbone.telemetry()).await?;
         let now = unit.now();
         let mut new = claim(&mut unit, items).await?;
@@ -166,7 +168,7 @@ impl<A: Application> Handler<A> {
             .zip(&spans)
             .map(|((_, command), span)| Envelope { command: (*command).clone(), trace: span.context().clone() })
             .collect();
-        let committed = match self.execute(&mut unit, &envelopes).await {
+        let committed = match self.execute(&mut unit, &envelopes, prepared).await {
             Ok(()) => self.park_and_commit(unit, parks, now).await,
             Err(fault) => Err(fault),
         };
@@ -216,16 +218,29 @@ impl<A: Application> Handler<A> {
         Park { message: &item.message, recorded: item.recorded, failed }
     }
 
-    /// Runs the use case, in the transaction.
-    pub(super) async fn execute(&self, unit: &mut UnitOfWork, envelopes: &[Envelope<A::Command>]) -> Result<(), Fault> {
+    /// What the use case needs first, before the transaction.
+    pub(super) async fn prepare(&self, commands: &[&A::Command]) -> Result<(), Fault> {
+        match commands {
+            [] => Ok(()),
+            commands => self.application.prepare(commands).await,
+        }
+    }
+
+    /// Runs the use case, in the transaction. What was `prepared` matters only where something is left to execute.
+    pub(super) async fn execute(
+        &self,
+        unit: &mut UnitOfWork,
+        envelopes: &[Envelope<A::Command>],
+        prepared: Result<(), Fault>,
+    ) -> Result<(), Fault> {
         if envelopes.is_empty() {
             return Ok(());
         }
+        prepared?;
         if faults::enabled() && envelopes.iter().any(|envelope| (self.injects)(&envelope.command)) {
             return Err(Fault::retryable("the message asks for a fault").because(faults::REASON));
         }
         unit.set_causes(envelopes.iter().map(|envelope| envelope.trace.clone()).collect());
-        self.application.prepare(envelopes).await?;
         let outcomes = self.application.execute(unit, envelopes).await?;
         if outcomes.len() != envelopes.len() {
             return Err(Fault::permanent("a use case gave another number of outcomes than commands"));

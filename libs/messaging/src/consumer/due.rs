@@ -1,9 +1,10 @@
-//! Parked messages whose time has come: taken by the lock of the first row of their key, and given back.
+//! Parked messages whose time has come: looked at, taken by the lock of the first row of their key, and given back.
 
 use std::collections::HashSet;
 
+use chrono::Utc;
 use openorder_types::{Fault, Timestamp};
-use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
         failure::{Failure, Verdict},
         stored::{self, Key, RecordTime},
     },
-    database::fault,
+    database::{POSTGRES, fault},
 };
 
 /// A parked message that is tried again.
@@ -32,9 +33,16 @@ impl Due {
     }
 }
 
-/// Locks the first messages of keys whose time has come and that no other instance works on. Gives them and what
-/// waits behind them, at most `limit` in all, in order.
-pub(crate) async fn take(connection: &mut PgConnection, now: Timestamp, limit: i64) -> Result<Vec<Due>, Fault> {
+/// Gives the first messages of keys whose time has come and that no other instance works on, and what waits behind
+/// them, at most `limit` in all, in order. None of them is locked any more: [`take`] does that.
+pub(crate) async fn look(pool: &PgPool, limit: i64) -> Result<Vec<Due>, Fault> {
+    let mut transaction = pool.begin().await.map_err(|error| Fault::outage(POSTGRES, error))?;
+    let due = due(&mut transaction, Utc::now(), limit).await?;
+    transaction.rollback().await.map_err(fault)?;
+    Ok(due)
+}
+
+async fn due(connection: &mut PgConnection, now: Timestamp, limit: i64) -> Result<Vec<Due>, Fault> {
     let first = sqlx::query(
         "select sequence, topic, key, attempts from parked_message p \
          where next_attempt_at <= $1 and state = 1 \
@@ -88,19 +96,23 @@ pub(crate) async fn take(connection: &mut PgConnection, now: Timestamp, limit: i
     Ok(due)
 }
 
-/// Locks the messages of `part` again, which were taken before in this order. A key whose first message is not
-/// there any more, or in another's hands, is left out: its time comes again.
-pub(crate) async fn take_again(connection: &mut PgConnection, part: &[Due]) -> Result<Vec<Due>, Fault> {
+/// Locks the messages of `part`, which were looked at before in this order. A key whose first message is not there any
+/// more, was tried meanwhile, or is in another's hands, is left out: its time comes again.
+pub(crate) async fn take(connection: &mut PgConnection, part: &[Due]) -> Result<Vec<Due>, Fault> {
     let sequences: Vec<i64> = part.iter().map(|due| due.sequence).collect();
+    let attempts: Vec<i32> = part.iter().map(|due| due.attempts).collect();
     let locked: Vec<i64> = sqlx::query_scalar(
         "select sequence from parked_message p \
          where sequence = any($1) and state = 1 \
+           and attempts = (select f.attempts from unnest($1::bigint[], $2::int[]) as f (sequence, attempts) \
+                           where f.sequence = p.sequence) \
            and not exists (select from parked_message earlier \
                            where earlier.topic = p.topic and sha256(earlier.key) = sha256(p.key) and earlier.sequence < p.sequence \
                              and earlier.sequence <> all($1)) \
          order by sequence for update skip locked",
     )
     .bind(sequences)
+    .bind(attempts)
     .fetch_all(connection)
     .await
     .map_err(fault)?;

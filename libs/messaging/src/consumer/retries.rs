@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::SystemTime};
 
 use openorder_faults as faults;
 use openorder_telemetry::Span;
-use openorder_types::{Fault, Timestamp};
+use openorder_types::Fault;
 
 use crate::{
     Application, DecodeError, Envelope, Received, UnitOfWork,
@@ -91,19 +91,24 @@ impl<A: Application> Handler<A> {
         Ok([all, second])
     }
 
-    /// One transaction: takes what is due (or `part` again), runs it, lets it leave.
+    /// Looks at what is due (or at `part` again) and prepares it; then, in one transaction, takes it, runs it, lets it
+    /// leave.
     async fn try_due(
         &self,
         part: Option<&[Due]>,
         decode: &impl Fn(&Received) -> Result<Option<A::Command>, DecodeError>,
     ) -> Result<Tried, Fault> {
-        let started = SystemTime::now();
-        let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
-        let now = unit.now();
-        let taken = match part {
-            None => due::take(unit.connection(), now, self.settings.retry_batch_max).await?,
-            Some(part) => due::take_again(unit.connection(), part).await?,
+        let looked_at = match part {
+            None => due::look(self.backbone.pool(), self.settings.retry_batch_max).await?,
+            Some(part) => part.to_vec(),
         };
+        if looked_at.is_empty() {
+            return Ok(Tried::Done(0));
+        }
+        let started = SystemTime::now();
+        let prepared = guarded(self.prepare(&Decoded::of(&looked_at, decode).commands())).await;
+        let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
+        let taken = due::take(unit.connection(), &looked_at).await?;
         if taken.is_empty() {
             return Ok(Tried::Done(0));
         }
@@ -120,7 +125,7 @@ impl<A: Application> Handler<A> {
             .zip(&spans)
             .map(|((_, command), span)| Envelope { command: command.clone(), trace: span.context().clone() })
             .collect();
-        let result = guarded(self.run(&mut unit, &decoded, &envelopes, now)).await;
+        let result = guarded(self.run(&mut unit, &decoded, &envelopes, prepared)).await;
         let result = match result {
             Ok(noted) => unit.commit().await.map(|events| (events, noted)),
             Err(fault) => Err(fault),
@@ -149,9 +154,10 @@ impl<A: Application> Handler<A> {
         unit: &mut UnitOfWork,
         decoded: &Decoded<'_, A::Command>,
         envelopes: &[Envelope<A::Command>],
-        now: Timestamp,
+        prepared: Result<(), Fault>,
     ) -> Result<Vec<Option<Noted>>, Fault> {
-        self.execute(unit, envelopes).await?;
+        let now = unit.now();
+        self.execute(unit, envelopes, prepared).await?;
         if decoded.replays {
             faults::point(faults::REPLAY_ITEM).await?;
             due::note_replayed(unit.connection(), &decoded.handled, now).await?;
@@ -215,6 +221,10 @@ struct Decoded<'a, C> {
 }
 
 impl<'a, C> Decoded<'a, C> {
+    fn commands(&self) -> Vec<&C> {
+        self.commands.iter().map(|(_, command)| command).collect()
+    }
+
     fn of(taken: &'a [Due], decode: &impl Fn(&Received) -> Result<Option<C>, DecodeError>) -> Self {
         let mut decoded = Self { commands: Vec::new(), handled: Vec::new(), broken: Vec::new(), replays: false };
         let mut stopped: HashSet<Key> = HashSet::new();

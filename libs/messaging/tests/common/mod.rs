@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, LazyLock, Mutex,
+        Arc, LazyLock, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -45,7 +45,7 @@ impl Reply for Added {
 }
 
 /// The service. Keys misbehave by their name: `broken…` fail until `mended`, `hopeless…` can never succeed, `far…` need
-/// something that is away until `reachable`, `flaky…` fail now and then, `slow…` take `slow_ms`, `endless…` run into the
+/// something that is away until `reachable`, `unprepared…` fail before their transaction until `mended`, `flaky…` fail now and then, `slow…` take `slow_ms`, `endless…` run into the
 /// database's time limit until `mended`.
 #[derive(Default)]
 pub struct Ledger {
@@ -54,6 +54,10 @@ pub struct Ledger {
     pub slow_ms: AtomicU64,
     /// Sizes of the batches that it was handed.
     pub batches: Mutex<Vec<usize>>,
+    /// The database in which no transaction may be open while a batch is prepared.
+    pub watched: OnceLock<PgPool>,
+    /// Keys that were prepared while no transaction was open.
+    pub prepared: Mutex<Vec<String>>,
 }
 
 impl Ledger {
@@ -61,6 +65,20 @@ impl Ledger {
     pub fn worked(&self) -> (usize, usize) {
         let batches = std::mem::take(&mut *self.batches.lock().unwrap());
         (batches.len(), batches.iter().sum())
+    }
+
+    /// Waits until nobody in the database has a transaction open that does nothing. Others' end soon; one that waits
+    /// for this would not, until the database ends it.
+    async fn wait_for_no_transaction(pool: &PgPool) -> Result<(), Fault> {
+        let open = "select count(*) from pg_stat_activity \
+                    where datname = current_database() and state like 'idle in transaction%'";
+        for _ in 0..400 {
+            if sqlx::query_scalar::<_, i64>(open).fetch_one(pool).await.map_err(fault)? == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Err(Fault::permanent("a transaction is open").because("TRANSACTION_OPEN"))
     }
 
     async fn misbehave(&self, key: &str) -> Result<(), Fault> {
@@ -87,6 +105,16 @@ impl Ledger {
 impl Application for Ledger {
     type Command = Add;
     type Reply = Added;
+
+    async fn prepare(&self, commands: &[&Add]) -> Result<(), Fault> {
+        let Some(pool) = self.watched.get() else { return Ok(()) };
+        Self::wait_for_no_transaction(pool).await?;
+        if !self.mended.load(Ordering::SeqCst) && commands.iter().any(|add| add.key.starts_with("unprepared")) {
+            return Err(Fault::permanent("this key cannot be prepared").because("UNPREPARED"));
+        }
+        self.prepared.lock().unwrap().extend(commands.iter().map(|add| add.key.clone()));
+        Ok(())
+    }
 
     async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<Add>]) -> Result<Outcomes<Added>, Fault> {
         self.batches.lock().unwrap().push(batch.len());

@@ -48,8 +48,8 @@ impl Application for Inventory {
 
     /// Orders and products come by different topics: an order may be here before its product. A SKU without a
     /// level of the product that was ordered is looked up in the catalogue first, so that "unknown" means unknown.
-    async fn prepare(&self, batch: &[Envelope<Command>]) -> Result<(), Fault> {
-        let wanted = batch.iter().flat_map(|envelope| match &envelope.command {
+    async fn prepare(&self, commands: &[&Command]) -> Result<(), Fault> {
+        let wanted = commands.iter().flat_map(|command| match command {
             Command::Reserve { lines, .. } => lines.iter().map(|line| (&line.sku, line.product_number)).collect(),
             Command::Adjust { sku, .. } => vec![(sku, 0)],
             _ => Vec::new(),
