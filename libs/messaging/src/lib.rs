@@ -1,7 +1,7 @@
 //! The delivery guarantees of OpenOrder; knows no business.
 //!
 //! Reading guide, in the order of an order's way:
-//! - [`application`]: the one shape of all work, a use case takes a batch;
+//! - [`application`]: the one shape of all work, a use case takes a batch; [`stored_reply!`] for what it answers;
 //! - [`committer`]: group commit for gRPC callers, with [`request_results`] for repeated commands;
 //! - [`unit_of_work`] and [`event_log`]: state and events in one transaction; the log is event store and outbox;
 //! - [`relay`]: publishes the log to Kafka by cursor, in batches that its topics take ([`fit`]); what its own process
@@ -39,6 +39,8 @@ mod maintenance;
 mod metrics;
 mod record;
 mod relay;
+#[doc(hidden)]
+pub mod reply;
 mod request_results;
 mod route;
 mod scan;

@@ -11,9 +11,8 @@ use openorder_proto::operations::v1::{
     RedeliverEventsResponse, StartGroupReplayRequest, StartGroupReplayResponse,
     pipeline_service_server::PipelineService,
 };
-use openorder_rpc::{CallContext, fill, query_failed, rejection, status};
+use openorder_rpc::{CallContext, calls, fill, query_failed};
 use openorder_types::{CallError, Fault, Rejection};
-use tonic::{Request, Response, Status};
 
 use crate::{Server, parse, present, present::Counted};
 
@@ -25,7 +24,7 @@ const COUNTED_PAGES_MAX: usize = 20;
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
 impl Server {
-    async fn told_state(&self, _: GetPipelineStateRequest) -> Result<GetPipelineStateResponse, CallError> {
+    async fn state(&self, _: CallContext, _: GetPipelineStateRequest) -> Result<GetPipelineStateResponse, CallError> {
         let pipeline = &self.pipeline;
         let role = pipeline.desk.group();
         let dependencies = self.readiness.snapshot().into_iter().filter(|state| state.role == role).collect();
@@ -48,6 +47,7 @@ impl Server {
 
     async fn dead_letters(
         &self,
+        _: CallContext,
         message: ListGroupDeadLettersRequest,
     ) -> Result<ListGroupDeadLettersResponse, CallError> {
         let desk = &self.pipeline.desk;
@@ -61,7 +61,11 @@ impl Server {
         Ok(ListGroupDeadLettersResponse { dead_letters, next_sequence })
     }
 
-    async fn causes(&self, message: ListGroupCausesRequest) -> Result<ListGroupCausesResponse, CallError> {
+    async fn causes(
+        &self,
+        _: CallContext,
+        message: ListGroupCausesRequest,
+    ) -> Result<ListGroupCausesResponse, CallError> {
         let desk = &self.pipeline.desk;
         let filter = parse::filter(message.filter)?;
         let found = desk.causes(&filter, parse::page_size(message.page_size)).await.map_err(query_failed)?;
@@ -79,7 +83,11 @@ impl Server {
         Ok(ListGroupCausesResponse { causes })
     }
 
-    async fn dead_letter(&self, message: GetGroupDeadLetterRequest) -> Result<GetGroupDeadLetterResponse, CallError> {
+    async fn dead_letter(
+        &self,
+        _: CallContext,
+        message: GetGroupDeadLetterRequest,
+    ) -> Result<GetGroupDeadLetterResponse, CallError> {
         let desk = &self.pipeline.desk;
         let unknown = || Rejection::not_found("DEAD_LETTER_UNKNOWN", "there is no such dead letter");
         let found = desk.dead_letter(message.sequence).await.map_err(query_failed)?.ok_or_else(unknown)?;
@@ -91,7 +99,11 @@ impl Server {
         })
     }
 
-    async fn count(&self, message: CountGroupReplayRequest) -> Result<CountGroupReplayResponse, CallError> {
+    async fn count(
+        &self,
+        _: CallContext,
+        message: CountGroupReplayRequest,
+    ) -> Result<CountGroupReplayResponse, CallError> {
         let filter = parse::filter(message.filter)?;
         let count = self.pipeline.desk.count_replay(&filter).await.map_err(query_failed)?;
         Ok(CountGroupReplayResponse {
@@ -120,13 +132,21 @@ impl Server {
         Ok(StartGroupReplayResponse { replay: Some(present::replay(&job)) })
     }
 
-    async fn replay(&self, message: GetGroupReplayRequest) -> Result<GetGroupReplayResponse, CallError> {
+    async fn replay(
+        &self,
+        _: CallContext,
+        message: GetGroupReplayRequest,
+    ) -> Result<GetGroupReplayResponse, CallError> {
         let unknown = || Rejection::not_found("REPLAY_UNKNOWN", "there is no such replay");
         let job = self.pipeline.desk.replay(parse::job_id(&message.job_id)?).await.map_err(query_failed)?;
         Ok(GetGroupReplayResponse { replay: Some(present::replay(&job.ok_or_else(unknown)?)) })
     }
 
-    async fn cancel(&self, message: CancelGroupReplayRequest) -> Result<CancelGroupReplayResponse, CallError> {
+    async fn cancel(
+        &self,
+        _: CallContext,
+        message: CancelGroupReplayRequest,
+    ) -> Result<CancelGroupReplayResponse, CallError> {
         let job = self.pipeline.desk.cancel_replay(parse::job_id(&message.job_id)?).await?;
         Ok(CancelGroupReplayResponse { replay: Some(present::replay(&job)) })
     }
@@ -153,6 +173,7 @@ impl Server {
 
     async fn parked(
         &self,
+        _: CallContext,
         message: ListGroupParkedMessagesRequest,
     ) -> Result<ListGroupParkedMessagesResponse, CallError> {
         let desk = &self.pipeline.desk;
@@ -165,7 +186,11 @@ impl Server {
         Ok(ListGroupParkedMessagesResponse { parked_messages, next_sequence })
     }
 
-    async fn count_events(&self, message: CountEventsRequest) -> Result<CountEventsResponse, CallError> {
+    async fn count_events(
+        &self,
+        _: CallContext,
+        message: CountEventsRequest,
+    ) -> Result<CountEventsResponse, CallError> {
         let filter = parse::event_filter(message.filter)?;
         let mut answer = CountEventsResponse::default();
         let mut after = parse::after(message.after_position);
@@ -182,7 +207,7 @@ impl Server {
         Ok(answer)
     }
 
-    async fn read_events(&self, message: ReadEventsRequest) -> Result<ReadEventsResponse, CallError> {
+    async fn read_events(&self, _: CallContext, message: ReadEventsRequest) -> Result<ReadEventsResponse, CallError> {
         let filter = parse::event_filter(message.filter)?;
         let (after, size) = (parse::after(message.after_position), parse::page_size(message.page_size));
         let page = self.pipeline.desk.events(&filter, after, size).await.map_err(query_failed)?;
@@ -192,7 +217,11 @@ impl Server {
         Ok(ReadEventsResponse { events, next_position })
     }
 
-    async fn redeliver(&self, message: RedeliverEventsRequest) -> Result<RedeliverEventsResponse, CallError> {
+    async fn redeliver(
+        &self,
+        _: CallContext,
+        message: RedeliverEventsRequest,
+    ) -> Result<RedeliverEventsResponse, CallError> {
         let events = parse::logged_events(message.events)?;
         let done = self.pipeline.desk.redeliver(&message.source, &events).await?;
         Ok(RedeliverEventsResponse { accepted: done.accepted.into(), known: done.known.into() })
@@ -207,44 +236,20 @@ fn next(rows: &[i64], fitted: usize, after_all: Option<i64>) -> i64 {
     }
 }
 
-/// The caller of a request, if it is an operator.
-fn operator<T>(request: &Request<T>) -> Result<CallContext, Status> {
-    let call = CallContext::of(request).map_err(rejection)?;
-    if call.caller.is_operator() {
-        return Ok(call);
-    }
-    Err(rejection(Rejection::permission_denied("ROLE_REQUIRED", "only operators may do this")))
-}
-
-/// Each method checks who calls, and hands its message to the function of the last column; those that say `with call`
-/// need to know the caller.
-macro_rules! calls {
-    ($($method:ident($request:ty) -> $response:ty = $function:ident $(with $call:ident)?;)*) => {
-        #[tonic::async_trait]
-        impl PipelineService for Server {
-            $(
-                async fn $method(&self, request: Request<$request>) -> Result<Response<$response>, Status> {
-                    let _call = operator(&request)?;
-                    $( let $call = _call; )?
-                    self.$function($($call,)? request.into_inner()).await.map(Response::new).map_err(status)
-                }
-            )*
-        }
-    };
-}
-
 calls! {
-    get_pipeline_state(GetPipelineStateRequest) -> GetPipelineStateResponse = told_state;
-    list_group_dead_letters(ListGroupDeadLettersRequest) -> ListGroupDeadLettersResponse = dead_letters;
-    list_group_causes(ListGroupCausesRequest) -> ListGroupCausesResponse = causes;
-    get_group_dead_letter(GetGroupDeadLetterRequest) -> GetGroupDeadLetterResponse = dead_letter;
-    count_group_replay(CountGroupReplayRequest) -> CountGroupReplayResponse = count;
-    start_group_replay(StartGroupReplayRequest) -> StartGroupReplayResponse = start with call;
-    get_group_replay(GetGroupReplayRequest) -> GetGroupReplayResponse = replay;
-    cancel_group_replay(CancelGroupReplayRequest) -> CancelGroupReplayResponse = cancel;
-    discard_group_dead_letters(DiscardGroupDeadLettersRequest) -> DiscardGroupDeadLettersResponse = discard with call;
-    list_group_parked_messages(ListGroupParkedMessagesRequest) -> ListGroupParkedMessagesResponse = parked;
-    count_events(CountEventsRequest) -> CountEventsResponse = count_events;
-    read_events(ReadEventsRequest) -> ReadEventsResponse = read_events;
-    redeliver_events(RedeliverEventsRequest) -> RedeliverEventsResponse = redeliver;
+    impl PipelineService for Server {
+        get_pipeline_state(GetPipelineStateRequest) -> GetPipelineStateResponse = state, operator;
+        list_group_dead_letters(ListGroupDeadLettersRequest) -> ListGroupDeadLettersResponse = dead_letters, operator;
+        list_group_causes(ListGroupCausesRequest) -> ListGroupCausesResponse = causes, operator;
+        get_group_dead_letter(GetGroupDeadLetterRequest) -> GetGroupDeadLetterResponse = dead_letter, operator;
+        count_group_replay(CountGroupReplayRequest) -> CountGroupReplayResponse = count, operator;
+        start_group_replay(StartGroupReplayRequest) -> StartGroupReplayResponse = start, operator;
+        get_group_replay(GetGroupReplayRequest) -> GetGroupReplayResponse = replay, operator;
+        cancel_group_replay(CancelGroupReplayRequest) -> CancelGroupReplayResponse = cancel, operator;
+        discard_group_dead_letters(DiscardGroupDeadLettersRequest) -> DiscardGroupDeadLettersResponse = discard, operator;
+        list_group_parked_messages(ListGroupParkedMessagesRequest) -> ListGroupParkedMessagesResponse = parked, operator;
+        count_events(CountEventsRequest) -> CountEventsResponse = count_events, operator;
+        read_events(ReadEventsRequest) -> ReadEventsResponse = read_events, operator;
+        redeliver_events(RedeliverEventsRequest) -> RedeliverEventsResponse = redeliver, operator;
+    }
 }

@@ -4,9 +4,11 @@
 //!   each, in `v1`; the comments are those of the `.proto` files;
 //! - [`google`]: vendored common types; the well-known types are those of `prost_types`;
 //! - [`events`]: which message, type and topic belong together;
+//! - [`lists`]: requests for lists with pages;
 //! - [`reasons`]: the stable words behind the enums that say why.
 
 pub mod events;
+pub mod lists;
 pub mod reasons;
 
 #[allow(missing_docs, clippy::all, unreachable_pub, rustdoc::all)]
@@ -17,6 +19,7 @@ mod contract {
 pub use contract::google;
 pub use contract::openorder::{inventory, notification, operations, order, payment, product};
 pub use events::{EventMessage, by_type, event_types, topics};
+pub use lists::ListRequest;
 
 /// The whole contract with its comments and imports, an encoded `google.protobuf.FileDescriptorSet`: what
 /// gRPC reflection answers from.

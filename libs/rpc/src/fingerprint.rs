@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 /// request is brought to one form first, in which defaults are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestFingerprint {
+    /// The method.
+    pub method: &'static str,
     /// Of the request's one form.
     pub meaning: [u8; 32],
     /// Of the request as it was written, where that is another form: results that were kept before there was the one
@@ -19,15 +21,15 @@ pub struct RequestFingerprint {
 impl RequestFingerprint {
     /// Of a request that can be written in one way only.
     #[must_use]
-    pub fn of(method: &str, request: &impl Message) -> Self {
-        Self { meaning: hash(method, request), as_sent: None }
+    pub fn of(method: &'static str, request: &impl Message) -> Self {
+        Self { method, meaning: hash(method, request), as_sent: None }
     }
 
     /// Of a request and its one form; `None` for one that is in that form already.
     #[must_use]
-    pub fn of_canonical<M: Message + PartialEq>(method: &str, sent: &M, canonical: Option<&M>) -> Self {
+    pub fn of_canonical<M: Message + PartialEq>(method: &'static str, sent: &M, canonical: Option<&M>) -> Self {
         match canonical.filter(|canonical| *canonical != sent) {
-            Some(canonical) => Self { meaning: hash(method, canonical), as_sent: Some(hash(method, sent)) },
+            Some(canonical) => Self { method, meaning: hash(method, canonical), as_sent: Some(hash(method, sent)) },
             None => Self::of(method, sent),
         }
     }

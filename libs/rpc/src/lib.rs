@@ -4,11 +4,13 @@
 //!
 //! * a handler parses its request with [`Violations`] (`violations.rs`, `values.rs`), asks [`CallContext`] who calls
 //!   (`caller.rs`), and answers a failure with [`status()`] (`status.rs`);
-//! * lists use [`PageTokens`], which make their [`Page`]s, and [`page_size`] (`page.rs`), commands with a request id [`RequestFingerprint`];
+//! * the methods of a service are a table, [`calls!`] (`calls.rs`), which also says who may call;
+//! * lists use [`PageTokens`], which [open](PageTokens::open) their [`List`]s, and [`page_size`] (`page.rs`), commands with a request id [`RequestFingerprint`];
 //! * [`listen`] and [`serve`] are the server (`server/`), [`channel`] makes the channels of clients (`client/`);
 //!   an [`Upstream`] may find a service of its own process without a socket (`local.rs`).
 
 pub mod caller;
+pub mod calls;
 mod client;
 mod fingerprint;
 mod health;
@@ -26,7 +28,7 @@ pub use caller::{CallContext, caller_of};
 pub use client::{Outbound, Resolver, Upstream, UpstreamBody, UpstreamChannel, UpstreamUrlError, channel};
 pub use fingerprint::RequestFingerprint;
 pub use health::with_health;
-pub use page::{ListOf, Page, PageBytes, PageTokens, fill, page_size};
+pub use page::{List, PageBytes, PageTokens, fill, page_size};
 pub use parts::ask_in_parts;
 pub use server::{ListenError, listen, serve};
 pub use settings::{ConnectionSettings, IncomingTrace, RpcClientSettings, RpcServerSettings};

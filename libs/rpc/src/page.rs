@@ -4,9 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
+use openorder_proto::ListRequest;
 use openorder_types::{CallError, Caller, Rejection, ValueError};
 use prost::Message;
 use sha2::{Digest, Sha256};
+
+use crate::CallContext;
 
 /// Version of the token's layout: version, cursor, authentication code.
 const VERSION: u8 = 1;
@@ -36,26 +39,45 @@ impl Default for PageBytes {
     }
 }
 
-/// What a page is a page of.
-#[derive(Clone, Copy, Debug)]
-pub struct ListOf<'a> {
-    /// Name of the list.
-    pub list: &'a str,
-    /// For whom.
-    pub caller: &'a Caller,
-    /// What is asked for, as in [`PageTokens::decode`].
-    pub filter_fingerprint: &'a [u8],
-    /// Items at most.
-    pub size: u32,
+/// A list of which a caller asks for a page.
+#[derive(Debug)]
+pub struct List<'a> {
+    tokens: &'a PageTokens,
+    name: &'static str,
+    caller: &'a Caller,
+    conditions: Vec<u8>,
+    cursor: Option<Vec<u8>>,
 }
 
-/// A page.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Page<T> {
-    /// The items as they are answered.
-    pub items: Vec<T>,
-    /// Empty on the last page.
-    pub next_page_token: String,
+impl List<'_> {
+    /// What the page begins after; `None` of the first one.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&[u8]> {
+        self.cursor.as_deref()
+    }
+
+    /// The page of at most `size` items that begins with the first of these rows, and the token of the next one, empty on
+    /// the last page. One row more than the page may hold tells whether there is a next one. `cursor` is what the next
+    /// page's query begins after.
+    pub fn page<R, T: Message, C: AsRef<[u8]>>(
+        &self,
+        size: u32,
+        rows: &[R],
+        present: impl Fn(&R) -> T,
+        cursor: impl Fn(&R) -> C,
+    ) -> (Vec<T>, String) {
+        let items = fill(rows.iter().map(present), size as usize, self.tokens.bytes.page_max);
+        let more = items.len() < rows.len();
+        let last = items.len().checked_sub(1).and_then(|last| rows.get(last)).filter(|_| more);
+        let next = last.map(|last| self.token(cursor(last).as_ref())).unwrap_or_default();
+        (items, next)
+    }
+
+    /// The token of the page that begins after `cursor`.
+    #[must_use]
+    pub fn token(&self, cursor: &[u8]) -> String {
+        self.tokens.encode(self.name, self.caller, &self.conditions, cursor)
+    }
 }
 
 /// The first of these messages, as many as fit into so many items and bytes; at least one, if there is any. No more of
@@ -102,20 +124,34 @@ impl PageTokens {
         self.bytes.page_max
     }
 
-    /// The page that begins with the first of these rows, of which one more than the page may hold were asked for.
-    /// `cursor` is what the next page's query begins after.
-    pub fn page<R, T: Message, C: AsRef<[u8]>>(
-        &self,
-        of: &ListOf<'_>,
-        rows: &[R],
-        present: impl Fn(&R) -> T,
-        cursor: impl Fn(&R) -> C,
-    ) -> Page<T> {
-        let items = fill(rows.iter().map(present), of.size as usize, self.bytes.page_max);
-        let more = items.len() < rows.len();
-        let last = items.len().checked_sub(1).and_then(|last| rows.get(last)).filter(|_| more);
-        let token = |last| self.encode(of.list, of.caller, of.filter_fingerprint, cursor(last).as_ref());
-        Page { next_page_token: last.map(token).unwrap_or_default(), items }
+    /// The list that a request asks for a page of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decode`].
+    pub fn open<'a>(
+        &'a self,
+        name: &'static str,
+        call: &'a CallContext,
+        request: &impl ListRequest,
+    ) -> Result<List<'a>, Rejection> {
+        self.open_by(name, call, request.conditions(), request.page_token())
+    }
+
+    /// As [`Self::open`], of a request whose conditions can be written in several ways: `conditions` is their one form.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decode`].
+    pub fn open_by<'a>(
+        &'a self,
+        name: &'static str,
+        call: &'a CallContext,
+        conditions: Vec<u8>,
+        page_token: &str,
+    ) -> Result<List<'a>, Rejection> {
+        let cursor = self.decode(name, &call.caller, &conditions, page_token)?;
+        Ok(List { tokens: self, name, caller: &call.caller, conditions, cursor })
     }
 
     /// All rows of an answer without pages.
@@ -159,13 +195,13 @@ impl PageTokens {
         if token.is_empty() {
             return Ok(None);
         }
-        self.open(list, caller, filter_fingerprint, token).map(Some).ok_or_else(|| {
+        self.verify(list, caller, filter_fingerprint, token).map(Some).ok_or_else(|| {
             let description = "must be the next_page_token of the same list, with the same filter";
             Rejection::invalid_field("page_token", "PAGE_TOKEN_INVALID", description)
         })
     }
 
-    fn open(&self, list: &str, caller: &Caller, filter_fingerprint: &[u8], token: &str) -> Option<Vec<u8>> {
+    fn verify(&self, list: &str, caller: &Caller, filter_fingerprint: &[u8], token: &str) -> Option<Vec<u8>> {
         if token.len() > TOKEN_LENGTH_MAX {
             return None;
         }

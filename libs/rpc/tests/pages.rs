@@ -3,26 +3,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use openorder_rpc::status::is_answer_too_large;
-use openorder_rpc::{ListOf, PageBytes, PageTokens, Refusal, ask_in_parts};
-use openorder_types::{CallError, Caller};
+use openorder_rpc::{CallContext, PageBytes, PageTokens, Refusal, ask_in_parts};
+use openorder_telemetry::TraceContext;
+use openorder_types::CallError;
 use tonic::Status;
 
 /// Pages of strings, read to their end; the number of items of each page.
 fn pages(tokens: &PageTokens, all: &[String], size: u32) -> Vec<usize> {
-    let caller = Caller::service("order");
-    let of = ListOf { list: "orders", caller: &caller, filter_fingerprint: b"", size };
-    let (mut from, mut sizes, mut seen) = (0, Vec::new(), Vec::new());
+    let call = CallContext::of_service("order", TraceContext::NONE);
+    let (mut token, mut sizes, mut seen) = (String::new(), Vec::new(), Vec::new());
     loop {
+        let list = tokens.open_by("orders", &call, Vec::new(), &token).unwrap();
+        let from = list.cursor().map_or(0, |cursor| usize::from_be_bytes(cursor.try_into().unwrap()) + 1);
         let rows: Vec<(usize, String)> = all.iter().cloned().enumerate().skip(from).take(size as usize + 1).collect();
-        let page = tokens.page(&of, &rows, |row| row.1.clone(), |row| row.0.to_be_bytes());
-        sizes.push(page.items.len());
-        seen.extend(page.items);
-        if page.next_page_token.is_empty() {
+        let (items, next_page_token) = list.page(size, &rows, |row| row.1.clone(), |row| row.0.to_be_bytes());
+        sizes.push(items.len());
+        seen.extend(items);
+        if next_page_token.is_empty() {
             assert_eq!(seen, all);
             return sizes;
         }
-        let cursor = tokens.decode("orders", &caller, b"", &page.next_page_token).unwrap().unwrap();
-        from = usize::from_be_bytes(cursor.try_into().unwrap()) + 1;
+        token = next_page_token;
         assert!(sizes.len() <= all.len(), "no end");
     }
 }

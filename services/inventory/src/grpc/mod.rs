@@ -4,7 +4,7 @@ mod parse;
 
 use std::sync::Arc;
 
-use openorder_messaging::{Backbone, Committer, RequestKey};
+use openorder_messaging::{Backbone, Committer};
 use openorder_proto::inventory::v1::{
     self as proto, AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
     GetStockRequest, GetStockResponse, ListReservationMismatchesRequest, ListReservationMismatchesResponse,
@@ -12,16 +12,17 @@ use openorder_proto::inventory::v1::{
     ReserveStockResponse,
     inventory_service_server::{InventoryService, InventoryServiceServer},
 };
-use openorder_rpc::{CallContext, ListOf, PageTokens, RequestFingerprint, query_failed, rejection, status};
+use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, calls, query_failed};
+use openorder_service::Commands;
 use openorder_types::{CallError, Rejection};
-use prost::Message;
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::{
-    application::{Inventory, InventoryReply},
-    domain::{Command, Reservation},
-    persistence, present,
+    application::Inventory,
+    domain::Reservation,
+    persistence::{self, Mismatch},
+    present,
 };
 
 /// Name of the list in page tokens.
@@ -41,33 +42,11 @@ struct InventoryGrpc {
 }
 
 impl InventoryGrpc {
-    async fn submit<M: Message + PartialEq>(
-        &self,
-        call: CallContext,
-        request_id: String,
-        method: &'static str,
-        (message, canonical): (&M, M),
-        command: Command,
-    ) -> Result<InventoryReply, CallError> {
-        let RequestFingerprint { meaning, as_sent } =
-            RequestFingerprint::of_canonical(method, message, Some(&canonical));
-        let key = RequestKey {
-            caller: call.caller.subject,
-            request_id,
-            method,
-            fingerprint: meaning,
-            fingerprint_as_sent: as_sent,
-        };
-        self.committer.submit(Some(key), command, call.trace, call.deadline).await
-    }
-
     async fn adjust(&self, call: CallContext, message: AdjustStockRequest) -> Result<AdjustStockResponse, CallError> {
-        call.caller.must_be_staff()?;
         let (request_id, command) = parse::adjust(&message)?;
-        match self.submit(call, request_id, "AdjustStock", (&message, message.clone()), command).await? {
-            InventoryReply::Stock(stock) => Ok(AdjustStockResponse { stock: Some(stock) }),
-            _ => Err(CallError::Internal),
-        }
+        let fingerprint = RequestFingerprint::of("AdjustStock", &message);
+        let stock = self.committer.call(&call, fingerprint, request_id, command).await?;
+        Ok(AdjustStockResponse { stock: Some(stock) })
     }
 
     async fn reserve(
@@ -75,18 +54,12 @@ impl InventoryGrpc {
         call: CallContext,
         message: ReserveStockRequest,
     ) -> Result<ReserveStockResponse, CallError> {
-        call.caller.must_be_staff()?;
         let (request_id, command) = parse::reserve(&message)?;
-        match self
-            .submit(call, request_id, "ReserveStock", (&message, parse::canonical_reserve(&message)), command)
-            .await?
-        {
-            InventoryReply::Reservation(reservation) => {
-                held(&reservation)?;
-                Ok(ReserveStockResponse { reservation: Some(reservation) })
-            }
-            _ => Err(CallError::Internal),
-        }
+        let canonical = parse::canonical_reserve(&message);
+        let fingerprint = RequestFingerprint::of_canonical("ReserveStock", &message, Some(&canonical));
+        let reservation = self.committer.call(&call, fingerprint, request_id, command).await?;
+        held(&reservation)?;
+        Ok(ReserveStockResponse { reservation: Some(reservation) })
     }
 
     async fn release(
@@ -94,18 +67,14 @@ impl InventoryGrpc {
         call: CallContext,
         message: ReleaseStockRequest,
     ) -> Result<ReleaseStockResponse, CallError> {
-        call.caller.must_be_staff()?;
         let (request_id, command) = parse::release(&message)?;
-        match self
-            .submit(call, request_id, "ReleaseStock", (&message, parse::canonical_release(&message)), command)
-            .await?
-        {
-            InventoryReply::Reservation(reservation) => Ok(ReleaseStockResponse { reservation: Some(reservation) }),
-            _ => Err(CallError::Internal),
-        }
+        let canonical = parse::canonical_release(&message);
+        let fingerprint = RequestFingerprint::of_canonical("ReleaseStock", &message, Some(&canonical));
+        let reservation = self.committer.call(&call, fingerprint, request_id, command).await?;
+        Ok(ReleaseStockResponse { reservation: Some(reservation) })
     }
 
-    async fn stock(&self, message: GetStockRequest) -> Result<GetStockResponse, CallError> {
+    async fn stock(&self, _: CallContext, message: GetStockRequest) -> Result<GetStockResponse, CallError> {
         let sku = parse::sku("sku", &message.sku)?;
         let found = persistence::find_levels(self.backbone.pool(), &[sku.as_str()]).await.map_err(query_failed)?;
         match found.first() {
@@ -114,7 +83,7 @@ impl InventoryGrpc {
         }
     }
 
-    async fn stocks(&self, message: BatchGetStockRequest) -> Result<BatchGetStockResponse, CallError> {
+    async fn stocks(&self, _: CallContext, message: BatchGetStockRequest) -> Result<BatchGetStockResponse, CallError> {
         let skus = parse::skus(&message.skus)?;
         let names: Vec<&str> = skus.iter().map(AsRef::as_ref).collect();
         let found = persistence::find_levels(self.backbone.pool(), &names).await.map_err(query_failed)?;
@@ -127,93 +96,43 @@ impl InventoryGrpc {
         call: CallContext,
         message: ListReservationsRequest,
     ) -> Result<ListReservationsResponse, CallError> {
-        call.caller.must_be_staff()?;
-        let conditions = ListReservationsRequest { page_size: 0, page_token: String::new(), ..message.clone() };
-        let conditions = conditions.encode_to_vec();
-        let cursor = self.page_tokens.decode(RESERVATIONS, &call.caller, &conditions, &message.page_token)?;
-        let (filter, size) = parse::list(&message, cursor.as_deref())?;
+        let list = self.page_tokens.open(RESERVATIONS, &call, &message)?;
+        let (filter, size) = parse::list(&message, list.cursor())?;
         let mut read = self.backbone.read().await.map_err(query_failed)?;
         let found =
             persistence::list_reservations(&mut *read, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
-        let of = ListOf { list: RESERVATIONS, caller: &call.caller, filter_fingerprint: &conditions, size };
         let cursor = |last: &Reservation| last.order_id.into_bytes();
-        let page = self.page_tokens.page(&of, &found, present::reservation, cursor);
-        Ok(ListReservationsResponse { reservations: page.items, next_page_token: page.next_page_token })
+        let (reservations, next_page_token) = list.page(size, &found, present::reservation, cursor);
+        Ok(ListReservationsResponse { reservations, next_page_token })
     }
-}
 
-impl InventoryGrpc {
     async fn mismatches(
         &self,
         call: CallContext,
         message: ListReservationMismatchesRequest,
     ) -> Result<ListReservationMismatchesResponse, CallError> {
-        call.caller.must_be_staff()?;
-        let cursor = self.page_tokens.decode(MISMATCHES, &call.caller, &[], &message.page_token)?;
+        let list = self.page_tokens.open(MISMATCHES, &call, &message)?;
         let size = parse::size(message.page_size)?;
-        let after = cursor.and_then(|bytes| Uuid::from_slice(&bytes).ok());
+        let after = list.cursor().and_then(|bytes| Uuid::from_slice(bytes).ok());
         let mut read = self.backbone.read().await.map_err(query_failed)?;
         let found = persistence::list_mismatches(&mut *read, after, i64::from(size) + 1).await;
         let found = found.map_err(query_failed)?;
-        let of = ListOf { list: MISMATCHES, caller: &call.caller, filter_fingerprint: &[], size };
-        let page = self.page_tokens.page(&of, &found, present::mismatch, |last| last.reservation.order_id.into_bytes());
-        Ok(ListReservationMismatchesResponse { mismatches: page.items, next_page_token: page.next_page_token })
+        let cursor = |last: &Mismatch| last.reservation.order_id.into_bytes();
+        let (mismatches, next_page_token) = list.page(size, &found, present::mismatch, cursor);
+        Ok(ListReservationMismatchesResponse { mismatches, next_page_token })
     }
 }
 
-#[tonic::async_trait]
-impl InventoryService for InventoryGrpc {
-    async fn adjust_stock(
-        &self,
-        request: Request<AdjustStockRequest>,
-    ) -> Result<Response<AdjustStockResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.adjust(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn get_stock(&self, request: Request<GetStockRequest>) -> Result<Response<GetStockResponse>, Status> {
-        CallContext::of(&request).map_err(rejection)?;
-        self.stock(request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn batch_get_stock(
-        &self,
-        request: Request<BatchGetStockRequest>,
-    ) -> Result<Response<BatchGetStockResponse>, Status> {
-        CallContext::of(&request).map_err(rejection)?;
-        self.stocks(request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn list_reservations(
-        &self,
-        request: Request<ListReservationsRequest>,
-    ) -> Result<Response<ListReservationsResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.reservations(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn list_reservation_mismatches(
-        &self,
-        request: Request<ListReservationMismatchesRequest>,
-    ) -> Result<Response<ListReservationMismatchesResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.mismatches(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn reserve_stock(
-        &self,
-        request: Request<ReserveStockRequest>,
-    ) -> Result<Response<ReserveStockResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.reserve(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn release_stock(
-        &self,
-        request: Request<ReleaseStockRequest>,
-    ) -> Result<Response<ReleaseStockResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.release(call, request.into_inner()).await.map(Response::new).map_err(status)
+calls! {
+    impl InventoryService for InventoryGrpc {
+        adjust_stock(AdjustStockRequest) -> AdjustStockResponse = adjust, staff;
+        get_stock(GetStockRequest) -> GetStockResponse = stock, anyone;
+        batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse = stocks, anyone;
+        list_reservations(ListReservationsRequest) -> ListReservationsResponse = reservations, staff;
+        list_reservation_mismatches(ListReservationMismatchesRequest) -> ListReservationMismatchesResponse
+            = mismatches, staff;
+        reserve_stock(ReserveStockRequest) -> ReserveStockResponse = reserve, staff;
+        release_stock(ReleaseStockRequest) -> ReleaseStockResponse = release, staff;
     }
 }
 

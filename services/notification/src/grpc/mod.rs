@@ -4,19 +4,19 @@ mod parse;
 
 use std::sync::Arc;
 
-use openorder_messaging::{Backbone, Committer, RequestKey};
+use openorder_messaging::{Backbone, Committer};
 use openorder_proto::notification::v1::{
     GetPreferencesRequest, GetPreferencesResponse, ListNotificationsRequest, ListNotificationsResponse,
     ResendNotificationRequest, ResendNotificationResponse, UpdatePreferencesRequest, UpdatePreferencesResponse,
     notification_service_server::{NotificationService, NotificationServiceServer},
 };
-use openorder_rpc::{CallContext, ListOf, PageTokens, RequestFingerprint, query_failed, rejection, status};
+use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, calls, query_failed};
+use openorder_service::Commands;
 use openorder_types::{CallError, Caller, Rejection, Role, UserId};
-use prost::Message;
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::service::Routes;
 
 use crate::{
-    application::{NotificationReply, Notifications},
+    application::Notifications,
     domain::{Command, Notification, Preferences},
     persistence, present,
 };
@@ -36,35 +36,13 @@ struct NotificationGrpc {
 }
 
 impl NotificationGrpc {
-    async fn submit<M: Message + PartialEq>(
-        &self,
-        call: CallContext,
-        request_id: String,
-        method: &'static str,
-        (message, canonical): (&M, M),
-        command: Command,
-    ) -> Result<NotificationReply, CallError> {
-        let RequestFingerprint { meaning, as_sent } =
-            RequestFingerprint::of_canonical(method, message, Some(&canonical));
-        let key = RequestKey {
-            caller: call.caller.subject,
-            request_id,
-            method,
-            fingerprint: meaning,
-            fingerprint_as_sent: as_sent,
-        };
-        self.committer.submit(Some(key), command, call.trace, call.deadline).await
-    }
-
     async fn list(
         &self,
         call: CallContext,
         message: ListNotificationsRequest,
     ) -> Result<ListNotificationsResponse, CallError> {
-        let conditions = ListNotificationsRequest { page_size: 0, page_token: String::new(), ..message.clone() };
-        let conditions = conditions.encode_to_vec();
-        let cursor = self.page_tokens.decode(NOTIFICATIONS, &call.caller, &conditions, &message.page_token)?;
-        let (mut filter, size) = parse::list(&message, cursor.as_deref())?;
+        let list = self.page_tokens.open(NOTIFICATIONS, &call, &message)?;
+        let (mut filter, size) = parse::list(&message, list.cursor())?;
         if !call.caller.is_staff() {
             // Whatever a customer asks for, it gets what is its own.
             let own = needs_customer(&call.caller)?;
@@ -76,10 +54,9 @@ impl NotificationGrpc {
         let mut read = self.backbone.read().await.map_err(query_failed)?;
         let found =
             persistence::list_notifications(&mut *read, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
-        let of = ListOf { list: NOTIFICATIONS, caller: &call.caller, filter_fingerprint: &conditions, size };
         let cursor = |last: &Notification| last.notification_id.into_bytes();
-        let page = self.page_tokens.page(&of, &found, present::notification, cursor);
-        Ok(ListNotificationsResponse { notifications: page.items, next_page_token: page.next_page_token })
+        let (notifications, next_page_token) = list.page(size, &found, present::notification, cursor);
+        Ok(ListNotificationsResponse { notifications, next_page_token })
     }
 
     async fn preferences(
@@ -103,15 +80,10 @@ impl NotificationGrpc {
         let (request_id, user_id, change) = parse::update(&message)?;
         visible(&call.caller, &user_id)?;
         let command = Command::UpdatePreferences { user_id, change };
-        match self
-            .submit(call, request_id, "UpdatePreferences", (&message, parse::canonical_update(&message)), command)
-            .await?
-        {
-            NotificationReply::Preferences(preferences) => {
-                Ok(UpdatePreferencesResponse { preferences: Some(preferences) })
-            }
-            _ => Err(CallError::Internal),
-        }
+        let canonical = parse::canonical_update(&message);
+        let fingerprint = RequestFingerprint::of_canonical("UpdatePreferences", &message, Some(&canonical));
+        let preferences = self.committer.call(&call, fingerprint, request_id, command).await?;
+        Ok(UpdatePreferencesResponse { preferences: Some(preferences) })
     }
 
     async fn resend(
@@ -119,55 +91,20 @@ impl NotificationGrpc {
         call: CallContext,
         message: ResendNotificationRequest,
     ) -> Result<ResendNotificationResponse, CallError> {
-        if !call.caller.is_staff() {
-            let text = "only operators and services may do this";
-            return Err(Rejection::permission_denied("ROLE_REQUIRED", text).into());
-        }
         let (request_id, command) = parse::resend(&message)?;
-        match self
-            .submit(call, request_id, "ResendNotification", (&message, parse::canonical_resend(&message)), command)
-            .await?
-        {
-            NotificationReply::Notification(notification) => {
-                Ok(ResendNotificationResponse { notification: Some(notification) })
-            }
-            _ => Err(CallError::Internal),
-        }
+        let canonical = parse::canonical_resend(&message);
+        let fingerprint = RequestFingerprint::of_canonical("ResendNotification", &message, Some(&canonical));
+        let notification = self.committer.call(&call, fingerprint, request_id, command).await?;
+        Ok(ResendNotificationResponse { notification: Some(notification) })
     }
 }
 
-#[tonic::async_trait]
-impl NotificationService for NotificationGrpc {
-    async fn list_notifications(
-        &self,
-        request: Request<ListNotificationsRequest>,
-    ) -> Result<Response<ListNotificationsResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.list(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn get_preferences(
-        &self,
-        request: Request<GetPreferencesRequest>,
-    ) -> Result<Response<GetPreferencesResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.preferences(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn update_preferences(
-        &self,
-        request: Request<UpdatePreferencesRequest>,
-    ) -> Result<Response<UpdatePreferencesResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.update(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn resend_notification(
-        &self,
-        request: Request<ResendNotificationRequest>,
-    ) -> Result<Response<ResendNotificationResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.resend(call, request.into_inner()).await.map(Response::new).map_err(status)
+calls! {
+    impl NotificationService for NotificationGrpc {
+        list_notifications(ListNotificationsRequest) -> ListNotificationsResponse = list, anyone;
+        get_preferences(GetPreferencesRequest) -> GetPreferencesResponse = preferences, anyone;
+        update_preferences(UpdatePreferencesRequest) -> UpdatePreferencesResponse = update, anyone;
+        resend_notification(ResendNotificationRequest) -> ResendNotificationResponse = resend, staff;
     }
 }
 

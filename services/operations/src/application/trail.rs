@@ -1,8 +1,7 @@
 //! Looking at the trail.
 
 use openorder_proto::operations::v1::{AuditEntry, AuditState, ListAuditEntriesRequest, ListAuditEntriesResponse};
-use openorder_rpc::{CallContext, ListOf, Violations, page_size, rejection, timestamp, timestamp_to_proto};
-use prost::Message;
+use openorder_rpc::{CallContext, Violations, page_size, rejection, timestamp, timestamp_to_proto};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -22,10 +21,8 @@ impl Operations {
         call: &CallContext,
         message: ListAuditEntriesRequest,
     ) -> Result<ListAuditEntriesResponse, Status> {
-        let unpaged = ListAuditEntriesRequest { page_size: 0, page_token: String::new(), ..message.clone() };
-        let conditions = unpaged.encode_to_vec();
-        let cursor = self.page_tokens.decode(AUDIT_ENTRIES, &call.caller, &conditions, &message.page_token);
-        let cursor = cursor.map_err(rejection)?;
+        let list = self.page_tokens.open(AUDIT_ENTRIES, call, &message).map_err(rejection)?;
+        let before = list.cursor().and_then(|bytes| Uuid::from_slice(bytes).ok());
         let mut violations = Violations::new();
         let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
         let mut time = |field: &str, time: Option<prost_types::Timestamp>| {
@@ -42,14 +39,13 @@ impl Operations {
             request_id: (!message.request_id.is_empty()).then_some(message.request_id),
             from,
             until,
-            before: cursor.and_then(|bytes| Uuid::from_slice(&bytes).ok()),
+            before,
             // One more tells whether there is another page.
             limit: i64::from(size) + 1,
         };
         let found = persistence::list(self.pool(), &filter, self.alive_within()).await.map_err(logged)?;
-        let of = ListOf { list: AUDIT_ENTRIES, caller: &call.caller, filter_fingerprint: &conditions, size };
-        let page = self.page_tokens.page(&of, &found, entry, |last| last.audit_entry_id.into_bytes());
-        Ok(ListAuditEntriesResponse { entries: page.items, next_page_token: page.next_page_token })
+        let (entries, next_page_token) = list.page(size, &found, entry, |last| last.audit_entry_id.into_bytes());
+        Ok(ListAuditEntriesResponse { entries, next_page_token })
     }
 }
 

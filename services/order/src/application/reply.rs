@@ -2,6 +2,7 @@
 
 use openorder_messaging::Reply;
 use openorder_proto::order::v1::Order;
+use openorder_types::CallError;
 use prost::Message;
 
 /// Reply of a command: the order as it stands after it; none for a fact that was taken note of.
@@ -18,5 +19,13 @@ impl Reply for OrderReply {
             return Some(Self(None));
         }
         Order::decode(bytes).ok().map(|order| Self(Some(Box::new(order))))
+    }
+}
+
+impl TryFrom<OrderReply> for Order {
+    type Error = CallError;
+
+    fn try_from(reply: OrderReply) -> Result<Self, CallError> {
+        reply.0.map(|order| *order).ok_or(CallError::Internal)
     }
 }

@@ -8,7 +8,7 @@ mod watch;
 
 use std::{pin::Pin, sync::Arc};
 
-use openorder_messaging::{Backbone, Committer, RequestKey};
+use openorder_messaging::{Backbone, Committer};
 use openorder_proto::{
     inventory::v1::inventory_service_client::InventoryServiceClient,
     order::v1::{
@@ -20,18 +20,16 @@ use openorder_proto::{
         order_service_server::{OrderService, OrderServiceServer},
     },
 };
-use openorder_rpc::{
-    CallContext, ListOf, PageTokens, RequestFingerprint, UpstreamChannel, query_failed, rejection, status,
-};
-use openorder_types::{CallError, Caller, Rejection};
-use prost::Message;
+use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, UpstreamChannel, calls, query_failed};
+use openorder_service::{Commands, request_key};
+use openorder_types::{CallError, Caller};
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::{Status, service::Routes};
 use uuid::Uuid;
 
 use crate::{
-    application::{Catalogue, OrderReply, Orders},
+    application::{Catalogue, Orders},
     config::OrderSettings,
     domain::{Command, ReservationMode, reject},
     persistence::{self, Record},
@@ -58,29 +56,25 @@ pub(crate) struct OrderGrpc {
 }
 
 impl OrderGrpc {
-    async fn submit(&self, call: &CallContext, key: RequestKey, command: Command) -> Result<Order, CallError> {
-        made(self.committer.submit(Some(key), command, call.trace.clone(), call.deadline).await?)
-    }
-
     async fn create(&self, call: CallContext, message: CreateOrderRequest) -> Result<CreateOrderResponse, CallError> {
         let (request_id, mut new) = parse::create(&message)?;
         if !call.caller.may_act_for(&new.customer_id) {
             return Err(parse::not_yours().into());
         }
-        let key = key(&call, request_id, "CreateOrder", &message, parse::canonical_create(&message).as_ref());
+        let fingerprint = create_fingerprint(&message);
         let immediate = new.reservation_mode == ReservationMode::Immediate;
         let mut done = None;
         // Where nobody is asked, the committer finds what was done before, without a query more.
         if !self.catalogue.knows(new.lines.iter().map(|line| &line.sku)) {
             // What was done is answered whoever is away.
-            done = self.committer.recall(&key).await?.map(made).transpose()?;
+            done = self.committer.recall_call(&request_key(&call, fingerprint, request_id.clone())).await?;
             if done.is_none() {
                 new.asked = self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), &call).await?;
             }
         }
         let mut order = match done {
             Some(order) => order,
-            None => match self.submit(&call, key, Command::Create(Box::new(new))).await {
+            None => match self.committer.call(&call, fingerprint, request_id, Command::Create(Box::new(new))).await {
                 Err(CallError::Rejected(no)) if no.reason == reject::CATALOGUE_IN_DOUBT => {
                     self.create_as_asked(&call, &message).await?
                 }
@@ -96,9 +90,8 @@ impl OrderGrpc {
     /// Asks the product service about every line: its word is final, and what the copy had is not looked at again.
     async fn create_as_asked(&self, call: &CallContext, message: &CreateOrderRequest) -> Result<Order, CallError> {
         let (request_id, mut new) = parse::create(message)?;
-        let key = key(call, request_id, "CreateOrder", message, parse::canonical_create(message).as_ref());
         new.asked = self.catalogue.ask(new.lines.iter().map(|line| &line.sku), call).await?;
-        self.submit(call, key, Command::Create(Box::new(new))).await
+        self.committer.call(call, create_fingerprint(message), request_id, Command::Create(Box::new(new))).await
     }
 
     async fn get(&self, call: CallContext, message: GetOrderRequest) -> Result<GetOrderResponse, CallError> {
@@ -107,28 +100,25 @@ impl OrderGrpc {
     }
 
     async fn list(&self, call: CallContext, message: ListOrdersRequest) -> Result<ListOrdersResponse, CallError> {
-        let conditions = ListOrdersRequest { page_size: 0, page_token: String::new(), ..message.clone() };
-        let conditions = conditions.encode_to_vec();
-        let cursor = self.page_tokens.decode(ORDERS, &call.caller, &conditions, &message.page_token)?;
-        let (filter, size) = parse::list(&message, &call.caller, cursor.as_deref())?;
+        let list = self.page_tokens.open(ORDERS, &call, &message)?;
+        let (filter, size) = parse::list(&message, &call.caller, list.cursor())?;
         let scan_max = self.settings.list_scan_max;
         let mut read = self.backbone.read().await.map_err(query_failed)?;
         let found = persistence::list_orders(&mut read, &filter, i64::from(size), scan_max).await;
         let found = found.map_err(query_failed)?;
-        let of = ListOf { list: ORDERS, caller: &call.caller, filter_fingerprint: &conditions, size };
         let cursor = |last: &Record| last.order.order_id.into_bytes();
-        let mut page = self.page_tokens.page(&of, &found.records, present::order, cursor);
-        if let Some(below) = found.looked_down_to.filter(|_| page.next_page_token.is_empty()) {
-            page.next_page_token = self.page_tokens.encode(ORDERS, &call.caller, &conditions, below.as_bytes());
+        let (orders, mut next_page_token) = list.page(size, &found.records, present::order, cursor);
+        if let Some(below) = found.looked_down_to.filter(|_| next_page_token.is_empty()) {
+            next_page_token = list.token(below.as_bytes());
         }
-        Ok(ListOrdersResponse { orders: page.items, next_page_token: page.next_page_token })
+        Ok(ListOrdersResponse { orders, next_page_token })
     }
 
     async fn cancel(&self, call: CallContext, message: CancelOrderRequest) -> Result<CancelOrderResponse, CallError> {
         let (request_id, command) = parse::cancel(&message, &call.caller)?;
         let canonical = parse::canonical_cancel(&message);
-        let key = key(&call, request_id, "CancelOrder", &message, Some(&canonical));
-        let order = self.submit(&call, key, command).await?;
+        let fingerprint = RequestFingerprint::of_canonical("CancelOrder", &message, Some(&canonical));
+        let order = self.committer.call(&call, fingerprint, request_id, command).await?;
         Ok(CancelOrderResponse { order: Some(order) })
     }
 
@@ -137,14 +127,10 @@ impl OrderGrpc {
         call: CallContext,
         message: UpdateOrderStatusRequest,
     ) -> Result<UpdateOrderStatusResponse, CallError> {
-        if !call.caller.is_staff() {
-            let text = "only operators and services may move an order on";
-            return Err(Rejection::permission_denied("ROLE_REQUIRED", text).into());
-        }
         let (request_id, command) = parse::update_status(&message)?;
         let canonical = parse::canonical_update_status(&message);
-        let key = key(&call, request_id, "UpdateOrderStatus", &message, Some(&canonical));
-        let order = self.submit(&call, key, command).await?;
+        let fingerprint = RequestFingerprint::of_canonical("UpdateOrderStatus", &message, Some(&canonical));
+        let order = self.committer.call(&call, fingerprint, request_id, command).await?;
         Ok(UpdateOrderStatusResponse { order: Some(order) })
     }
 
@@ -156,102 +142,24 @@ impl OrderGrpc {
     }
 }
 
-/// The key of a command, of its request and that one's one form; none where it is in that form.
-fn key<M: Message + PartialEq>(
-    call: &CallContext,
-    request_id: String,
-    method: &'static str,
-    message: &M,
-    canonical: Option<&M>,
-) -> RequestKey {
-    let RequestFingerprint { meaning, as_sent } = RequestFingerprint::of_canonical(method, message, canonical);
-    let caller = call.caller.subject.clone();
-    RequestKey { caller, request_id, method, fingerprint: meaning, fingerprint_as_sent: as_sent }
-}
-
-fn made(reply: OrderReply) -> Result<Order, CallError> {
-    reply.0.map(|order| *order).ok_or(CallError::Internal)
+fn create_fingerprint(message: &CreateOrderRequest) -> RequestFingerprint {
+    RequestFingerprint::of_canonical("CreateOrder", message, parse::canonical_create(message).as_ref())
 }
 
 type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchOrderResponse, Status>> + Send>>;
 
-#[tonic::async_trait]
-impl OrderService for OrderGrpc {
-    type WatchOrderStream = WatchStream;
-
-    async fn create_order(
-        &self,
-        request: Request<CreateOrderRequest>,
-    ) -> Result<Response<CreateOrderResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.create(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<GetOrderResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.get(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn list_orders(&self, request: Request<ListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.list(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn cancel_order(
-        &self,
-        request: Request<CancelOrderRequest>,
-    ) -> Result<Response<CancelOrderResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.cancel(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn update_order_status(
-        &self,
-        request: Request<UpdateOrderStatusRequest>,
-    ) -> Result<Response<UpdateOrderStatusResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.update_status(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn get_order_timeline(
-        &self,
-        request: Request<GetOrderTimelineRequest>,
-    ) -> Result<Response<GetOrderTimelineResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.timeline(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn watch_order(&self, request: Request<WatchOrderRequest>) -> Result<Response<WatchStream>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.watch(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn batch_get_orders(
-        &self,
-        request: Request<BatchGetOrdersRequest>,
-    ) -> Result<Response<BatchGetOrdersResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.batch_get(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn list_sagas(&self, request: Request<ListSagasRequest>) -> Result<Response<ListSagasResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.sagas(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn retry_compensation(
-        &self,
-        request: Request<RetryCompensationRequest>,
-    ) -> Result<Response<RetryCompensationResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.retry(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn settle_compensation(
-        &self,
-        request: Request<SettleCompensationRequest>,
-    ) -> Result<Response<SettleCompensationResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.settle(call, request.into_inner()).await.map(Response::new).map_err(status)
+calls! {
+    impl OrderService for OrderGrpc {
+        create_order(CreateOrderRequest) -> CreateOrderResponse = create, anyone;
+        get_order(GetOrderRequest) -> GetOrderResponse = get, anyone;
+        list_orders(ListOrdersRequest) -> ListOrdersResponse = list, anyone;
+        cancel_order(CancelOrderRequest) -> CancelOrderResponse = cancel, anyone;
+        update_order_status(UpdateOrderStatusRequest) -> UpdateOrderStatusResponse = update_status, staff;
+        get_order_timeline(GetOrderTimelineRequest) -> GetOrderTimelineResponse = timeline, anyone;
+        watch_order(WatchOrderRequest) -> WatchStream as WatchOrderStream = watch, anyone;
+        batch_get_orders(BatchGetOrdersRequest) -> BatchGetOrdersResponse = batch_get, anyone;
+        list_sagas(ListSagasRequest) -> ListSagasResponse = sagas, operator;
+        retry_compensation(RetryCompensationRequest) -> RetryCompensationResponse = retry, operator;
+        settle_compensation(SettleCompensationRequest) -> SettleCompensationResponse = settle, operator;
     }
 }

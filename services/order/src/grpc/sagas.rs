@@ -4,13 +4,14 @@ use openorder_proto::order::v1::{
     BatchGetOrdersRequest, BatchGetOrdersResponse, ListSagasRequest, ListSagasResponse, Order,
     RetryCompensationRequest, RetryCompensationResponse, SettleCompensationRequest, SettleCompensationResponse,
 };
-use openorder_rpc::{CallContext, ListOf, query_failed};
-use openorder_types::{CallError, Caller, Rejection};
+use openorder_rpc::{CallContext, RequestFingerprint, query_failed};
+use openorder_service::Commands;
+use openorder_types::CallError;
 use prost::Message;
 
 use crate::{
     domain::CompensationRequest,
-    grpc::{OrderGrpc, key, parse},
+    grpc::{OrderGrpc, parse},
     persistence, present,
 };
 
@@ -35,11 +36,8 @@ impl OrderGrpc {
         call: CallContext,
         message: ListSagasRequest,
     ) -> Result<ListSagasResponse, CallError> {
-        needs_operator(&call.caller)?;
-        let conditions = ListSagasRequest { page_size: 0, page_token: String::new(), ..message.clone() };
-        let conditions = conditions.encode_to_vec();
-        let cursor = self.page_tokens.decode(SAGAS, &call.caller, &conditions, &message.page_token)?;
-        let (filter, order_id, size) = parse::sagas(&message, cursor.as_deref())?;
+        let list = self.page_tokens.open(SAGAS, &call, &message)?;
+        let (filter, order_id, size) = parse::sagas(&message, list.cursor())?;
         let pool = self.backbone.pool();
         let found = match order_id {
             Some(order_id) => persistence::find_saga(pool, order_id, filter.step).await,
@@ -50,10 +48,9 @@ impl OrderGrpc {
         };
         let found = found.map_err(query_failed)?;
         let timeouts = self.settings.timeouts();
-        let of = ListOf { list: SAGAS, caller: &call.caller, filter_fingerprint: &conditions, size };
         let saga = |record: &_| present::saga(record, &timeouts);
-        let page = self.page_tokens.page(&of, &found, saga, |last| last.order.order_id.into_bytes());
-        Ok(ListSagasResponse { sagas: page.items, next_page_token: page.next_page_token })
+        let (sagas, next_page_token) = list.page(size, &found, saga, |last| last.order.order_id.into_bytes());
+        Ok(ListSagasResponse { sagas, next_page_token })
     }
 
     pub(super) async fn retry(
@@ -87,20 +84,12 @@ impl OrderGrpc {
         (message, canonical): (&M, &M),
         request: CompensationRequest,
     ) -> Result<Order, CallError> {
-        needs_operator(&call.caller)?;
         let (request_id, command) = parse::compensation(request_id, order_id, reason, &call.caller, request)?;
         let method = match request {
             CompensationRequest::Retry => "RetryCompensation",
             CompensationRequest::Settle => "SettleCompensation",
         };
-        self.submit(call, key(call, request_id, method, message, Some(canonical)), command).await
+        let fingerprint = RequestFingerprint::of_canonical(method, message, Some(canonical));
+        self.committer.call(call, fingerprint, request_id, command).await
     }
-}
-
-/// A person answers for it: a service is not an operator.
-fn needs_operator(caller: &Caller) -> Result<(), Rejection> {
-    if caller.is_operator() {
-        return Ok(());
-    }
-    Err(Rejection::permission_denied("ROLE_REQUIRED", "only operators may do this"))
 }

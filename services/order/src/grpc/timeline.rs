@@ -7,7 +7,7 @@ use openorder_proto::{
     event_types,
     order::v1::{self as proto, GetOrderTimelineRequest, GetOrderTimelineResponse, OrderStatus, OrderTimelineEntry},
 };
-use openorder_rpc::{CallContext, ListOf, page_size, query_failed, timestamp_to_proto};
+use openorder_rpc::{CallContext, page_size, query_failed, timestamp_to_proto};
 use openorder_types::{CallError, Rejection};
 use prost::Message;
 
@@ -57,9 +57,9 @@ impl OrderGrpc {
         let order_id = parse::order_id(&message.order_id)?;
         let size = page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
             .map_err(|error| Rejection::invalid_field("page_size", error.reason, error.message))?;
-        let conditions = order_id.into_bytes();
-        let cursor = self.page_tokens.decode(TIMELINE, &call.caller, &conditions, &message.page_token)?;
-        let mut place = cursor.and_then(|bytes| Place::from_bytes(&bytes)).unwrap_or(Place::BEGINNING);
+        let conditions = order_id.into_bytes().to_vec();
+        let list = self.page_tokens.open_by(TIMELINE, &call, conditions, &message.page_token)?;
+        let mut place = list.cursor().and_then(Place::from_bytes).unwrap_or(Place::BEGINNING);
         self.visible(&call.caller, order_id).await?;
         let mut read = self.backbone.read().await.map_err(query_failed)?;
         let limit = i64::from(size) + 1;
@@ -79,9 +79,9 @@ impl OrderGrpc {
             place.position = event.position;
             rows.push((entry(event, said, place.status, place.version), place));
         }
-        let of = ListOf { list: TIMELINE, caller: &call.caller, filter_fingerprint: &conditions, size };
-        let page = self.page_tokens.page(&of, &rows, |(entry, _)| entry.clone(), |(_, place)| place.to_bytes());
-        Ok(GetOrderTimelineResponse { events: page.items, next_page_token: page.next_page_token })
+        let (events, next_page_token) =
+            list.page(size, &rows, |(entry, _)| entry.clone(), |(_, place)| place.to_bytes());
+        Ok(GetOrderTimelineResponse { events, next_page_token })
     }
 }
 

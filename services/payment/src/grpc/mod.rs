@@ -4,19 +4,19 @@ mod parse;
 
 use std::sync::Arc;
 
-use openorder_messaging::{Backbone, Committer, RequestKey};
+use openorder_messaging::{Backbone, Committer};
 use openorder_proto::payment::v1::{
     ChargeWalletRequest, ChargeWalletResponse, GetPaymentRequest, GetPaymentResponse, GetWalletRequest,
     GetWalletResponse, ListPaymentsRequest, ListPaymentsResponse,
     payment_service_server::{PaymentService, PaymentServiceServer},
 };
-use openorder_rpc::{CallContext, ListOf, PageTokens, RequestFingerprint, query_failed, rejection, status};
+use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, calls, query_failed};
+use openorder_service::Commands;
 use openorder_types::{CallError, Caller, UserId};
-use prost::Message;
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::service::Routes;
 
 use crate::{
-    application::{PaymentReply, Payments},
+    application::Payments,
     domain::{Command, not_your_wallet, payment_not_found, wallet_not_found},
     persistence, present,
 };
@@ -41,25 +41,15 @@ impl PaymentGrpc {
         if !call.caller.may_act_for(&user_id) {
             return Err(not_your_wallet(&user_id).into());
         }
-        let method = "ChargeWallet";
-        let RequestFingerprint { meaning, as_sent } = RequestFingerprint::of(method, &message);
-        let key = RequestKey {
-            caller: call.caller.subject,
-            request_id: request_id.into_string(),
-            method,
-            fingerprint: meaning,
-            fingerprint_as_sent: as_sent,
-        };
+        let fingerprint = RequestFingerprint::of("ChargeWallet", &message);
         let command = Command::Charge { user_id, amount };
-        match self.committer.submit(Some(key), command, call.trace, call.deadline).await? {
-            PaymentReply::Wallet(wallet) => Ok(ChargeWalletResponse { wallet: Some(wallet) }),
-            PaymentReply::Noted => Err(CallError::Internal),
-        }
+        let wallet = self.committer.call(&call, fingerprint, request_id.into_string(), command).await?;
+        Ok(ChargeWalletResponse { wallet: Some(wallet) })
     }
 
-    async fn wallet(&self, caller: &Caller, message: GetWalletRequest) -> Result<GetWalletResponse, CallError> {
+    async fn wallet(&self, call: CallContext, message: GetWalletRequest) -> Result<GetWalletResponse, CallError> {
         let user_id = parse::user_id(&message.user_id)?;
-        if !caller.may_act_for(&user_id) {
+        if !call.caller.may_act_for(&user_id) {
             return Err(wallet_not_found(&user_id).into());
         }
         let found = persistence::find_wallet(self.backbone.pool(), &user_id).await.map_err(query_failed)?;
@@ -67,57 +57,39 @@ impl PaymentGrpc {
         Ok(GetWalletResponse { wallet: Some(present::wallet(&wallet)) })
     }
 
-    async fn payment(&self, caller: &Caller, message: GetPaymentRequest) -> Result<GetPaymentResponse, CallError> {
+    async fn payment(&self, call: CallContext, message: GetPaymentRequest) -> Result<GetPaymentResponse, CallError> {
         let key = parse::key(&message)?;
         let found = persistence::find_payment(self.backbone.pool(), key).await.map_err(query_failed)?;
-        let visible = found.filter(|payment| caller.may_act_for(&payment.user_id));
+        let visible = found.filter(|payment| call.caller.may_act_for(&payment.user_id));
         let payment = visible.ok_or_else(payment_not_found)?;
         Ok(GetPaymentResponse { payment: Some(present::payment(&payment)) })
     }
 
-    async fn payments(&self, caller: &Caller, message: ListPaymentsRequest) -> Result<ListPaymentsResponse, CallError> {
-        let conditions = ListPaymentsRequest { page_size: 0, page_token: String::new(), ..message.clone() };
-        let conditions = conditions.encode_to_vec();
-        let cursor = self.page_tokens.decode(PAYMENTS, caller, &conditions, &message.page_token)?;
-        let (mut filter, size) = parse::list(&message, cursor.as_deref())?;
-        match visible_user(caller, filter.user_id) {
+    async fn payments(
+        &self,
+        call: CallContext,
+        message: ListPaymentsRequest,
+    ) -> Result<ListPaymentsResponse, CallError> {
+        let list = self.page_tokens.open(PAYMENTS, &call, &message)?;
+        let (mut filter, size) = parse::list(&message, list.cursor())?;
+        match visible_user(&call.caller, filter.user_id) {
             Visible::Any(user_id) => filter.user_id = user_id,
             Visible::Nothing => return Ok(ListPaymentsResponse::default()),
         }
         let mut read = self.backbone.read().await.map_err(query_failed)?;
         let found = persistence::list_payments(&mut *read, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
-        let of = ListOf { list: PAYMENTS, caller, filter_fingerprint: &conditions, size };
-        let page = self.page_tokens.page(&of, &found, present::payment, |last| last.payment_id.into_bytes());
-        Ok(ListPaymentsResponse { payments: page.items, next_page_token: page.next_page_token })
+        let (payments, next_page_token) =
+            list.page(size, &found, present::payment, |last| last.payment_id.into_bytes());
+        Ok(ListPaymentsResponse { payments, next_page_token })
     }
 }
 
-#[tonic::async_trait]
-impl PaymentService for PaymentGrpc {
-    async fn charge_wallet(
-        &self,
-        request: Request<ChargeWalletRequest>,
-    ) -> Result<Response<ChargeWalletResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.charge(call, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn get_wallet(&self, request: Request<GetWalletRequest>) -> Result<Response<GetWalletResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.wallet(&call.caller, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn get_payment(&self, request: Request<GetPaymentRequest>) -> Result<Response<GetPaymentResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.payment(&call.caller, request.into_inner()).await.map(Response::new).map_err(status)
-    }
-
-    async fn list_payments(
-        &self,
-        request: Request<ListPaymentsRequest>,
-    ) -> Result<Response<ListPaymentsResponse>, Status> {
-        let call = CallContext::of(&request).map_err(rejection)?;
-        self.payments(&call.caller, request.into_inner()).await.map(Response::new).map_err(status)
+calls! {
+    impl PaymentService for PaymentGrpc {
+        charge_wallet(ChargeWalletRequest) -> ChargeWalletResponse = charge, anyone;
+        get_wallet(GetWalletRequest) -> GetWalletResponse = wallet, anyone;
+        get_payment(GetPaymentRequest) -> GetPaymentResponse = payment, anyone;
+        list_payments(ListPaymentsRequest) -> ListPaymentsResponse = payments, anyone;
     }
 }
 

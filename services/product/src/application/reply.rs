@@ -2,6 +2,7 @@
 
 use openorder_messaging::Reply;
 use openorder_proto::product::v1::Product;
+use openorder_types::CallError;
 use prost::Message;
 
 /// The product as the command left it.
@@ -15,5 +16,13 @@ impl Reply for ProductReply {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         Product::decode(bytes).ok().map(Self)
+    }
+}
+
+impl TryFrom<ProductReply> for Product {
+    type Error = CallError;
+
+    fn try_from(reply: ProductReply) -> Result<Self, CallError> {
+        Ok(reply.0)
     }
 }
