@@ -1,10 +1,11 @@
 //! The limit that counts while callers compete, and when they do.
 //!
-//! A caller that has nothing else in flight waits for its answer. Beside others that have many calls in flight its
+//! A caller that has few calls in flight, and again and again none, waits for its answers. Beside others that have many calls in flight its
 //! latency should stay what it is alone. So the limit follows the latency of such calls: how it compares with what a
 //! call of the same method takes while the service is quiet. No time is set for it: what is quick for one method is slow
 //! for another.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::{AdmissionSettings, CallerKey};
@@ -14,31 +15,51 @@ use super::{AdmissionSettings, CallerKey};
 pub(super) const COMPETES_FOR: Duration = Duration::from_secs(2);
 /// A call is slow when it takes more than so many times what one of its method takes while the service is quiet.
 const SLOW_FACTOR: f64 = 2.0;
-/// Calls from which their latency says something. A caller that waits for its answers makes few.
+/// Calls from which their latency says something, or fewer in this time: a caller that waits for its answers makes few.
 const SAMPLES_MIN: u32 = 4;
+const SAMPLED_FOR_MAX: Duration = Duration::from_millis(500);
 /// How fast the quiet latency follows a call that was quicker, and one that was slower. It settles where one call in
 /// five is quicker: what disturbs a call only makes it slower.
 const QUICKER_WEIGHT: f64 = 1.0 / 16.0;
 const SLOWER_WEIGHT: f64 = 1.0 / 64.0;
 
-/// Whether somebody who waits for its answers has company.
+/// Which callers wait for their answers, and whether any of them has company.
 #[derive(Default)]
 pub(super) struct Competition {
-    last: Option<(CallerKey, Instant)>,
+    /// The two callers that called last, the last one first.
+    last: [Option<(CallerKey, Instant)>; 2],
+    /// The last caller of those that wait for their answers.
+    last_single: Option<(CallerKey, Instant)>,
     until: Option<Instant>,
+    known: Known,
 }
 
 impl Competition {
-    /// Notes a call, and whether its caller has nothing else in flight; whether competition begins with it.
+    /// Whether a caller that has nothing in flight now waits for its answers, as far as is known.
+    pub(super) fn is_single(&self, caller: u64) -> bool {
+        self.known.is_single(caller)
+    }
+
+    /// Notes that a caller has nothing in flight any more, and the most that it had since it began.
+    pub(super) fn note_end(&mut self, caller: u64, is_single: bool, now: Instant) {
+        self.known.note(caller, is_single, now);
+    }
+
+    /// Notes a call; whether competition begins with it.
     pub(super) fn note(&mut self, key: CallerKey, is_single: bool, now: Instant) -> bool {
-        let last = self.last.replace((key, now));
-        let has_company =
-            last.is_some_and(|(other, at)| other != key && now.saturating_duration_since(at) < COMPETES_FOR);
-        if !is_single || !has_company {
-            return false;
+        if !matches!(self.last[0], Some((last, _)) if last == key) {
+            self.last.swap(0, 1);
         }
+        self.last[0] = Some((key, now));
+        if is_single {
+            self.last_single = Some((key, now));
+        }
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < COMPETES_FOR;
+        let single = self.last_single.filter(|(_, at)| is_recent(*at));
+        let company = |single: CallerKey| self.last.iter().flatten().find(|(key, at)| *key != single && is_recent(*at));
+        let Some((_, since)) = single.filter(|(single, _)| company(*single).is_some()) else { return false };
         let begins = !self.is_on(now);
-        self.until = Some(now + COMPETES_FOR);
+        self.until = Some(since + COMPETES_FOR);
         begins
     }
 
@@ -49,6 +70,31 @@ impl Competition {
     /// For how long nobody has competed any more; none where nobody ever did.
     pub(super) fn over_for(&self, now: Instant) -> Option<Duration> {
         self.until.map(|until| now.saturating_duration_since(until))
+    }
+}
+
+/// How the callers of the last seconds called: one after another, or many calls at a time.
+#[derive(Default)]
+struct Known {
+    /// By caller, whether it had few calls in flight when it had any. Forgotten after two intervals at most.
+    recent: HashMap<u64, bool>,
+    before: HashMap<u64, bool>,
+    since: Option<Instant>,
+}
+
+impl Known {
+    fn is_single(&self, caller: u64) -> bool {
+        self.recent.get(&caller).or_else(|| self.before.get(&caller)).copied().unwrap_or(false)
+    }
+
+    fn note(&mut self, caller: u64, is_single: bool, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= COMPETES_FOR {
+            self.since = Some(now);
+            std::mem::swap(&mut self.recent, &mut self.before);
+            self.recent.clear();
+        }
+        self.recent.insert(caller, is_single);
     }
 }
 
@@ -115,12 +161,13 @@ impl SharedLimit {
         *quiet = if *quiet > 0.0 { *quiet + (took - *quiet) * weight } else { took };
     }
 
-    /// Notes how long a call took whose caller had nothing else in flight.
+    /// Notes how long a call took whose caller waits for its answers.
     pub(super) fn single_ended(&mut self, method: usize, took: Duration, now: Instant) {
         let quiet = self.quiet.get(method).copied().unwrap_or(0.0);
         self.ended += 1;
         self.slow += u32::from(quiet > 0.0 && took.as_secs_f64() > quiet * SLOW_FACTOR);
-        if now.saturating_duration_since(self.window_began) < self.window || self.ended < SAMPLES_MIN {
+        let sampled_for = now.saturating_duration_since(self.window_began);
+        if sampled_for < self.window || (self.ended < SAMPLES_MIN && sampled_for < SAMPLED_FOR_MAX) {
             return;
         }
         if self.slow * 2 <= self.ended && self.was_felt {

@@ -23,7 +23,7 @@ pub(super) enum Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entered {
     since: Instant,
-    /// Whether it competes and its caller had nothing else in flight.
+    /// Whether it competes and its caller waits for its answers.
     is_single: bool,
     /// Whether the service had next to nothing else to do.
     is_quiet: bool,
@@ -71,7 +71,14 @@ pub(super) struct State<W> {
 #[derive(Default)]
 struct PeerState {
     in_flight: usize,
-    callers: HashMap<u64, usize>,
+    callers: HashMap<u64, CallerState>,
+}
+
+/// The calls in flight of one caller, and the most of them since it had none.
+#[derive(Default)]
+struct CallerState {
+    in_flight: usize,
+    peak: usize,
 }
 
 impl<W> State<W> {
@@ -94,7 +101,7 @@ impl<W> State<W> {
 
     /// A call asks for a place.
     pub(super) fn enter(&mut self, key: CallerKey, now: Instant) -> Decision {
-        let is_single = self.in_flight_of(key) == 0;
+        let is_single = self.is_single(key);
         if self.competition.note(key, is_single, now) {
             self.shared.begin(now);
         }
@@ -107,7 +114,12 @@ impl<W> State<W> {
             self.peak = self.peak.max(self.limit);
             return Decision::Refuse;
         }
-        Decision::Enter(self.admit(key, now))
+        Decision::Enter(self.admit(key, is_single, now))
+    }
+
+    /// Whether the caller waits for its answers and begins anew.
+    fn is_single(&self, key: CallerKey) -> bool {
+        self.in_flight_of(key) == 0 && self.competition.is_single(key.caller)
     }
 
     /// Whether the places that are left are those of other callers.
@@ -124,6 +136,10 @@ impl<W> State<W> {
 
     /// A call waits; its ticket.
     pub(super) fn wait(&mut self, key: CallerKey, waiter: W) -> u64 {
+        if let Some(mine) = self.peers.get_mut(&key.peer).and_then(|peer| peer.callers.get_mut(&key.caller)) {
+            // More than it would have in flight: it has more to do than to wait for an answer.
+            mine.peak = mine.peak.max(self.settings.caller_in_flight_min + 1);
+        }
         self.waiting.push(key, waiter)
     }
 
@@ -142,26 +158,27 @@ impl<W> State<W> {
     fn grant_into(&mut self, granted: &mut Vec<Granted<W>>, now: Instant) {
         while self.in_flight < self.limit_at(now) {
             let Some((caller, waiter)) = self.waiting.next() else { return };
-            granted.push(Granted { caller, waiter, entered: self.admit(caller, now) });
+            granted.push(Granted { caller, waiter, entered: self.admit(caller, false, now) });
         }
     }
 
-    fn admit(&mut self, key: CallerKey, now: Instant) -> Entered {
+    fn admit(&mut self, key: CallerKey, is_single: bool, now: Instant) -> Entered {
         self.in_flight += 1;
         self.peak = self.peak.max(self.in_flight);
         let peer = self.peers.entry(key.peer).or_default();
         peer.in_flight += 1;
         let mine = peer.callers.entry(key.caller).or_default();
-        *mine += 1;
+        mine.in_flight += 1;
+        mine.peak = mine.peak.max(mine.in_flight);
         Entered {
             since: now,
-            is_single: *mine == 1 && self.competition.is_on(now),
+            is_single: is_single && self.competition.is_on(now),
             is_quiet: self.shared.is_quiet(self.in_flight),
         }
     }
 
     fn in_flight_of(&self, key: CallerKey) -> usize {
-        self.peers.get(&key.peer).and_then(|peer| peer.callers.get(&key.caller)).copied().unwrap_or(0)
+        self.peers.get(&key.peer).and_then(|peer| peer.callers.get(&key.caller)).map_or(0, |mine| mine.in_flight)
     }
 
     /// How many calls are given to the service before others have to wait.
@@ -208,26 +225,29 @@ impl<W> State<W> {
 
     /// A call gives its place back: the new limits, when they were looked at, and those who got a place by it.
     pub(super) fn leave(&mut self, key: CallerKey, ended: &Ended, now: Instant) -> (Option<Limits>, Vec<Granted<W>>) {
-        self.remove(key);
+        self.remove(key, now);
         let took = now.saturating_duration_since(ended.entered.since);
         let moved = ended.method.and_then(|method| self.measure(&ended.entered, method, took, now));
         let mut granted = Vec::new();
         // One for one: its own next call, as long as it is within its share, whoever else waits.
         if self.waiting.has(key) && self.in_flight_of(key) < self.share_of_shared(key) {
             let next = self.waiting.pop(key);
-            granted.extend(next.map(|waiter| Granted { caller: key, waiter, entered: self.admit(key, now) }));
+            granted.extend(next.map(|waiter| Granted { caller: key, waiter, entered: self.admit(key, false, now) }));
         }
         self.grant_into(&mut granted, now);
         (moved, granted)
     }
 
-    fn remove(&mut self, key: CallerKey) {
+    fn remove(&mut self, key: CallerKey, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(peer) = self.peers.get_mut(&key.peer) {
             peer.in_flight = peer.in_flight.saturating_sub(1);
             if let Some(mine) = peer.callers.get_mut(&key.caller) {
-                *mine -= 1;
-                if *mine == 0 {
+                mine.in_flight = mine.in_flight.saturating_sub(1);
+                // One whose calls wait gets its next place at once.
+                if mine.in_flight == 0 && !self.waiting.has(key) {
+                    let is_single = mine.peak <= self.settings.caller_in_flight_min;
+                    self.competition.note_end(key.caller, is_single, now);
                     peer.callers.remove(&key.caller);
                 }
             }

@@ -140,9 +140,12 @@ fn a_peer_with_a_thousand_connections_leaves_room_for_another_peer() {
 fn what_waits_is_let_in_when_its_caller_is_alone_again() {
     let begin = Instant::now();
     let mut state = Calls::new(SETTINGS, begin);
-    let single = state.enters(neighbour(1), begin);
+    // One call after another, as far as is seen.
+    let Some(first) = state.enters(neighbour(1), begin) else { panic!("the first call of all") };
+    state.ends(neighbour(1), first, begin);
+    assert!(state.enters(neighbour(1), begin).is_some());
     let held: Vec<_> = std::iter::from_fn(|| state.enters(neighbour(2), begin)).collect();
-    assert_eq!((single.is_some(), held.len()), (true, SETTINGS.caller_in_flight_min));
+    assert_eq!(held.len(), SETTINGS.caller_in_flight_min);
     for call in 0..20 {
         assert_eq!(state.enter(neighbour(2), begin), Decision::Wait);
         state.wait(neighbour(2), call);
@@ -255,14 +258,39 @@ fn a_caller_that_waits_for_its_answers_is_quick_beside_a_greedy_one() {
 
 #[test]
 fn callers_that_are_alike_and_one_that_is_alone_never_wait() {
-    let one = Simulation::run(vec![(neighbour(1), 90, Duration::ZERO)], TIME);
-    let many = Simulation::run((0..90).map(|number| (neighbour(number), 1, Duration::ZERO)).collect(), TIME);
-    let few = Simulation::run((0..9).map(|number| (neighbour(number), 10, Duration::ZERO)).collect(), TIME);
-    assert_eq!((one.waiting.len(), many.waiting.len()), (0, 0));
-    // They are known to be alike once they have not begun anew for a while.
-    let calls: usize = few.took.iter().map(Vec::len).sum();
-    assert!(few.waiting.len() * 5 < calls, "{} of {calls} calls waited", few.waiting.len());
-    assert!(calls * 10 >= TIME.as_millis() as usize / 2 * 9, "the workers are busy: {calls} calls");
+    let alike = |callers: u64, calls| (0..callers).map(|number| (neighbour(number), calls, Duration::ZERO)).collect();
+    for (callers, calls) in [(1, 90), (90, 1), (9, 10)] {
+        let all = Simulation::run(alike(callers, calls), TIME);
+        assert_eq!(all.waiting.len(), 0, "{callers} callers with {calls} calls each");
+    }
+}
+
+#[test]
+fn calls_that_are_committed_as_a_group_make_no_caller_look_as_if_it_waited() {
+    let begin = Instant::now();
+    let mut state = Calls::new(SETTINGS, begin);
+    let mut held: Vec<(CallerKey, Entered)> = Vec::new();
+    for group in 0..1_000 {
+        let now = begin + Duration::from_millis(10) * group;
+        // None of them has anything in flight when the next ones come.
+        for (key, entered) in held.drain(..) {
+            state.ends(key, entered, now);
+        }
+        for call in 0..80 {
+            let key = neighbour(call % 4);
+            let entered = state.enters(key, now);
+            assert!(entered.is_some(), "call {call} of group {group} waits");
+            held.extend(entered.map(|entered| (key, entered)));
+        }
+    }
+}
+
+#[test]
+fn who_asks_now_and_then_does_not_hold_another_back_for_long() {
+    let (now_and_then, greedy) = ((neighbour(1), 1, Duration::from_millis(700)), (neighbour(2), 90, Duration::ZERO));
+    let this = Simulation::run(vec![now_and_then, greedy], TIME);
+    let (most, got) = (TIME.as_millis() as usize / 2, this.took[1].len());
+    assert!(got * 10 >= most * 9, "{got} of {most} calls");
 }
 
 /// A step of the property test: a caller that asks, ends a call of its own, or gives one up that waits.
@@ -309,7 +337,7 @@ proptest! {
             }
             prop_assert_eq!(state.in_flight, held.len());
             prop_assert_eq!(state.peers.values().map(|peer| peer.in_flight).sum::<usize>(), held.len());
-            let of_callers = state.peers.values().flat_map(|peer| peer.callers.values());
+            let of_callers = state.peers.values().flat_map(|peer| peer.callers.values().map(|mine| mine.in_flight));
             prop_assert_eq!(of_callers.sum::<usize>(), held.len());
             prop_assert!((SETTINGS.in_flight_min..=SETTINGS.in_flight_max).contains(&state.limit));
             prop_assert!(state.in_flight <= SETTINGS.in_flight_max * 2);
