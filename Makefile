@@ -1,6 +1,7 @@
 # Tasks of a developer's day. The work is done by the scripts in dev/; `make` alone lists the tasks.
 .DEFAULT_GOAL := help
-.PHONY: help demo down logs clean test lint fmt load bench bench-short scenarios proto-lint compose-check collector-check
+.PHONY: help demo down logs clean test lint fmt load bench bench-short scenarios proto-lint compose-check collector-check \
+	compose-test
 ROLE ?= order
 PROFILE ?= demo
 ARGS ?=
@@ -50,6 +51,9 @@ proto-lint: ## Only the protobuf files
 
 compose-check: ## Only docker-compose.yml and what the image is built from; no engine is needed
 	@dev/check compose context
+
+compose-test: ## Run docker-compose.yml on a container engine, or on one made for it (root, Debian), and look at it
+	@dev/compose-test $(ARGS)
 
 collector-check: ## Only otel-collector.yaml
 	@dev/check collector

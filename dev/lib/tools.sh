@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# Developer tools, pinned: Go programs by dev/tools/go.sum, buf by dev/buf/package-lock.json,
+# Developer tools, pinned: Go programs by dev/tools/go.sum (Compose by dev/compose/go.sum), buf by dev/buf/package-lock.json,
 # cargo-deny by its version, Debian packages for the rest.
 
 # Each by itself: who checks a file does not wait for the two programs that speak gRPC.
@@ -13,6 +13,13 @@ alerts_inputs=("$dev/alerts/go.mod" "$dev/alerts/go.sum" "$dev/alerts/main.go" "
 alerts_compile() {
   say "building alerts-check (about a minute, once)"
   mkdir -p "$1" && go_build "$dev/alerts" . "$1/alerts-check.d" && mv "$1/alerts-check.d/alerts" "$1/alerts-check"
+}
+
+# `docker compose` is a plugin, which Debian's docker.io lacks.
+compose_inputs=("$dev/compose/go.mod" "$dev/compose/go.sum")
+compose_build() {
+  say "building Docker Compose (some minutes, once)"
+  go_build "$dev/compose" github.com/docker/compose/v2/cmd "$1" && mv "$1/cmd" "$1/docker-compose"
 }
 
 buf_inputs=("$dev/buf/package.json" "$dev/buf/package-lock.json")
@@ -49,6 +56,10 @@ tool_path() {
       have go || die "$1: needs Go 1.25 or later (https://go.dev/dl)"
       folder=$(cached alerts "${alerts_inputs[@]}" -- alerts_compile) && printf '%s/%s' "$folder" "$1"
       ;;
+    docker-compose)
+      have go || die "docker-compose: needs Go 1.25 or later (https://go.dev/dl)"
+      folder=$(cached docker-compose "${compose_inputs[@]}" -- compose_build) && printf '%s/docker-compose' "$folder"
+      ;;
     buf)
       have npm || die "buf: needs Node.js 20 or later with npm"
       folder=$(cached buf "${buf_inputs[@]}" -- buf_install) && printf '%s/node_modules/.bin/buf' "$folder"
@@ -62,6 +73,6 @@ tool_path() {
       have "$1" || { make_data_dir && need_packages "$1"; } || return 1
       command -v "$1"
       ;;
-    *) die "$1: no such tool; there are grpcurl, ghz, buf, alerts-check, compose-check, cargo-deny, jaeger, maildev, kcat, shellcheck" ;;
+    *) die "$1: no such tool; there are grpcurl, ghz, buf, alerts-check, compose-check, docker-compose, cargo-deny, jaeger, maildev, kcat, shellcheck" ;;
   esac
 }
