@@ -1,9 +1,9 @@
 //! The order service: orders, and the saga that carries them through stock and payment.
 //!
 //! Reading guide:
-//! - `domain/`: the order aggregate, pure: statuses, prices, what may be asked of an order;
+//! - `domain/`: the order aggregate, pure: statuses, prices, and what a command leads to (`decide`, `evolve`);
 //! - `saga/`: the step table and `next(saga, signal)`, pure;
-//! - `application/`: one batch in, one outcome a command out; `working_set` performs the saga's effects;
+//! - `application/`: one batch in, one outcome a command out; `working_set` loads, has the domain decide, and saves;
 //! - `persistence/`: all the SQL; `consumers/`: which events of others are signals here;
 //! - `grpc/`: parse, call, answer; `grpc/immediate.rs` holds stock before it answers;
 //! - [`serve`]: how it is put together.
@@ -36,7 +36,7 @@ use crate::application::{Catalogue, CatalogueAge, Orders};
 
 static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
-/// Services whose health the role tells.
+/// Services whose health the role reports.
 const SERVICES: &[&str] = &["openorder.order.v1.OrderService"];
 /// Topics that the service publishes to: its own, and its requests to stock and payment.
 pub const PUBLISHES: &[&str] = &[topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION];
@@ -65,7 +65,7 @@ pub async fn serve(
     role.tasks.spawn("catalogue-age", OnExit::StopProcess, watch);
     let deadlines = application::watch_deadlines(Arc::clone(&backbone), committer.clone(), route, settings.clone());
     role.tasks.spawn("saga-deadlines", OnExit::StopProcess, deadlines);
-    let pipeline = application::tell_sagas(Pipeline::new(&backbone), &backbone);
+    let pipeline = application::with_saga_counts(Pipeline::new(&backbone), &backbone);
     let service = grpc::service(grpc::OrderGrpc {
         catalogue: Catalogue::new(backbone.pool().clone(), ProductServiceClient::new(products), age),
         inventory: InventoryServiceClient::new(inventory),

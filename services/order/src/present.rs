@@ -111,7 +111,7 @@ pub(crate) fn cancellation_cause(cause: CancellationCause) -> proto::Cancellatio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::saga::{Part, Step};
+    use crate::saga::{Participant, Step};
 
     #[test]
     fn steps_and_parts_are_numbered_as_in_the_contract() {
@@ -121,7 +121,7 @@ mod tests {
             if let (Some(step), Ok(in_contract)) = (step, in_contract) {
                 assert_eq!(format!("SAGA_STEP_{}", step.as_str()), in_contract.as_str_name());
             }
-            let (part, in_contract) = (Part::from_number(number), proto::SagaPart::try_from(i32::from(number)));
+            let (part, in_contract) = (Participant::from_number(number), proto::SagaPart::try_from(i32::from(number)));
             assert_eq!(part.is_some(), in_contract.is_ok_and(|part| part != proto::SagaPart::Unspecified), "{number}");
             if let (Some(part), Ok(in_contract)) = (part, in_contract) {
                 assert_eq!(format!("SAGA_PART_{part:?}").to_uppercase(), in_contract.as_str_name());

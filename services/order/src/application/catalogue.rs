@@ -13,7 +13,7 @@ use sqlx::PgPool;
 
 use crate::{
     application::CatalogueAge,
-    domain::{Asked, CatalogItem},
+    domain::{CatalogItem, ProductAnswers},
     persistence,
 };
 
@@ -48,7 +48,7 @@ impl Catalogue {
         &self,
         skus: impl Iterator<Item = &Sku>,
         call: &CallContext,
-    ) -> Result<Asked, CallError> {
+    ) -> Result<ProductAnswers, CallError> {
         if self.age.is_too_old() {
             return self.ask(skus, call).await;
         }
@@ -57,7 +57,7 @@ impl Catalogue {
             skus.filter(|sku| !known.contains(*sku)).cloned().collect()
         };
         if unknown.is_empty() {
-            return Ok(Asked::new());
+            return Ok(ProductAnswers::new());
         }
         self.look_up(unknown, call).await.map_err(unanswered)
     }
@@ -66,25 +66,29 @@ impl Catalogue {
     ///
     /// # Errors
     /// `Unavailable` when the product service or the database is away.
-    pub(crate) async fn ask(&self, skus: impl Iterator<Item = &Sku>, call: &CallContext) -> Result<Asked, CallError> {
+    pub(crate) async fn ask(
+        &self,
+        skus: impl Iterator<Item = &Sku>,
+        call: &CallContext,
+    ) -> Result<ProductAnswers, CallError> {
         self.look_up_there(skus.cloned().collect(), call).await.map_err(unanswered)
     }
 
-    async fn look_up(&self, unknown: Vec<Sku>, call: &CallContext) -> Result<Asked, Fault> {
+    async fn look_up(&self, unknown: Vec<Sku>, call: &CallContext) -> Result<ProductAnswers, Fault> {
         let names: Vec<&str> = unknown.iter().map(Sku::as_str).collect();
         let here: HashSet<String> = persistence::orderable_skus(&self.pool, &names).await?.into_iter().collect();
         let (there, missing): (Vec<Sku>, Vec<Sku>) = unknown.into_iter().partition(|sku| here.contains(sku.as_str()));
         self.remember(there);
-        if missing.is_empty() { Ok(Asked::new()) } else { self.look_up_there(missing, call).await }
+        if missing.is_empty() { Ok(ProductAnswers::new()) } else { self.look_up_there(missing, call).await }
     }
 
-    async fn look_up_there(&self, skus: Vec<Sku>, call: &CallContext) -> Result<Asked, Fault> {
+    async fn look_up_there(&self, skus: Vec<Sku>, call: &CallContext) -> Result<ProductAnswers, Fault> {
         let answers = ask_in_parts(&skus, skus.len(), |part| {
             let request = BatchGetProductsRequest { skus: part.iter().map(ToString::to_string).collect() };
             let (request, mut client) = (call.retry_safe_request(request), self.products.clone());
             async move { Ok(client.batch_get_products(request).await?.into_inner().products) }
         });
-        let products: Vec<Vec<Product>> = answers.await.map_err(asked)?;
+        let products: Vec<Vec<Product>> = answers.await.map_err(fault_of_product)?;
         let items = products
             .iter()
             .flatten()
@@ -93,13 +97,13 @@ impl Catalogue {
             .map_err(|error| Fault::permanent(error.message))?;
         let mut connection = self.pool.acquire().await.map_err(fault)?;
         persistence::upsert_catalogue(&mut connection, &items.iter().collect::<Vec<_>>()).await?;
-        let mut asked: Asked = skus.into_iter().map(|sku| (sku, false)).collect();
+        let mut is_sold: ProductAnswers = skus.into_iter().map(|sku| (sku, false)).collect();
         for item in &items {
-            asked.insert(item.sku.clone(), true);
+            is_sold.insert(item.sku.clone(), true);
         }
-        self.forget(asked.iter().filter(|(_, sold)| !**sold).map(|(sku, _)| sku));
+        self.forget(is_sold.iter().filter(|(_, sold)| !**sold).map(|(sku, _)| sku));
         self.remember(items.into_iter().map(|item| item.sku).collect());
-        Ok(asked)
+        Ok(is_sold)
     }
 
     fn remember(&self, skus: Vec<Sku>) {
@@ -123,8 +127,8 @@ fn unanswered(fault: Fault) -> CallError {
     CallError::from(fault)
 }
 
-/// A catalogue that cannot answer is waited for: "unknown" is said only when it said so.
-fn asked(status: tonic::Status) -> Fault {
+/// A product service that cannot answer is waited for: a SKU is unknown only when it answered so.
+fn fault_of_product(status: tonic::Status) -> Fault {
     fault_of("product", &status).unwrap_or_else(|| Fault::retryable("the product service gave no answer"))
 }
 

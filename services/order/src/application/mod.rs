@@ -1,7 +1,9 @@
-//! The use cases and the runner of the saga: load what the batch needs, decide each command in order, write all.
+//! The use cases and the runner of the saga: load what the batch needs, have the domain decide each command in order,
+//! write all.
 
 mod catalogue;
 mod catalogue_age;
+mod command;
 mod events;
 mod pipeline;
 mod reply;
@@ -13,11 +15,12 @@ use openorder_types::Fault;
 
 pub(crate) use catalogue::{Catalogue, item as catalog_item};
 pub(crate) use catalogue_age::CatalogueAge;
-pub(crate) use pipeline::tell_sagas;
+pub use command::Command;
+pub(crate) use pipeline::with_saga_counts;
 pub(crate) use reply::OrderReply;
 pub(crate) use timers::watch_deadlines;
 
-use crate::{application::working_set::WorkingSet, domain::Command, saga::SagaTimeouts};
+use crate::{application::working_set::WorkingSet, saga::SagaTimeouts};
 
 /// All work of the order service.
 pub(crate) struct Orders {
@@ -36,7 +39,7 @@ impl Application for Orders {
 
     async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<Command>]) -> Result<Outcomes<OrderReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch, self.timeouts).await?;
-        let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.decide(envelope, cause)).collect();
+        let outcomes = batch.iter().enumerate().map(|(index, envelope)| set.decide(envelope, index)).collect();
         set.save(unit).await?;
         Ok(outcomes)
     }

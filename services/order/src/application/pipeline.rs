@@ -1,4 +1,4 @@
-//! What operators are told of the sagas.
+//! What operators see of the sagas.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use crate::persistence;
 
 /// The service's part of the pipeline, with its sagas that are not at their end.
-pub(crate) fn tell_sagas(pipeline: Pipeline, backbone: &Arc<Backbone>) -> Pipeline {
+pub(crate) fn with_saga_counts(pipeline: Pipeline, backbone: &Arc<Backbone>) -> Pipeline {
     let pool = backbone.pool().clone();
     pipeline.with_sagas(move || count(pool.clone()).boxed())
 }

@@ -17,9 +17,9 @@ use openorder_types::{CallError, Fault};
 use uuid::Uuid;
 
 use crate::{
-    application::Orders,
+    application::{Command, Orders},
     config::OrderSettings,
-    domain::Command,
+    domain::OrderCommand,
     persistence::{self, OpenSaga},
     saga::{OpenSince, Step},
 };
@@ -98,7 +98,8 @@ impl Watch {
         let committer = &self.committer;
         // What follows from a deadline belongs to the trace of the call that made the order.
         let checks = sagas.into_iter().map(|OpenSaga { order_id, trace, .. }| async move {
-            match committer.submit(None, Command::CheckDeadline { order_id, open }, trace, None).await {
+            let command = Command::Order { order_id, command: OrderCommand::CheckDeadline(open) };
+            match committer.submit(None, command, trace, None).await {
                 Ok(_) | Err(CallError::Rejected(_)) => Ok(()),
                 // The lease runs out and it is due again.
                 Err(error) => Err(Fault::retryable(error)),

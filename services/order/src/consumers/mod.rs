@@ -8,7 +8,7 @@ use openorder_messaging::{DecodeError, Received, Subscription};
 use openorder_proto::{event_types, topics};
 use openorder_types::parse_uuid;
 
-use crate::{domain::Command, saga::Signal};
+use crate::{application::Command, saga::Signal};
 
 /// The topics that the order service follows.
 pub fn subscription() -> Subscription<Command> {
@@ -49,7 +49,7 @@ fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
 fn signal(message: &Received, order_id: &str, signal: Signal) -> Result<Option<Command>, DecodeError> {
     let order_id =
         parse_uuid(order_id, "ORDER_ID_MALFORMED").map_err(|error| DecodeError::malformed(message, error.message))?;
-    Ok(Some(Command::Signal { order_id, signal }))
+    Ok(Some(Command::signal(order_id, signal)))
 }
 
 /// For the types that this service does not act on: known ones are passed over, unknown ones are an error.

@@ -4,8 +4,8 @@ use openorder_messaging::{DecodeError, Received};
 use openorder_proto::{event_types, payment::v1 as payment, reasons::Word};
 
 use crate::{
+    application::Command,
     consumers::{others, signal},
-    domain::Command,
     saga::Signal,
 };
 

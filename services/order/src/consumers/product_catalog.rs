@@ -8,9 +8,9 @@ use openorder_proto::{
 use openorder_types::{Currency, Money, Sku, ValueError, parse_uuid};
 
 use crate::{
-    application,
+    application::{self, Command},
     consumers::others,
-    domain::{CatalogItem, Command},
+    domain::CatalogItem,
 };
 
 pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {

@@ -1,12 +1,10 @@
-//! Everything that the service can be asked or told.
-
-use std::collections::BTreeMap;
+//! What is wanted of orders.
 
 use openorder_types::{EmailAddress, Money, Quantity, Sku, UserId};
 use uuid::Uuid;
 
 use crate::{
-    domain::{CancellationCause, OrderStatus, PaymentMode, ReservationMode},
+    domain::{CancellationCause, OrderStatus, PaymentMode, ProductAnswers, ReservationMode},
     saga::{OpenSince, Signal},
 };
 
@@ -22,7 +20,7 @@ pub struct RequestedLine {
 /// An order to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOrder {
-    /// UUID v7, drawn by the handler.
+    /// UUID v7, drawn where the request is parsed.
     pub order_id: Uuid,
     /// Who buys.
     pub customer_id: UserId,
@@ -36,38 +34,9 @@ pub struct NewOrder {
     pub payment_mode: PaymentMode,
     /// What the customer was shown; another total is refused.
     pub expected_total: Option<Money>,
-    /// What the product service said while this request waited: nothing for SKUs that the copy of the catalogue was
+    /// What the product service answered while this request waited; empty for SKUs that the copy of the catalogue was
     /// enough for.
-    pub asked: Asked,
-}
-
-/// SKUs that the product service was asked about, each with whether it can be ordered.
-pub type Asked = BTreeMap<Sku, bool>;
-
-/// A product as orders need it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CatalogItem {
-    /// Stock keeping unit.
-    pub sku: Sku,
-    /// Of the product that has this SKU now.
-    pub product_id: Uuid,
-    /// Version of the product: an older one never replaces a newer one.
-    pub product_version: i64,
-    /// Of two products with one SKU, the one with the higher number is the newer one; 0: not known.
-    pub product_number: i64,
-    /// Name that customers see.
-    pub display_name: String,
-    /// Price of one piece.
-    pub unit_price: Money,
-    /// Whether it can no longer be ordered.
-    pub deleted: bool,
-}
-
-impl CatalogItem {
-    /// Of two items of one SKU, the one for which this is greater holds.
-    pub fn age(&self) -> (i64, Uuid, i64) {
-        (self.product_number, self.product_id, self.product_version)
-    }
+    pub product_answers: ProductAnswers,
 }
 
 /// What an operator wants of a compensation that failed.
@@ -79,15 +48,11 @@ pub enum CompensationRequest {
     Settle,
 }
 
-/// A command; facts of other services and deadlines arrive as commands too.
+/// What is wanted of an order that exists, or was learned about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// A customer orders.
-    Create(Box<NewOrder>),
+pub enum OrderCommand {
     /// The customer or an operator calls the order off.
     Cancel {
-        /// The order.
-        order_id: Uuid,
         /// Who.
         cause: CancellationCause,
         /// In the caller's words.
@@ -97,8 +62,6 @@ pub enum Command {
     },
     /// Compare and set: SHIPPED or DELIVERED.
     UpdateStatus {
-        /// The order.
-        order_id: Uuid,
         /// Where the caller believes it to be.
         previous: OrderStatus,
         /// Where it is to go.
@@ -106,8 +69,6 @@ pub enum Command {
     },
     /// An operator has a failed compensation tried again, or has put it right by hand.
     Compensation {
-        /// The order.
-        order_id: Uuid,
         /// Which of the two.
         request: CompensationRequest,
         /// Who.
@@ -115,20 +76,8 @@ pub enum Command {
         /// In their words.
         reason: String,
     },
-    /// Something that the saga waits for, or that it did not expect.
-    Signal {
-        /// The order.
-        order_id: Uuid,
-        /// What happened.
-        signal: Signal,
-    },
-    /// A deadline may have passed.
-    CheckDeadline {
-        /// The order.
-        order_id: Uuid,
-        /// Since when the ways that the order may wait on have been open.
-        open: OpenSince,
-    },
-    /// The catalogue changed.
-    Catalogue(Box<CatalogItem>),
+    /// An answer or a fact that concerns the saga, expected or not.
+    Signal(Signal),
+    /// A deadline may have passed; with since when the ways that the order may wait on have been open.
+    CheckDeadline(OpenSince),
 }

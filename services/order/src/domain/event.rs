@@ -1,8 +1,6 @@
 //! Facts about orders.
 
-use openorder_types::{EmailAddress, Money, UserId};
-
-use crate::domain::{OrderLine, PaymentMode, ReservationMode};
+use crate::saga::Saga;
 
 /// Why an order was cancelled; numbered as `openorder.order.v1.CancellationCause`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,21 +29,8 @@ impl CancellationCause {
 /// What happened to an order; each makes one version of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderEvent {
-    /// It was accepted.
-    Created {
-        /// Who buys.
-        customer_id: UserId,
-        /// Where mail goes.
-        customer_email: Option<EmailAddress>,
-        /// With their prices.
-        lines: Vec<OrderLine>,
-        /// The sum; none when a SKU was unknown.
-        total: Option<Money>,
-        /// When the stock is held.
-        reservation_mode: ReservationMode,
-        /// Who starts the payment.
-        payment_mode: PaymentMode,
-    },
+    /// It was accepted: it begins with its lines and its total, and they never change.
+    Created,
     /// The stock of all lines is held.
     Confirmed,
     /// The total was taken.
@@ -102,4 +87,29 @@ pub enum OrderEvent {
         /// Whether it was money.
         payment: bool,
     },
+}
+
+/// What follows from a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A fact about the order.
+    Order(OrderEvent),
+    /// Where the saga stands from now on.
+    Saga(Saga),
+    /// The stock is asked back.
+    ReleaseRequested {
+        /// Why.
+        cause: CancellationCause,
+        /// Whether an answer that was given before is wanted again.
+        answer_again: bool,
+    },
+    /// The money is asked back, or never to be taken.
+    RefundRequested {
+        /// Why.
+        cause: CancellationCause,
+        /// Whether an answer that was given before is wanted again.
+        answer_again: bool,
+    },
+    /// The stock of a shipped order was released: the counts of the warehouse are wrong, and a person has to look.
+    StockLost,
 }

@@ -1,10 +1,14 @@
 //! The rules of orders, pure: no I/O, no clock, no randomness, no protobuf.
 
 mod command;
+mod decide;
 mod event;
 mod order;
-pub mod reject;
+mod price;
+pub mod rejection;
 
-pub use command::{Asked, CatalogItem, Command, CompensationRequest, NewOrder, RequestedLine};
-pub use event::{CancellationCause, OrderEvent};
-pub use order::{Order, OrderLine, OrderStatus, PaymentMode, PricedLines, ReservationMode, price};
+pub use command::{CompensationRequest, NewOrder, OrderCommand, RequestedLine};
+pub use decide::{Context, Creation, State, create, decide, evolve};
+pub use event::{CancellationCause, Event, OrderEvent};
+pub use order::{Order, OrderLine, OrderStatus, PaymentMode, ReservationMode};
+pub use price::{CatalogItem, PricedLines, ProductAnswers, check_prices, price};

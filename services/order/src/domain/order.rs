@@ -1,11 +1,11 @@
 //! The order aggregate: its state is the fold of its events.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
 use openorder_types::{EmailAddress, Money, Quantity, Rejection, Sku, Timestamp, UserId};
 use uuid::Uuid;
 
-use crate::domain::{Asked, CatalogItem, OrderEvent, RequestedLine, reject};
+use crate::domain::{NewOrder, OrderEvent, PricedLines, rejection};
 
 /// Where an order stands; numbered as `openorder.order.v1.OrderStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,53 +104,6 @@ pub struct OrderLine {
     pub product_number: i64,
 }
 
-/// Lines with their prices, and their sum.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PricedLines {
-    /// In the order of the request.
-    pub lines: Vec<OrderLine>,
-    /// None when a SKU is unknown.
-    pub total: Option<Money>,
-}
-
-/// Puts the catalogue's prices to the lines.
-///
-/// # Errors
-/// `CURRENCY_MISMATCH`; `TOTAL_TOO_LARGE`. An unknown SKU is no error here: the order is rejected, and says so.
-pub fn price(
-    requested: &[RequestedLine],
-    catalogue: &HashMap<Sku, CatalogItem>,
-    asked: &Asked,
-) -> Result<PricedLines, Rejection> {
-    let mut lines = Vec::with_capacity(requested.len());
-    let mut total: Option<Money> = None;
-    let mut complete = true;
-    for line in requested {
-        // What the product service has just said it does not sell is not sold, whatever the copy says.
-        let item = catalogue.get(&line.sku).filter(|item| !item.deleted && asked.get(&line.sku) != Some(&false));
-        let (display_name, price) = match item {
-            None => {
-                complete = false;
-                (String::new(), None)
-            }
-            Some(item) => {
-                let line_total =
-                    item.unit_price.checked_mul(line.quantity.get()).map_err(|_| reject::total_too_large())?;
-                total = Some(match total {
-                    None => line_total,
-                    Some(sum) if sum.currency() != line_total.currency() => return Err(reject::currency_mismatch()),
-                    Some(sum) => sum.checked_add(line_total).map_err(|_| reject::total_too_large())?,
-                });
-                (item.display_name.clone(), Some((item.unit_price, line_total)))
-            }
-        };
-        let product_number = item.map_or(0, |item| item.product_number);
-        let sku = line.sku.clone();
-        lines.push(OrderLine { sku, display_name, quantity: line.quantity, price, product_number });
-    }
-    Ok(PricedLines { lines, total: total.filter(|_| complete) })
-}
-
 /// An order as its events have made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
@@ -185,34 +138,30 @@ pub struct Order {
 }
 
 impl Order {
-    /// The order that its first event makes. `None` when `event` is not [`OrderEvent::Created`].
-    pub fn created(order_id: Uuid, event: &OrderEvent, now: Timestamp) -> Option<Self> {
-        let OrderEvent::Created { customer_id, customer_email, lines, total, reservation_mode, payment_mode } = event
-        else {
-            return None;
-        };
-        Some(Self {
-            order_id,
-            customer_id: customer_id.clone(),
-            customer_email: customer_email.clone(),
+    /// A new order, as [`OrderEvent::Created`] describes it.
+    pub fn created(new: &NewOrder, priced: PricedLines, now: Timestamp) -> Self {
+        Self {
+            order_id: new.order_id,
+            customer_id: new.customer_id.clone(),
+            customer_email: new.customer_email.clone(),
             status: OrderStatus::Pending,
             version: 1,
-            lines: lines.clone(),
-            total: *total,
-            reservation_mode: *reservation_mode,
-            payment_mode: *payment_mode,
+            lines: priced.lines,
+            total: priced.total,
+            reservation_mode: new.reservation_mode,
+            payment_mode: new.payment_mode,
             status_reason: String::new(),
             status_detail: String::new(),
             payment_id: String::new(),
             create_time: now,
             update_time: now,
-        })
+        }
     }
 
     /// The order after one more event.
     pub fn evolve(&mut self, event: &OrderEvent, now: Timestamp) {
         self.status = match event {
-            OrderEvent::Created { .. } => OrderStatus::Pending,
+            OrderEvent::Created => OrderStatus::Pending,
             OrderEvent::Confirmed => OrderStatus::Confirmed,
             OrderEvent::Paid { payment_id } => {
                 self.payment_id.clone_from(payment_id);
@@ -239,6 +188,20 @@ impl Order {
         self.update_time = now;
     }
 
+    /// Whether the order may be called off by `owner`; none, by anyone.
+    ///
+    /// # Errors
+    /// `ORDER_NOT_FOUND` when it belongs to somebody else; `ORDER_NOT_CANCELLABLE`.
+    pub fn check_cancellable(&self, owner: Option<&UserId>) -> Result<(), Rejection> {
+        if owner.is_some_and(|owner| self.customer_id != *owner) {
+            return Err(rejection::order_not_found(self.order_id));
+        }
+        if !self.status.is_cancellable() {
+            return Err(rejection::not_cancellable(self.order_id, self.status));
+        }
+        Ok(())
+    }
+
     /// Decides on a move that an operator asks for: compare and set, 20 → 25 → 80 only.
     ///
     /// # Errors
@@ -247,10 +210,10 @@ impl Order {
         let event = match (previous, current) {
             (OrderStatus::Preparing, OrderStatus::Shipped) => OrderEvent::Shipped,
             (OrderStatus::Shipped, OrderStatus::Delivered) => OrderEvent::Delivered,
-            _ => return Err(reject::transition_not_allowed(previous, current)),
+            _ => return Err(rejection::transition_not_allowed(previous, current)),
         };
         if self.status != previous {
-            return Err(reject::status_mismatch(self.order_id, previous, self.status));
+            return Err(rejection::status_mismatch(self.order_id, previous, self.status));
         }
         Ok(event)
     }

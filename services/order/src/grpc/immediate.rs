@@ -14,12 +14,7 @@ use openorder_rpc::{CallContext, query_failed, reason_of};
 use openorder_types::{CallError, Caller, parse_uuid};
 use uuid::Uuid;
 
-use crate::{
-    domain::{Command, reject},
-    grpc::OrderGrpc,
-    persistence, present,
-    saga::Signal,
-};
+use crate::{application::Command, domain::rejection, grpc::OrderGrpc, persistence, present, saga::Signal};
 
 impl OrderGrpc {
     /// The order with its stock held.
@@ -33,12 +28,12 @@ impl OrderGrpc {
         let order = self.current(order_id).await?;
         if order.status() == OrderStatus::Pending {
             let signal = self.ask_inventory(call, &order).await?;
-            self.tell(order_id, signal, call).await?;
+            self.submit_signal(order_id, signal, call).await?;
         }
         let order = self.current(order_id).await?;
         match (order.status(), order.status_reason.as_str()) {
-            (OrderStatus::Rejected, "UNKNOWN_SKU") => Err(reject::unknown_sku(order_id).into()),
-            (OrderStatus::Rejected, _) => Err(reject::out_of_stock(order_id).into()),
+            (OrderStatus::Rejected, "UNKNOWN_SKU") => Err(rejection::unknown_sku(order_id).into()),
+            (OrderStatus::Rejected, _) => Err(rejection::out_of_stock(order_id).into()),
             _ => Ok(order),
         }
     }
@@ -67,8 +62,8 @@ impl OrderGrpc {
     }
 
     /// The same signal comes by Kafka too: whichever is second has no effect.
-    async fn tell(&self, order_id: Uuid, signal: Signal, call: &CallContext) -> Result<(), CallError> {
-        let command = Command::Signal { order_id, signal };
+    async fn submit_signal(&self, order_id: Uuid, signal: Signal, call: &CallContext) -> Result<(), CallError> {
+        let command = Command::signal(order_id, signal);
         match self.committer.submit(None, command, call.trace.clone(), call.deadline).await {
             Ok(_) | Err(CallError::Rejected(_)) => Ok(()),
             Err(error) => Err(error),

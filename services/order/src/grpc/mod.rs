@@ -29,9 +29,9 @@ use tonic::{Status, service::Routes};
 use uuid::Uuid;
 
 use crate::{
-    application::{Catalogue, Orders},
+    application::{Catalogue, Command, Orders},
     config::OrderSettings,
-    domain::{Command, ReservationMode, reject},
+    domain::{ReservationMode, rejection},
     persistence::{self, Record},
     present,
 };
@@ -69,13 +69,13 @@ impl OrderGrpc {
             // What was done is answered whoever is away.
             done = self.committer.recall_call(&request_key(&call, fingerprint, request_id.clone())).await?;
             if done.is_none() {
-                new.asked = self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), &call).await?;
+                new.product_answers = self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), &call).await?;
             }
         }
         let mut order = match done {
             Some(order) => order,
             None => match self.committer.call(&call, fingerprint, request_id, Command::Create(Box::new(new))).await {
-                Err(CallError::Rejected(no)) if no.reason == reject::CATALOGUE_IN_DOUBT => {
+                Err(CallError::Rejected(no)) if no.reason == rejection::CATALOGUE_IN_DOUBT => {
                     self.create_as_asked(&call, &message).await?
                 }
                 answer => answer?,
@@ -90,7 +90,7 @@ impl OrderGrpc {
     /// Asks the product service about every line: its word is final, and what the copy had is not looked at again.
     async fn create_as_asked(&self, call: &CallContext, message: &CreateOrderRequest) -> Result<Order, CallError> {
         let (request_id, mut new) = parse::create(message)?;
-        new.asked = self.catalogue.ask(new.lines.iter().map(|line| &line.sku), call).await?;
+        new.product_answers = self.catalogue.ask(new.lines.iter().map(|line| &line.sku), call).await?;
         self.committer.call(call, create_fingerprint(message), request_id, Command::Create(Box::new(new))).await
     }
 
@@ -138,7 +138,7 @@ impl OrderGrpc {
     async fn visible(&self, caller: &Caller, order_id: Uuid) -> Result<Record, CallError> {
         let found = persistence::find_order(self.backbone.pool(), order_id).await.map_err(query_failed)?;
         let visible = found.filter(|record| caller.may_act_for(&record.order.customer_id));
-        visible.ok_or_else(|| reject::order_not_found(order_id).into())
+        visible.ok_or_else(|| rejection::order_not_found(order_id).into())
     }
 }
 

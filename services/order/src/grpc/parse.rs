@@ -15,7 +15,8 @@ use openorder_types::{
 use uuid::Uuid;
 
 use crate::{
-    domain::{CancellationCause, Command, NewOrder, OrderStatus, PaymentMode, RequestedLine, ReservationMode},
+    application::Command,
+    domain::{CancellationCause, NewOrder, OrderCommand, OrderStatus, PaymentMode, RequestedLine, ReservationMode},
     persistence::Filter,
 };
 
@@ -87,7 +88,7 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
             reservation_mode,
             payment_mode,
             expected_total,
-            asked: BTreeMap::new(),
+            product_answers: BTreeMap::new(),
         };
         (request_id.into_string(), order)
     });
@@ -127,9 +128,10 @@ pub(super) fn cancel(message: &CancelOrderRequest, caller: &Caller) -> Result<(S
     let detail = violations.take("reason", TextRule::REASON.parse(&message.reason)).map(FreeText::into_string);
     let owner = owner(caller)?;
     let cause = if owner.is_some() { CancellationCause::Customer } else { CancellationCause::Operator };
-    let parsed = request_id.zip(order_id).zip(detail);
-    let command =
-        parsed.map(|((id, order_id), detail)| (id.into_string(), Command::Cancel { order_id, cause, detail, owner }));
+    let command = request_id.zip(order_id).zip(detail).map(|((request_id, order_id), detail)| {
+        let command = OrderCommand::Cancel { cause, detail, owner };
+        (request_id.into_string(), Command::Order { order_id, command })
+    });
     violations.finish_with(command)
 }
 
@@ -149,7 +151,8 @@ pub(super) fn update_status(message: &UpdateOrderStatusRequest) -> Result<(Strin
     let current = status(&mut violations, "current_status", message.current_status);
     let parsed =
         request_id.zip(order_id).zip(previous.zip(current)).map(|((request_id, order_id), (previous, current))| {
-            (request_id.into_string(), Command::UpdateStatus { order_id, previous, current })
+            let command = OrderCommand::UpdateStatus { previous, current };
+            (request_id.into_string(), Command::Order { order_id, command })
         });
     violations.finish_with(parsed)
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
-    domain::{CancellationCause, Order, OrderLine, OrderStatus, PaymentMode, ReservationMode},
-    saga::{Part, Saga, Step},
+    domain::{CancellationCause, Order, OrderLine, OrderStatus, PaymentMode, ReservationMode, State},
+    saga::{Participant, Saga, Step},
 };
 
 /// An order, where its saga stands, and the trace of the call that made it.
@@ -20,6 +20,13 @@ pub struct Record {
     pub saga: Saga,
     /// Late work joins this trace.
     pub trace: TraceContext,
+}
+
+impl Record {
+    /// What the rules see of it.
+    pub fn state(&self) -> State<'_> {
+        State { order: &self.order, saga: &self.saga }
+    }
 }
 
 /// A line as it is stored; amounts in minor units of the order's currency.
@@ -86,8 +93,8 @@ pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
     let undo_attempts: i32 = row.try_get(19).map_err(fault)?;
     let saga = Saga {
         step: number(row, 14, Step::from_number)?,
-        stock: number(row, 15, Part::from_number)?,
-        payment: number(row, 16, Part::from_number)?,
+        stock: number(row, 15, Participant::from_number)?,
+        payment: number(row, 16, Participant::from_number)?,
         pending: CancellationCause::from_number(cause).map(|cause| (cause, reason)),
         undo_attempts: u32::try_from(undo_attempts).unwrap_or(0),
         releases: row.try_get(20).map_err(fault)?,

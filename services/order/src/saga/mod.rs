@@ -2,12 +2,13 @@
 //!
 //! | Step | asked for by | answered by | fails when | compensation, asked for by | answered by |
 //! |---|---|---|---|---|---|
-//! | reserve | `order.lifecycle.created` | `inventory.stock.reserved` | `rejected` → REJECTED; deadline | `inventory.stock.release_requested` | `released` |
+//! | reserve | `order.lifecycle.created` | `inventory.stock.reserved` | `rejected`, unknown product → REJECTED; deadline | `inventory.stock.release_requested` | `released` |
 //! | pay (the pivot) | `order.lifecycle.confirmed` | `payment.transaction.completed` | `failed`, deadline, cancelled | `payment.transaction.refund_requested` | `refunded`, or `failed` if nothing was taken |
 //! | prepare | `order.lifecycle.preparing` | — until there is a shipping service | — | — | — |
 //!
 //! What happens otherwise (`docs/sagas.md` says it for operators; `tests/saga/` holds each case):
 //!
+//! - an order of a product that does not exist is rejected when it is made; stock that is held after all is asked back;
 //! - a deadline counts only while the way to the participant and back is open: an outage cancels nothing;
 //! - an answer that is lost or late is a deadline that passes: reserve and pay are then compensated, giving back is
 //!   asked for again with backoff, and after its last attempt the saga is COMPENSATION_FAILED;
@@ -16,7 +17,7 @@
 //!   shipped, and what was paid goes back; the same holds for money that was refunded without being asked back;
 //! - everything that comes twice, too late or in another order has no effect.
 //!
-//! Customers are told by `order.lifecycle.*` alone: a side effect never fails an order.
+//! Customers learn of it by `order.lifecycle.*` alone: a side effect never fails an order.
 
 mod effect;
 mod next;
@@ -24,4 +25,4 @@ mod state;
 
 pub use effect::Effect;
 pub use next::next;
-pub use state::{OpenSince, Part, Saga, SagaTimeouts, Signal, Step};
+pub use state::{OpenSince, Participant, Saga, SagaTimeouts, Signal, Step};

@@ -4,7 +4,7 @@ use openorder_types::Timestamp;
 
 use crate::{
     domain::CancellationCause,
-    saga::{Effect, Part, Saga, SagaTimeouts, Signal, Step},
+    saga::{Effect, Participant, Saga, SagaTimeouts, Signal, Step},
 };
 
 /// The saga after a signal, and what is to be done. No effect and the same saga: the signal was late, doubled or
@@ -25,19 +25,24 @@ pub fn next(saga: &Saga, signal: &Signal, timeouts: &SagaTimeouts, now: Timestam
 fn reserving(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
     match signal {
         Signal::StockReserved => {
-            saga.stock = Part::Done;
-            saga.payment = Part::Asked;
+            saga.stock = Participant::Done;
+            saga.payment = Participant::Asked;
             saga.enter(Step::Paying, now);
             vec![Effect::Confirm]
         }
         Signal::StockRejected { reason, detail } => {
-            saga.stock = Part::Refused;
+            saga.stock = Participant::Refused;
             saga.enter(Step::Rejected, now);
             vec![Effect::Reject { reason: reason.clone(), detail: detail.clone() }]
         }
+        // The stock was asked for by the order's first event all the same: if it is held after all, it is asked back.
+        Signal::ProductsUnknown { detail } => {
+            saga.enter(Step::Rejected, now);
+            vec![Effect::Reject { reason: "UNKNOWN_SKU".to_owned(), detail: detail.clone() }]
+        }
         // Given back before its being held was heard of here.
         Signal::StockReleased { expired } => {
-            saga.stock = Part::Undone;
+            saga.stock = Participant::Undone;
             let (cause, reason) = unasked_release(*expired);
             saga.give_back(cause, reason, now)
         }
@@ -50,21 +55,21 @@ fn reserving(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
 fn paying(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
     match signal {
         Signal::PaymentCompleted { payment_id } => {
-            saga.payment = Part::Done;
+            saga.payment = Participant::Done;
             saga.enter(Step::Completed, now);
             vec![Effect::MarkPaid { payment_id: payment_id.clone() }, Effect::Prepare]
         }
         Signal::PaymentFailed { reason } => {
-            saga.payment = Part::Refused;
+            saga.payment = Participant::Refused;
             saga.give_back(CancellationCause::PaymentFailed, reason, now)
         }
         Signal::PaymentRefunded => {
-            saga.payment = Part::Undone;
+            saga.payment = Participant::Undone;
             saga.give_back(CancellationCause::PaymentFailed, "PAYMENT_REFUNDED", now)
         }
         // The held stock is gone before the payment was decided: what may have been taken goes back.
         Signal::StockReleased { expired } => {
-            saga.stock = Part::Undone;
+            saga.stock = Participant::Undone;
             let (cause, reason) = unasked_release(*expired);
             saga.give_back(cause, reason, now)
         }
@@ -77,21 +82,21 @@ fn paying(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
 /// Past the pivot: only a cancellation turns back, or the loss of what was held or paid. Such an order must not go
 /// its way: it is cancelled at once, as by an operator.
 fn completed(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
-    let shipped = saga.stock == Part::Used;
+    let shipped = saga.stock == Participant::Used;
     match signal {
         Signal::Shipped => {
-            saga.stock = Part::Used;
+            saga.stock = Participant::Used;
             Vec::new()
         }
         Signal::CancelRequested { cause, detail } if !shipped => saga.cancel(*cause, detail, now),
         Signal::StockReleased { expired } if !shipped => {
-            saga.stock = Part::Undone;
+            saga.stock = Participant::Undone;
             let (cause, reason) = unasked_release(*expired);
             saga.cancel_for(cause, reason, "", now)
         }
         Signal::StockReleased { .. } => vec![Effect::ReportStockLost],
         Signal::PaymentRefunded if !shipped => {
-            saga.payment = Part::Undone;
+            saga.payment = Participant::Undone;
             saga.cancel_for(CancellationCause::Operator, "PAYMENT_REFUNDED", "", now)
         }
         _ => Vec::new(),
@@ -101,13 +106,15 @@ fn completed(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
 fn compensating(saga: &mut Saga, signal: &Signal, timeouts: &SagaTimeouts, now: Timestamp) -> Vec<Effect> {
     let failed = saga.step == Step::CompensationFailed;
     match signal {
-        Signal::StockReleased { .. } => saga.stock = Part::Undone,
-        Signal::PaymentRefunded => saga.payment = Part::Undone,
+        Signal::StockReleased { .. } => saga.stock = Participant::Undone,
+        Signal::PaymentRefunded => saga.payment = Participant::Undone,
         // A payment that failed was not taken and never will be.
-        Signal::PaymentFailed { .. } if saga.payment.is_open() => saga.payment = Part::Refused,
+        Signal::PaymentFailed { .. } if saga.payment.is_open() => saga.payment = Participant::Refused,
         // Nobody asked for it, or it was refused before: it has to go back all the same.
-        Signal::PaymentCompleted { .. } if saga.payment != Part::Undoing && saga.payment != Part::Undone => {
-            saga.payment = Part::Undoing;
+        Signal::PaymentCompleted { .. }
+            if saga.payment != Participant::Undoing && saga.payment != Participant::Undone =>
+        {
+            saga.payment = Participant::Undoing;
             saga.refunds += 1;
             return vec![Effect::RequestRefund { cause: CancellationCause::StepTimedOut }];
         }
@@ -134,8 +141,8 @@ fn compensating(saga: &mut Saga, signal: &Signal, timeouts: &SagaTimeouts, now: 
 /// All was given back; what still comes is late. A payment that was taken after all goes back too.
 fn compensated(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
     match signal {
-        Signal::PaymentCompleted { .. } if saga.payment == Part::Idle => {
-            saga.payment = Part::Undoing;
+        Signal::PaymentCompleted { .. } if saga.payment == Participant::Idle => {
+            saga.payment = Participant::Undoing;
             saga.refunds += 1;
             saga.undo_attempts = 0;
             saga.enter(Step::Compensating, now);
@@ -148,19 +155,19 @@ fn compensated(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> 
 /// Rejected before the stock answered (a SKU was unknown when the order was made): what is held after all goes back.
 fn rejected(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
     match signal {
-        Signal::StockReserved if saga.stock == Part::Asked => {
-            saga.stock = Part::Undoing;
+        Signal::StockReserved if saga.stock == Participant::Asked => {
+            saga.stock = Participant::Undoing;
             saga.releases += 1;
             saga.enter(Step::Compensating, now);
             vec![Effect::RequestRelease { cause: CancellationCause::StepTimedOut }]
         }
-        Signal::StockRejected { .. } if saga.stock == Part::Asked => {
-            saga.stock = Part::Refused;
+        Signal::StockRejected { .. } if saga.stock == Participant::Asked => {
+            saga.stock = Participant::Refused;
             Vec::new()
         }
         // It was held and ran out of time, or was found to be held for nothing.
-        Signal::StockReleased { .. } if saga.stock == Part::Asked => {
-            saga.stock = Part::Undone;
+        Signal::StockReleased { .. } if saga.stock == Participant::Asked => {
+            saga.stock = Participant::Undone;
             Vec::new()
         }
         _ => Vec::new(),
@@ -205,12 +212,12 @@ impl Saga {
         self.undo_attempts = 0;
         let mut effects = Vec::new();
         if self.payment.is_open() {
-            self.payment = Part::Undoing;
+            self.payment = Participant::Undoing;
             self.refunds += 1;
             effects.push(Effect::RequestRefund { cause });
         }
         if self.stock.is_open() {
-            self.stock = Part::Undoing;
+            self.stock = Participant::Undoing;
             self.releases += 1;
             effects.push(Effect::RequestRelease { cause });
         }
@@ -235,11 +242,11 @@ impl Saga {
     fn request_undoing(&mut self) -> Vec<Effect> {
         let cause = self.pending.as_ref().map_or(CancellationCause::Operator, |(cause, _)| *cause);
         let mut effects = Vec::new();
-        if self.payment == Part::Undoing {
+        if self.payment == Participant::Undoing {
             self.refunds += 1;
             effects.push(Effect::RequestRefund { cause });
         }
-        if self.stock == Part::Undoing {
+        if self.stock == Participant::Undoing {
             self.releases += 1;
             effects.push(Effect::RequestRelease { cause });
         }
@@ -252,7 +259,7 @@ impl Saga {
         let (stock, payment) = (self.stock.is_open(), self.payment.is_open());
         for (open, part) in [(stock, &mut self.stock), (payment, &mut self.payment)] {
             if open {
-                *part = Part::Settled;
+                *part = Participant::Settled;
             }
         }
         self.enter(Step::Compensated, now);

@@ -1,4 +1,4 @@
-//! Where a saga stands, and what it is told.
+//! Where a saga stands, and the signals that move it.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ impl Step {
 
 /// What is known of one participant: the stock, or the payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum Participant {
     /// Not asked.
     Idle = 1,
     /// Asked, not answered.
@@ -79,7 +79,7 @@ pub enum Part {
     Settled = 8,
 }
 
-impl Part {
+impl Participant {
     /// From its number.
     pub fn from_number(number: i16) -> Option<Self> {
         [Self::Idle, Self::Asked, Self::Done, Self::Refused, Self::Undoing, Self::Undone, Self::Used, Self::Settled]
@@ -99,9 +99,9 @@ pub struct Saga {
     /// Where it is.
     pub step: Step,
     /// The inventory service's part.
-    pub stock: Part,
+    pub stock: Participant,
     /// The payment service's part.
-    pub payment: Part,
+    pub payment: Participant,
     /// What the order will be cancelled for once all is given back; none if it is already, or need not be.
     pub pending: Option<(CancellationCause, String)>,
     /// How often giving back was asked for again.
@@ -145,8 +145,8 @@ impl Saga {
     pub fn begin(now: Timestamp) -> Self {
         Self {
             step: Step::Reserving,
-            stock: Part::Asked,
-            payment: Part::Idle,
+            stock: Participant::Asked,
+            payment: Participant::Idle,
             pending: None,
             undo_attempts: 0,
             releases: 0,
@@ -191,9 +191,14 @@ impl Saga {
     }
 }
 
-/// What the saga is told.
+/// What moves the saga.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
+    /// The order names a SKU that the product service does not have; it has been asked.
+    ProductsUnknown {
+        /// Which, for people.
+        detail: String,
+    },
     /// All lines are held.
     StockReserved,
     /// They cannot be.

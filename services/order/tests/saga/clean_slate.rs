@@ -14,6 +14,10 @@ use crate::{
 /// What goes wrong on the way forward.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
+    /// The product does not exist; the stock is held after all, or refused.
+    ProductUnknown {
+        is_held: bool,
+    },
     ReserveRefused,
     ReserveSilent,
     ReserveAnswerLost,
@@ -51,6 +55,8 @@ const UNDO: [Undo; 7] = [
 
 fn faults() -> Vec<Fault> {
     let mut faults = vec![
+        Fault::ProductUnknown { is_held: true },
+        Fault::ProductUnknown { is_held: false },
         Fault::ReserveRefused,
         Fault::ReserveSilent,
         Fault::ReserveAnswerLost,
@@ -76,11 +82,12 @@ fn until(world: &mut World, step: Step) {
 }
 
 fn fail(fault: Fault) -> World {
-    let has_stock = !matches!(fault, Fault::ReserveRefused);
+    let has_stock = !matches!(fault, Fault::ReserveRefused | Fault::ProductUnknown { is_held: false });
     let has_money = !matches!(fault, Fault::PayRefused);
-    let mut world = World::new(has_stock, has_money);
+    let is_product_known = !matches!(fault, Fault::ProductUnknown { .. });
+    let mut world = World::of_product(is_product_known, has_stock, has_money);
     match fault {
-        Fault::ReserveRefused | Fault::PayRefused => world.deliver(Letter::is_undo),
+        Fault::ProductUnknown { .. } | Fault::ReserveRefused | Fault::PayRefused => world.deliver(Letter::is_undo),
         Fault::ReserveSilent => {
             world.deliver(|letter| *letter == Letter::Reserve);
             world.pass_deadline();
@@ -106,15 +113,15 @@ fn fail(fault: Fault) -> World {
         Fault::StockExpiredAt(step) | Fault::StockReleasedAt(step) => {
             until(&mut world, step);
             let expired = matches!(fault, Fault::StockExpiredAt(_));
-            let told = world.inventory.release(expired);
-            assert!(!told.is_empty(), "something was held");
+            let answers = world.inventory.release(expired);
+            assert!(!answers.is_empty(), "something was held");
             // It overtakes what the order has not heard yet.
-            world.under_way.splice(0..0, told.into_iter().map(Letter::Signal));
+            world.under_way.splice(0..0, answers.into_iter().map(Letter::Signal));
         }
         Fault::MoneyRefundedAt(step) => {
             until(&mut world, step);
-            let told = world.payment.refund();
-            world.under_way.splice(0..0, told.into_iter().map(Letter::Signal));
+            let answers = world.payment.refund();
+            world.under_way.splice(0..0, answers.into_iter().map(Letter::Signal));
         }
     }
     world
@@ -176,7 +183,7 @@ fn whatever_fails_and_however_it_is_undone_stock_and_money_are_as_before() {
                 let failed = give_back(&mut world, undo);
                 world.check();
                 assert!(world.order.status.is_final(), "{}", world.order.status);
-                let rejected = matches!(fault, Fault::ReserveRefused);
+                let rejected = matches!(fault, Fault::ReserveRefused | Fault::ProductUnknown { .. });
                 assert_eq!(world.order.status == OrderStatus::Rejected, rejected);
                 assert_eq!(world.inventory.reserved, 0);
                 failed
@@ -185,8 +192,8 @@ fn whatever_fails_and_however_it_is_undone_stock_and_money_are_as_before() {
         }
     }
     // Three ways of undoing fail for every fault that leaves something to give back. Nothing is left after a refused
-    // reservation, and after a release before the stock was heard of.
-    assert_eq!(failed_compensations, 3 * (i32::try_from(faults().len()).unwrap() - 3));
+    // reservation (of a known product or an unknown one), and after a release before the stock was heard of (two).
+    assert_eq!(failed_compensations, 3 * (i32::try_from(faults().len()).unwrap() - 4));
 }
 
 #[test]

@@ -61,8 +61,8 @@ fn play(world: &mut World, acts: &[Act]) {
             Act::Ship => world.ship(),
             Act::Expire => world.look_at_expired(),
             Act::Release { expired } => {
-                let told = world.inventory.release(*expired);
-                world.under_way.extend(told.into_iter().map(Letter::Signal));
+                let answers = world.inventory.release(*expired);
+                world.under_way.extend(answers.into_iter().map(Letter::Signal));
             }
             Act::Retry => world.retry(),
             Act::Settle => world.settle(),
@@ -81,11 +81,12 @@ proptest! {
     /// order gets to its end once messages flow, and versions have no gap.
     #[test]
     fn when_all_is_quiet_everything_is_where_it_belongs(
+        is_product_known in prop::bool::weighted(0.9),
         has_stock in prop::bool::weighted(0.9),
         has_money in prop::bool::weighted(0.8),
         acts in prop::collection::vec(act(), 0..80),
     ) {
-        let mut world = World::new(has_stock, has_money);
+        let mut world = World::of_product(is_product_known, has_stock, has_money);
         play(&mut world, &acts);
         world.deliver(|_| false);
         world.check();
@@ -99,11 +100,11 @@ fn the_histories_reach_every_end_and_every_step() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
 
     let mut runner = TestRunner::deterministic();
-    let (mut ends, mut steps, mut lost) = (Vec::new(), Vec::new(), false);
-    for _ in 0..3_000 {
+    let (mut ends, mut steps, mut lost, mut held_for_rejected) = (Vec::new(), Vec::new(), false, false);
+    for round in 0..3_000 {
         let tree = (any::<bool>(), any::<bool>(), prop::collection::vec(act(), 0..80)).new_tree(&mut runner).unwrap();
         let (has_stock, has_money, acts) = tree.current();
-        let mut world = World::new(has_stock || has_money, has_money);
+        let mut world = World::of_product(round % 10 != 0, has_stock || has_money, has_money);
         for act in &acts {
             play(&mut world, std::slice::from_ref(act));
             if !steps.contains(&world.saga.step) {
@@ -112,6 +113,7 @@ fn the_histories_reach_every_end_and_every_step() {
         }
         world.deliver(|_| false);
         lost |= world.stock_reported_lost;
+        held_for_rejected |= world.order.status == OrderStatus::Rejected && world.saga.step == Step::Compensated;
         if !ends.contains(&world.order.status) {
             ends.push(world.order.status);
         }
@@ -124,4 +126,5 @@ fn the_histories_reach_every_end_and_every_step() {
         assert!(steps.contains(&step) || step == Step::Rejected && ends.contains(&OrderStatus::Rejected), "{step:?}");
     }
     assert!(lost, "no stock of a shipped order was lost");
+    assert!(held_for_rejected, "no stock was held for an order of an unknown product");
 }

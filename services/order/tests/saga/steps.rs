@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openorder_order::{
     domain::CancellationCause,
-    saga::{Effect, OpenSince, Part, Saga, SagaTimeouts, Signal, Step, next},
+    saga::{Effect, OpenSince, Participant, Saga, SagaTimeouts, Signal, Step, next},
 };
 
 use crate::{TIMEOUTS, at, out_of_stock, paid, refused};
@@ -57,6 +57,29 @@ fn no_stock_rejects_the_order_and_nothing_is_asked_back() {
 }
 
 #[test]
+fn an_order_of_an_unknown_product_is_rejected_before_the_stock_answers_and_what_is_held_after_all_is_asked_back() {
+    let unknown = || Signal::ProductsUnknown { detail: "unknown: TEA".to_owned() };
+    let (saga, effects) = given(&[unknown()]);
+    assert_eq!((saga.step, saga.stock, saga.payment), (Step::Rejected, Participant::Asked, Participant::Idle));
+    assert_eq!(effects, [Effect::Reject { reason: "UNKNOWN_SKU".to_owned(), detail: "unknown: TEA".to_owned() }]);
+    assert_eq!(saga.deadline(&TIMEOUTS), None);
+    for (answer, stock) in [(out_of_stock(), Participant::Refused), (released(), Participant::Undone)] {
+        let (saga, effects) = given(&[unknown(), answer]);
+        assert_eq!((saga.step, saga.stock, effects.len()), (Step::Rejected, stock, 1));
+    }
+    let (saga, effects) = given(&[unknown(), Signal::StockReserved]);
+    assert_eq!((saga.step, saga.stock, saga.releases), (Step::Compensating, Participant::Undoing, 1));
+    assert_eq!(effects[1..], [Effect::RequestRelease { cause: CancellationCause::StepTimedOut }]);
+    let (saga, effects) = given(&[unknown(), Signal::StockReserved, released()]);
+    assert_eq!((saga.step, effects.len()), (Step::Compensated, 2), "the order is rejected, and not cancelled too");
+    // Once the stock has answered the product is known.
+    for signals in [vec![Signal::StockReserved], vec![Signal::StockReserved, paid()], vec![out_of_stock()]] {
+        let (saga, _) = given(&signals);
+        assert_eq!(next(&saga, &unknown(), &TIMEOUTS, at(9)), (saga.clone(), Vec::new()), "{signals:?}");
+    }
+}
+
+#[test]
 fn no_money_gives_the_stock_back_first_and_then_cancels() {
     let (saga, effects) = given(&[Signal::StockReserved, refused()]);
     assert_eq!(saga.step, Step::Compensating);
@@ -95,7 +118,7 @@ fn a_cancellation_is_decided_at_once_and_asks_back_what_may_be_held() {
 fn a_payment_that_completes_after_the_cancellation_changes_nothing_and_its_refund_ends_it() {
     let (saga, effects) = given(&[Signal::StockReserved, cancel(), paid()]);
     assert_eq!(effects.len(), 4, "{effects:?}");
-    assert_eq!((saga.step, saga.payment), (Step::Compensating, Part::Undoing));
+    assert_eq!((saga.step, saga.payment), (Step::Compensating, Participant::Undoing));
     let (saga, effects) = given(&[Signal::StockReserved, cancel(), paid(), Signal::PaymentRefunded, released()]);
     assert_eq!(saga.step, Step::Compensated);
     assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Cancel { .. })).count(), 1);
@@ -112,7 +135,7 @@ fn doubled_signals_have_no_effect() {
 fn a_payment_that_comes_after_all_was_given_back_is_asked_back_too() {
     // Cancelled while the stock was asked for: nobody had asked for the payment.
     let (saga, effects) = given(&[cancel(), released(), paid()]);
-    assert_eq!((saga.step, saga.payment), (Step::Compensating, Part::Undoing));
+    assert_eq!((saga.step, saga.payment), (Step::Compensating, Participant::Undoing));
     assert!(matches!(effects.last(), Some(Effect::RequestRefund { .. })));
 }
 
@@ -135,8 +158,8 @@ fn a_compensation_that_is_not_answered_is_asked_for_again_and_then_shown_to_an_o
     assert_eq!(asked, 1 + TIMEOUTS.compensation_attempts_max as usize);
     assert_eq!((saga.step, saga.releases), (Step::CompensationFailed, i64::try_from(asked).unwrap()));
     let undo_attempts = TIMEOUTS.compensation_attempts_max;
-    let told = Effect::FailCompensation { stock_open: true, payment_open: false, undo_attempts };
-    assert_eq!(effects.last(), Some(&told));
+    let reported = Effect::FailCompensation { stock_open: true, payment_open: false, undo_attempts };
+    assert_eq!(effects.last(), Some(&reported));
     assert_eq!(saga.deadline(&TIMEOUTS), None);
     // It stays so, whatever else comes.
     for signal in [Signal::DeadlinePassed, Signal::StockReserved, refused(), out_of_stock(), Signal::Shipped] {
@@ -147,7 +170,7 @@ fn a_compensation_that_is_not_answered_is_asked_for_again_and_then_shown_to_an_o
 #[test]
 fn a_late_answer_ends_a_failed_compensation() {
     let (saga, effects) = given(&[failed(), vec![released()]].concat());
-    assert_eq!((saga.step, saga.stock), (Step::Compensated, Part::Undone));
+    assert_eq!((saga.step, saga.stock), (Step::Compensated, Participant::Undone));
     assert_eq!(effects.last(), Some(&cancelled(CancellationCause::PaymentFailed, "INSUFFICIENT_BALANCE", "")));
 }
 
@@ -168,7 +191,7 @@ fn an_operator_has_a_failed_compensation_tried_again_with_all_its_attempts() {
 fn an_operator_who_settles_it_cancels_the_order_with_these_words_and_what_comes_later_changes_nothing() {
     let settled = [failed(), vec![by_operator(true)]].concat();
     let (saga, effects) = given(&settled);
-    assert_eq!((saga.step, saga.stock, saga.payment), (Step::Compensated, Part::Settled, Part::Refused));
+    assert_eq!((saga.step, saga.stock, saga.payment), (Step::Compensated, Participant::Settled, Participant::Refused));
     let (operator, reason) = ("olga".to_owned(), "counted by hand".to_owned());
     let note = Effect::NoteSettlement { operator, reason, stock: true, payment: false };
     let ended = cancelled(CancellationCause::PaymentFailed, "INSUFFICIENT_BALANCE", "counted by hand");
@@ -213,7 +236,7 @@ fn stock_that_is_released_unasked_cancels_the_order_at_every_step_before_it_is_s
     assert_eq!((saga.step, effects.last()), (Step::Compensated, Some(&gone("RESERVATION_EXPIRED"))));
     // Paid, and nothing to send: cancelled at once.
     let (saga, effects) = given(&[Signal::StockReserved, paid(), expired(), expired()]);
-    assert_eq!((saga.step, saga.stock), (Step::Compensating, Part::Undone));
+    assert_eq!((saga.step, saga.stock), (Step::Compensating, Participant::Undone));
     assert_eq!(effects[3..], [gone("RESERVATION_EXPIRED"), Effect::RequestRefund { cause }]);
 }
 
@@ -221,7 +244,7 @@ fn stock_that_is_released_unasked_cancels_the_order_at_every_step_before_it_is_s
 fn a_shipped_order_is_past_all_that_and_the_loss_of_its_stock_is_reported() {
     let shipped = [Signal::StockReserved, paid(), Signal::Shipped];
     let (saga, _) = given(&shipped);
-    assert_eq!((saga.step, saga.stock), (Step::Completed, Part::Used));
+    assert_eq!((saga.step, saga.stock), (Step::Completed, Participant::Used));
     assert_eq!(next(&saga, &expired(), &TIMEOUTS, at(9)), (saga.clone(), vec![Effect::ReportStockLost]));
     for signal in [cancel(), Signal::PaymentRefunded, Signal::Shipped] {
         assert_eq!(next(&saga, &signal, &TIMEOUTS, at(9)), (saga.clone(), Vec::new()), "{signal:?}");
@@ -232,7 +255,7 @@ fn a_shipped_order_is_past_all_that_and_the_loss_of_its_stock_is_reported() {
 fn money_that_is_refunded_unasked_cancels_the_order_and_gives_the_stock_back() {
     let cause = CancellationCause::Operator;
     let (saga, effects) = given(&[Signal::StockReserved, paid(), Signal::PaymentRefunded]);
-    assert_eq!((saga.step, saga.payment), (Step::Compensating, Part::Undone));
+    assert_eq!((saga.step, saga.payment), (Step::Compensating, Participant::Undone));
     assert_eq!(effects[3..], [cancelled(cause, "PAYMENT_REFUNDED", ""), Effect::RequestRelease { cause }]);
     let (_, effects) = given(&[Signal::StockReserved, Signal::PaymentRefunded, released()]);
     assert_eq!(effects.last(), Some(&cancelled(CancellationCause::PaymentFailed, "PAYMENT_REFUNDED", "")));

@@ -1,10 +1,17 @@
-//! One order between its participants: messages under way, handled one at a time in any order.
+//! One order between its participants: messages under way, handled one at a time in any order. What follows from each
+//! is decided by the domain, as in the service.
+
+use std::collections::HashMap;
 
 use openorder_order::{
-    domain::{CancellationCause, Order, OrderEvent, OrderStatus, PaymentMode, ReservationMode},
-    saga::{Effect, Saga, Signal, Step, next},
+    domain::{
+        CancellationCause, CatalogItem, CompensationRequest, Context, Creation, Event, NewOrder, Order, OrderCommand,
+        OrderEvent, OrderStatus, PaymentMode, ProductAnswers, RequestedLine, ReservationMode, State, create, decide,
+        evolve,
+    },
+    saga::{OpenSince, Saga, Signal, Step},
 };
-use openorder_types::UserId;
+use openorder_types::{Currency, Money, Quantity, Sku, UserId};
 use uuid::Uuid;
 
 use crate::{
@@ -39,7 +46,9 @@ pub struct World {
     pub inventory: Inventory,
     pub payment: Payment,
     pub under_way: Vec<Letter>,
-    /// Versions of the requests for stock and for money, as they were asked.
+    /// Whether the product service has what is ordered.
+    is_product_known: bool,
+    /// Versions of the requests for stock and for money, in their order.
     releases: Vec<i64>,
     refunds: Vec<i64>,
     pub stock_reported_lost: bool,
@@ -50,27 +59,30 @@ pub struct World {
 impl World {
     /// An order was just made.
     pub fn new(has_stock: bool, has_money: bool) -> Self {
-        let created = OrderEvent::Created {
-            customer_id: UserId::parse("ada").unwrap(),
-            customer_email: None,
-            lines: Vec::new(),
-            total: None,
-            reservation_mode: ReservationMode::Deferred,
-            payment_mode: PaymentMode::Automatic,
-        };
+        Self::of_product(true, has_stock, has_money)
+    }
+
+    /// An order was just made; its product exists, or the product service has answered that it does not.
+    pub fn of_product(is_product_known: bool, has_stock: bool, has_money: bool) -> Self {
+        let catalogue = if is_product_known { HashMap::from([(sku(), item())]) } else { HashMap::new() };
+        let context = Context { catalogue: &catalogue, timeouts: &TIMEOUTS, now: at(0) };
+        let Creation { order, saga, events } = create(&new_order(is_product_known), &context).unwrap();
         let (inventory, payment) = (Inventory::new(has_stock), Payment::new(has_money));
-        Self {
-            saga: Saga::begin(at(0)),
-            order: Order::created(Uuid::from_u128(1), &created, at(0)).unwrap(),
+        let mut world = Self {
+            saga,
+            order,
             at_first: (inventory.on_hand, payment.balance),
             inventory,
             payment,
             under_way: vec![Letter::Reserve],
+            is_product_known,
             releases: Vec::new(),
             refunds: Vec::new(),
             stock_reported_lost: false,
             seconds: 0,
-        }
+        };
+        world.apply(&events);
+        world
     }
 
     /// Handles a message; what follows from it is under way then.
@@ -85,78 +97,82 @@ impl World {
             Letter::Refund => self.payment.refund(),
             Letter::RefundAgain => self.payment.refund_again(),
             Letter::Signal(signal) => {
-                self.signal(&signal);
+                self.decide(&OrderCommand::Signal(signal));
                 Vec::new()
             }
         };
         self.under_way.extend(answers.into_iter().map(Letter::Signal));
     }
 
-    /// Tells the saga, and does what it wants done.
-    pub fn signal(&mut self, signal: &Signal) {
+    /// Has a command decided on, and does what follows. Whether it was not rejected; a rejection changes nothing.
+    fn decide(&mut self, command: &OrderCommand) -> bool {
         self.seconds += 1;
-        let (saga, effects) = next(&self.saga, signal, &TIMEOUTS, at(self.seconds));
-        self.saga = saga;
-        let again = effects.iter().any(|effect| matches!(effect, Effect::NoteRetry { .. }));
-        for effect in effects {
-            self.perform(effect, again);
+        let context = Context { catalogue: &HashMap::new(), timeouts: &TIMEOUTS, now: at(self.seconds) };
+        let decided = decide(State { order: &self.order, saga: &self.saga }, command, &context);
+        decided.is_ok_and(|events| {
+            self.apply(&events);
+            true
+        })
+    }
+
+    fn apply(&mut self, events: &[Event]) {
+        for event in events {
+            let before = (self.order.status, self.order.version);
+            evolve(&mut self.order, &mut self.saga, event, at(self.seconds));
+            match event {
+                Event::Order(event) => self.publish(event, before),
+                Event::Saga(_) => {}
+                Event::ReleaseRequested { answer_again, .. } => {
+                    self.releases.push(self.saga.releases);
+                    self.under_way.push(if *answer_again { Letter::ReleaseAgain } else { Letter::Release });
+                }
+                Event::RefundRequested { answer_again, .. } => {
+                    self.refunds.push(self.saga.refunds);
+                    self.under_way.push(if *answer_again { Letter::RefundAgain } else { Letter::Refund });
+                }
+                Event::StockLost => self.stock_reported_lost = true,
+            }
         }
     }
 
-    fn perform(&mut self, effect: Effect, again: bool) {
-        match effect {
-            Effect::Confirm => self.happen(&OrderEvent::Confirmed, Some(Letter::Pay)),
-            Effect::MarkPaid { payment_id } => self.happen(&OrderEvent::Paid { payment_id }, None),
-            Effect::Prepare => self.happen(&OrderEvent::Preparing, None),
-            Effect::Reject { reason, detail } => self.happen(&OrderEvent::Rejected { reason, detail }, None),
-            Effect::Cancel { cause, reason, detail } => {
-                self.happen(&OrderEvent::Cancelled { cause, reason, detail }, None);
-            }
-            Effect::RequestRelease { .. } => {
-                self.releases.push(self.saga.releases);
-                self.under_way.push(if again { Letter::ReleaseAgain } else { Letter::Release });
-            }
-            Effect::RequestRefund { .. } => {
-                self.refunds.push(self.saga.refunds);
-                self.under_way.push(if again { Letter::RefundAgain } else { Letter::Refund });
-            }
-            Effect::FailCompensation { stock_open, payment_open, .. } => assert!(stock_open || payment_open),
-            Effect::NoteSettlement { stock, payment, .. } => assert!(stock || payment),
-            Effect::NoteRetry { .. } => {}
-            Effect::ReportStockLost => self.stock_reported_lost = true,
-        }
-    }
-
-    fn happen(&mut self, event: &OrderEvent, tells: Option<Letter>) {
-        let (before, version) = (self.order.status, self.order.version);
-        assert!(!before.is_final(), "{event:?} of an order that is {before}");
-        self.order.evolve(event, at(self.seconds));
+    /// The participants act on a fact about the order.
+    fn publish(&mut self, event: &OrderEvent, (before, version): (OrderStatus, i64)) {
         assert_eq!(self.order.version, version + 1);
-        self.under_way.extend(tells);
+        match event {
+            OrderEvent::CompensationFailed { stock_open, payment_open, .. } => assert!(*stock_open || *payment_open),
+            OrderEvent::CompensationSettled { stock, payment, .. } => assert!(*stock || *payment),
+            OrderEvent::CompensationRetried { .. } => {}
+            _ => assert!(!before.is_final(), "{event:?} of an order that is {before}"),
+        }
+        match event {
+            OrderEvent::Confirmed => self.under_way.push(Letter::Pay),
+            OrderEvent::Shipped => self.under_way.push(Letter::Ship),
+            _ => {}
+        }
     }
 
     /// The time of the step is up, if it has one.
     pub fn pass_deadline(&mut self) {
         if let Some(deadline) = self.saga.deadline(&TIMEOUTS) {
             self.seconds = self.seconds.max((deadline - at(0)).num_seconds());
-            self.signal(&Signal::DeadlinePassed);
+            let open = OpenSince { own: at(0), stock: at(0), payment: at(0) };
+            let saga = self.saga.clone();
+            assert!(self.decide(&OrderCommand::CheckDeadline(open)));
+            assert_ne!(self.saga, saga, "a deadline that has passed moves the saga");
         }
     }
 
     /// The customer calls the order off, if it may.
     pub fn cancel(&mut self) {
-        if self.order.status.is_cancellable() {
-            let (cause, detail) = (CancellationCause::Customer, "changed my mind".to_owned());
-            self.signal(&Signal::CancelRequested { cause, detail });
-        }
+        let (cause, detail) = (CancellationCause::Customer, "changed my mind".to_owned());
+        let owner = Some(self.order.customer_id.clone());
+        self.decide(&OrderCommand::Cancel { cause, detail, owner });
     }
 
     /// An operator moves the order on, if it may.
     pub fn ship(&mut self) {
-        if let Ok(event) = self.order.update_status(OrderStatus::Preparing, OrderStatus::Shipped) {
-            self.happen(&event, Some(Letter::Ship));
-            self.signal(&Signal::Shipped);
-        }
+        let (previous, current) = (OrderStatus::Preparing, OrderStatus::Shipped);
+        self.decide(&OrderCommand::UpdateStatus { previous, current });
     }
 
     /// The time of the reservation is up: the inventory service asks about the order, and acts on it a while later.
@@ -167,7 +183,7 @@ impl World {
     }
 
     pub fn retry(&mut self) {
-        self.signal(&Signal::RetryRequested { operator: "olga".to_owned(), reason: "they are back".to_owned() });
+        self.compensation(CompensationRequest::Retry, "they are back");
     }
 
     /// An operator puts right by hand what is open, and says so. The answers are on their way all the same.
@@ -177,7 +193,12 @@ impl World {
         }
         let answers = [self.inventory.release(false), self.payment.refund()].concat();
         self.under_way.extend(answers.into_iter().map(Letter::Signal));
-        self.signal(&Signal::SettleRequested { operator: "olga".to_owned(), reason: "by hand".to_owned() });
+        self.compensation(CompensationRequest::Settle, "by hand");
+    }
+
+    fn compensation(&mut self, request: CompensationRequest, reason: &str) {
+        let (operator, reason) = ("olga".to_owned(), reason.to_owned());
+        self.decide(&OrderCommand::Compensation { request, operator, reason });
     }
 
     /// Handles what is under way, oldest first, but for what is held back.
@@ -222,6 +243,41 @@ impl World {
             let count = i64::try_from(versions.len()).unwrap();
             assert!(versions.iter().copied().eq(1..=count), "a gap in {versions:?}");
         }
-        assert_eq!(order.status == OrderStatus::Rejected, saga.step == Step::Rejected);
+        let is_rejected = order.status == OrderStatus::Rejected;
+        if self.is_product_known {
+            assert_eq!(is_rejected, saga.step == Step::Rejected);
+        } else {
+            // Compensated, when the stock was held after all.
+            assert!(is_rejected && matches!(saga.step, Step::Rejected | Step::Compensated), "{order:?}, {saga:?}");
+        }
+    }
+}
+
+fn sku() -> Sku {
+    Sku::parse("TEA").unwrap()
+}
+
+fn item() -> CatalogItem {
+    CatalogItem {
+        sku: sku(),
+        product_id: Uuid::from_u128(2),
+        product_version: 1,
+        product_number: 1,
+        display_name: "Tea".to_owned(),
+        unit_price: Money::new(PRICE / PIECES, Currency::parse("EUR").unwrap()),
+        deleted: false,
+    }
+}
+
+fn new_order(is_product_known: bool) -> NewOrder {
+    NewOrder {
+        order_id: Uuid::from_u128(1),
+        customer_id: UserId::parse("ada").unwrap(),
+        customer_email: None,
+        lines: vec![RequestedLine { sku: sku(), quantity: Quantity::parse(PIECES).unwrap() }],
+        reservation_mode: ReservationMode::Deferred,
+        payment_mode: PaymentMode::Automatic,
+        expected_total: Some(Money::new(PRICE, Currency::parse("EUR").unwrap())),
+        product_answers: ProductAnswers::from([(sku(), is_product_known)]),
     }
 }

@@ -8,7 +8,8 @@ use openorder_types::{Caller, FreeText, Rejection, RequestId, TextRule, parse_uu
 use uuid::Uuid;
 
 use crate::{
-    domain::{Command, CompensationRequest},
+    application::Command,
+    domain::{CompensationRequest, OrderCommand},
     grpc::parse::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX},
     persistence::SagaFilter,
     saga::Step,
@@ -53,7 +54,8 @@ pub(in crate::grpc) fn compensation(
     };
     let operator = operator.subject.clone();
     let parsed = request_id.zip(order_id).zip(reason).map(|((request_id, order_id), reason)| {
-        (request_id.into_string(), Command::Compensation { order_id, request, operator, reason })
+        let command = OrderCommand::Compensation { request, operator, reason };
+        (request_id.into_string(), Command::Order { order_id, command })
     });
     violations.finish_with(parsed)
 }
@@ -98,7 +100,9 @@ mod tests {
         assert_eq!(parse(" \t").unwrap_err().reason, "REASON_MISSING");
         assert_eq!(parse("nul\0").unwrap_err().reason, "REASON_MALFORMED");
         assert_eq!(parse(&"x".repeat(501)).unwrap_err().reason, "REASON_TOO_LONG");
-        assert!(matches!(parse("why").unwrap().1, Command::Compensation { operator, .. } if operator == "op"));
+        let (_, command) = parse("why").unwrap();
+        let Command::Order { command, .. } = command else { unreachable!("it is of an order") };
+        assert!(matches!(command, OrderCommand::Compensation { operator, .. } if operator == "op"));
     }
 
     #[test]

@@ -1,0 +1,184 @@
+//! What a command leads to: state, command and context in, events or a rejection out. [`evolve`] is the state after one
+//! of them.
+
+use std::collections::HashMap;
+
+use openorder_types::{Rejection, Sku, Timestamp};
+
+use crate::{
+    domain::{
+        CatalogItem, CompensationRequest, Event, NewOrder, Order, OrderCommand, OrderEvent, check_prices, price,
+        rejection,
+    },
+    saga::{Effect, OpenSince, Saga, SagaTimeouts, Signal, Step, next},
+};
+
+/// One order as the rules see it.
+#[derive(Debug, Clone, Copy)]
+pub struct State<'a> {
+    /// The aggregate.
+    pub order: &'a Order,
+    /// Its saga.
+    pub saga: &'a Saga,
+}
+
+impl State<'_> {
+    /// When the order has to be looked at: at the deadline of its step, on an open way where `open` is given, or when
+    /// its whole time is up; none while it may wait for ever.
+    pub fn deadline(self, timeouts: &SagaTimeouts, open: Option<&OpenSince>) -> Option<Timestamp> {
+        let step = match open {
+            Some(open) => self.saga.deadline_on_open_way(timeouts, open),
+            None => self.saga.deadline(timeouts),
+        };
+        let whole = self.saga.completion_deadline(timeouts, self.order.create_time);
+        whole.map_or(step, |whole| step.map(|step| step.min(whole)))
+    }
+}
+
+/// What a decision depends on beside the order.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The copy of the catalogue, with at least what it has of the SKUs of a new order.
+    pub catalogue: &'a HashMap<Sku, CatalogItem>,
+    /// How long the saga waits.
+    pub timeouts: &'a SagaTimeouts,
+    /// Of the batch.
+    pub now: Timestamp,
+}
+
+/// A new order as [`OrderEvent::Created`] describes it, and what follows at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creation {
+    /// PENDING, at version 1.
+    pub order: Order,
+    /// Its stock is asked for by the order's first event.
+    pub saga: Saga,
+    /// None, unless the order cannot be fulfilled.
+    pub events: Vec<Event>,
+}
+
+/// Decides on a new order. One that cannot be fulfilled because a SKU does not exist is made and rejected at once: its
+/// customer finds it with its reason.
+///
+/// # Errors
+/// `CURRENCY_MISMATCH`; `TOTAL_TOO_LARGE`; `PRICE_CHANGED`; `CATALOGUE_IN_DOUBT`, which no caller sees.
+pub fn create(new: &NewOrder, context: &Context<'_>) -> Result<Creation, Rejection> {
+    let priced = price(&new.lines, context.catalogue, &new.product_answers)?;
+    check_prices(new, &priced)?;
+    let order = Order::created(new, priced, context.now);
+    let saga = Saga::begin(context.now);
+    let unknown = order.lines.iter().filter(|line| line.price.is_none());
+    let unknown: Vec<&str> = unknown.map(|line| line.sku.as_str()).collect();
+    let events = if unknown.is_empty() {
+        Vec::new()
+    } else {
+        let detail = format!("unknown: {}", unknown.join(", "));
+        advance(&saga, &Signal::ProductsUnknown { detail }, context).unwrap_or_default()
+    };
+    Ok(Creation { order, saga, events })
+}
+
+/// Decides on a command to an order that exists. No event: the command is answered, and nothing changes.
+///
+/// # Errors
+/// `ORDER_NOT_FOUND` when the order belongs to somebody else; `ORDER_NOT_CANCELLABLE`; `ORDER_TRANSITION_NOT_ALLOWED`;
+/// `ORDER_STATUS_MISMATCH`; `COMPENSATION_NOT_FAILED`; `SIGNAL_WITHOUT_EFFECT`.
+pub fn decide(state: State<'_>, command: &OrderCommand, context: &Context<'_>) -> Result<Vec<Event>, Rejection> {
+    match command {
+        OrderCommand::Cancel { cause, detail, owner } => {
+            state.order.check_cancellable(owner.as_ref())?;
+            signal(state, &Signal::CancelRequested { cause: *cause, detail: detail.clone() }, context)
+        }
+        OrderCommand::UpdateStatus { previous, current } => {
+            let event = state.order.update_status(*previous, *current)?;
+            let is_shipped = event == OrderEvent::Shipped;
+            let mut events = vec![Event::Order(event)];
+            if is_shipped {
+                events.extend(advance(state.saga, &Signal::Shipped, context).unwrap_or_default());
+            }
+            Ok(events)
+        }
+        OrderCommand::Compensation { request, operator, reason } => {
+            compensation(state, *request, operator, reason, context)
+        }
+        OrderCommand::Signal(received) => signal(state, received, context),
+        OrderCommand::CheckDeadline(open) => {
+            let deadline = state.deadline(context.timeouts, Some(open));
+            if deadline.is_some_and(|deadline| deadline <= context.now) {
+                signal(state, &Signal::DeadlinePassed, context)
+            } else {
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+/// The order and its saga after one more event.
+pub fn evolve(order: &mut Order, saga: &mut Saga, event: &Event, now: Timestamp) {
+    match event {
+        Event::Order(event) => order.evolve(event, now),
+        Event::Saga(after) => saga.clone_from(after),
+        Event::ReleaseRequested { .. } | Event::RefundRequested { .. } | Event::StockLost => {}
+    }
+}
+
+/// Only a compensation that failed is an operator's to decide on.
+fn compensation(
+    state: State<'_>,
+    request: CompensationRequest,
+    operator: &str,
+    reason: &str,
+    context: &Context<'_>,
+) -> Result<Vec<Event>, Rejection> {
+    if state.saga.step != Step::CompensationFailed {
+        return Err(rejection::compensation_not_failed(state.order.order_id, state.saga.step));
+    }
+    let (operator, reason) = (operator.to_owned(), reason.to_owned());
+    let requested = match request {
+        CompensationRequest::Retry => Signal::RetryRequested { operator, reason },
+        CompensationRequest::Settle => Signal::SettleRequested { operator, reason },
+    };
+    signal(state, &requested, context)
+}
+
+fn signal(state: State<'_>, signal: &Signal, context: &Context<'_>) -> Result<Vec<Event>, Rejection> {
+    advance(state.saga, signal, context).ok_or_else(|| rejection::no_effect(state.order.order_id))
+}
+
+/// The events of a step of the saga; `None` when the signal has no effect. The saga comes first: requests to give back
+/// are numbered by it.
+fn advance(saga: &Saga, signal: &Signal, context: &Context<'_>) -> Option<Vec<Event>> {
+    let (after, effects) = next(saga, signal, context.timeouts, context.now);
+    if after == *saga && effects.is_empty() {
+        return None;
+    }
+    // Asking again by itself is for a request that is under way; an operator also has an answer given again.
+    let answer_again = effects.iter().any(|effect| matches!(effect, Effect::NoteRetry { .. }));
+    let mut events = Vec::with_capacity(1 + effects.len());
+    events.push(Event::Saga(after));
+    events.extend(effects.into_iter().map(|effect| event(effect, answer_again)));
+    Some(events)
+}
+
+fn event(effect: Effect, answer_again: bool) -> Event {
+    Event::Order(match effect {
+        Effect::Confirm => OrderEvent::Confirmed,
+        Effect::MarkPaid { payment_id } => OrderEvent::Paid { payment_id },
+        Effect::Prepare => OrderEvent::Preparing,
+        Effect::Reject { reason, detail } => OrderEvent::Rejected { reason, detail },
+        Effect::Cancel { cause, reason, detail } => OrderEvent::Cancelled { cause, reason, detail },
+        Effect::FailCompensation { stock_open, payment_open, undo_attempts } => {
+            OrderEvent::CompensationFailed { stock_open, payment_open, undo_attempts }
+        }
+        Effect::NoteRetry { operator, reason } => OrderEvent::CompensationRetried { operator, reason },
+        Effect::NoteSettlement { operator, reason, stock, payment } => {
+            OrderEvent::CompensationSettled { operator, reason, stock, payment }
+        }
+        Effect::RequestRelease { cause } => return Event::ReleaseRequested { cause, answer_again },
+        Effect::RequestRefund { cause } => return Event::RefundRequested { cause, answer_again },
+        Effect::ReportStockLost => return Event::StockLost,
+    })
+}
+
+#[cfg(test)]
+mod tests;
