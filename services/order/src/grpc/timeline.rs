@@ -69,15 +69,15 @@ impl OrderGrpc {
         let staff = call.caller.is_staff();
         let mut rows = Vec::with_capacity(found.len());
         for event in &found {
-            let mut said = said(event);
-            said.details.retain(|name, _| staff || name != OPERATOR);
+            let mut described = describe(event);
+            described.details.retain(|name, _| staff || name != OPERATOR);
             // A request to another service changes neither.
-            if let Some(after) = said.status {
+            if let Some(after) = described.status {
                 place.status = after;
                 place.version = event.aggregate_version;
             }
             place.position = event.position;
-            rows.push((entry(event, said, place.status, place.version), place));
+            rows.push((entry(event, described, place.status, place.version), place));
         }
         let (events, next_page_token) =
             list.page(size, &rows, |(entry, _)| entry.clone(), |(_, place)| place.to_bytes());
@@ -88,89 +88,91 @@ impl OrderGrpc {
 /// Name of the detail that says which operator did it.
 const OPERATOR: &str = "operator";
 
-/// What an event says.
+/// What an event adds to the order and to its entry.
 #[derive(Default)]
-struct Said {
+struct TimelineDetail {
     status: Option<OrderStatus>,
     reason: String,
     details: BTreeMap<String, String>,
 }
 
-fn entry(event: &LoggedEvent, said: Said, status: OrderStatus, version: i64) -> OrderTimelineEntry {
+fn entry(event: &LoggedEvent, described: TimelineDetail, status: OrderStatus, version: i64) -> OrderTimelineEntry {
     OrderTimelineEntry {
         event_id: event.event_id.to_string(),
         event_type: event.event_type.to_string(),
         version,
         occurred_at: Some(timestamp_to_proto(&event.occurred_at)),
         status: status.into(),
-        reason: said.reason,
+        reason: described.reason,
         trace_id: event.trace.trace_id(),
-        details: said.details,
+        details: described.details,
     }
 }
 
 /// An event of an older version that no longer decodes is shown without its details.
-fn said(event: &LoggedEvent) -> Said {
+fn describe(event: &LoggedEvent) -> TimelineDetail {
     let payload = event.payload.as_slice();
-    let mut said = Said::default();
+    let mut described = TimelineDetail::default();
     match event.event_type.as_ref() {
         event_types::ORDER_CREATED => {
-            said.status = Some(OrderStatus::Pending);
+            described.status = Some(OrderStatus::Pending);
             if let Ok(created) = proto::OrderCreated::decode(payload) {
-                said.details.insert("lines".to_owned(), created.lines.len().to_string());
-                said.details.insert("reservation_mode".to_owned(), created.reservation_mode().as_str_name().to_owned());
+                described.details.insert("lines".to_owned(), created.lines.len().to_string());
+                described
+                    .details
+                    .insert("reservation_mode".to_owned(), created.reservation_mode().as_str_name().to_owned());
             }
         }
-        event_types::ORDER_CONFIRMED => said.status = Some(OrderStatus::Confirmed),
+        event_types::ORDER_CONFIRMED => described.status = Some(OrderStatus::Confirmed),
         event_types::ORDER_PAID => {
-            said.status = Some(OrderStatus::Paid);
+            described.status = Some(OrderStatus::Paid);
             if let Ok(paid) = proto::OrderPaid::decode(payload) {
-                said.details.insert("payment_id".to_owned(), paid.payment_id);
+                described.details.insert("payment_id".to_owned(), paid.payment_id);
             }
         }
-        event_types::ORDER_PREPARING => said.status = Some(OrderStatus::Preparing),
-        event_types::ORDER_SHIPPED => said.status = Some(OrderStatus::Shipped),
-        event_types::ORDER_DELIVERED => said.status = Some(OrderStatus::Delivered),
+        event_types::ORDER_PREPARING => described.status = Some(OrderStatus::Preparing),
+        event_types::ORDER_SHIPPED => described.status = Some(OrderStatus::Shipped),
+        event_types::ORDER_DELIVERED => described.status = Some(OrderStatus::Delivered),
         event_types::ORDER_CANCELLED => {
-            said.status = Some(OrderStatus::Cancelled);
+            described.status = Some(OrderStatus::Cancelled);
             if let Ok(cancelled) = proto::OrderCancelled::decode(payload) {
-                said.reason = cancelled.status_reason;
-                said.details.insert("detail".to_owned(), cancelled.status_detail);
+                described.reason = cancelled.status_reason;
+                described.details.insert("detail".to_owned(), cancelled.status_detail);
             }
         }
         event_types::ORDER_REJECTED => {
-            said.status = Some(OrderStatus::Rejected);
+            described.status = Some(OrderStatus::Rejected);
             if let Ok(rejected) = proto::OrderRejected::decode(payload) {
-                said.reason = rejected.status_reason;
-                said.details.insert("detail".to_owned(), rejected.status_detail);
+                described.reason = rejected.status_reason;
+                described.details.insert("detail".to_owned(), rejected.status_detail);
             }
         }
         event_types::ORDER_COMPENSATION_FAILED => {
             if let Ok(failed) = proto::OrderCompensationFailed::decode(payload) {
-                said.status = Some(failed.status());
-                said.details.insert("still_open".to_owned(), parts(failed.stock_open, failed.payment_open));
-                said.details.insert("undo_attempts".to_owned(), failed.undo_attempts.to_string());
+                described.status = Some(failed.status());
+                described.details.insert("still_open".to_owned(), parts(failed.stock_open, failed.payment_open));
+                described.details.insert("undo_attempts".to_owned(), failed.undo_attempts.to_string());
             }
         }
         event_types::ORDER_COMPENSATION_RETRIED => {
             if let Ok(retried) = proto::OrderCompensationRetried::decode(payload) {
-                said.status = Some(retried.status());
-                said.details.insert(OPERATOR.to_owned(), retried.operator);
-                said.details.insert("detail".to_owned(), retried.reason);
+                described.status = Some(retried.status());
+                described.details.insert(OPERATOR.to_owned(), retried.operator);
+                described.details.insert("detail".to_owned(), retried.reason);
             }
         }
         event_types::ORDER_COMPENSATION_SETTLED => {
             if let Ok(settled) = proto::OrderCompensationSettled::decode(payload) {
-                said.status = Some(settled.status());
-                said.details.insert("settled".to_owned(), parts(settled.stock_settled, settled.payment_settled));
-                said.details.insert(OPERATOR.to_owned(), settled.operator);
-                said.details.insert("detail".to_owned(), settled.reason);
+                described.status = Some(settled.status());
+                described.details.insert("settled".to_owned(), parts(settled.stock_settled, settled.payment_settled));
+                described.details.insert(OPERATOR.to_owned(), settled.operator);
+                described.details.insert("detail".to_owned(), settled.reason);
             }
         }
         _ => {}
     }
-    said.details.retain(|_, value| !value.is_empty());
-    said
+    described.details.retain(|_, value| !value.is_empty());
+    described
 }
 
 fn parts(stock: bool, payment: bool) -> String {
