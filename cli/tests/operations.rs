@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use openorder::{ProcessSettings, Role, System};
+use openorder_proto::internal::operations::v1::GetPipelineStateRequest;
+use openorder_proto::internal::operations::v1::pipeline_service_client::PipelineServiceClient;
 use openorder_proto::operations::v1::operations_service_client::OperationsServiceClient;
-use openorder_proto::operations::v1::pipeline_service_client::PipelineServiceClient;
 use openorder_proto::operations::v1::{
     CancelReplayRequest, DeadLetterFilter, DiscardDeadLettersRequest, EventFilter, GetConsumerLagRequest,
-    GetDeadLetterRequest, GetPipelineHealthRequest, GetPipelineStateRequest, ListAuditEntriesRequest,
-    ListDeadLettersRequest, ListParkedMessagesRequest, ReplayDeadLettersRequest, ReplayEventsRequest,
+    GetDeadLetterRequest, GetPipelineHealthRequest, ListAuditEntriesRequest, ListDeadLettersRequest,
+    ListParkedMessagesRequest, ReplayDeadLettersRequest, ReplayEventsRequest,
 };
 use openorder_rpc::{CallContext, RpcClientSettings, UpstreamChannel, reason_of};
 use openorder_telemetry::{RoleTelemetry, TraceContext};

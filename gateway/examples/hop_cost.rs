@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use openorder_gateway::{Backend, GatewaySettings, serve_backends};
-use openorder_proto::FILE_DESCRIPTOR_SET;
+use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
 use openorder_rpc::{RpcServerSettings, listen, serve};
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::{RoleTelemetry, testing};
@@ -75,7 +75,9 @@ async fn main() {
         // Recorded spans stay in memory; the gateway makes them, nobody sends them.
         let (role, _spans) = testing::recording("gateway", ratio);
         let settings = GatewaySettings::default();
-        serve_backends(role, &Readiness::new(), edge, &settings, FILE_DESCRIPTOR_SET, backends, &until).await.unwrap();
+        serve_backends(role, &Readiness::new(), edge, &settings, PUBLIC_FILE_DESCRIPTOR_SET, backends, &until)
+            .await
+            .unwrap();
     });
     for (name, url) in [("direct", &order_url), ("gateway", &edge_url), ("direct", &order_url), ("gateway", &edge_url)]
     {

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use openorder_proto::FILE_DESCRIPTOR_SET;
+use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
 use openorder_rpc::caller::CallerHeaders;
 use openorder_rpc::server::{CallMetrics, serve_connections};
 use openorder_runtime::{Readiness, Shutdown};
@@ -65,7 +65,7 @@ pub async fn serve(
     address::check(&settings).await?;
     let listener = openorder_rpc::listen(&settings.listen_address).await?;
     let backends = backends(&settings);
-    serve_backends(role, readiness, listener, &settings, FILE_DESCRIPTOR_SET, backends, shutdown).await
+    serve_backends(role, readiness, listener, &settings, PUBLIC_FILE_DESCRIPTOR_SET, backends, shutdown).await
 }
 
 /// Runs a gateway in front of any services of a contract, on a port that is bound already.

@@ -9,14 +9,15 @@ use std::time::Duration;
 use futures::StreamExt;
 use openorder_runtime::{Condition, State};
 use support::{call, caller, gateway, listen_nowhere, orders, orders_at, products, settings, until};
-use tonic::Request;
 use tonic::transport::Channel;
+use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 const ORDERS: &str = "openorder.order.v1.OrderService";
 const PRODUCTS: &str = "openorder.product.v1.ProductService";
+const PIPELINE: &str = "openorder.internal.operations.v1.PipelineService";
 
 async fn health(channel: &Channel, service: &str) -> ServingStatus {
     let request = Request::new(HealthCheckRequest { service: service.to_owned() });
@@ -39,6 +40,7 @@ macro_rules! reflection_test {
                 ask(MessageRequest::ListServices(String::new())),
                 ask(MessageRequest::FileContainingSymbol(ORDERS.to_owned())),
                 ask(MessageRequest::FileContainingSymbol("openorder.order.v1.CreateOrderRequest".to_owned())),
+                ask(MessageRequest::FileContainingSymbol(PIPELINE.to_owned())),
             ]);
             let mut client = ServerReflectionClient::new(caller(&gateway).await);
             let answers = client.server_reflection_info(questions).await.unwrap().into_inner();
@@ -50,7 +52,9 @@ macro_rules! reflection_test {
             }
             // In the contract, and not behind this gateway.
             assert!(!names.contains(&"openorder.payment.v1.PaymentService"));
-            for answer in &answers[1..] {
+            let MessageResponse::ErrorResponse(unknown) = &answers[3] else { panic!("{answers:?}") };
+            assert_eq!(unknown.error_code, Code::NotFound as i32, "an internal package is not described");
+            for answer in &answers[1..3] {
                 let MessageResponse::FileDescriptorResponse(files) = answer else { panic!("{answer:?}") };
                 assert!(!files.file_descriptor_proto.is_empty());
             }

@@ -46,6 +46,8 @@ async fn what_is_not_on_the_list_is_unimplemented() {
         "/openorder.order.v1.OrderService/GetOrder/",
         // In the contract, and not behind this gateway.
         "/openorder.payment.v1.PaymentService/GetWallet",
+        // Asked by OpenOrder's own processes alone.
+        "/openorder.internal.operations.v1.PipelineService/GetPipelineState",
         "/unknown.Service/Method",
         "/",
     ] {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Where the contract stands, as seen from this crate.
 const PROTO_ROOT: &str = "../../proto";
+/// What OpenOrder's own processes alone ask of each other.
+const INTERNAL: &str = "openorder/internal";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={PROTO_ROOT}");
@@ -12,10 +14,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     collect(&Path::new(PROTO_ROOT).join("openorder"), &mut files)?;
     files.sort();
 
-    let mut compiler = protox::Compiler::new([PROTO_ROOT])?;
-    compiler.include_source_info(true).include_imports(true).open_files(files)?;
+    let internal = Path::new(PROTO_ROOT).join(INTERNAL);
+    let public: Vec<_> = files.iter().filter(|file| !file.starts_with(&internal)).cloned().collect();
+
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    let compiler = compile(files)?;
     std::fs::write(out_dir.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    std::fs::write(out_dir.join("public_descriptors.bin"), compile(public)?.encode_file_descriptor_set())?;
 
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
@@ -24,6 +29,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.include_file("contract.rs");
     tonic_prost_build::configure().compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
+}
+
+/// Reads these files, what they import, and their comments.
+fn compile(files: Vec<PathBuf>) -> Result<protox::Compiler, protox::Error> {
+    let mut compiler = protox::Compiler::new([PROTO_ROOT])?;
+    compiler.include_source_info(true).include_imports(true).open_files(files)?;
+    Ok(compiler)
 }
 
 /// Adds every `.proto` file below a folder.

@@ -176,6 +176,7 @@ async fn the_gateway_lists_its_services_and_tells_their_health() {
         panic!("no list");
     };
     let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
+    assert!(!names.iter().any(|name| name.starts_with("openorder.internal.")), "{names:?}");
     for context in [
         "order.v1.Order",
         "product.v1.Product",

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use openorder_gateway::{Backend, GatewaySettings, serve_backends};
-use openorder_proto::FILE_DESCRIPTOR_SET;
+use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
 use openorder_rpc::{RpcClientSettings, RpcServerSettings, listen, rejection, serve, with_health};
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::RoleTelemetry;
@@ -229,7 +229,7 @@ pub async fn gateway_of(role: RoleTelemetry, order: &str, product: &str, setting
     ];
     let (until, ready) = (shutdown.clone(), readiness.clone());
     let task = tokio::spawn(async move {
-        serve_backends(role, &ready, listener, &settings, FILE_DESCRIPTOR_SET, backends, &until).await.unwrap();
+        serve_backends(role, &ready, listener, &settings, PUBLIC_FILE_DESCRIPTOR_SET, backends, &until).await.unwrap();
     });
     Running { address, shutdown, seen: Seen::default(), readiness, task }
 }

@@ -1,4 +1,4 @@
-//! `openorder.operations.v1.PipelineService`: what each service tells the operations service of its part of the
+//! `openorder.internal.operations.v1.PipelineService`: what each service tells the operations service of its part of the
 //! pipeline, and does for it. The same for all of them: it stands on the service's [`Desk`] alone.
 //!
 //! - `server.rs`: the calls; `parse.rs`, `present.rs`: from and to the contract.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use openorder_messaging::{Backbone, RoleContext, desk::Desk};
-use openorder_proto::operations::v1::pipeline_service_server::PipelineServiceServer;
+use openorder_proto::internal::operations::v1::pipeline_service_server::PipelineServiceServer;
 use openorder_runtime::Readiness;
 use openorder_types::Fault;
 use tonic::service::Routes;

@@ -4,7 +4,7 @@ use openorder_messaging::{
     LoggedEvent,
     desk::{EventFilter, Filter},
 };
-use openorder_proto::operations::v1 as proto;
+use openorder_proto::{internal::operations::v1 as internal, operations::v1 as proto};
 use openorder_rpc::{Violations, timestamp};
 use openorder_telemetry::TraceContext;
 use openorder_types::{FreeText, Rejection, RequestId, TextRule, Timestamp, parse_uuid};
@@ -30,7 +30,7 @@ pub(crate) fn after(asked: i64) -> Option<i64> {
     (asked > 0).then_some(asked)
 }
 
-pub(crate) fn filter(message: Option<proto::GroupFilter>) -> Result<Filter, Rejection> {
+pub(crate) fn filter(message: Option<internal::GroupFilter>) -> Result<Filter, Rejection> {
     let message = message.unwrap_or_default();
     let mut violations = Violations::new();
     if message.sequences.len() > SEQUENCES_MAX {
@@ -105,7 +105,7 @@ pub(crate) fn job_id(text: &str) -> Result<Uuid, Rejection> {
         .map_err(|error| Rejection::invalid_field("job_id", error.reason, error.message))
 }
 
-pub(crate) fn logged_events(events: Vec<proto::LoggedEvent>) -> Result<Vec<LoggedEvent>, Rejection> {
+pub(crate) fn logged_events(events: Vec<internal::LoggedEvent>) -> Result<Vec<LoggedEvent>, Rejection> {
     let mut violations = Violations::new();
     let parsed = events.into_iter().enumerate();
     let parsed: Vec<_> =
@@ -115,7 +115,7 @@ pub(crate) fn logged_events(events: Vec<proto::LoggedEvent>) -> Result<Vec<Logge
 }
 
 /// Reads an event of a log; what is wrong with it is noted under `field`.
-pub fn logged_event(field: &str, event: proto::LoggedEvent, violations: &mut Violations) -> Option<LoggedEvent> {
+pub fn logged_event(field: &str, event: internal::LoggedEvent, violations: &mut Violations) -> Option<LoggedEvent> {
     let event_id = violations.take(format!("{field}.event_id"), parse_uuid(&event.event_id, "EVENT_ID_MALFORMED"));
     let occurred_at = timestamp(&format!("{field}.event_time"), event.event_time, violations);
     let texts = [
@@ -153,14 +153,14 @@ mod tests {
     #[test]
     fn an_empty_filter_means_everything_and_empty_texts_are_no_conditions() {
         assert_eq!(filter(None).unwrap(), Filter::default());
-        let given = proto::GroupFilter { topic: "a.b.v1".to_owned(), sequences: vec![7], ..Default::default() };
+        let given = internal::GroupFilter { topic: "a.b.v1".to_owned(), sequences: vec![7], ..Default::default() };
         let expected = Filter { topic: Some("a.b.v1".to_owned()), sequences: vec![7], ..Default::default() };
         assert_eq!(filter(Some(given)).unwrap(), expected);
     }
 
     #[test]
     fn what_is_out_of_bounds_is_named() {
-        let given = proto::GroupFilter {
+        let given = internal::GroupFilter {
             sequences: vec![1; SEQUENCES_MAX + 1],
             key: "x".repeat(TextRule::CONDITION.length_max() + 1),
             ..Default::default()
@@ -176,7 +176,7 @@ mod tests {
     fn a_text_that_no_database_takes_is_refused_wherever_it_stands() {
         let nul = || "nul\0".to_owned();
         let given =
-            proto::GroupFilter { topic: nul(), event_type: nul(), reason: nul(), key: nul(), ..Default::default() };
+            internal::GroupFilter { topic: nul(), event_type: nul(), reason: nul(), key: nul(), ..Default::default() };
         let refused = filter(Some(given)).unwrap_err();
         let fields: Vec<&str> = refused.violations.iter().map(|one| one.field.as_str()).collect();
         assert_eq!(fields, ["filter.topic", "filter.event_type", "filter.reason", "filter.key"]);
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!((read.event_id, read.occurred_at, read.payload), (event.event_id, event.occurred_at, event.payload));
         assert_eq!(read.trace.traceparent(), event.trace.traceparent());
         assert_eq!(read.trace.tracestate(), "a=1");
-        let without = logged_event("event", proto::LoggedEvent::default(), &mut violations);
+        let without = logged_event("event", internal::LoggedEvent::default(), &mut violations);
         assert!(without.is_none());
         assert_eq!(violations.finish().unwrap_err().violations.len(), 2);
     }

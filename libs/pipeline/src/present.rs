@@ -4,7 +4,7 @@ use openorder_messaging::{
     LoggedEvent, Unpublished,
     desk::{Attempt, Cause, Counts, DeadLetter, ParkedMessage, ReplayJob, ReplayState},
 };
-use openorder_proto::operations::v1 as proto;
+use openorder_proto::{internal::operations::v1 as internal, operations::v1 as proto};
 use openorder_rpc::timestamp_to_proto;
 use openorder_runtime::DependencyState;
 
@@ -92,8 +92,8 @@ pub(crate) fn parked_message(group: &str, message: ParkedMessage) -> proto::Park
     }
 }
 
-pub(crate) fn replay(job: &ReplayJob) -> proto::GroupReplay {
-    proto::GroupReplay {
+pub(crate) fn replay(job: &ReplayJob) -> internal::GroupReplay {
+    internal::GroupReplay {
         job_id: job.job_id.to_string(),
         items: job.items.into(),
         waiting: job.waiting.into(),
@@ -106,9 +106,9 @@ pub(crate) fn replay(job: &ReplayJob) -> proto::GroupReplay {
     }
 }
 
-pub(crate) fn logged_event(event: LoggedEvent) -> proto::LoggedEvent {
+pub(crate) fn logged_event(event: LoggedEvent) -> internal::LoggedEvent {
     let traceparent = if event.trace.is_valid() { event.trace.traceparent() } else { String::new() };
-    proto::LoggedEvent {
+    internal::LoggedEvent {
         position: event.position,
         event_id: event.event_id.to_string(),
         event_type: event.event_type.into_owned(),

@@ -1,7 +1,7 @@
 //! The calls: parse, ask the desk, answer.
 
 use openorder_messaging::desk::{Discard, Filter, ReplayRequest};
-use openorder_proto::operations::v1::{
+use openorder_proto::internal::operations::v1::{
     CancelGroupReplayRequest, CancelGroupReplayResponse, CountEventsRequest, CountEventsResponse,
     CountGroupReplayRequest, CountGroupReplayResponse, DiscardGroupDeadLettersRequest, DiscardGroupDeadLettersResponse,
     GetGroupDeadLetterRequest, GetGroupDeadLetterResponse, GetGroupReplayRequest, GetGroupReplayResponse,

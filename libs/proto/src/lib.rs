@@ -2,6 +2,7 @@
 //!
 //! - [`order`], [`product`], [`inventory`], [`payment`], [`notification`], [`operations`]: one bounded context
 //!   each, in `v1`; the comments are those of the `.proto` files;
+//! - [`internal`]: what OpenOrder's own processes alone ask of each other;
 //! - [`google`]: vendored common types; the well-known types are those of `prost_types`;
 //! - [`events`]: which message, type and topic belong together;
 //! - [`lists`]: requests for lists with pages;
@@ -17,10 +18,13 @@ mod contract {
 }
 
 pub use contract::google;
-pub use contract::openorder::{inventory, notification, operations, order, payment, product};
+pub use contract::openorder::{internal, inventory, notification, operations, order, payment, product};
 pub use events::{EventMessage, by_type, event_types, topics};
 pub use lists::ListRequest;
 
-/// The whole contract with its comments and imports, an encoded `google.protobuf.FileDescriptorSet`: what
-/// gRPC reflection answers from.
+/// The whole contract with its comments and imports, an encoded `google.protobuf.FileDescriptorSet`.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// [`FILE_DESCRIPTOR_SET`] without the packages below `openorder.internal`: what the gateway routes by, and what its
+/// reflection answers from.
+pub const PUBLIC_FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public_descriptors.bin"));

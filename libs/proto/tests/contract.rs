@@ -5,10 +5,15 @@
 use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet, FileOptions};
 
+/// The files of a set, without the vendored ones.
+fn own_files_of(descriptors: &[u8]) -> Vec<FileDescriptorProto> {
+    let set = FileDescriptorSet::decode(descriptors).unwrap();
+    set.file.into_iter().filter(|file| file.name().starts_with("openorder/")).collect()
+}
+
 /// The files of the contract, without the vendored ones.
 fn own_files() -> Vec<FileDescriptorProto> {
-    let set = FileDescriptorSet::decode(openorder_proto::FILE_DESCRIPTOR_SET).unwrap();
-    let own: Vec<_> = set.file.into_iter().filter(|file| file.name().starts_with("openorder/")).collect();
+    let own = own_files_of(openorder_proto::FILE_DESCRIPTOR_SET);
     assert!(own.len() > 20, "the contract is read: {}", own.len());
     own
 }
@@ -49,5 +54,17 @@ fn every_file_names_its_packages_in_the_languages_of_clients() {
             ..FileOptions::default()
         };
         assert_eq!(file.options, Some(expected), "{}", file.name());
+    }
+}
+
+/// A client is generated without `openorder/internal`: what it gets must not lean on it.
+#[test]
+fn the_public_contract_is_the_whole_one_without_the_internal_packages() {
+    let is_internal = |file: &FileDescriptorProto| file.package().starts_with("openorder.internal.");
+    let (internal, rest): (Vec<_>, Vec<_>) = own_files().into_iter().partition(is_internal);
+    assert!(!internal.is_empty());
+    assert_eq!(rest, own_files_of(openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET));
+    for file in internal {
+        assert!(file.name().starts_with("openorder/internal/"), "{}", file.name());
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use openorder_proto::operations::v1::{UnreachableService, pipeline_service_client::PipelineServiceClient};
+use openorder_proto::internal::operations::v1::pipeline_service_client::PipelineServiceClient;
+use openorder_proto::operations::v1::UnreachableService;
 use openorder_rpc::{CallContext, UpstreamChannel, UpstreamUrlError, fault_of, rejection};
 use openorder_telemetry::RoleTelemetry;
 use openorder_types::{Fault, Rejection};

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use openorder_proto::operations::v1::{
-    DiscardDeadLettersRequest, DiscardDeadLettersResponse, DiscardGroupDeadLettersRequest, DiscardGroupResult,
-    ListGroupDeadLettersRequest,
-};
+use openorder_proto::internal::operations::v1::{DiscardGroupDeadLettersRequest, ListGroupDeadLettersRequest};
+use openorder_proto::operations::v1::{DiscardDeadLettersRequest, DiscardDeadLettersResponse, DiscardGroupResult};
 use openorder_rpc::{CallContext, rejection, status};
 use openorder_types::{CallError, Rejection};
 use serde::{Deserialize, Serialize};

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use openorder_proto::operations::v1::{
-    CountEventsRequest, EventFilter, GetPipelineStateRequest, ReadEventsRequest, RedeliverEventsRequest,
-    ReplayEventsRequest, ReplayEventsResponse, ReplayPhase,
+use openorder_proto::internal::operations::v1::{
+    CountEventsRequest, GetPipelineStateRequest, ReadEventsRequest, RedeliverEventsRequest,
 };
+use openorder_proto::operations::v1::{EventFilter, ReplayEventsRequest, ReplayEventsResponse, ReplayPhase};
 use openorder_rpc::{CallContext, reason_of, rejection};
 use openorder_runtime::OnExit;
 use openorder_types::Rejection;

@@ -1,8 +1,11 @@
 //! Looking at dead letters.
 
+use openorder_proto::internal::operations::v1::{
+    GetGroupDeadLetterRequest, ListGroupCausesRequest, ListGroupDeadLettersRequest,
+};
 use openorder_proto::operations::v1::{
-    DeadLetter, DeadLetterFilter, GetDeadLetterRequest, GetDeadLetterResponse, GetGroupDeadLetterRequest,
-    ListDeadLettersRequest, ListDeadLettersResponse, ListGroupCausesRequest, ListGroupDeadLettersRequest,
+    DeadLetter, DeadLetterFilter, GetDeadLetterRequest, GetDeadLetterResponse, ListDeadLettersRequest,
+    ListDeadLettersResponse,
 };
 use openorder_rpc::{CallContext, page_size, rejection};
 use openorder_types::Rejection;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chrono::Utc;
 use openorder_messaging::lag::{self, GroupLag};
+use openorder_proto::internal::operations::v1::GetPipelineStateRequest;
 use openorder_proto::operations::v1 as proto;
 use openorder_proto::operations::v1::{
-    DependencyHealth, GetConsumerLagRequest, GetConsumerLagResponse, GetPipelineHealthResponse,
-    GetPipelineStateRequest, PipelineState, RoleHealth,
+    DependencyHealth, GetConsumerLagRequest, GetConsumerLagResponse, GetPipelineHealthResponse, PipelineState,
+    RoleHealth,
 };
 use openorder_rpc::{CallContext, Refusal, timestamp_to_proto};
 use openorder_types::Timestamp;

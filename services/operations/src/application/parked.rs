@@ -1,8 +1,7 @@
 //! Looking at parked messages.
 
-use openorder_proto::operations::v1::{
-    GroupFilter, ListGroupParkedMessagesRequest, ListParkedMessagesRequest, ListParkedMessagesResponse, ParkedMessage,
-};
+use openorder_proto::internal::operations::v1::{GroupFilter, ListGroupParkedMessagesRequest};
+use openorder_proto::operations::v1::{ListParkedMessagesRequest, ListParkedMessagesResponse, ParkedMessage};
 use openorder_rpc::{CallContext, page_size, rejection};
 use openorder_types::Rejection;
 use prost::Message;

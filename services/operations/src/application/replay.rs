@@ -2,10 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use openorder_proto::internal::operations::v1::{
+    CancelGroupReplayRequest, CountGroupReplayRequest, CountGroupReplayResponse, GetGroupReplayRequest, GroupReplay,
+    StartGroupReplayRequest,
+};
 use openorder_proto::operations::v1::{
-    CancelGroupReplayRequest, CancelReplayRequest, CancelReplayResponse, CountGroupReplayRequest,
-    CountGroupReplayResponse, GetGroupReplayRequest, GroupReplay, ReplayDeadLettersRequest, ReplayDeadLettersResponse,
-    ReplayGroupProgress, ReplayPhase, StartGroupReplayRequest,
+    CancelReplayRequest, CancelReplayResponse, ReplayDeadLettersRequest, ReplayDeadLettersResponse,
+    ReplayGroupProgress, ReplayPhase,
 };
 use openorder_rpc::{CallContext, reason_of, rejection};
 use openorder_runtime::OnExit;

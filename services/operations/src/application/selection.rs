@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use openorder_proto::operations::v1::{DeadLetterFilter, GroupFilter};
+use openorder_proto::internal::operations::v1::GroupFilter;
+use openorder_proto::operations::v1::DeadLetterFilter;
 use openorder_rpc::{Violations, rejection};
 use serde_json::{Value, json};
 use tonic::Status;
