@@ -1,32 +1,8 @@
 //! Which message, event type and topic belong together: one line an event, in one table.
 //!
-//! An event type is `{domain}.{entity}.{action}`; its topic is the type less its last word, plus `.v1`.
-
-/// Kafka topics of events.
-pub mod topics {
-    /// What happens to orders. Key: order id.
-    pub const ORDER_LIFECYCLE: &str = "order.lifecycle.v1";
-    /// Reservations (key: order id) and stock levels (key: SKU).
-    pub const INVENTORY_STOCK: &str = "inventory.stock.v1";
-    /// Payments. Key: order id.
-    pub const PAYMENT_TRANSACTION: &str = "payment.transaction.v1";
-    /// Wallets. Key: user id.
-    pub const PAYMENT_WALLET: &str = "payment.wallet.v1";
-    /// The catalogue. Key: product id.
-    pub const PRODUCT_CATALOG: &str = "product.catalog.v1";
-    /// Messages to customers. Key: order id, or user id where there is no order.
-    pub const NOTIFICATION_DELIVERY: &str = "notification.delivery.v1";
-
-    /// All of them.
-    pub const ALL: &[&str] = &[
-        ORDER_LIFECYCLE,
-        INVENTORY_STOCK,
-        PAYMENT_TRANSACTION,
-        PAYMENT_WALLET,
-        PRODUCT_CATALOG,
-        NOTIFICATION_DELIVERY,
-    ];
-}
+//! The table is made from the contract: a message with the option `openorder.event.v1.event` is an event, and the option
+//! says its type and topic (`build/events.rs` reads it). An event type is `{domain}.{entity}.{action}`; its topic is the
+//! type less its last word, plus `.v1`.
 
 /// A message that is published as an event of one type.
 pub trait EventMessage: prost::Message + prost::Name + Default {
@@ -48,7 +24,20 @@ pub struct EventDescriptor {
 }
 
 macro_rules! events {
-    ($($topic:ident { $($name:ident = $event_type:literal => $context:ident :: $message:ident,)* })*) => {
+    ($($topic:ident = $topic_name:literal {
+        $($name:ident = $event_type:literal => $context:ident :: $message:ident,)*
+    })*) => {
+        /// Kafka topics of events.
+        pub mod topics {
+            $(
+                #[doc = concat!("`", $topic_name, "`:", $(" [`", stringify!($message), "`](crate::", stringify!($context), "::v1::", stringify!($message), ")"),*)]
+                pub const $topic: &str = $topic_name;
+            )*
+
+            /// All of them.
+            pub const ALL: &[&str] = &[$($topic),*];
+        }
+
         /// Event types (`ce_type`), each with the message that carries it.
         pub mod event_types {
             $($(
@@ -83,51 +72,7 @@ macro_rules! events {
     };
 }
 
-events! {
-    ORDER_LIFECYCLE {
-        ORDER_CREATED = "order.lifecycle.created" => order::OrderCreated,
-        ORDER_CONFIRMED = "order.lifecycle.confirmed" => order::OrderConfirmed,
-        ORDER_PAID = "order.lifecycle.paid" => order::OrderPaid,
-        ORDER_PREPARING = "order.lifecycle.preparing" => order::OrderPreparing,
-        ORDER_SHIPPED = "order.lifecycle.shipped" => order::OrderShipped,
-        ORDER_DELIVERED = "order.lifecycle.delivered" => order::OrderDelivered,
-        ORDER_CANCELLED = "order.lifecycle.cancelled" => order::OrderCancelled,
-        ORDER_REJECTED = "order.lifecycle.rejected" => order::OrderRejected,
-        ORDER_COMPENSATION_FAILED = "order.lifecycle.compensation_failed" => order::OrderCompensationFailed,
-        ORDER_COMPENSATION_RETRIED = "order.lifecycle.compensation_retried" => order::OrderCompensationRetried,
-        ORDER_COMPENSATION_SETTLED = "order.lifecycle.compensation_settled" => order::OrderCompensationSettled,
-    }
-    INVENTORY_STOCK {
-        STOCK_RESERVED = "inventory.stock.reserved" => inventory::StockReserved,
-        STOCK_REJECTED = "inventory.stock.rejected" => inventory::StockRejected,
-        STOCK_RELEASED = "inventory.stock.released" => inventory::StockReleased,
-        STOCK_RELEASE_REQUESTED = "inventory.stock.release_requested" => inventory::StockReleaseRequested,
-        STOCK_ADJUSTED = "inventory.stock.adjusted" => inventory::StockAdjusted,
-        STOCK_LOW = "inventory.stock.low" => inventory::StockLow,
-        STOCK_DEPLETED = "inventory.stock.depleted" => inventory::StockDepleted,
-    }
-    PAYMENT_TRANSACTION {
-        PAYMENT_INITIATED = "payment.transaction.initiated" => payment::PaymentInitiated,
-        PAYMENT_COMPLETED = "payment.transaction.completed" => payment::PaymentCompleted,
-        PAYMENT_FAILED = "payment.transaction.failed" => payment::PaymentFailed,
-        PAYMENT_REFUND_REQUESTED = "payment.transaction.refund_requested" => payment::PaymentRefundRequested,
-        PAYMENT_REFUNDED = "payment.transaction.refunded" => payment::PaymentRefunded,
-    }
-    PAYMENT_WALLET {
-        WALLET_CHARGED = "payment.wallet.charged" => payment::WalletCharged,
-        WALLET_DEBITED = "payment.wallet.debited" => payment::WalletDebited,
-    }
-    PRODUCT_CATALOG {
-        PRODUCT_CREATED = "product.catalog.created" => product::ProductCreated,
-        PRODUCT_UPDATED = "product.catalog.updated" => product::ProductUpdated,
-        PRODUCT_DELETED = "product.catalog.deleted" => product::ProductDeleted,
-    }
-    NOTIFICATION_DELIVERY {
-        NOTIFICATION_REQUESTED = "notification.delivery.requested" => notification::NotificationRequested,
-        NOTIFICATION_SENT = "notification.delivery.sent" => notification::NotificationSent,
-        NOTIFICATION_FAILED = "notification.delivery.failed" => notification::NotificationFailed,
-    }
-}
+include!(concat!(env!("OUT_DIR"), "/events.rs"));
 
 #[cfg(test)]
 mod tests {
@@ -159,9 +104,10 @@ mod tests {
         assert_eq!(used, listed);
     }
 
-    /// Both ways: no line without a message, and no message of an `_events.proto` file without a line.
+    /// Both ways: a message of an `_events.proto` file without the option is published by nobody, and one with the option
+    /// stands in such a file, where a reader looks for it.
     #[test]
-    fn the_table_holds_exactly_the_messages_of_the_event_files() {
+    fn the_messages_of_the_event_files_are_the_events() {
         let declared: BTreeSet<String> = files()
             .file
             .iter()
@@ -170,7 +116,27 @@ mod tests {
             .collect();
         let listed: BTreeSet<String> = ALL.iter().map(|event| event.message.to_owned()).collect();
         assert_eq!(listed, declared);
-        assert_eq!(listed.len(), ALL.len(), "a message stands for one type only");
+    }
+
+    #[test]
+    fn each_type_stands_at_one_message() {
+        let types: BTreeSet<_> = ALL.iter().map(|event| event.event_type).collect();
+        assert_eq!(types.len(), ALL.len());
+    }
+
+    #[test]
+    fn the_constants_are_named_by_message_and_topic() {
+        let line = |event_type| *by_type(event_type).unwrap();
+        assert_eq!(
+            line(event_types::ORDER_COMPENSATION_FAILED),
+            EventDescriptor {
+                event_type: "order.lifecycle.compensation_failed",
+                topic: topics::ORDER_LIFECYCLE,
+                message: "openorder.order.v1.OrderCompensationFailed",
+            }
+        );
+        assert_eq!(line(event_types::WALLET_CHARGED).topic, topics::PAYMENT_WALLET);
+        assert_eq!(topics::PAYMENT_WALLET, "payment.wallet.v1");
     }
 
     /// The comment of each message names its event type: the contract alone tells a reader.

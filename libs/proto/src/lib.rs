@@ -3,6 +3,7 @@
 //! - [`order`], [`product`], [`inventory`], [`payment`], [`notification`], [`operations`]: one bounded context
 //!   each, in `v1`; the comments are those of the `.proto` files;
 //! - [`internal`]: what OpenOrder's own processes alone ask of each other;
+//! - [`event`]: the option that makes a message an event;
 //! - [`google`]: vendored common types; the well-known types are those of `prost_types`;
 //! - [`events`]: which message, type and topic belong together;
 //! - [`lists`]: requests for lists with pages;
@@ -18,7 +19,7 @@ mod contract {
 }
 
 pub use contract::google;
-pub use contract::openorder::{internal, inventory, notification, operations, order, payment, product};
+pub use contract::openorder::{event, internal, inventory, notification, operations, order, payment, product};
 pub use events::{EventMessage, by_type, event_types, topics};
 pub use lists::ListRequest;
 

@@ -1,5 +1,7 @@
 //! Compiles `proto/` in Rust alone: no protoc to install.
 
+mod events;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let compiler = compile(files)?;
     std::fs::write(out_dir.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     std::fs::write(out_dir.join("public_descriptors.bin"), compile(public)?.encode_file_descriptor_set())?;
+
+    std::fs::write(out_dir.join("events.rs"), events::table(&compiler.descriptor_pool())?)?;
 
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
