@@ -50,7 +50,10 @@ fn event_of(
     let value = options.get_extension(option);
     let value = value.as_message().ok_or_else(|| format!("{OPTION} of {name} is no message"))?;
     let ["openorder", context, "v1"] = message.package_name().split('.').collect::<Vec<_>>()[..] else {
-        return Err(format!("{name}: events stand in packages openorder.<context>.v1, by whose names the table is made").into());
+        return Err(format!(
+            "{name}: events stand in packages openorder.<context>.v1, by whose names the table is made"
+        )
+        .into());
     };
     let event = Event {
         context: context.to_owned(),

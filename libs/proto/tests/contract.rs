@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use openorder_proto::events;
 use prost::Message;
+use prost_reflect::DescriptorPool;
 use prost_types::{FileDescriptorProto, FileDescriptorSet, FileOptions};
 
 /// The files of a set, without the vendored ones.
@@ -67,4 +72,50 @@ fn the_public_contract_is_the_whole_one_without_the_internal_packages() {
     for file in internal {
         assert!(file.name().starts_with("openorder/internal/"), "{}", file.name());
     }
+}
+
+fn repository_file(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)).unwrap()
+}
+
+/// Message and topic of each event type, as the options of the messages in a descriptor set say.
+fn events_of(descriptors: &[u8]) -> BTreeMap<String, (String, String)> {
+    let pool = DescriptorPool::decode(descriptors).unwrap();
+    let option = pool.get_extension_by_name("openorder.event.v1.event").unwrap();
+    let events = pool.all_messages().filter_map(|message| {
+        let options = message.options();
+        let value = options.has_extension(&option).then(|| options.get_extension(&option).into_owned())?;
+        let text = |field| value.as_message().unwrap().get_field_by_name(field).unwrap().as_str().unwrap().to_owned();
+        Some((text("type"), (message.full_name().to_owned(), text("topic"))))
+    });
+    events.collect()
+}
+
+/// A program in any language reads the table from the descriptors.
+#[test]
+fn the_public_descriptors_have_the_table_of_events() {
+    let listed: BTreeMap<_, _> = events::ALL
+        .iter()
+        .map(|event| (event.event_type.to_owned(), (event.message.to_owned(), event.topic.to_owned())))
+        .collect();
+    assert_eq!(events_of(openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET), listed);
+}
+
+/// Both ways: a consumer finds each event in the page, and the page has no other.
+#[test]
+fn the_page_for_consumers_has_the_table_of_events() {
+    let page = String::from_utf8(repository_file("docs/consuming-events.md")).unwrap();
+    let cells = |line: &str| -> Option<(String, String, String)> {
+        let mut cells = line.strip_prefix("| `")?.strip_suffix("` |")?.split("` | `").map(str::to_owned);
+        let row = (cells.next()?, cells.next()?, cells.next()?);
+        cells.next().is_none().then_some(row)
+    };
+    let mut written: Vec<_> = page.lines().filter_map(cells).collect();
+    let mut expected: Vec<_> = events::ALL
+        .iter()
+        .map(|event| (event.event_type.to_owned(), event.message.to_owned(), event.topic.to_owned()))
+        .collect();
+    written.sort();
+    expected.sort();
+    assert_eq!(written, expected);
 }
