@@ -1,7 +1,7 @@
 # Tasks of a developer's day. The work is done by the scripts in dev/; `make` alone lists the tasks.
 .DEFAULT_GOAL := help
-.PHONY: help demo down logs clean test lint fmt load bench bench-short scenarios proto-lint compose-check collector-check \
-	compose-test
+.PHONY: help demo down logs clean test lint fmt load bench bench-short scenarios proto-lint proto-baseline compose-check \
+	collector-check compose-test
 ROLE ?= order
 PROFILE ?= demo
 ARGS ?=
@@ -24,8 +24,8 @@ clean: ## Stop, and forget the data of the local stack
 test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the protobuf and deployment files
 	@dev/check tests proto compose context collector alerts
 
-lint: ## Formatting, clippy, dependencies, shell scripts, what the local stack leaves to other users
-	@dev/check format clippy deny features scripts stack
+lint: ## Formatting, clippy, dependencies, shell scripts, stubs in other languages, what the local stack leaves to other users
+	@dev/check format clippy deny features scripts stubs stack
 
 fmt: ## Format Rust and protobuf files
 	@cargo fmt --all
@@ -48,6 +48,9 @@ scenarios: ## Break a system of its own in every way while orders flow: make sce
 
 proto-lint: ## Only the protobuf files
 	@dev/check proto
+
+proto-baseline: ## Write proto/baseline.binpb: what clients may rely on from now on (with a release; see CONTRIBUTING.md)
+	@dev/tool buf build --exclude-source-info -o proto/baseline.binpb
 
 compose-check: ## Only docker-compose.yml and what the image is built from; no engine is needed
 	@dev/check compose context

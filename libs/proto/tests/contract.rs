@@ -101,6 +101,17 @@ fn the_public_descriptors_have_the_table_of_events() {
     assert_eq!(events_of(openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET), listed);
 }
 
+/// What buf does not compare: a type that was released stays with its message and topic.
+#[test]
+fn events_of_the_baseline_are_as_they_were() {
+    let now = events_of(openorder_proto::FILE_DESCRIPTOR_SET);
+    let released = events_of(&repository_file("proto/baseline.binpb"));
+    assert!(released.len() > 20, "the baseline is read: {}", released.len());
+    for (event_type, place) in released {
+        assert_eq!(now.get(&event_type), Some(&place), "{event_type}");
+    }
+}
+
 /// Both ways: a consumer finds each event in the page, and the page has no other.
 #[test]
 fn the_page_for_consumers_has_the_table_of_events() {
