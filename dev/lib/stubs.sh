@@ -11,10 +11,13 @@ stubs_java_install() {
     *) platform=linux-x86_64 ;;
   esac
   say "fetching protoc and Java's runtime for stubs (26 MiB, once)"
-  mvn -B -q -Dstyle.color=never -f "$dev/stubs/pom.xml" "-Dprotoc.platform=$platform" dependency:copy-dependencies \
-    -DincludeScope=runtime -DoutputDirectory="$1" || return 1
-  chmod +x "$1"/*.exe && mkdir "$1/include" && (cd "$1/include" && jar xf "$1"/protobuf-java-[0-9]*.jar google/protobuf)
+  stubs_maven "$platform" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$1" &&
+    stubs_maven "$platform" dependency:unpack-dependencies -DincludeArtifactIds=protobuf-java \
+      '-Dmdep.unpack.includes=google/protobuf/*.proto' -DoutputDirectory="$1/include" -DmarkersDirectory="$1/markers" &&
+    mv "$1"/protoc-[0-9]*.exe "$1/protoc" && mv "$1"/protoc-gen-grpc-java-*.exe "$1/protoc-gen-grpc-java" &&
+    chmod +x "$1/protoc" "$1/protoc-gen-grpc-java"
 }
+stubs_maven() { mvn -B -q -Dstyle.color=never -f "$dev/stubs/pom.xml" "-Dprotoc.platform=$1" "${@:2}"; }
 
 stubs_python_inputs=("$dev/stubs/requirements.txt")
 stubs_python_install() {
@@ -37,7 +40,7 @@ stubs_go_install() {
 
 # stubs_protoc ARGUMENT...: over all public files of our own; Google's are on the path.
 stubs_protoc() {
-  "${java_tools:?}"/protoc-[0-9]*.exe -I "$protos" -I "$java_tools/include" "$@" "${own_files[@]}"
+  "${java_tools:?}/protoc" -I "$protos" -I "$java_tools/include" "$@" "${own_files[@]}"
 }
 
 stubs_python() {
@@ -75,11 +78,9 @@ stubs_go() {
 }
 
 stubs_java() {
-  local plugin
   have javac || { stubs_skip "Java: javac is not installed"; return 0; }
   mkdir "$work/java"
-  plugin=$(echo "$java_tools"/protoc-gen-grpc-java-*.exe)
-  stubs_protoc "--plugin=protoc-gen-grpc-java=$plugin" --java_out="$work/java" --grpc-java_out="$work/java" || return 1
+  stubs_protoc "--plugin=$java_tools/protoc-gen-grpc-java" --java_out="$work/java" --grpc-java_out="$work/java" || return 1
   find "$work/java" -name '*.java' >"$work/java.files"
   javac -nowarn -proc:none -d "$work/java.classes" -cp "$java_tools/*" @"$work/java.files"
 }
@@ -109,18 +110,19 @@ stubs_cpp() {
 
 stubs_skip() { printf '%s\n' "$*" >>"$work/skipped"; }
 
+stubs_languages=(python typescript go java csharp cpp)
 # All languages, even when one fails. What it leaves is the list of what was not done.
 stubs_all() {
   local work protos own_files=() language failed=() java_tools
-  have mvn && have jar || { say "stubs: protoc is fetched with Maven: install a JDK and maven"; return 1; }
+  have mvn || { say "stubs: protoc is fetched with Maven: install maven"; return 1; }
   java_tools=$(cached stubs-java "${stubs_java_inputs[@]}" -- stubs_java_install) || return 1
   work=$(mktemp -d)
   protos=$work/proto
   mkdir "$protos" && cp -r proto/google proto/openorder "$protos/" && rm -r "$protos/openorder/internal"
   mapfile -t own_files < <(cd "$protos" && find openorder -name '*.proto' | sort)
   : >"$work/skipped"
-  for language in python typescript go java csharp cpp; do
-    "stubs_$language" && say "stubs: $language: ok" || { say "stubs: $language: FAILED"; failed+=("$language"); }
+  for language in "${stubs_languages[@]}"; do
+    if "stubs_$language"; then say "stubs: $language: ok"; else say "stubs: $language: FAILED"; failed+=("$language"); fi
   done
   cp "$work/skipped" "$1/"
   rm -rf "$work"
