@@ -21,27 +21,28 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 
-use crate::admission::CallerKey;
+use crate::admission::Place;
 use crate::answers::{AnswerBody, Answers, CallerAnswers};
 use crate::body::{HeldBody, ReadLimits, Received, read_whole};
+use crate::identity::Identity;
 use crate::local::{LocalCall, LocalMethod};
 use crate::message::{Encoding, Expected, plain};
 use crate::routes::{Route, RouteTable};
-use crate::shares::{Member, Resource, Shares};
+use crate::shares::{Member, Part, Resource, Shares};
 
 /// Headers that mean one connection, not the call (RFC 9113, section 8.2.2), or that the next hop sets itself.
 const HOP_HEADERS: [&str; 6] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "host", "content-length"];
 
-/// The shortest time that the next hop can be told.
+/// The shortest time that `grpc-timeout` is sent with.
 const SHORTEST_TIME: Duration = Duration::from_micros(1);
 
 /// The gateway as a service of HTTP requests. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Gateway {
     shared: Arc<Shared>,
-    /// Who calls on this connection.
-    caller: Arc<Member>,
+    /// The connection's share of everything.
+    member: Arc<Member>,
     /// Its answers.
     answers: CallerAnswers,
     /// None until there is one.
@@ -54,7 +55,8 @@ pub(crate) struct Shared {
     pub(crate) role: RoleTelemetry,
     pub(crate) routes: RouteTable,
     pub(crate) metrics: Arc<CallMetrics>,
-    pub(crate) caller: CallerHeaders,
+    /// Every caller until there is sign-in.
+    pub(crate) anonymous: Arc<CallerHeaders>,
     pub(crate) limits: Limits,
     pub(crate) incoming_trace: IncomingTrace,
     pub(crate) shares: Shares,
@@ -69,27 +71,57 @@ pub(crate) struct Limits {
     pub(crate) timeout_max: Duration,
 }
 
+/// Who answers a call.
+enum Target<'a> {
+    Service(&'a Arc<Route>),
+    Gateway(LocalMethod),
+}
+
 impl Gateway {
     pub(crate) fn new(shared: Shared, local: Routes) -> Self {
-        let nobody = shared.shares.member(std::net::Ipv4Addr::UNSPECIFIED.into());
-        let answers = shared.answers.caller(&nobody);
-        Self { shared: Arc::new(shared), caller: nobody, answers, connection: None, local: local.prepare() }
+        let member = shared.shares.member(std::net::Ipv4Addr::UNSPECIFIED.into());
+        let answers = shared.answers.caller(&member);
+        Self { shared: Arc::new(shared), member, answers, connection: None, local: local.prepare() }
     }
 
-    /// Whose share a call counts against. Until callers sign in, a connection is a caller, and the address that it comes
-    /// from a peer of many; whoever says more in a call's head will be found here.
-    fn identify(&self, _: &Parts) -> &Arc<Member> {
-        &self.caller
+    fn begin(&self, parts: &Parts, started: Instant) -> Call {
+        let shared = &self.shared;
+        let mut call = Call::start(&shared.role, &shared.metrics, parts, started, shared.incoming_trace);
+        if let Some(connection) = &self.connection {
+            call.occupy(connection);
+        }
+        call
+    }
+
+    /// Who answers the call, or what it is refused with because of its head.
+    fn target(&self, parts: &Parts) -> Result<Target<'_>, Box<Response<Body>>> {
+        if let Some(refusal) = refuse_other_protocols(parts) {
+            return Err(Box::new(refusal));
+        }
+        let metadata_bytes_max = self.shared.limits.metadata_bytes;
+        if metadata_bytes(&parts.headers) > metadata_bytes_max {
+            return Err(Box::new(Refusal::metadata_too_large(metadata_bytes_max).into_http()));
+        }
+        let path = parts.uri.path();
+        let service = self.shared.routes.find(path).map(Target::Service);
+        let target = service.or_else(|| LocalMethod::find(path).map(Target::Gateway));
+        target.ok_or_else(|| Box::new(Refusal::unimplemented("there is no such method").into_http()))
+    }
+
+    /// Who makes the call. Until callers sign in every caller is the same operator, its connection has a share of
+    /// everything, and the address that it comes from is a peer of many.
+    fn identify(&self, _: &Parts) -> Identity {
+        Identity { caller: Arc::clone(&self.shared.anonymous), member: Arc::clone(&self.member) }
     }
 }
 
 impl PerConnection for Gateway {
     fn for_connection(&self, connection: &Connection) -> Self {
-        let caller = self.shared.shares.member(connection.peer());
+        let member = self.shared.shares.member(connection.peer());
         Self {
             shared: Arc::clone(&self.shared),
-            answers: self.shared.answers.caller(&caller),
-            caller,
+            answers: self.shared.answers.caller(&member),
+            member,
             connection: Some(connection.clone()),
             local: self.local.clone(),
         }
@@ -108,42 +140,39 @@ impl Service<Request<Incoming>> for Gateway {
 
     fn call(&self, request: Request<Incoming>) -> Answer {
         let started = Instant::now();
-        let shared = &self.shared;
         let (parts, body) = request.into_parts();
-        let mut call = Call::start(&shared.role, &shared.metrics, &parts, started, shared.incoming_trace);
-        if let Some(connection) = &self.connection {
-            call.occupy(connection);
+        let call = self.begin(&parts, started);
+        let target = match self.target(&parts) {
+            Ok(target) => target,
+            Err(refusal) => return refuse(call, *refusal),
+        };
+        let limits = &self.shared.limits;
+        let deadline = limits.deadline(target.streams(), &parts.headers, started);
+        let head_deadline = limits.head_deadline(deadline, started);
+        let (identity, answers) = (self.identify(&parts), self.answers.clone());
+        match target {
+            Target::Service(route) => {
+                let (shared, route) = (Arc::clone(&self.shared), Arc::clone(route));
+                let trace = call.trace().clone();
+                let incoming = IncomingCall { shared, route, identity, answers, trace, deadline, parts, body };
+                answer(call, incoming.answer(), head_deadline)
+            }
+            Target::Gateway(method) => {
+                let (routes, limits) = (self.local.clone(), limits.read);
+                let local = LocalCall { method, routes, identity, answers, limits, parts, body };
+                answer(call, local.answer(), head_deadline)
+            }
         }
-        if let Some(refusal) = refuse_other_protocols(&parts) {
-            return refuse(call, refusal);
+    }
+}
+
+impl Target<'_> {
+    /// Whether the answer may stay open for hours.
+    fn streams(&self) -> bool {
+        match self {
+            Self::Service(route) => route.streams,
+            Self::Gateway(method) => method.streams(),
         }
-        let limits = &shared.limits;
-        if metadata_bytes(&parts.headers) > limits.metadata_bytes {
-            return refuse(call, Refusal::metadata_too_large(limits.metadata_bytes).into_http());
-        }
-        let caller = Arc::clone(self.identify(&parts));
-        if let Some(route) = shared.routes.find(parts.uri.path()) {
-            let deadline = limits.deadline(route.streams, &parts.headers, started);
-            let forward = Forward {
-                shared: Arc::clone(shared),
-                route: Arc::clone(route),
-                caller,
-                answers: self.answers.clone(),
-                trace: call.trace().clone(),
-                path: parts.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")),
-                headers: parts.headers,
-                body,
-                deadline,
-            };
-            return answer(call, forward.answer(), limits.head_deadline(deadline, started));
-        }
-        if let Some(method) = LocalMethod::find(parts.uri.path()) {
-            let deadline = limits.deadline(method.streams(), &parts.headers, started);
-            let (routes, answers) = (self.local.clone(), self.answers.clone());
-            let local = LocalCall { method, routes, caller, answers, limits: limits.read, parts, body };
-            return answer(call, local.answer(), limits.head_deadline(deadline, started));
-        }
-        refuse(call, Refusal::unimplemented("there is no such method").into_http())
     }
 }
 
@@ -174,13 +203,13 @@ fn metadata_bytes(headers: &HeaderMap) -> usize {
 }
 
 impl Limits {
-    /// When the caller stops waiting: as it says, within the bound; else the default. A stream ends only when its
-    /// caller says so.
+    /// When the caller stops waiting: after its `grpc-timeout`, within the bound; else after the default. A stream ends
+    /// only after its `grpc-timeout`.
     fn deadline(&self, streams: bool, headers: &HeaderMap, started: Instant) -> Option<Instant> {
-        let asked = timeout::parse(headers);
+        let timeout = timeout::parse(headers);
         match streams {
-            true => asked.and_then(|asked| started.checked_add(asked)),
-            false => Some(started + asked.unwrap_or(self.default_timeout).min(self.timeout_max)),
+            true => timeout.and_then(|timeout| started.checked_add(timeout)),
+            false => Some(started + timeout.unwrap_or(self.default_timeout).min(self.timeout_max)),
         }
     }
 
@@ -190,66 +219,97 @@ impl Limits {
     }
 }
 
-/// A call on its way from the caller to the service.
-struct Forward {
+/// A gRPC call on its way from the caller to the service.
+struct IncomingCall {
     shared: Arc<Shared>,
     route: Arc<Route>,
-    caller: Arc<Member>,
+    identity: Identity,
     answers: CallerAnswers,
     trace: TraceContext,
-    path: PathAndQuery,
-    headers: HeaderMap,
-    body: Incoming,
     deadline: Option<Instant>,
+    parts: Parts,
+    body: Incoming,
 }
 
-impl Forward {
-    /// First the request, whole; only then a place among the calls, so that one that never comes keeps nobody out.
+/// A call's place among all of the gateway, and among those of its service.
+struct Admitted {
+    place: Part,
+    at_service: Option<Place>,
+}
+
+impl IncomingCall {
+    /// First the request, whole; only then a place among the calls: a request that never arrives takes no place.
     async fn answer(self) -> Result<Response<HeldBody<AnswerBody>>, Status> {
-        let Self { shared, route, caller, answers, trace, path, mut headers, body, deadline } = self;
-        let overloaded = || Refusal::overloaded(OVERLOADED_RETRY_AFTER);
+        let Self { shared, route, identity, answers, trace, deadline, parts, body } = self;
+        let Parts { uri, mut headers, .. } = parts;
         let read = shared.limits.read;
         let encoding = Encoding::take(&mut headers)?;
-        let Received { bytes, place: _bytes } = read_whole(body, read, &caller).await?;
+        let Received { bytes, place: _bytes } = read_whole(body, read, &identity.member).await?;
         let expected = Expected { encoding, any_number: route.takes_stream, bytes_max: read.body_bytes };
         let body = plain(bytes, expected)?;
-        let resource = if route.streams { Resource::Streams } else { Resource::Calls };
-        let place = caller.take(resource, 1).ok_or_else(overloaded)?;
-        let admitted = match route.streams {
-            true => None,
-            false => {
-                let key = CallerKey { peer: caller.peer(), caller: caller.number() };
-                Some(route.admission.enter(key, route.number).await.ok_or_else(overloaded)?)
-            }
-        };
+        let admitted = admit(&route, &identity).await?;
         remove_foreign(&mut headers);
-        shared.caller.write(&mut headers);
+        identity.caller.write(&mut headers);
         write_trace(&trace, &mut headers);
-        if let Some(deadline) = deadline {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left < SHORTEST_TIME {
-                // Nobody waits for what would be done.
-                return Err(Refusal::deadline_exceeded());
-            }
-            headers.insert(timeout::GRPC_TIMEOUT, timeout::header(left));
-        }
-        let outbound = Outbound {
-            path,
-            headers,
-            body,
-            // The head's deadline is kept around all of this.
-            deadline: None,
-            body_deadline: deadline,
-            retry_safe: false,
-        };
-        let answer = route.upstream.call(outbound).await?;
-        let answer = if route.streams { answers.stream(answer) } else { answers.whole(answer).await };
-        drop(admitted);
-        Ok(answer.map(|body| HeldBody::new(body, Some(place))))
+        let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        forward(&route, &answers, admitted, Message { path, headers, body, deadline }).await
     }
 }
 
-/// Removes what no caller may say, and what belongs to the caller's own connection.
+/// A place for a call of this caller.
+async fn admit(route: &Route, identity: &Identity) -> Result<Admitted, Status> {
+    let overloaded = || Refusal::overloaded(OVERLOADED_RETRY_AFTER);
+    let resource = if route.streams { Resource::Streams } else { Resource::Calls };
+    let place = identity.member.take(resource, 1).ok_or_else(overloaded)?;
+    let at_service = match route.streams {
+        true => None,
+        false => Some(route.admission.enter(identity.share_key(), route.number).await.ok_or_else(overloaded)?),
+    };
+    Ok(Admitted { place, at_service })
+}
+
+/// What the service is sent.
+struct Message {
+    path: PathAndQuery,
+    headers: HeaderMap,
+    body: Bytes,
+    deadline: Option<Instant>,
+}
+
+/// Calls the service. The call keeps its place at the service until the answer has come, and its place in the gateway
+/// until its caller has read it.
+async fn forward(
+    route: &Route,
+    answers: &CallerAnswers,
+    admitted: Admitted,
+    message: Message,
+) -> Result<Response<HeldBody<AnswerBody>>, Status> {
+    let Message { path, mut headers, body, deadline } = message;
+    if let Some(deadline) = deadline {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left < SHORTEST_TIME {
+            // The caller does not wait for an answer any more.
+            return Err(Refusal::deadline_exceeded());
+        }
+        headers.insert(timeout::GRPC_TIMEOUT, timeout::header(left));
+    }
+    let outbound = Outbound {
+        path,
+        headers,
+        body,
+        // The head's deadline is kept around all of this.
+        deadline: None,
+        body_deadline: deadline,
+        retry_safe: false,
+    };
+    let answer = route.upstream.call(outbound).await?;
+    let answer = if route.streams { answers.stream(answer) } else { answers.whole(answer).await };
+    let Admitted { place, at_service } = admitted;
+    drop(at_service);
+    Ok(answer.map(|body| HeldBody::new(body, Some(place))))
+}
+
+/// Removes the headers that only the gateway may set, and what belongs to the caller's own connection.
 fn remove_foreign(headers: &mut HeaderMap) {
     for name in HOP_HEADERS {
         headers.remove(name);

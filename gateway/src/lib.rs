@@ -7,7 +7,8 @@
 //! * `admission/`: how many calls a service is given at a time, and whose;
 //! * `body.rs`: the request's body, read before its call is let in; `message.rs`: the messages in it;
 //! * `local.rs`: what the gateway answers itself;
-//! * `forward.rs`: one call: who calls, in which trace, until when, within which limits;
+//! * `identity.rs`: who makes a call, and whose share it counts against;
+//! * `forward.rs`: one call: identified, read, admitted, forwarded; its trace and its deadline;
 //! * `answers/`: what is held of an answer until its caller has read it, and for how long;
 //! * `health.rs`: the health of all services as one;
 //! * `address.rs`: where the gateway may listen while callers are not authenticated;
@@ -20,6 +21,7 @@ mod body;
 mod config;
 mod forward;
 mod health;
+mod identity;
 mod local;
 mod message;
 mod routes;
@@ -141,7 +143,7 @@ fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -
         role,
         routes,
         metrics: Arc::new(CallMetrics::of(methods.iter().map(String::as_str))),
-        caller: CallerHeaders::new(&caller).context("the anonymous caller")?,
+        anonymous: CallerHeaders::new(&caller).map(Arc::new).context("the anonymous caller")?,
         limits: Limits {
             read: settings.read_limits(),
             metadata_bytes: settings.metadata_bytes_max,

@@ -1,7 +1,6 @@
 //! What the gateway answers itself: health and reflection.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Request, Response};
@@ -15,8 +14,9 @@ use tower::Service;
 
 use crate::answers::{AnswerBody, CallerAnswers};
 use crate::body::{HeldBody, ReadLimits, Received, read_whole};
+use crate::identity::Identity;
 use crate::message::{Encoding, Expected, plain};
-use crate::shares::{Member, Resource};
+use crate::shares::Resource;
 
 const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 const REFLECTION: [&str; 2] = [
@@ -58,7 +58,7 @@ impl LocalMethod {
 pub(crate) struct LocalCall {
     pub(crate) method: LocalMethod,
     pub(crate) routes: Routes,
-    pub(crate) caller: Arc<Member>,
+    pub(crate) identity: Identity,
     pub(crate) answers: CallerAnswers,
     pub(crate) limits: ReadLimits,
     pub(crate) parts: Parts,
@@ -67,9 +67,9 @@ pub(crate) struct LocalCall {
 
 impl LocalCall {
     pub(crate) async fn answer(self) -> Result<Response<HeldBody<AnswerBody>>, Status> {
-        let Self { method, mut routes, caller, answers, limits, mut parts, body } = self;
+        let Self { method, mut routes, identity, answers, limits, mut parts, body } = self;
         let stream = || {
-            let place = caller.take(Resource::Streams, 1);
+            let place = identity.member.take(Resource::Streams, 1);
             place.ok_or_else(|| Refusal::overloaded(OVERLOADED_RETRY_AFTER))
         };
         let (body, place) = match method {
@@ -77,7 +77,7 @@ impl LocalCall {
             LocalMethod::Reflection => (Body::new(LimitedBody::new(body, limits.body_bytes)), Some(stream()?)),
             LocalMethod::HealthCheck | LocalMethod::HealthWatch => {
                 let encoding = Encoding::take(&mut parts.headers)?;
-                let Received { bytes, place: _bytes } = read_whole(body, limits, &caller).await?;
+                let Received { bytes, place: _bytes } = read_whole(body, limits, &identity.member).await?;
                 let expected = Expected { encoding, any_number: false, bytes_max: limits.body_bytes };
                 let body = Body::new(http_body_util::Full::new(plain(bytes, expected)?));
                 (body, if method.streams() { Some(stream()?) } else { None })
