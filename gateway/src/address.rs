@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 
 use crate::config::GatewaySettings;
 
-/// Refuses an address that other machines can reach, unless the operator says that this is meant.
+/// Refuses an address that other machines can reach, unless the operator allows it by a setting.
 pub(crate) async fn check(settings: &GatewaySettings) -> anyhow::Result<()> {
     let address = &settings.listen_address;
     let resolved = tokio::net::lookup_host(address).await;

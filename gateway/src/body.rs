@@ -95,7 +95,7 @@ where
         let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
         match frame {
             None => return Ok(None),
-            // The caller went away, or broke the protocol: nobody will read what it is told.
+            // The caller went away, or broke the protocol: the status is not sent.
             Some(Err(_)) => return Err(Refusal::cancelled()),
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data()

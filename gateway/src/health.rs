@@ -1,4 +1,4 @@
-//! The health of the services behind the gateway, asked again and again.
+//! The health of the services behind the gateway, polled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +10,19 @@ use openorder_telemetry::RoleTelemetry;
 use tonic::Request;
 use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus as Told;
+use tonic_health::pb::health_check_response::ServingStatus as ReportedStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::server::HealthReporter;
 
 use crate::routes::Backend;
 
-/// Asks every service for its health, and answers for each of them and for the gateway: it serves while any of them does,
+/// Polls the health of every service, and reports that of each of them and of the gateway: it serves while any of them does,
 /// because its callers can still use that one.
 pub(crate) struct HealthPoll {
     reporter: HealthReporter,
     watched: Vec<Watched>,
-    /// Waiting until any service served. Later the gateway is of use even while all are away: it says when to come again.
+    /// Waiting until any service served. Later the gateway is of use even while all are away: its refusals
+    /// carry a time to retry.
     begun: Dependency,
     interval: Duration,
     timeout: Duration,
@@ -46,7 +47,7 @@ impl HealthPoll {
         interval: Duration,
         timeout: Duration,
     ) -> Self {
-        // Asking is no part of any caller's trace.
+        // A poll is no part of any caller's trace.
         let silent = RoleTelemetry::disabled("gateway");
         let watched = services
             .iter()
@@ -70,13 +71,13 @@ impl HealthPoll {
         self.reporter.set_service_status("", ServingStatus::NotServing).await;
     }
 
-    /// Asks for ever.
+    /// Polls until it is dropped.
     pub(crate) async fn run(mut self) {
         let mut pause = SOON;
         loop {
             let timeout = self.timeout;
-            let asked = self.watched.iter_mut().map(|watched| watched.ask(timeout));
-            let serving = futures::future::join_all(asked).await;
+            let checks = self.watched.iter_mut().map(|watched| watched.check(timeout));
+            let serving = futures::future::join_all(checks).await;
             for (watched, serving) in self.watched.iter().zip(&serving) {
                 self.reporter.set_service_status(watched.service, status(*serving)).await;
             }
@@ -86,7 +87,7 @@ impl HealthPoll {
             }
             self.reporter.set_service_status("", status(any)).await;
             let all = serving.iter().all(|serving| *serving);
-            // One that is about to come is asked again soon; one that stays away, in its turn.
+            // A service that is about to start is polled soon; one that stays away, once an interval.
             pause = if all { SOON } else { (pause * 2).min(self.interval) };
             tokio::time::sleep(if all { self.interval } else { pause }).await;
         }
@@ -98,13 +99,13 @@ fn status(serving: bool) -> ServingStatus {
 }
 
 impl Watched {
-    async fn ask(&mut self, timeout: Duration) -> bool {
+    async fn check(&mut self, timeout: Duration) -> bool {
         let mut request = Request::new(HealthCheckRequest { service: String::new() });
         request.set_timeout(timeout);
         let refusal = match tokio::time::timeout(timeout, self.client.check(request)).await {
-            Ok(Ok(answer)) if answer.get_ref().status() == Told::Serving => None,
+            Ok(Ok(answer)) if answer.get_ref().status() == ReportedStatus::Serving => None,
             Ok(Ok(_)) => Some("it waits for something itself".to_owned()),
-            // It answers; what it says of itself is all that is missing.
+            // It answers, and has no health service.
             Ok(Err(error)) if is_unimplemented(&error) => None,
             Ok(Err(error)) => Some(error.message().to_owned()),
             Err(_) => Some("it does not answer in time".to_owned()),

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName};
 use openorder_rpc::Refusal;
 use tonic::Status;
 
-/// What a caller may say in `grpc-encoding`.
+/// The values of `grpc-encoding` that a caller may send.
 const ACCEPTED: &str = "identity,gzip";
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 /// The flag and the length in front of each message (the protocol's document, "Length-Prefixed-Message").
@@ -167,7 +167,7 @@ mod tests {
     fn compression_is_taken_off_within_the_limit() {
         let packed = frame(1, &gzip(b"abc"));
         assert_eq!(plain(packed.into(), expected(Encoding::Gzip, false)).unwrap(), frame(0, b"abc"));
-        // Compressed or not is said of each message.
+        // Each message has a flag of its own.
         assert_eq!(plain(frame(0, b"abc").into(), expected(Encoding::Gzip, false)).unwrap(), frame(0, b"abc"));
         let bomb = frame(1, &gzip(&vec![0; 50_000_000]));
         assert!(bomb.len() < 100_000);
