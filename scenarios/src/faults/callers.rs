@@ -18,6 +18,8 @@ const CONNECTIONS_MAX: usize = 128;
 const SLOWER_AT_MOST: u32 = 3;
 /// Where that is less than what a busy machine adds to any call, this counts.
 const NOISE: Duration = Duration::from_millis(50);
+/// The other work of the machine may come in between; what one caller does to another comes each time.
+const ATTEMPTS: usize = 3;
 /// How long calls may take to be as quick as before once a hostile caller is gone.
 const RECOVERY_BOUND: Duration = Duration::from_secs(20);
 /// Products whose list makes a large answer.
@@ -35,30 +37,11 @@ pub async fn callers(servers: Servers, length: Length) -> (Servers, Outcome) {
     let fleet = Fleet::start(servers, &[("gateway.connection", &connections)]).await;
     let load = Load::start(&fleet, Plan { callers: 2, ..Plan::default() }).await;
     let good = Good::new(&fleet, &load).await;
-    let gateway = fleet.instances[fleet.running("gateway")[0]].listen;
-    let mut wrong = Vec::new();
-    let mut notes = Vec::new();
-
+    let mut beside = Beside { fleet: &fleet, good, measured, wrong: Vec::new(), notes: Vec::new() };
     for hostile in Hostile::ALL {
-        // Just before, since the machine has other work as well.
-        let alone = good.measure(measured).await;
-        wrong.extend(alone.refused.iter().map(|refused| format!("before {hostile:?}: {refused}")));
-        let bound = (alone.p99 * SLOWER_AT_MOST).max(NOISE);
-        let before = State::of(&fleet).await;
-        let tasks = hostile.begin(gateway, CONNECTIONS_MAX, &good.order_id).await;
-        let found = good.measure(measured).await;
-        let after = State::of(&fleet).await;
-        drop(tasks);
-        good.recovered(alone.p99).await;
-        notes.push(format!("p99 {} ms, beside {hostile:?} {} ms", alone.p99.as_millis(), found.p99.as_millis()));
-        if found.p99 > bound {
-            wrong.push(format!("{hostile:?}: p99 {:?} instead of {:?} at most", found.p99, bound));
-        }
-        if let Some(first) = found.refused.first() {
-            wrong.push(format!("{hostile:?}: {} of {} refused, such as {first}", found.refused.len(), found.calls));
-        }
-        wrong.extend(before.grown(&after).map(|grown| format!("{hostile:?}: {grown}")));
+        beside.judge(hostile).await;
     }
+    let Beside { wrong, notes, .. } = beside;
 
     let names = load.names().clone();
     let ledger = load.stop().await;
@@ -67,6 +50,52 @@ pub async fn callers(servers: Servers, length: Length) -> (Servers, Outcome) {
     outcome.wrong.extend(wrong);
     outcome.notes.extend(notes);
     super::judged(fleet, outcome).await
+}
+
+/// A well-behaved caller beside hostile ones, and what was found.
+struct Beside<'a> {
+    fleet: &'a Fleet,
+    good: Good,
+    measured: Duration,
+    wrong: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Beside<'_> {
+    /// A hostile caller is too much when it is each time.
+    async fn judge(&mut self, hostile: Hostile) {
+        let mut slow = None;
+        for _ in 0..ATTEMPTS {
+            slow = self.attempt(hostile).await;
+            if slow.is_none() {
+                return;
+            }
+        }
+        self.wrong.extend(slow);
+    }
+
+    /// Measures alone, since the machine has other work as well, and at once beside; what is too slow.
+    async fn attempt(&mut self, hostile: Hostile) -> Option<String> {
+        let gateway = self.fleet.instances[self.fleet.running("gateway")[0]].listen;
+        let alone = self.good.measure(self.measured).await;
+        let before = State::of(self.fleet).await;
+        let tasks = hostile.begin(gateway, CONNECTIONS_MAX, &self.good.order_id).await;
+        let beside = self.good.measure(self.measured).await;
+        let after = State::of(self.fleet).await;
+        drop(tasks);
+        self.good.recovered(alone.p99).await;
+        let (alone_ms, beside_ms) = (alone.p99.as_millis(), beside.p99.as_millis());
+        self.notes.push(format!("p99 {alone_ms} ms, beside {hostile:?} {beside_ms} ms"));
+        for (found, when) in [(&alone, "before"), (&beside, "beside")] {
+            if let Some(first) = found.refused.first() {
+                let (refused, calls) = (found.refused.len(), found.calls);
+                self.wrong.push(format!("{when} {hostile:?}: {refused} of {calls} refused, such as {first}"));
+            }
+        }
+        self.wrong.extend(before.grown(&after).map(|grown| format!("{hostile:?}: {grown}")));
+        let bound = (alone.p99 * SLOWER_AT_MOST).max(NOISE);
+        (beside.p99 > bound).then(|| format!("{hostile:?}: p99 {:?} instead of {bound:?} at most", beside.p99))
+    }
 }
 
 /// A caller that asks for one thing after another, waits for each answer, and is told no.
