@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use openorder_messaging::RoleContext;
 use openorder_rpc::PageTokens;
+use openorder_service::Host;
 
 use crate::settings::ProcessSettings;
 
@@ -69,14 +70,18 @@ impl Role {
             Self::Gateway => Box::pin(async move {
                 openorder_gateway::serve(context.telemetry, &context.readiness, all.gateway, &context.shutdown).await
             }),
-            Self::Order => Box::pin(openorder_order::serve(context, all.order, kafka, page_tokens)),
-            Self::Product => Box::pin(openorder_product::serve(context, all.product, kafka, page_tokens)),
-            Self::Inventory => Box::pin(openorder_inventory::serve(context, all.inventory, kafka, page_tokens)),
-            Self::Payment => Box::pin(openorder_payment::serve(context, all.payment, kafka, page_tokens)),
-            Self::Notification => {
-                Box::pin(openorder_notification::serve(context, all.notification, kafka, page_tokens))
+            Self::Order => Box::pin(openorder_order::serve(Host::new(context, all.order, kafka, page_tokens))),
+            Self::Product => Box::pin(openorder_product::serve(Host::new(context, all.product, kafka, page_tokens))),
+            Self::Inventory => {
+                Box::pin(openorder_inventory::serve(Host::new(context, all.inventory, kafka, page_tokens)))
             }
-            Self::Operations => Box::pin(openorder_operations::serve(context, all.operations, kafka, page_tokens)),
+            Self::Payment => Box::pin(openorder_payment::serve(Host::new(context, all.payment, kafka, page_tokens))),
+            Self::Notification => {
+                Box::pin(openorder_notification::serve(Host::new(context, all.notification, kafka, page_tokens)))
+            }
+            Self::Operations => {
+                Box::pin(openorder_operations::serve(Host::new(context, all.operations, kafka, page_tokens)))
+            }
         }
     }
 }

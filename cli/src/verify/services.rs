@@ -90,11 +90,11 @@ impl Service {
     /// The topics that its relay publishes to.
     pub(super) const fn publishes(self) -> &'static [&'static str] {
         match self {
-            Self::Order => openorder_order::PUBLISHES,
-            Self::Product => openorder_product::PUBLISHES,
-            Self::Inventory => openorder_inventory::PUBLISHES,
-            Self::Payment => openorder_payment::PUBLISHES,
-            Self::Notification => openorder_notification::PUBLISHES,
+            Self::Order => openorder_order::SPEC.publishes,
+            Self::Product => openorder_product::SPEC.publishes,
+            Self::Inventory => openorder_inventory::SPEC.publishes,
+            Self::Payment => openorder_payment::SPEC.publishes,
+            Self::Notification => openorder_notification::SPEC.publishes,
         }
     }
 

@@ -1,14 +1,10 @@
 //! Settings of the inventory service.
 
-use openorder_config::{Secret, settings};
-use openorder_messaging::{CommitterSettings, ConsumerSettings, DatabaseSettings, RelaySettings};
-use openorder_rpc::{RpcClientSettings, RpcServerSettings};
+use openorder_service::service_settings;
 
-settings! {
+service_settings! {
     /// Inventory service.
-    pub struct InventorySettings {
-        /// Address that the gRPC server listens on.
-        listen_address: String = "127.0.0.1:8103";
+    pub struct InventorySettings(8103, "inventory", consumer, client) {
         /// Where the product service answers, asked for products whose event has not arrived yet.
         product_url: String = "http://127.0.0.1:8102";
         /// Where the order service answers, asked whether an order is paid before its stock is given back.
@@ -33,19 +29,5 @@ settings! {
         reconcile_grace_ms: u64 = 600_000, 0..=86_400_000;
         /// Available pieces at which a stock counts as low.
         low_stock_threshold_quantity: i64 = 10, 1..=2_000_000_000;
-        /// URL of its own database, `postgres://user:password@host:port/database`.
-        database_url: Secret = "postgres://postgres@127.0.0.1:15432/openorder_inventory";
-        /// Use of the database.
-        database: DatabaseSettings;
-        /// Group commit for gRPC callers.
-        committer: CommitterSettings;
-        /// Batches from Kafka.
-        consumer: ConsumerSettings;
-        /// Publishing of its events.
-        relay: RelaySettings;
-        /// Limits of the gRPC server.
-        server: RpcServerSettings;
-        /// Calls to other services.
-        client: RpcClientSettings;
     }
 }

@@ -19,14 +19,11 @@ mod present;
 
 use std::sync::{Arc, LazyLock};
 
-use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
-use openorder_pipeline::Pipeline;
 use openorder_proto::{
     order::v1::order_service_client::OrderServiceClient, product::v1::product_service_client::ProductServiceClient,
     topics,
 };
-use openorder_rpc::PageTokens;
-use openorder_runtime::OnExit;
+use openorder_service::{Host, ServiceSpec};
 use sqlx::migrate::Migrator;
 
 pub use config::InventorySettings;
@@ -36,40 +33,31 @@ use crate::application::{Inventory, Orders, Seeds};
 
 static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
-/// Services whose health the role tells.
-const SERVICES: &[&str] = &["openorder.inventory.v1.InventoryService"];
-/// Topics that the service publishes to.
-pub const PUBLISHES: &[&str] = &[topics::INVENTORY_STOCK];
+/// What the service is to the processes that run it.
+pub const SPEC: ServiceSpec = ServiceSpec {
+    role: "inventory",
+    grpc_services: &["openorder.inventory.v1.InventoryService"],
+    publishes: &[topics::INVENTORY_STOCK],
+};
 
 /// Runs the service until shutdown.
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(
-    role: RoleContext,
-    settings: InventorySettings,
-    kafka: KafkaSettings,
-    page_tokens: PageTokens,
-) -> anyhow::Result<()> {
-    let listener = openorder_rpc::listen(&settings.listen_address).await?;
-    let backbone = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS).await?;
-    let products = openorder_rpc::channel(&role.telemetry, &settings.product_url, &settings.client)?;
+pub async fn serve(host: Host<InventorySettings>) -> anyhow::Result<()> {
+    let products = host.channel(&host.settings.product_url, &host.settings.client)?;
+    let orders = host.channel(&host.settings.order_url, &host.settings.client)?;
+    let service = host.start(&SPEC, &MIGRATIONS).await?;
+    let (settings, backbone) = (service.settings().clone(), Arc::clone(service.backbone()));
     let seeds = Arc::new(Seeds::new(backbone.pool().clone(), ProductServiceClient::new(products)));
-    let inventory = Arc::new(Inventory::new(seeds, &settings));
-    let committer = backbone.committer(Arc::clone(&inventory), &settings.committer);
-    let orders = openorder_rpc::channel(&role.telemetry, &settings.order_url, &settings.client)?;
+    let committer = service.run_with(Arc::new(Inventory::new(seeds, &settings)), consumers::subscription());
     let orders = Orders::new(OrderServiceClient::new(orders));
     let expiry =
         application::watch_reservations(Arc::clone(&backbone), committer.clone(), orders.clone(), settings.clone());
-    role.tasks.spawn("reservation-expiry", OnExit::StopProcess, expiry);
-    let reconciler = application::reconcile(Arc::clone(&backbone), committer.clone(), orders, settings.clone());
-    role.tasks.spawn("reservation-reconciler", OnExit::StopProcess, reconciler);
-    backbone.consumer(inventory, consumers::subscription(), &settings.consumer);
-    backbone.relay(&settings.relay, PUBLISHES);
-    let pipeline = Pipeline::new(&backbone);
-    let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
-    let service = pipeline.mount(service, &role);
-    let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
-    openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
+    service.task("reservation-expiry", expiry);
+    let reconciler = application::reconcile(Arc::clone(&backbone), committer.clone(), orders, settings);
+    service.task("reservation-reconciler", reconciler);
+    let routes = grpc::service(backbone, committer, service.page_tokens());
+    service.serve(routes).await;
     Ok(())
 }

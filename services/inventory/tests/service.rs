@@ -16,6 +16,7 @@ use openorder_proto::{
     topics,
 };
 use openorder_rpc::{CallContext, PageTokens, RpcClientSettings, reason_of};
+use openorder_service::Host;
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use openorder_testing::Message as _;
 use openorder_testing::{Tail, TestProducer, World, eventually, free_address, header};
@@ -46,7 +47,7 @@ async fn start() -> Service {
         ..InventorySettings::default()
     };
     let role = world.role("inventory");
-    tokio::spawn(serve(role, settings, world.kafka(), PageTokens::new(b"test")));
+    tokio::spawn(serve(Host::new(role, settings, world.kafka(), PageTokens::new(b"test"))));
     let telemetry = RoleTelemetry::disabled("test");
     let channel = openorder_rpc::channel(
         &telemetry,

@@ -1,8 +1,7 @@
 //! Settings of the notification service.
 
 use openorder_config::{Secret, choices, settings};
-use openorder_messaging::{CommitterSettings, ConsumerSettings, DatabaseSettings, RelaySettings};
-use openorder_rpc::RpcServerSettings;
+use openorder_service::service_settings;
 
 use crate::domain::{Handover, Handovers};
 
@@ -126,11 +125,9 @@ settings! {
     }
 }
 
-settings! {
+service_settings! {
     /// Notification service.
-    pub struct NotificationSettings {
-        /// Address that the gRPC server listens on.
-        listen_address: String = "127.0.0.1:8105";
+    pub struct NotificationSettings(8105, "notification", consumer) {
         /// How mail leaves: record (it is kept in the history only) or smtp. What smtp has requested and not sent
         /// when the transport is changed to record waits until smtp is back.
         email_transport: EmailTransport = EmailTransport::Record;
@@ -148,18 +145,6 @@ settings! {
         delivery: DeliverySettings;
         /// Redis, where a worker claims what it is about to send; used where a transport is another than record.
         redis_url: Secret = "redis://127.0.0.1:16379";
-        /// URL of its own database, `postgres://user:password@host:port/database`.
-        database_url: Secret = "postgres://postgres@127.0.0.1:15432/openorder_notification";
-        /// Use of the database.
-        database: DatabaseSettings;
-        /// Group commit for gRPC callers.
-        committer: CommitterSettings;
-        /// Batches from Kafka.
-        consumer: ConsumerSettings;
-        /// Publishing of its events.
-        relay: RelaySettings;
-        /// Limits of the gRPC server.
-        server: RpcServerSettings;
     }
 }
 

@@ -20,10 +20,8 @@ mod present;
 
 use std::sync::{Arc, LazyLock};
 
-use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
-use openorder_pipeline::Pipeline;
 use openorder_proto::topics;
-use openorder_rpc::PageTokens;
+use openorder_service::{Host, ServiceSpec};
 use sqlx::migrate::Migrator;
 
 pub use config::{
@@ -36,33 +34,24 @@ use crate::{application::Notifications, delivery::Workers};
 
 static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
-/// Services whose health the role tells.
-const SERVICES: &[&str] = &["openorder.notification.v1.NotificationService"];
-/// Topics that the service publishes to.
-pub const PUBLISHES: &[&str] = &[topics::NOTIFICATION_DELIVERY];
+/// What the service is to the processes that run it.
+pub const SPEC: ServiceSpec = ServiceSpec {
+    role: "notification",
+    grpc_services: &["openorder.notification.v1.NotificationService"],
+    publishes: &[topics::NOTIFICATION_DELIVERY],
+};
 
 /// Runs the service until shutdown.
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(
-    role: RoleContext,
-    settings: NotificationSettings,
-    kafka: KafkaSettings,
-    page_tokens: PageTokens,
-) -> anyhow::Result<()> {
-    let workers = Workers::new(&settings)?;
-    let listener = openorder_rpc::listen(&settings.listen_address).await?;
-    let backbone = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS).await?;
-    let notifications = Arc::new(Notifications::new(role.telemetry.clone(), &settings));
-    let committer = backbone.committer(Arc::clone(&notifications), &settings.committer);
-    backbone.consumer(notifications, consumers::subscription(), &settings.consumer);
-    backbone.relay(&settings.relay, PUBLISHES);
-    workers.start(&role, &backbone, &committer, &settings);
-    let pipeline = Pipeline::new(&backbone);
-    let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
-    let service = pipeline.mount(service, &role);
-    let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
-    openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
+pub async fn serve(host: Host<NotificationSettings>) -> anyhow::Result<()> {
+    let workers = Workers::new(&host.settings)?;
+    let service = host.start(&SPEC, &MIGRATIONS).await?;
+    let notifications = Notifications::new(service.role().telemetry.clone(), service.settings());
+    let committer = service.run_with(Arc::new(notifications), consumers::subscription());
+    workers.start(service.role(), service.backbone(), &committer, service.settings());
+    let routes = grpc::service(Arc::clone(service.backbone()), committer, service.page_tokens());
+    service.serve(routes).await;
     Ok(())
 }

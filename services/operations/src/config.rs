@@ -3,6 +3,7 @@
 use openorder_config::{Secret, settings};
 use openorder_messaging::DatabaseSettings;
 use openorder_rpc::{RpcClientSettings, RpcServerSettings};
+use openorder_service::HostSettings;
 
 settings! {
     /// Operations service.
@@ -47,5 +48,23 @@ settings! {
         server: RpcServerSettings;
         /// Calls to the services.
         client: RpcClientSettings;
+    }
+}
+
+impl HostSettings for OperationsSettings {
+    fn listen_address(&self) -> &str {
+        &self.listen_address
+    }
+
+    fn database_url(&self) -> &Secret {
+        &self.database_url
+    }
+
+    fn database(&self) -> &DatabaseSettings {
+        &self.database
+    }
+
+    fn server(&self) -> &RpcServerSettings {
+        &self.server
     }
 }

@@ -20,8 +20,7 @@ mod services;
 
 use std::sync::{Arc, LazyLock};
 
-use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
-use openorder_rpc::PageTokens;
+use openorder_service::{Host, ServiceSpec};
 use sqlx::migrate::Migrator;
 
 pub use config::OperationsSettings;
@@ -30,31 +29,21 @@ use crate::{application::Operations, services::Services};
 
 static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
-/// Services whose health the role tells.
-const SERVICES: &[&str] = &["openorder.operations.v1.OperationsService"];
+/// What the service is to the processes that run it.
+pub const SPEC: ServiceSpec =
+    ServiceSpec { role: "operations", grpc_services: &["openorder.operations.v1.OperationsService"], publishes: &[] };
 
 /// Runs the service until shutdown.
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(
-    role: RoleContext,
-    settings: OperationsSettings,
-    kafka: KafkaSettings,
-    page_tokens: PageTokens,
-) -> anyhow::Result<()> {
-    let listener = openorder_rpc::listen(&settings.listen_address).await?;
-    let services = Services::new(&role.telemetry, &settings)?;
-    let starting = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS);
-    // Boxed: the future of opening a database is large, and needed once.
-    let backbone = Box::pin(starting).await?;
-    let operations = Operations::new(role.clone(), settings.clone(), &kafka, backbone, services, page_tokens)?;
-    let service = openorder_rpc::with_health(
-        grpc::service(Arc::new(operations)),
-        role.telemetry.role(),
-        SERVICES,
-        &role.readiness,
-    );
-    openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
+pub async fn serve(host: Host<OperationsSettings>) -> anyhow::Result<()> {
+    let services = Services::new(&host.role.telemetry, &host.settings)?;
+    let kafka = host.kafka.clone();
+    let service = host.start(&SPEC, &MIGRATIONS).await?;
+    let (role, settings, backbone) =
+        (service.role().clone(), service.settings().clone(), Arc::clone(service.backbone()));
+    let operations = Operations::new(role, settings, &kafka, backbone, services, service.page_tokens())?;
+    service.serve_alone(grpc::service(Arc::new(operations))).await;
     Ok(())
 }

@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use openorder_config::{Secret, settings};
-use openorder_messaging::{CommitterSettings, ConsumerSettings, DatabaseSettings, RelaySettings};
-use openorder_rpc::{RpcClientSettings, RpcServerSettings};
+use openorder_service::service_settings;
 
 use crate::saga::SagaTimeouts;
 
-settings! {
+service_settings! {
     /// Order service.
-    pub struct OrderSettings {
-        /// Address that the gRPC server listens on.
-        listen_address: String = "127.0.0.1:8101";
+    pub struct OrderSettings(8101, "order", consumer, client) {
         /// Where the product service answers, asked for products whose event has not arrived yet.
         product_url: String = "http://127.0.0.1:8102";
         /// Where the inventory service answers, asked to hold stock before CreateOrder answers.
@@ -53,20 +49,6 @@ settings! {
         watchers_max: usize = 1_000, 1..=1_000_000;
         /// How often a watched order is looked at when nothing was heard of it, in milliseconds.
         watch_poll_interval_ms: u64 = 1_000, 10..=60_000;
-        /// URL of its own database, `postgres://user:password@host:port/database`.
-        database_url: Secret = "postgres://postgres@127.0.0.1:15432/openorder_order";
-        /// Use of the database.
-        database: DatabaseSettings;
-        /// Group commit for gRPC callers.
-        committer: CommitterSettings;
-        /// Batches from Kafka.
-        consumer: ConsumerSettings;
-        /// Publishing of its events.
-        relay: RelaySettings;
-        /// Limits of the gRPC server.
-        server: RpcServerSettings;
-        /// Calls to other services.
-        client: RpcClientSettings;
     }
     keeps {
         saga_compensation_timeout_ms <= saga_compensation_timeout_max_ms;

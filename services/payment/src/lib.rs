@@ -18,10 +18,8 @@ mod present;
 
 use std::sync::{Arc, LazyLock};
 
-use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
-use openorder_pipeline::Pipeline;
 use openorder_proto::topics;
-use openorder_rpc::PageTokens;
+use openorder_service::{Host, ServiceSpec};
 use sqlx::migrate::Migrator;
 
 pub use config::PaymentSettings;
@@ -31,31 +29,21 @@ use crate::application::Payments;
 
 static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
-/// Services whose health the role tells.
-const SERVICES: &[&str] = &["openorder.payment.v1.PaymentService"];
-/// Topics that the service publishes to.
-pub const PUBLISHES: &[&str] = &[topics::PAYMENT_TRANSACTION, topics::PAYMENT_WALLET];
+/// What the service is to the processes that run it.
+pub const SPEC: ServiceSpec = ServiceSpec {
+    role: "payment",
+    grpc_services: &["openorder.payment.v1.PaymentService"],
+    publishes: &[topics::PAYMENT_TRANSACTION, topics::PAYMENT_WALLET],
+};
 
 /// Runs the service until shutdown.
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(
-    role: RoleContext,
-    settings: PaymentSettings,
-    kafka: KafkaSettings,
-    page_tokens: PageTokens,
-) -> anyhow::Result<()> {
-    let listener = openorder_rpc::listen(&settings.listen_address).await?;
-    let backbone = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS).await?;
-    let payments = Arc::new(Payments);
-    let committer = backbone.committer(Arc::clone(&payments), &settings.committer);
-    backbone.consumer(payments, consumers::subscription(), &settings.consumer);
-    backbone.relay(&settings.relay, PUBLISHES);
-    let pipeline = Pipeline::new(&backbone);
-    let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
-    let service = pipeline.mount(service, &role);
-    let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
-    openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
+pub async fn serve(host: Host<PaymentSettings>) -> anyhow::Result<()> {
+    let service = host.start(&SPEC, &MIGRATIONS).await?;
+    let committer = service.run_with(Arc::new(Payments), consumers::subscription());
+    let routes = grpc::service(Arc::clone(service.backbone()), committer, service.page_tokens());
+    service.serve(routes).await;
     Ok(())
 }

@@ -16,10 +16,8 @@ mod present;
 
 use std::sync::{Arc, LazyLock};
 
-use openorder_messaging::{Backbone, KafkaSettings, RoleContext};
-use openorder_pipeline::Pipeline;
 use openorder_proto::topics;
-use openorder_rpc::PageTokens;
+use openorder_service::{Host, ServiceSpec};
 use sqlx::migrate::Migrator;
 
 pub use config::ProductSettings;
@@ -28,31 +26,21 @@ use crate::application::Catalogue;
 
 static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
-/// Services whose health the role tells.
-const SERVICES: &[&str] = &["openorder.product.v1.ProductService"];
-/// Topics that the service publishes to.
-pub const PUBLISHES: &[&str] = &[topics::PRODUCT_CATALOG];
+/// What the service is to the processes that run it.
+pub const SPEC: ServiceSpec = ServiceSpec {
+    role: "product",
+    grpc_services: &["openorder.product.v1.ProductService"],
+    publishes: &[topics::PRODUCT_CATALOG],
+};
 
 /// Runs the service until shutdown.
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(
-    role: RoleContext,
-    settings: ProductSettings,
-    kafka: KafkaSettings,
-    page_tokens: PageTokens,
-) -> anyhow::Result<()> {
-    let listener = openorder_rpc::listen(&settings.listen_address).await?;
-    let starting = Backbone::start(&role, &settings.database_url, &settings.database, &kafka, &MIGRATIONS);
-    // Boxed: the future of opening a database is large, and needed once.
-    let backbone = Box::pin(starting).await?;
-    let committer = backbone.committer(Arc::new(Catalogue), &settings.committer);
-    backbone.relay(&settings.relay, PUBLISHES);
-    let pipeline = Pipeline::new(&backbone);
-    let service = grpc::service(Arc::clone(&backbone), committer, page_tokens);
-    let service = pipeline.mount(service, &role);
-    let service = openorder_rpc::with_health(service, role.telemetry.role(), SERVICES, &role.readiness);
-    openorder_rpc::serve(role.telemetry.clone(), listener, &settings.server, service, &role.shutdown).await;
+pub async fn serve(host: Host<ProductSettings>) -> anyhow::Result<()> {
+    let service = host.start(&SPEC, &MIGRATIONS).await?;
+    let committer = service.run(Arc::new(Catalogue));
+    let routes = grpc::service(Arc::clone(service.backbone()), committer, service.page_tokens());
+    service.serve(routes).await;
     Ok(())
 }

@@ -15,6 +15,7 @@ use openorder_proto::{
     topics,
 };
 use openorder_rpc::{CallContext, PageTokens, RpcClientSettings, UpstreamChannel};
+use openorder_service::Host;
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use openorder_testing::{TestProducer, World, eventually, free_address};
 use openorder_types::{Caller, Role};
@@ -47,7 +48,7 @@ pub(crate) async fn start(world: &World) -> Client {
 pub(crate) fn start_with(world: &World, role: RoleContext, settings: NotificationSettings) -> Client {
     let url = format!("http://{}", settings.listen_address);
     let (kafka, tokens) = (world.kafka(), PageTokens::new(b"test"));
-    tokio::spawn(async move { openorder_notification::serve(role, settings, kafka, tokens).await.unwrap() });
+    tokio::spawn(async move { openorder_notification::serve(Host::new(role, settings, kafka, tokens)).await.unwrap() });
     let client = RpcClientSettings { in_memory: false, default_timeout_ms: 20_000, ..RpcClientSettings::default() };
     let channel = openorder_rpc::channel(&RoleTelemetry::disabled("test"), &url, &client).unwrap();
     NotificationServiceClient::new(channel)

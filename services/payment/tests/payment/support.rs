@@ -20,6 +20,7 @@ use openorder_proto::{
     topics,
 };
 use openorder_rpc::{CallContext, PageTokens, RpcClientSettings, UpstreamChannel, channel, reason_of};
+use openorder_service::Host;
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use openorder_testing::{TestProducer, World, eventually, free_address};
 use openorder_types::{Caller, Fault, Role};
@@ -53,7 +54,8 @@ impl Instance {
         };
         let role = world.separate_role("payment");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let work = openorder_payment::serve(role.clone(), settings, world.kafka(), PageTokens::new(b"secret"));
+        let work =
+            openorder_payment::serve(Host::new(role.clone(), settings, world.kafka(), PageTokens::new(b"secret")));
         let served = runtime.spawn(work);
         let telemetry = RoleTelemetry::disabled("test");
         let upstream = channel(

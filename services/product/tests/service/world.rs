@@ -12,6 +12,7 @@ use openorder_proto::{
     product::v1::{CreateProductRequest, Product, product_service_client::ProductServiceClient},
 };
 use openorder_rpc::{CallContext, PageTokens, RpcClientSettings, UpstreamChannel};
+use openorder_service::Host;
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use openorder_testing::{World, free_address};
 use openorder_types::{Caller, Role};
@@ -37,7 +38,7 @@ pub(crate) fn start_with(role: RoleContext, database_url: Secret, kafka: KafkaSe
         ..ProductSettings::default()
     };
     let tokens = PageTokens::new(b"test");
-    tokio::spawn(async move { openorder_product::serve(role, settings, kafka, tokens).await.unwrap() });
+    tokio::spawn(async move { openorder_product::serve(Host::new(role, settings, kafka, tokens)).await.unwrap() });
     let client = RpcClientSettings { in_memory: false, default_timeout_ms: 20_000, ..RpcClientSettings::default() };
     let channel = openorder_rpc::channel(&RoleTelemetry::disabled("test"), &url, &client).unwrap();
     ProductServiceClient::new(channel)

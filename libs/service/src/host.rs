@@ -1,0 +1,141 @@
+//! A service as a process runs it: its port, its database, its runners, its end.
+
+use std::{future::Future, sync::Arc};
+
+use openorder_messaging::{Application, Backbone, Committer, KafkaSettings, RoleContext, Subscription};
+use openorder_pipeline::Pipeline;
+use openorder_rpc::{PageTokens, RpcClientSettings, UpstreamChannel, UpstreamUrlError};
+use openorder_runtime::OnExit;
+use sqlx::migrate::Migrator;
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+
+use crate::{ConsumingSettings, HostSettings, ServiceSettings};
+
+/// What a service is, besides its settings: the same in every process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// Its role: on the command line, as the section of its settings, as its consumer group, in traces and logs.
+    pub role: &'static str,
+    /// Full names of the gRPC services whose health the role reports.
+    pub grpc_services: &'static [&'static str],
+    /// Topics that it publishes to.
+    pub publishes: &'static [&'static str],
+}
+
+/// What a service is given to run with.
+pub struct Host<S> {
+    /// Name, tracer, readiness and tasks of the role.
+    pub role: RoleContext,
+    /// Its settings.
+    pub settings: S,
+    /// Kafka, shared by all roles.
+    pub kafka: KafkaSettings,
+    /// The tokens of its lists.
+    pub page_tokens: PageTokens,
+}
+
+impl<S: HostSettings> Host<S> {
+    /// Puts together what a service is given.
+    pub fn new(role: RoleContext, settings: S, kafka: KafkaSettings, page_tokens: PageTokens) -> Self {
+        Self { role, settings, kafka, page_tokens }
+    }
+
+    /// A channel to another service.
+    ///
+    /// # Errors
+    /// When the URL cannot be used.
+    pub fn channel(&self, url: &str, client: &RpcClientSettings) -> Result<UpstreamChannel, UpstreamUrlError> {
+        openorder_rpc::channel(&self.role.telemetry, url, client)
+    }
+
+    /// Binds the port, waits for the database and brings its schema up to date. The port answers when the service is
+    /// [served](Service::serve).
+    ///
+    /// # Errors
+    /// When the port cannot be bound, or the process has to end before the database answered.
+    pub async fn start(self, spec: &'static ServiceSpec, migrations: &Migrator) -> anyhow::Result<Service<S>> {
+        let Self { role, settings, kafka, page_tokens } = self;
+        let listener = openorder_rpc::listen(settings.listen_address()).await?;
+        let starting = Backbone::start(&role, settings.database_url(), settings.database(), &kafka, migrations);
+        // Boxed: the future of opening a database is large, and needed once.
+        let backbone = Box::pin(starting).await?;
+        Ok(Service { spec, role, settings, page_tokens, listener, backbone })
+    }
+}
+
+/// A service whose database is there.
+pub struct Service<S> {
+    spec: &'static ServiceSpec,
+    role: RoleContext,
+    settings: S,
+    page_tokens: PageTokens,
+    listener: TcpListener,
+    backbone: Arc<Backbone>,
+}
+
+impl<S: HostSettings> Service<S> {
+    /// Name, tracer, readiness and tasks of the role.
+    pub fn role(&self) -> &RoleContext {
+        &self.role
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &S {
+        &self.settings
+    }
+
+    /// Its database and log.
+    pub fn backbone(&self) -> &Arc<Backbone> {
+        &self.backbone
+    }
+
+    /// The tokens of its lists.
+    pub fn page_tokens(&self) -> PageTokens {
+        self.page_tokens.clone()
+    }
+
+    /// Runs work in the background, without which the process has to end.
+    pub fn task(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.role.tasks.spawn(name, OnExit::StopProcess, work);
+    }
+
+    /// Answers calls of these routes, and of health, until shutdown.
+    pub async fn serve_alone(self, routes: Routes) {
+        let Self { spec, role, settings, listener, .. } = self;
+        let routes = openorder_rpc::with_health(routes, role.telemetry.role(), spec.grpc_services, &role.readiness);
+        openorder_rpc::serve(role.telemetry.clone(), listener, settings.server(), routes, &role.shutdown).await;
+    }
+}
+
+impl<S: ServiceSettings> Service<S> {
+    /// Starts the committer and the relay of a service that follows nobody's events.
+    pub fn run<A: Application>(&self, application: Arc<A>) -> Committer<A> {
+        let committer = self.backbone.committer(application, self.settings.committer());
+        self.backbone.relay(self.settings.relay(), self.spec.publishes);
+        committer
+    }
+
+    /// Starts the committer, the consumer with its retries and replays, and the relay.
+    pub fn run_with<A: Application>(&self, application: Arc<A>, subscription: Subscription<A::Command>) -> Committer<A>
+    where
+        S: ConsumingSettings,
+    {
+        let committer = self.backbone.committer(Arc::clone(&application), self.settings.committer());
+        self.backbone.consumer(application, subscription, self.settings.consumer());
+        self.backbone.relay(self.settings.relay(), self.spec.publishes);
+        committer
+    }
+
+    /// Answers calls of these routes, of operators and of health, until shutdown.
+    pub async fn serve(self, routes: Routes) {
+        let pipeline = Pipeline::new(&self.backbone);
+        self.serve_with(pipeline, routes).await;
+    }
+
+    /// As [`Self::serve`], with a pipeline that counts more.
+    pub async fn serve_with(self, pipeline: Pipeline, routes: Routes) {
+        let routes = pipeline.mount(routes, &self.role);
+        self.serve_alone(routes).await;
+    }
+}
