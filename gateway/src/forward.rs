@@ -24,7 +24,7 @@ use tonic::service::Routes;
 use crate::admission::Place;
 use crate::answers::{AnswerBody, Answers, CallerAnswers};
 use crate::body::{HeldBody, ReadLimits, Received, read_whole};
-use crate::identity::Identity;
+use crate::identity::{CallCount, Identity};
 use crate::local::{LocalCall, LocalMethod};
 use crate::message::{Encoding, Expected, plain};
 use crate::routes::{Route, RouteTable};
@@ -43,6 +43,8 @@ pub(crate) struct Gateway {
     shared: Arc<Shared>,
     /// The connection's share of everything.
     member: Arc<Member>,
+    /// Its calls.
+    calls: CallCount,
     /// Its answers.
     answers: CallerAnswers,
     /// None until there is one.
@@ -81,7 +83,14 @@ impl Gateway {
     pub(crate) fn new(shared: Shared, local: Routes) -> Self {
         let member = shared.shares.member(std::net::Ipv4Addr::UNSPECIFIED.into());
         let answers = shared.answers.caller(&member);
-        Self { shared: Arc::new(shared), member, answers, connection: None, local: local.prepare() }
+        Self {
+            shared: Arc::new(shared),
+            member,
+            calls: CallCount::default(),
+            answers,
+            connection: None,
+            local: local.prepare(),
+        }
     }
 
     fn begin(&self, parts: &Parts, started: Instant) -> Call {
@@ -111,7 +120,8 @@ impl Gateway {
     /// Who makes the call. Until callers sign in every caller is the same operator, its connection has a share of
     /// everything, and the address that it comes from is a peer of many.
     fn identify(&self, _: &Parts) -> Identity {
-        Identity { caller: Arc::clone(&self.shared.anonymous), member: Arc::clone(&self.member) }
+        let under_way = self.calls.begin();
+        Identity { caller: Arc::clone(&self.shared.anonymous), member: Arc::clone(&self.member), under_way }
     }
 }
 
@@ -122,6 +132,7 @@ impl PerConnection for Gateway {
             shared: Arc::clone(&self.shared),
             answers: self.shared.answers.caller(&member),
             member,
+            calls: CallCount::default(),
             connection: Some(connection.clone()),
             local: self.local.clone(),
         }
@@ -263,7 +274,10 @@ async fn admit(route: &Route, identity: &Identity) -> Result<Admitted, Status> {
     let place = identity.member.take(resource, 1).ok_or_else(overloaded)?;
     let at_service = match route.streams {
         true => None,
-        false => Some(route.admission.enter(identity.share_key(), route.number).await.ok_or_else(overloaded)?),
+        false => {
+            let entered = route.admission.enter(identity.share_key(), identity.under_way.count().clone(), route.number);
+            Some(entered.await.ok_or_else(overloaded)?)
+        }
     };
     Ok(Admitted { place, at_service })
 }

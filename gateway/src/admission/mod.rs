@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use openorder_telemetry::api::{Counter, Gauge, KeyValue};
 use tokio::sync::oneshot;
 
+use crate::identity::CallCount;
 use state::{Decision, Ended, Entered, Granted, Limits, State};
 
 /// Who calls, as far as places are shared out.
@@ -72,6 +73,7 @@ struct Inner {
 pub(crate) struct Place {
     admission: Admission,
     caller: CallerKey,
+    under_way: CallCount,
     method: usize,
     entered: Entered,
 }
@@ -100,9 +102,8 @@ impl Admission {
     }
 
     /// A place for a call of this caller, or none. The method is its number among those of the service.
-    pub(crate) async fn enter(&self, caller: CallerKey, method: usize) -> Option<Place> {
-        let place = |entered| Place { admission: self.clone(), caller, method, entered };
-        let entered = match self.ask(caller) {
+    pub(crate) async fn enter(&self, caller: CallerKey, under_way: CallCount, method: usize) -> Option<Place> {
+        let entered = match self.ask(caller, under_way.get()) {
             Asked::Entered(entered) => Some(entered),
             Asked::Refused => None,
             Asked::Waits(waiting) => {
@@ -113,13 +114,13 @@ impl Admission {
         if entered.is_none() {
             self.0.refused.add(1, &self.0.role);
         }
-        entered.map(place)
+        entered.map(|entered| Place { admission: self.clone(), caller, under_way, method, entered })
     }
 
-    fn ask(&self, caller: CallerKey) -> Asked {
+    fn ask(&self, caller: CallerKey, under_way: usize) -> Asked {
         let now = Instant::now();
         let mut state = self.state();
-        match state.enter(caller, now) {
+        match state.enter(caller, under_way, now) {
             Decision::Enter(entered) => Asked::Entered(entered),
             Decision::Refuse => Asked::Refused,
             Decision::Wait => {
@@ -150,7 +151,7 @@ impl Admission {
     fn notify(&self, mut granted: Vec<Granted<Waiter>>) {
         while let Some(Granted { caller, waiter, entered }) = granted.pop() {
             if let Err(entered) = waiter.send(entered) {
-                let ended = Ended { entered, method: None };
+                let ended = Ended { under_way: 0, entered, method: None };
                 let (_, more) = self.state().leave(caller, &ended, Instant::now());
                 granted.extend(more);
             }
@@ -203,7 +204,7 @@ impl Drop for Waiting {
         // From now on whoever grants it a place sees that nobody takes it.
         self.granted.close();
         match self.granted.try_recv() {
-            Ok(entered) => self.admission.leave(self.caller, &Ended { entered, method: None }),
+            Ok(entered) => self.admission.leave(self.caller, &Ended { under_way: 0, entered, method: None }),
             Err(_) => drop(self.admission.state().give_up(self.caller, self.ticket)),
         }
     }
@@ -211,6 +212,7 @@ impl Drop for Waiting {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.admission.leave(self.caller, &Ended { entered: self.entered, method: Some(self.method) });
+        let (entered, under_way) = (self.entered, self.under_way.get());
+        self.admission.leave(self.caller, &Ended { under_way, entered, method: Some(self.method) });
     }
 }

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::{AdmissionSettings, CallerKey};
 
-/// Callers compete until no call of a caller that had nothing else in flight came for this time. Longer than such a call
-/// takes on a busy machine, or those that wait for it to be gone would come back in the midst of it.
-pub(super) const COMPETES_FOR: Duration = Duration::from_secs(2);
+/// Callers compete until no caller that waits for its answers called for this time.
+pub(super) const COMPETES_FOR: Duration = Duration::from_secs(1);
 /// A call is slow when it takes more than so many times what one of its method takes while the service is quiet.
 const SLOW_FACTOR: f64 = 2.0;
 /// Calls from which their latency says something, or fewer in this time: a caller that waits for its answers makes few.
@@ -45,8 +44,8 @@ impl Competition {
         self.known.note(caller, is_single, now);
     }
 
-    /// Notes a call; whether competition begins with it.
-    pub(super) fn note(&mut self, key: CallerKey, is_single: bool, now: Instant) -> bool {
+    /// Notes a call, and whether its caller waits for its answers.
+    pub(super) fn note(&mut self, key: CallerKey, is_single: bool, now: Instant) {
         if !matches!(self.last[0], Some((last, _)) if last == key) {
             self.last.swap(0, 1);
         }
@@ -57,10 +56,9 @@ impl Competition {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < COMPETES_FOR;
         let single = self.last_single.filter(|(_, at)| is_recent(*at));
         let company = |single: CallerKey| self.last.iter().flatten().find(|(key, at)| *key != single && is_recent(*at));
-        let Some((_, since)) = single.filter(|(single, _)| company(*single).is_some()) else { return false };
-        let begins = !self.is_on(now);
-        self.until = Some(since + COMPETES_FOR);
-        begins
+        if let Some((_, since)) = single.filter(|(single, _)| company(*single).is_some()) {
+            self.until = Some(since + COMPETES_FOR);
+        }
     }
 
     pub(super) fn is_on(&self, now: Instant) -> bool {
@@ -135,15 +133,10 @@ impl SharedLimit {
         self.limit
     }
 
-    /// Whether the service is quiet with so many calls.
+    /// Whether the service is quiet with so many calls: no more than a single call meets where the limit is lowest, so that
+    /// what "quiet" means is learned anew there.
     pub(super) fn is_quiet(&self, in_flight: usize) -> bool {
-        in_flight <= self.min
-    }
-
-    /// From the beginning: what was allowed beside other callers says nothing about these.
-    pub(super) fn begin(&mut self, now: Instant) {
-        self.limit = self.min;
-        self.reset(now);
+        in_flight <= self.min.saturating_add(1)
     }
 
     /// Notes that a call has to wait.
@@ -151,7 +144,7 @@ impl SharedLimit {
         self.was_felt = true;
     }
 
-    /// Notes how long a call took that began while the service was quiet.
+    /// Notes how long a call took that began and ended while the service was quiet.
     pub(super) fn learn(&mut self, method: usize, took: Duration) {
         if self.quiet.len() <= method {
             self.quiet.resize(method + 1, 0.0);

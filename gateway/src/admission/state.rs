@@ -31,6 +31,8 @@ pub(super) struct Entered {
 
 /// A call that gives its place back.
 pub(super) struct Ended {
+    /// Calls that its caller has under way, on their way to admission or back as well, with this one.
+    pub(super) under_way: usize,
     pub(super) entered: Entered,
     /// Its method; none for one that never began.
     pub(super) method: Option<usize>,
@@ -99,12 +101,11 @@ impl<W> State<W> {
         }
     }
 
-    /// A call asks for a place.
-    pub(super) fn enter(&mut self, key: CallerKey, now: Instant) -> Decision {
-        let is_single = self.is_single(key);
-        if self.competition.note(key, is_single, now) {
-            self.shared.begin(now);
-        }
+    /// A call asks for a place. Its caller has so many calls under way with it, those as well that have not come so far
+    /// or are on their way back.
+    pub(super) fn enter(&mut self, key: CallerKey, under_way: usize, now: Instant) -> Decision {
+        let is_single = under_way <= self.settings.caller_in_flight_min && self.is_single(key);
+        self.competition.note(key, is_single, now);
         if self.has_to_wait(key, now) {
             self.shared.felt();
             return Decision::Wait;
@@ -225,7 +226,7 @@ impl<W> State<W> {
 
     /// A call gives its place back: the new limits, when they were looked at, and those who got a place by it.
     pub(super) fn leave(&mut self, key: CallerKey, ended: &Ended, now: Instant) -> (Option<Limits>, Vec<Granted<W>>) {
-        self.remove(key, now);
+        self.remove(key, ended.under_way, now);
         let took = now.saturating_duration_since(ended.entered.since);
         let moved = ended.method.and_then(|method| self.measure(&ended.entered, method, took, now));
         let mut granted = Vec::new();
@@ -238,7 +239,7 @@ impl<W> State<W> {
         (moved, granted)
     }
 
-    fn remove(&mut self, key: CallerKey, now: Instant) {
+    fn remove(&mut self, key: CallerKey, under_way: usize, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(peer) = self.peers.get_mut(&key.peer) {
             peer.in_flight = peer.in_flight.saturating_sub(1);
@@ -246,7 +247,7 @@ impl<W> State<W> {
                 mine.in_flight = mine.in_flight.saturating_sub(1);
                 // One whose calls wait gets its next place at once.
                 if mine.in_flight == 0 && !self.waiting.has(key) {
-                    let is_single = mine.peak <= self.settings.caller_in_flight_min;
+                    let is_single = mine.peak.max(under_way) <= self.settings.caller_in_flight_min;
                     self.competition.note_end(key.caller, is_single, now);
                     peer.callers.remove(&key.caller);
                 }
@@ -261,7 +262,7 @@ impl<W> State<W> {
         if entered.is_single {
             self.shared.single_ended(method, took, now);
         }
-        if entered.is_quiet {
+        if entered.is_quiet && self.shared.is_quiet(self.in_flight + 1) {
             self.shared.learn(method, took);
         }
         self.ended += 1;

@@ -32,14 +32,14 @@ type Calls = State<u64>;
 impl Calls {
     /// A place for a call that does not wait.
     fn enters(&mut self, key: CallerKey, now: Instant) -> Option<Entered> {
-        match self.enter(key, now) {
+        match self.enter(key, 0, now) {
             Decision::Enter(entered) => Some(entered),
             Decision::Wait | Decision::Refuse => None,
         }
     }
 
     fn ends(&mut self, key: CallerKey, entered: Entered, now: Instant) -> Vec<Granted<u64>> {
-        self.leave(key, &Ended { entered, method: Some(0) }, now).1
+        self.leave(key, &Ended { under_way: 0, entered, method: Some(0) }, now).1
     }
 }
 
@@ -111,7 +111,7 @@ fn a_caller_with_a_hundred_times_the_calls_leaves_room_for_another() {
         let mut others = vec![state.enters(other, begin)];
         others.extend((1..state.limit / 2).map(|_| state.enters(other, later)));
         assert!(others.iter().all(Option::is_some), "the other caller is below its share");
-        assert_eq!(state.enter(greedy, later), Decision::Refuse, "the first one is above its own");
+        assert_eq!(state.enter(greedy, 0, later), Decision::Refuse, "the first one is above its own");
         for _ in 0..held.len() {
             let Some(entered) = held.pop_front() else { break };
             state.ends(greedy, entered, later);
@@ -147,7 +147,7 @@ fn what_waits_is_let_in_when_its_caller_is_alone_again() {
     let held: Vec<_> = std::iter::from_fn(|| state.enters(neighbour(2), begin)).collect();
     assert_eq!(held.len(), SETTINGS.caller_in_flight_min);
     for call in 0..20 {
-        assert_eq!(state.enter(neighbour(2), begin), Decision::Wait);
+        assert_eq!(state.enter(neighbour(2), 0, begin), Decision::Wait);
         state.wait(neighbour(2), call);
     }
     assert!(state.grant(begin).is_empty(), "the other one is still there");
@@ -200,7 +200,7 @@ impl Simulation {
         let due: Vec<_> = self.pauses.extract_if(.., |(at, _)| *at <= self.now).collect();
         for (_, caller) in due {
             let key = self.callers[caller].0;
-            match self.state.enter(key, self.now) {
+            match self.state.enter(key, 0, self.now) {
                 Decision::Enter(entered) => self.service.push_back((caller, self.now, entered, WORK)),
                 Decision::Refuse => self.pauses.push((self.now + STEP, caller)),
                 Decision::Wait => {
@@ -286,6 +286,22 @@ fn calls_that_are_committed_as_a_group_make_no_caller_look_as_if_it_waited() {
 }
 
 #[test]
+fn calls_on_their_way_to_admission_count_too() {
+    let now = Instant::now();
+    let min = SETTINGS.caller_in_flight_min;
+    for (under_way, waits) in [(0, true), (min, true), (min + 1, false)] {
+        let mut state = Calls::new(SETTINGS, now);
+        // One at a time at the service, by a caller that may have more to ask.
+        for _ in 0..3 {
+            let Decision::Enter(entered) = state.enter(neighbour(1), under_way, now) else { panic!("there is room") };
+            state.leave(neighbour(1), &Ended { under_way, entered, method: Some(0) }, now);
+        }
+        let held = std::iter::from_fn(|| state.enters(neighbour(2), now)).count();
+        assert_eq!(held == min, waits, "{held} calls beside a caller with {under_way} under way");
+    }
+}
+
+#[test]
 fn who_asks_now_and_then_does_not_hold_another_back_for_long() {
     let (now_and_then, greedy) = ((neighbour(1), 1, Duration::from_millis(700)), (neighbour(2), 90, Duration::ZERO));
     let this = Simulation::run(vec![now_and_then, greedy], TIME);
@@ -310,7 +326,7 @@ proptest! {
             let key = CallerKey { peer: caller / 2, caller };
             let mut granted = Vec::new();
             match act {
-                0..3 => match state.enter(key, now) {
+                0..3 => match state.enter(key, 0, now) {
                     Decision::Enter(entered) => held.push((key, entered)),
                     Decision::Refuse => {}
                     Decision::Wait => {
