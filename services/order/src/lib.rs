@@ -8,6 +8,8 @@
 //! - `grpc/`: parse, call, answer; `grpc/immediate.rs` holds stock before it answers;
 //! - [`serve`]: how it is put together.
 
+#![allow(missing_docs, reason = "no crate imports the rules of a service: where a name says it all, it stands alone")]
+
 mod application;
 mod config;
 mod consumers;

@@ -14,7 +14,6 @@ pub enum Command {
     Create(Box<NewOrder>),
     /// An order that exists is concerned.
     Order {
-        /// Which.
         order_id: Uuid,
         /// What is wanted of it, or was learned about it.
         command: OrderCommand,

@@ -11,7 +11,6 @@ use crate::{
 /// What is wanted of one product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestedLine {
-    /// Stock keeping unit.
     pub sku: Sku,
     /// Pieces.
     pub quantity: Quantity,
@@ -22,15 +21,12 @@ pub struct RequestedLine {
 pub struct NewOrder {
     /// UUID v7, drawn where the request is parsed.
     pub order_id: Uuid,
-    /// Who buys.
     pub customer_id: UserId,
     /// Where mail goes; none, no mail.
     pub customer_email: Option<EmailAddress>,
     /// 1 to 100, each SKU once.
     pub lines: Vec<RequestedLine>,
-    /// When the stock is held.
     pub reservation_mode: ReservationMode,
-    /// Who starts the payment.
     pub payment_mode: PaymentMode,
     /// What the customer was shown; another total is refused.
     pub expected_total: Option<Money>,
@@ -53,7 +49,6 @@ pub enum CompensationRequest {
 pub enum OrderCommand {
     /// The customer or an operator calls the order off.
     Cancel {
-        /// Who.
         cause: CancellationCause,
         /// In the caller's words.
         detail: String,
@@ -68,14 +63,7 @@ pub enum OrderCommand {
         current: OrderStatus,
     },
     /// An operator has a failed compensation tried again, or has put it right by hand.
-    Compensation {
-        /// Which of the two.
-        request: CompensationRequest,
-        /// Who.
-        operator: String,
-        /// In their words.
-        reason: String,
-    },
+    Compensation { request: CompensationRequest, operator: String, reason: String },
     /// An answer or a fact that concerns the saga, expected or not.
     Signal(Signal),
     /// A deadline may have passed; with since when the ways that the order may wait on have been open.

@@ -16,9 +16,7 @@ use crate::{
 /// One order as the rules see it.
 #[derive(Debug, Clone, Copy)]
 pub struct State<'a> {
-    /// The aggregate.
     pub order: &'a Order,
-    /// Its saga.
     pub saga: &'a Saga,
 }
 

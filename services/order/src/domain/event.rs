@@ -18,7 +18,6 @@ pub enum CancellationCause {
 }
 
 impl CancellationCause {
-    /// From its number.
     pub fn from_number(number: i16) -> Option<Self> {
         [Self::Customer, Self::Operator, Self::PaymentFailed, Self::StepTimedOut, Self::ReservationExpired]
             .into_iter()
@@ -34,10 +33,7 @@ pub enum OrderEvent {
     /// The stock of all lines is held.
     Confirmed,
     /// The total was taken.
-    Paid {
-        /// Of the payment service.
-        payment_id: String,
-    },
+    Paid { payment_id: String },
     /// It is made ready for the carrier.
     Preparing,
     /// It is with the carrier.
@@ -46,7 +42,6 @@ pub enum OrderEvent {
     Delivered,
     /// It was called off.
     Cancelled {
-        /// By whom or by what.
         cause: CancellationCause,
         /// Stable, `UPPER_SNAKE`.
         reason: String,
@@ -70,17 +65,10 @@ pub enum OrderEvent {
         undo_attempts: u32,
     },
     /// An operator has it tried again. Its status stays.
-    CompensationRetried {
-        /// Who.
-        operator: String,
-        /// In their words.
-        reason: String,
-    },
+    CompensationRetried { operator: String, reason: String },
     /// An operator has put it right by hand. Its status stays.
     CompensationSettled {
-        /// Who.
         operator: String,
-        /// In their words.
         reason: String,
         /// Whether it was stock.
         stock: bool,
@@ -98,14 +86,12 @@ pub enum Event {
     Saga(Saga),
     /// The stock is asked back.
     ReleaseRequested {
-        /// Why.
         cause: CancellationCause,
         /// Whether an answer that was given before is wanted again.
         answer_again: bool,
     },
     /// The money is asked back, or never to be taken.
     RefundRequested {
-        /// Why.
         cause: CancellationCause,
         /// Whether an answer that was given before is wanted again.
         answer_again: bool,

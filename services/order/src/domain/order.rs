@@ -40,7 +40,6 @@ impl OrderStatus {
         Self::Rejected,
     ];
 
-    /// From its number.
     pub fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|status| *status as i32 == number)
     }
@@ -92,7 +91,6 @@ pub enum PaymentMode {
 /// One position, with the price that was agreed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderLine {
-    /// Stock keeping unit.
     pub sku: Sku,
     /// Name when the order was made; empty for an unknown SKU.
     pub display_name: String,
@@ -109,21 +107,16 @@ pub struct OrderLine {
 pub struct Order {
     /// UUID v7.
     pub order_id: Uuid,
-    /// Who buys.
     pub customer_id: UserId,
     /// Where mail goes.
     pub customer_email: Option<EmailAddress>,
-    /// Where it stands.
     pub status: OrderStatus,
     /// One a fact, from 1.
     pub version: i64,
-    /// What was ordered.
     pub lines: Vec<OrderLine>,
     /// What it costs; none when a SKU was unknown.
     pub total: Option<Money>,
-    /// When the stock is held.
     pub reservation_mode: ReservationMode,
-    /// Who starts the payment.
     pub payment_mode: PaymentMode,
     /// Why it is rejected or cancelled; else empty.
     pub status_reason: String,
@@ -131,9 +124,7 @@ pub struct Order {
     pub status_detail: String,
     /// Of the payment service; empty before it paid.
     pub payment_id: String,
-    /// When it was accepted.
     pub create_time: Timestamp,
-    /// When it last changed.
     pub update_time: Timestamp,
 }
 

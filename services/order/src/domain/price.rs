@@ -10,7 +10,6 @@ use crate::domain::{NewOrder, OrderLine, RequestedLine, rejection};
 /// A product as orders need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogItem {
-    /// Stock keeping unit.
     pub sku: Sku,
     /// Of the product that has this SKU now.
     pub product_id: Uuid,

@@ -14,9 +14,7 @@ use crate::{
 /// An order, where its saga stands, and the trace of the call that made it.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// The aggregate.
     pub order: Order,
-    /// Its saga.
     pub saga: Saga,
     /// Late work joins this trace.
     pub trace: TraceContext,

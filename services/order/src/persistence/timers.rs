@@ -72,9 +72,7 @@ pub async fn claim_due(
 /// A saga that still waits for something.
 #[derive(Debug)]
 pub struct OpenSaga {
-    /// Its order.
     pub order_id: Uuid,
-    /// Where it is.
     pub step: Step,
     /// When it got there, or asked the last time.
     pub step_time: Timestamp,

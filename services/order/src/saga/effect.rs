@@ -8,10 +8,7 @@ pub enum Effect {
     /// The order becomes CONFIRMED: payment is asked for by that.
     Confirm,
     /// The order becomes PAID.
-    MarkPaid {
-        /// Of the payment service.
-        payment_id: String,
-    },
+    MarkPaid { payment_id: String },
     /// The order becomes PREPARING.
     Prepare,
     /// The order becomes REJECTED.
@@ -23,7 +20,6 @@ pub enum Effect {
     },
     /// The order becomes CANCELLED.
     Cancel {
-        /// By whom or by what.
         cause: CancellationCause,
         /// Stable, `UPPER_SNAKE`.
         reason: String,
@@ -31,15 +27,9 @@ pub enum Effect {
         detail: String,
     },
     /// Stock is asked back.
-    RequestRelease {
-        /// Why.
-        cause: CancellationCause,
-    },
+    RequestRelease { cause: CancellationCause },
     /// Money is asked back, or never to be taken.
-    RequestRefund {
-        /// Why.
-        cause: CancellationCause,
-    },
+    RequestRefund { cause: CancellationCause },
     /// Giving back was asked for as often as it may be: an operator has to look.
     FailCompensation {
         /// Whether stock may still be held.
@@ -50,17 +40,10 @@ pub enum Effect {
         undo_attempts: u32,
     },
     /// The history says who has the failed compensation tried again, and why.
-    NoteRetry {
-        /// Who.
-        operator: String,
-        /// In their words.
-        reason: String,
-    },
+    NoteRetry { operator: String, reason: String },
     /// The history says who has put right by hand what the failed compensation owed, and how.
     NoteSettlement {
-        /// Who.
         operator: String,
-        /// In their words.
         reason: String,
         /// Whether it was stock.
         stock: bool,

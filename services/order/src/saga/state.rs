@@ -6,7 +6,7 @@ use openorder_types::Timestamp;
 
 use crate::domain::CancellationCause;
 
-/// Where the saga is.
+/// How far the saga is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Stock was asked for.
@@ -29,7 +29,6 @@ impl Step {
     /// The steps that a saga does not end at.
     pub const UNSETTLED: [Self; 4] = [Self::Reserving, Self::Paying, Self::Compensating, Self::CompensationFailed];
 
-    /// From its number.
     pub fn from_number(number: i16) -> Option<Self> {
         [
             Self::Reserving,
@@ -80,7 +79,6 @@ pub enum Participant {
 }
 
 impl Participant {
-    /// From its number.
     pub fn from_number(number: i16) -> Option<Self> {
         [Self::Idle, Self::Asked, Self::Done, Self::Refused, Self::Undoing, Self::Undone, Self::Used, Self::Settled]
             .into_iter()
@@ -96,7 +94,6 @@ impl Participant {
 /// The saga of one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saga {
-    /// Where it is.
     pub step: Step,
     /// The inventory service's part.
     pub stock: Participant,
@@ -199,55 +196,37 @@ pub enum Signal {
         /// Which, for people.
         detail: String,
     },
-    /// All lines are held.
+    /// The stock of all lines is held.
     StockReserved,
-    /// They cannot be.
+    /// The stock of a line cannot be held, and none is.
     StockRejected {
         /// `OUT_OF_STOCK` or `UNKNOWN_SKU`.
         reason: String,
         /// For people.
         detail: String,
     },
-    /// Nothing is held any more, nor ever will be: the answer to asking it back, or nobody of this order asked.
+    /// No stock is held any more, nor ever will be: the answer to a request, or a release that the order did not request.
     StockReleased {
         /// Whether it was held for too long.
         expired: bool,
     },
     /// The total was taken.
-    PaymentCompleted {
-        /// Of the payment service.
-        payment_id: String,
-    },
-    /// It was not, and will not be.
+    PaymentCompleted { payment_id: String },
+    /// The total was not taken, and will not be.
     PaymentFailed {
         /// `INSUFFICIENT_BALANCE`, `VOIDED` …
         reason: String,
     },
-    /// It was given back.
+    /// The total was given back.
     PaymentRefunded,
     /// The step's time is up.
     DeadlinePassed,
     /// The order was called off; the order has checked that it may be.
-    CancelRequested {
-        /// By whom.
-        cause: CancellationCause,
-        /// In their words.
-        detail: String,
-    },
+    CancelRequested { cause: CancellationCause, detail: String },
     /// Shipped: the stock has left the warehouse, nothing can be given back any more.
     Shipped,
     /// An operator has a failed compensation tried again.
-    RetryRequested {
-        /// Who.
-        operator: String,
-        /// In their words.
-        reason: String,
-    },
+    RetryRequested { operator: String, reason: String },
     /// An operator has put right by hand what a failed compensation owes.
-    SettleRequested {
-        /// Who.
-        operator: String,
-        /// In their words.
-        reason: String,
-    },
+    SettleRequested { operator: String, reason: String },
 }
