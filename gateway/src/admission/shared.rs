@@ -44,8 +44,8 @@ impl Competition {
         self.known.note(caller, is_single, now);
     }
 
-    /// Notes a call, and whether its caller waits for its answers.
-    pub(super) fn note(&mut self, key: CallerKey, is_single: bool, now: Instant) {
+    /// Notes a call, and whether its caller waits for its answers; where competition begins anew, how long there was none.
+    pub(super) fn note(&mut self, key: CallerKey, is_single: bool, now: Instant) -> Option<Duration> {
         if !matches!(self.last[0], Some((last, _)) if last == key) {
             self.last.swap(0, 1);
         }
@@ -56,9 +56,10 @@ impl Competition {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < COMPETES_FOR;
         let single = self.last_single.filter(|(_, at)| is_recent(*at));
         let company = |single: CallerKey| self.last.iter().flatten().find(|(key, at)| *key != single && is_recent(*at));
-        if let Some((_, since)) = single.filter(|(single, _)| company(*single).is_some()) {
-            self.until = Some(since + COMPETES_FOR);
-        }
+        let (_, since) = single.filter(|(single, _)| company(*single).is_some())?;
+        let over_for = self.over_for(now).filter(|_| !self.is_on(now));
+        self.until = Some(since + COMPETES_FOR);
+        over_for
     }
 
     pub(super) fn is_on(&self, now: Instant) -> bool {
@@ -137,6 +138,14 @@ impl SharedLimit {
     /// what "quiet" means is learned anew there.
     pub(super) fn is_quiet(&self, in_flight: usize) -> bool {
         in_flight <= self.min.saturating_add(1)
+    }
+
+    /// Begins anew. What was allowed beside other callers says the less about these, the longer ago it was: it halves each
+    /// second.
+    pub(super) fn begin(&mut self, over_for: Duration, now: Instant) {
+        let halvings = u32::try_from(over_for.as_secs()).unwrap_or(u32::MAX);
+        self.limit = self.limit.checked_shr(halvings).unwrap_or(0).max(self.min);
+        self.reset(now);
     }
 
     /// Notes that a call has to wait.

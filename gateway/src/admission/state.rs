@@ -105,7 +105,9 @@ impl<W> State<W> {
     /// or are on their way back.
     pub(super) fn enter(&mut self, key: CallerKey, under_way: usize, now: Instant) -> Decision {
         let is_single = under_way <= self.settings.caller_in_flight_min && self.is_single(key);
-        self.competition.note(key, is_single, now);
+        if let Some(over_for) = self.competition.note(key, is_single, now) {
+            self.shared.begin(over_for, now);
+        }
         if self.has_to_wait(key, now) {
             self.shared.felt();
             return Decision::Wait;
