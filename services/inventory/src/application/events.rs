@@ -1,19 +1,26 @@
-//! The facts that a batch brings about, as protobuf events.
+//! From the facts of the domain to protobuf events.
 
 use openorder_messaging::{NewEvent, UnitOfWork};
 use openorder_proto::{EventMessage, inventory::v1 as proto};
 use openorder_rpc::timestamp_to_proto;
-use openorder_types::Timestamp;
+use openorder_types::{Sku, Timestamp};
 use uuid::Uuid;
 
 use crate::{
-    domain::{Line, Reservation, Shortfall, ShortfallReason, StockLevel},
+    domain::{Event, Line, Reservation, Shortfall, ShortfallReason, State},
     present,
 };
 
-/// Events in the order in which they happened.
+/// Events of a batch in the order in which they were decided.
 #[derive(Default)]
 pub(crate) struct Events(Vec<NewEvent>);
+
+/// An event, the state that it led to, and its time.
+pub(crate) struct Decided<'a> {
+    pub(crate) event: &'a Event,
+    pub(crate) state: &'a State,
+    pub(crate) now: Timestamp,
+}
 
 impl Events {
     pub(crate) fn append_to(self, unit: &mut UnitOfWork) {
@@ -22,7 +29,46 @@ impl Events {
         }
     }
 
-    pub(crate) fn reserved(&mut self, reservation: &Reservation, cause: usize) {
+    /// Adds the message of an event that is published.
+    pub(crate) fn publish(&mut self, decided: &Decided<'_>, cause: usize) {
+        use proto::StockAdjustmentCause as Cause;
+        match decided.event {
+            Event::ProductNumbered { .. } | Event::ReservationShipped { .. } => {}
+            Event::StockSeeded { sku, initial_quantity, .. } => {
+                self.adjusted(decided, sku, Adjustment::of(*initial_quantity, Cause::InitialStock), cause);
+            }
+            Event::StockReplaced { sku, delta, .. } => {
+                self.adjusted(decided, sku, Adjustment::of(*delta, Cause::ProductReplaced), cause);
+            }
+            Event::FormerStockRetired { sku, quantity } => {
+                self.adjusted(decided, sku, Adjustment::of(-quantity, Cause::ProductReplaced), cause);
+            }
+            Event::StockAdjusted { sku, delta, reason } => {
+                self.adjusted(decided, sku, Adjustment { reason, ..Adjustment::of(*delta, Cause::Manual) }, cause);
+            }
+            Event::StockShipped { sku, quantity, order_id } => {
+                let adjustment = Adjustment { order_id: Some(*order_id), ..Adjustment::of(-quantity, Cause::Shipped) };
+                self.adjusted(decided, sku, adjustment, cause);
+            }
+            Event::StockLow { sku, threshold_quantity } => {
+                let threshold_quantity = present::quantity(*threshold_quantity);
+                let message = |stock| proto::StockLow { stock: Some(stock), threshold_quantity };
+                self.of_sku(decided, sku, message, cause);
+            }
+            Event::StockDepleted { sku } => {
+                self.of_sku(decided, sku, |stock| proto::StockDepleted { stock: Some(stock) }, cause);
+            }
+            Event::Reserved(reservation) => self.reserved(reservation, cause),
+            Event::ReservationRejected { reservation, shortfalls } => self.rejected(reservation, shortfalls, cause),
+            Event::Released { order_id, given_back, .. } => {
+                if let Some(reservation) = decided.state.reservations.get(order_id) {
+                    self.released(reservation, given_back, cause);
+                }
+            }
+        }
+    }
+
+    fn reserved(&mut self, reservation: &Reservation, cause: usize) {
         let message = proto::StockReserved {
             order_id: reservation.order_id.to_string(),
             lines: reservation.lines.iter().map(present::line).collect(),
@@ -32,7 +78,7 @@ impl Events {
         self.of_order(reservation, &message, cause);
     }
 
-    pub(crate) fn rejected(&mut self, reservation: &Reservation, shortfalls: &[Shortfall], cause: usize) {
+    fn rejected(&mut self, reservation: &Reservation, shortfalls: &[Shortfall], cause: usize) {
         let unknown = shortfalls.iter().any(|shortfall| shortfall.reason == ShortfallReason::UnknownSku);
         let reason = if unknown { ShortfallReason::UnknownSku } else { ShortfallReason::OutOfStock };
         let message = proto::StockRejected {
@@ -44,7 +90,7 @@ impl Events {
         self.of_order(reservation, &message, cause);
     }
 
-    pub(crate) fn released(&mut self, reservation: &Reservation, given_back: &[Line], cause: usize) {
+    fn released(&mut self, reservation: &Reservation, given_back: &[Line], cause: usize) {
         let message = proto::StockReleased {
             order_id: reservation.order_id.to_string(),
             lines: given_back.iter().map(present::line).collect(),
@@ -54,82 +100,33 @@ impl Events {
         self.of_order(reservation, &message, cause);
     }
 
-    pub(crate) fn seeded(&mut self, level: &mut StockLevel, initial_quantity: i64, now: Timestamp, cause: usize) {
-        self.level_adjusted(level, initial_quantity, proto::StockAdjustmentCause::InitialStock, "", None, now, cause);
-    }
-
-    /// The SKU belongs to a later product now, or pieces of a former one are gone.
-    pub(crate) fn replaced(&mut self, level: &mut StockLevel, delta: i64, now: Timestamp, cause: usize) {
-        self.level_adjusted(level, delta, proto::StockAdjustmentCause::ProductReplaced, "", None, now, cause);
-    }
-
-    pub(crate) fn adjusted(&mut self, level: &mut StockLevel, delta: i64, reason: &str, now: Timestamp, cause: usize) {
-        self.level_adjusted(level, delta, proto::StockAdjustmentCause::Manual, reason, None, now, cause);
-    }
-
-    pub(crate) fn shipped(
-        &mut self,
-        level: &mut StockLevel,
-        quantity: i64,
-        order_id: Uuid,
-        now: Timestamp,
-        cause: usize,
-    ) {
-        self.level_adjusted(level, -quantity, proto::StockAdjustmentCause::Shipped, "", Some(order_id), now, cause);
-    }
-
-    /// Tells once when what is available falls to the threshold, and once when nothing is left.
-    pub(crate) fn crossed(
-        &mut self,
-        level: &mut StockLevel,
-        before: i64,
-        threshold: i64,
-        now: Timestamp,
-        cause: usize,
-    ) {
-        let after = level.available_quantity();
-        if after == 0 && before > 0 {
-            level.event_version += 1;
-            let message = proto::StockDepleted { stock: Some(present::stock(level, now)) };
-            self.of_sku(level, &message, cause);
-        } else if after <= threshold && before > threshold {
-            level.event_version += 1;
-            let message = proto::StockLow {
-                stock: Some(present::stock(level, now)),
-                threshold_quantity: present::quantity(threshold),
-            };
-            self.of_sku(level, &message, cause);
-        }
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the fields of one event")]
-    fn level_adjusted(
-        &mut self,
-        level: &mut StockLevel,
-        delta: i64,
-        why: proto::StockAdjustmentCause,
-        reason: &str,
-        order_id: Option<Uuid>,
-        now: Timestamp,
-        cause: usize,
-    ) {
-        level.event_version += 1;
-        let message = proto::StockAdjusted {
-            stock: Some(present::stock(level, now)),
-            delta: present::delta(delta),
-            cause: why.into(),
-            reason: reason.to_owned(),
-            order_id: order_id.map(|id| id.to_string()).unwrap_or_default(),
+    fn adjusted(&mut self, decided: &Decided<'_>, sku: &Sku, adjustment: Adjustment<'_>, cause: usize) {
+        let message = |stock| proto::StockAdjusted {
+            stock: Some(stock),
+            delta: present::delta(adjustment.delta),
+            cause: adjustment.cause.into(),
+            reason: adjustment.reason.to_owned(),
+            order_id: adjustment.order_id.map(|id| id.to_string()).unwrap_or_default(),
         };
-        self.of_sku(level, &message, cause);
+        self.of_sku(decided, sku, message, cause);
     }
 
     fn of_order<M: EventMessage>(&mut self, reservation: &Reservation, message: &M, cause: usize) {
         self.push("reservation", reservation.order_id.to_string(), reservation.version, message, cause);
     }
 
-    fn of_sku<M: EventMessage>(&mut self, level: &StockLevel, message: &M, cause: usize) {
-        self.push("stock_level", level.sku.to_string(), level.event_version, message, cause);
+    /// Adds the message of a level as the event left it.
+    fn of_sku<M: EventMessage>(
+        &mut self,
+        decided: &Decided<'_>,
+        sku: &Sku,
+        message: impl FnOnce(proto::Stock) -> M,
+        cause: usize,
+    ) {
+        if let Some(level) = decided.state.levels.get(sku) {
+            let message = message(present::stock(level, decided.now));
+            self.push("stock_level", level.sku.to_string(), level.event_version, &message, cause);
+        }
     }
 
     fn push<M: EventMessage>(
@@ -150,5 +147,19 @@ impl Events {
             payload: message.encode_to_vec(),
             cause,
         });
+    }
+}
+
+/// By how many pieces a level changed, and why.
+struct Adjustment<'a> {
+    delta: i64,
+    cause: proto::StockAdjustmentCause,
+    reason: &'a str,
+    order_id: Option<Uuid>,
+}
+
+impl Adjustment<'_> {
+    fn of(delta: i64, cause: proto::StockAdjustmentCause) -> Self {
+        Self { delta, cause, reason: "", order_id: None }
     }
 }

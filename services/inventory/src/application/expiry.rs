@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     application::{Inventory, Orders},
     config::InventorySettings,
-    domain::{Command, MismatchKind, OrderState, Verdict, judge_expired},
+    domain::{Command, MismatchKind, OrderState, ReservationCheck, check_expired},
     persistence,
 };
 
@@ -77,18 +77,18 @@ async fn look_at(
     let (mut open, mut paid, mut unneeded, mut mismatches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (order_id, time) in expired {
         let state = states.get(order_id);
-        match judge_expired(state, *time, grace(settings), now) {
-            Verdict::Keep => paid.push(*order_id),
-            Verdict::GiveBack => unneeded.push(Command::Expire { order_id: *order_id }),
-            Verdict::Fine => open.push(*order_id),
-            Verdict::Mismatch(kind) => {
+        match check_expired(state, *time, grace(settings), now) {
+            ReservationCheck::Keep => paid.push(*order_id),
+            ReservationCheck::GiveBack => unneeded.push(Command::Expire { order_id: *order_id }),
+            ReservationCheck::Fine => open.push(*order_id),
+            ReservationCheck::Mismatch(kind) => {
                 open.push(*order_id);
                 mismatches.extend(state.map(|state| (*order_id, kind, *state)));
             }
         }
     }
     persistence::keep_reservations(backbone.pool(), &paid, now).await?;
-    tell_mismatches(backbone, &mismatches, now).await?;
+    report_mismatches(backbone, &mismatches, now).await?;
     let given_back = give_back(committer, unneeded, settings).await?;
     count("openorder.reservation.expired", "Reservations given back because their time was up", given_back);
     Ok(open)
@@ -99,7 +99,7 @@ pub(super) fn grace(settings: &InventorySettings) -> TimeDelta {
 }
 
 /// Lists mismatches for operators; each is an error in the log once.
-pub(super) async fn tell_mismatches(
+pub(super) async fn report_mismatches(
     backbone: &Backbone,
     found: &[(Uuid, MismatchKind, OrderState)],
     now: Timestamp,

@@ -11,7 +11,7 @@ mod working_set;
 use std::{sync::Arc, time::Duration};
 
 use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
-use openorder_types::Fault;
+use openorder_types::{Fault, Timestamp};
 
 pub(crate) use expiry::watch_reservations;
 pub(crate) use orders::Orders;
@@ -20,10 +20,24 @@ pub use reply::InventoryReply;
 pub use seeds::Seeds;
 
 use crate::{
-    application::working_set::{Rules, WorkingSet},
+    application::working_set::WorkingSet,
     config::InventorySettings,
-    domain::Command,
+    domain::{Command, Decision},
 };
+
+/// What the settings say about stock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    low_threshold_quantity: i64,
+    reservation_ttl: Duration,
+}
+
+impl Rules {
+    fn at(self, now: Timestamp) -> Decision {
+        let Self { low_threshold_quantity, reservation_ttl } = self;
+        Decision { now, low_threshold_quantity, reservation_ttl }
+    }
+}
 
 /// All work of the inventory service.
 pub struct Inventory {
@@ -35,7 +49,7 @@ impl Inventory {
     /// `seeds` knows where to ask about a SKU that has no level yet.
     pub fn new(seeds: Arc<Seeds>, settings: &InventorySettings) -> Self {
         let rules = Rules {
-            low_threshold: settings.low_stock_threshold_quantity,
+            low_threshold_quantity: settings.low_stock_threshold_quantity,
             reservation_ttl: Duration::from_millis(settings.reservation_ttl_ms),
         };
         Self { seeds, rules }
@@ -63,7 +77,8 @@ impl Application for Inventory {
         batch: &[Envelope<Command>],
     ) -> Result<Outcomes<InventoryReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch, &self.seeds, self.rules).await?;
-        let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.decide(&envelope.command, cause)).collect();
+        let outcomes =
+            batch.iter().enumerate().map(|(cause, envelope)| set.execute(&envelope.command, cause)).collect();
         set.save(unit).await?;
         Ok(outcomes)
     }

@@ -1,4 +1,4 @@
-//! How orders stand: asked of the order service, in batches.
+//! States of orders: asked of the order service, in batches.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use openorder_telemetry::TraceContext;
 use openorder_types::{Fault, parse_uuid};
 use uuid::Uuid;
 
-use crate::domain::{OrderState, Standing};
+use crate::domain::{OrderPhase, OrderState};
 
 /// Orders asked for in one call.
 const ASK_MAX: usize = 500;
@@ -22,7 +22,7 @@ impl Orders {
         Self(client)
     }
 
-    /// How these orders stand; those that do not exist are left out.
+    /// States of these orders; those that do not exist are left out.
     ///
     /// # Errors
     /// [`Fault::Outage`] while the order service is away: nothing is known then, and nothing may be given back.
@@ -34,7 +34,7 @@ impl Orders {
             // Only what is kept of an order is kept: the next part's answer needs the room.
             async move { Ok(client.batch_get_orders(request).await?.into_inner().orders.iter().map(known).collect()) }
         });
-        let answers: Vec<Result<HashMap<Uuid, OrderState>, Fault>> = answers.await.map_err(asked)?;
+        let answers: Vec<Result<HashMap<Uuid, OrderState>, Fault>> = answers.await.map_err(fault_of_order)?;
         let mut states = HashMap::with_capacity(orders.len());
         for answer in answers {
             states.extend(answer?);
@@ -48,22 +48,22 @@ fn known(order: &Order) -> Result<(Uuid, OrderState), Fault> {
     Ok((order_id, state(order)?))
 }
 
-fn asked(status: tonic::Status) -> Fault {
+fn fault_of_order(status: tonic::Status) -> Fault {
     fault_of("order", &status).unwrap_or_else(|| Fault::retryable("the order service gave no answer"))
 }
 
 /// A status that this version does not know is no reason to give anything back.
 fn state(order: &Order) -> Result<OrderState, Fault> {
     let unknown = || Fault::permanent(format!("order {} has a status that is not known here", order.order_id));
-    let standing = match order.status() {
-        OrderStatus::Pending | OrderStatus::Confirmed => Standing::Open,
-        OrderStatus::Paid | OrderStatus::Preparing => Standing::Paid,
-        OrderStatus::Shipped | OrderStatus::Delivered => Standing::Shipped,
-        OrderStatus::Cancelled | OrderStatus::Rejected => Standing::Settled,
+    let phase = match order.status() {
+        OrderStatus::Pending | OrderStatus::Confirmed => OrderPhase::Open,
+        OrderStatus::Paid | OrderStatus::Preparing => OrderPhase::Paid,
+        OrderStatus::Shipped | OrderStatus::Delivered => OrderPhase::Shipped,
+        OrderStatus::Cancelled | OrderStatus::Rejected => OrderPhase::Settled,
         OrderStatus::Unspecified => return Err(unknown()),
     };
     let status = i16::try_from(order.status).map_err(|_| unknown())?;
     let update_time = timestamp("update_time", order.update_time, &mut Violations::new());
     let update_time = update_time.ok_or_else(|| Fault::permanent("an order without the time of its last change"))?;
-    Ok(OrderState { standing, status, update_time })
+    Ok(OrderState { phase, status, update_time })
 }

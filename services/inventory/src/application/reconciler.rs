@@ -1,4 +1,4 @@
-//! The comparison of reservations with orders: what is clear is healed, what is not is told.
+//! The comparison of reservations with orders: what is clear is healed, what is not is reported.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -15,10 +15,10 @@ use uuid::Uuid;
 use crate::{
     application::{
         Inventory, Orders,
-        expiry::{count, give_back, grace, tell_mismatches},
+        expiry::{count, give_back, grace, report_mismatches},
     },
     config::InventorySettings,
-    domain::{Command, Verdict, judge},
+    domain::{Command, ReservationCheck, check_reservation},
     persistence,
 };
 
@@ -69,16 +69,18 @@ async fn round(
         let (mut settled, mut mismatches, mut resolved) = (Vec::new(), Vec::new(), Vec::new());
         for reservation in &reservations {
             let state = states.get(&reservation.order_id);
-            let verdict = judge(reservation, state, grace, now);
-            match (verdict, state) {
-                (Verdict::Mismatch(kind), Some(state)) => mismatches.push((reservation.order_id, kind, *state)),
+            let check = check_reservation(reservation, state, grace, now);
+            match (check, state) {
+                (ReservationCheck::Mismatch(kind), Some(state)) => {
+                    mismatches.push((reservation.order_id, kind, *state))
+                }
                 _ => resolved.extend(known.get(&reservation.order_id)),
             }
-            if verdict == Verdict::GiveBack {
+            if check == ReservationCheck::GiveBack {
                 settled.push(Command::Reconcile { order_id: reservation.order_id });
             }
         }
-        tell_mismatches(backbone, &mismatches, now).await?;
+        report_mismatches(backbone, &mismatches, now).await?;
         persistence::resolve_mismatches(pool, &resolved).await?;
         let healed = give_back(committer, settled, settings).await?;
         if healed > 0 {

@@ -104,7 +104,7 @@ impl Seeds {
             let mut client = self.products.clone();
             async move { Ok(client.batch_get_products(request).await?.into_inner().products) }
         });
-        let products: Vec<Vec<_>> = answers.await.map_err(asked)?;
+        let products: Vec<Vec<_>> = answers.await.map_err(fault_of_product)?;
         let mut initial = self.initial.lock().unwrap_or_else(PoisonError::into_inner);
         for product in products.into_iter().flatten() {
             let sku = Sku::parse(&product.sku).map_err(Fault::permanent)?;
@@ -116,6 +116,6 @@ impl Seeds {
 }
 
 /// A catalogue that cannot answer is waited for: "unknown" is said only when it said so.
-fn asked(status: tonic::Status) -> Fault {
+fn fault_of_product(status: tonic::Status) -> Fault {
     fault_of("product", &status).unwrap_or_else(|| Fault::retryable("the product service gave no answer"))
 }

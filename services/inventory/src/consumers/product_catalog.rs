@@ -6,7 +6,7 @@ use openorder_types::Sku;
 
 use crate::{
     consumers::others,
-    domain::{Command, QUANTITY_MAX},
+    domain::{Command, QUANTITY_MAX, SeedSource},
 };
 
 pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
@@ -19,7 +19,8 @@ pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError>
             if !(0..=QUANTITY_MAX).contains(&initial_quantity) {
                 return Err(DecodeError::malformed(message, "initial stock out of range"));
             }
-            Ok(Some(Command::Seed { sku, product_number: product.product_number, initial_quantity }))
+            let (product_number, source) = (product.product_number, SeedSource::Event);
+            Ok(Some(Command::Seed { sku, product_number, initial_quantity, source }))
         }
         _ => others(message),
     }

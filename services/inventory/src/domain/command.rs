@@ -1,25 +1,27 @@
-//! Everything that the service can be asked or told.
+//! What the rules of stock decide on.
 
 use openorder_types::Sku;
 use uuid::Uuid;
 
 use crate::domain::Line;
 
-/// A command; facts of other services arrive as commands too.
+/// A command of a caller, of another service's event or of a timer: the rules do not ask where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// A product was added: its SKU gets its initial stock, once a product.
     Seed {
-        /// The new product's SKU.
+        /// SKU of the product.
         sku: Sku,
-        /// The new product's number; 0: not known.
+        /// Number of the product; 0: not known.
         product_number: i64,
         /// Pieces on hand to begin with.
         initial_quantity: i64,
+        /// How the product became known.
+        source: SeedSource,
     },
     /// Pieces arrive or go other than by orders.
     Adjust {
-        /// The SKU.
+        /// SKU of the level.
         sku: Sku,
         /// Pieces to add or take away, not 0.
         delta: i64,
@@ -28,14 +30,14 @@ pub enum Command {
     },
     /// All lines are held for an order, or none.
     Reserve {
-        /// The order.
+        /// Order that the pieces are held for.
         order_id: Uuid,
         /// Each SKU once.
         lines: Vec<Line>,
     },
     /// What is held for an order is given back; nothing will be held for it later.
     Release {
-        /// The order.
+        /// Order that the pieces were held for.
         order_id: Uuid,
         /// Stable, `UPPER_SNAKE`.
         reason: String,
@@ -44,17 +46,26 @@ pub enum Command {
     },
     /// What is held for an order has run out of time, and the order needs it no more: it is given back.
     Expire {
-        /// The order.
+        /// Order that the pieces were held for.
         order_id: Uuid,
     },
     /// What is held for an order that has long been settled is given back.
     Reconcile {
-        /// The order.
+        /// Order that the pieces were held for.
         order_id: Uuid,
     },
     /// The pieces held for an order left the warehouse.
     Ship {
-        /// The order.
+        /// Order that the pieces were held for.
         order_id: Uuid,
     },
+}
+
+/// How the initial stock of a product became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeedSource {
+    /// By the event of its creation: the product is new.
+    Event,
+    /// By a look-up in the catalogue: the product may be as old as a level without a number.
+    Catalogue,
 }

@@ -5,9 +5,9 @@ use openorder_types::Timestamp;
 
 use crate::domain::{Reservation, ReservationState};
 
-/// Where an order stands, as far as its stock goes.
+/// Phase of an order, as far as its stock goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum OrderPhase {
     /// Its stock or its payment is not decided.
     Open,
     /// Paid: its stock must stay.
@@ -18,11 +18,11 @@ pub enum Standing {
     Settled,
 }
 
-/// An order as its service told of it.
+/// State of an order, as its service answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderState {
-    /// Where it stands.
-    pub standing: Standing,
+    /// Phase of the order.
+    pub phase: OrderPhase,
     /// Number of its status in `openorder.order.v1.OrderStatus`.
     pub status: i16,
     /// When it last changed.
@@ -44,7 +44,7 @@ impl MismatchKind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::OpenButExpired, Self::ShippedButHeld, Self::PaidButReleased];
 
-    /// From its number.
+    /// The kind with this number, if there is one.
     pub fn from_number(number: i16) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as i16 == number)
     }
@@ -61,7 +61,7 @@ impl MismatchKind {
 
 /// What follows from comparing a reservation with its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ReservationCheck {
     /// They agree, or may still be about to.
     Fine,
     /// The order is paid: what is held is held for good.
@@ -72,34 +72,44 @@ pub enum Verdict {
     Mismatch(MismatchKind),
 }
 
-/// Judges what is held and has run out of time at `expired`. The order has the word: what it still may need is never
+/// Checks a reservation that ran out of time at `expired`. The order decides: what it still may need is never
 /// given back, and an order that its service does not know will never be paid.
-pub fn judge_expired(order: Option<&OrderState>, expired: Timestamp, grace: TimeDelta, now: Timestamp) -> Verdict {
-    match order.map(|order| order.standing) {
-        Some(Standing::Paid | Standing::Shipped) => Verdict::Keep,
-        Some(Standing::Open) if expired + grace <= now => Verdict::Mismatch(MismatchKind::OpenButExpired),
-        Some(Standing::Open) => Verdict::Fine,
-        Some(Standing::Settled) | None => Verdict::GiveBack,
+pub fn check_expired(
+    order: Option<&OrderState>,
+    expired: Timestamp,
+    grace: TimeDelta,
+    now: Timestamp,
+) -> ReservationCheck {
+    match order.map(|order| order.phase) {
+        Some(OrderPhase::Paid | OrderPhase::Shipped) => ReservationCheck::Keep,
+        Some(OrderPhase::Open) if expired + grace <= now => ReservationCheck::Mismatch(MismatchKind::OpenButExpired),
+        Some(OrderPhase::Open) => ReservationCheck::Fine,
+        Some(OrderPhase::Settled) | None => ReservationCheck::GiveBack,
     }
 }
 
-/// Judges any reservation; a contradiction counts once what both say is older than `grace`: before, the news may be on
+/// Checks any reservation; a contradiction counts once what both say is older than `grace`: before, the news may be on
 /// its way.
-pub fn judge(reservation: &Reservation, order: Option<&OrderState>, grace: TimeDelta, now: Timestamp) -> Verdict {
-    let Some(order) = order else { return Verdict::Fine };
+pub fn check_reservation(
+    reservation: &Reservation,
+    order: Option<&OrderState>,
+    grace: TimeDelta,
+    now: Timestamp,
+) -> ReservationCheck {
+    let Some(order) = order else { return ReservationCheck::Fine };
     if reservation.update_time.max(order.update_time) + grace > now {
-        return Verdict::Fine;
+        return ReservationCheck::Fine;
     }
-    match (reservation.state, order.standing) {
-        (ReservationState::Held, Standing::Settled) => Verdict::GiveBack,
-        (ReservationState::Held, Standing::Shipped) => Verdict::Mismatch(MismatchKind::ShippedButHeld),
-        (ReservationState::Held, Standing::Open) => match reservation.expire_time {
-            Some(time) if time + grace <= now => Verdict::Mismatch(MismatchKind::OpenButExpired),
-            _ => Verdict::Fine,
+    match (reservation.state, order.phase) {
+        (ReservationState::Held, OrderPhase::Settled) => ReservationCheck::GiveBack,
+        (ReservationState::Held, OrderPhase::Shipped) => ReservationCheck::Mismatch(MismatchKind::ShippedButHeld),
+        (ReservationState::Held, OrderPhase::Open) => match reservation.expire_time {
+            Some(time) if time + grace <= now => ReservationCheck::Mismatch(MismatchKind::OpenButExpired),
+            _ => ReservationCheck::Fine,
         },
-        (ReservationState::Released | ReservationState::Rejected, Standing::Paid | Standing::Shipped) => {
-            Verdict::Mismatch(MismatchKind::PaidButReleased)
+        (ReservationState::Released | ReservationState::Rejected, OrderPhase::Paid | OrderPhase::Shipped) => {
+            ReservationCheck::Mismatch(MismatchKind::PaidButReleased)
         }
-        _ => Verdict::Fine,
+        _ => ReservationCheck::Fine,
     }
 }

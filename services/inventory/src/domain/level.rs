@@ -1,6 +1,6 @@
 //! The stock of one SKU.
 
-use openorder_types::{Rejection, Sku};
+use openorder_types::Sku;
 
 /// Pieces of one SKU on hand at most.
 pub const QUANTITY_MAX: i64 = 2_000_000_000;
@@ -35,16 +35,11 @@ impl StockLevel {
         }
     }
 
-    /// The SKU belongs to a later product now: what was not held is gone, and the new product's pieces are there. What
-    /// is held for orders of the former product stays until it leaves or is given back, and is never sold again.
-    /// Returns by how many pieces the number on hand changes.
-    pub fn replace(&mut self, product_number: i64, initial_quantity: i64) -> i64 {
-        let on_hand = (self.reserved_quantity + initial_quantity).min(QUANTITY_MAX);
-        let delta = on_hand - self.on_hand_quantity;
-        self.on_hand_quantity = on_hand;
-        self.product_number = product_number;
-        self.version += 1;
-        delta
+    /// By how many pieces the number on hand changes when the SKU comes to belong to a later product with so many: what
+    /// was not held is gone. What is held for orders of the former product stays until it leaves or is given back, and
+    /// is never sold again.
+    pub(crate) fn delta_of_replacement(&self, initial_quantity: i64) -> i64 {
+        (self.reserved_quantity + initial_quantity).min(QUANTITY_MAX) - self.on_hand_quantity
     }
 
     /// Whether this is the stock of another product than the one with this number.
@@ -62,50 +57,10 @@ impl StockLevel {
         self.on_hand_quantity - self.reserved_quantity
     }
 
-    /// Adds or takes away pieces.
-    ///
-    /// # Errors
-    /// `OUT_OF_STOCK` when more than what is available would go; `STOCK_LIMIT_EXCEEDED` above [`QUANTITY_MAX`].
-    pub fn adjust(&mut self, delta: i64) -> Result<(), Rejection> {
-        let on_hand = self.on_hand_quantity.saturating_add(delta);
-        if on_hand > QUANTITY_MAX {
-            let text = format!("a stock holds at most {QUANTITY_MAX} pieces");
-            return Err(Rejection::out_of_range("STOCK_LIMIT_EXCEEDED", text).with("sku", &self.sku));
-        }
-        if on_hand < self.reserved_quantity {
-            let text = format!("only {} pieces are available", self.available_quantity());
-            return Err(Rejection::failed_precondition("OUT_OF_STOCK", text)
-                .with("sku", &self.sku)
-                .with("available_quantity", self.available_quantity()));
-        }
-        self.on_hand_quantity = on_hand;
-        self.version += 1;
-        Ok(())
-    }
-
-    /// Holds pieces; the caller has checked that they are available.
-    pub(crate) fn reserve(&mut self, quantity: i64) {
-        self.reserved_quantity += quantity;
-        self.version += 1;
-    }
-
-    /// Gives held pieces back.
-    pub(crate) fn release(&mut self, quantity: i64) {
-        self.reserved_quantity -= quantity;
-        self.version += 1;
-    }
-
-    /// Pieces that were held of a former product are given back: nobody sells them any more.
-    pub(crate) fn retire(&mut self, quantity: i64) {
-        self.reserved_quantity -= quantity;
-        self.on_hand_quantity -= quantity;
-        self.version += 1;
-    }
-
-    /// Held pieces leave.
-    pub(crate) fn ship(&mut self, quantity: i64) {
-        self.reserved_quantity -= quantity;
-        self.on_hand_quantity -= quantity;
+    /// Changes both numbers of pieces, which makes a version.
+    pub(crate) const fn change(&mut self, on_hand_delta: i64, reserved_delta: i64) {
+        self.on_hand_quantity += on_hand_delta;
+        self.reserved_quantity += reserved_delta;
         self.version += 1;
     }
 }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     application::Inventory,
-    domain::Reservation,
+    domain::{Reservation, rejection},
     persistence::{self, Mismatch},
     present,
 };
@@ -79,7 +79,7 @@ impl InventoryGrpc {
         let found = persistence::find_levels(self.backbone.pool(), &[sku.as_str()]).await.map_err(query_failed)?;
         match found.first() {
             Some((level, time)) => Ok(GetStockResponse { stock: Some(present::stock(level, *time)) }),
-            None => Err(Rejection::not_found("UNKNOWN_SKU", "there is no such SKU").with("sku", sku).into()),
+            None => Err(rejection::unknown_sku(&sku).into()),
         }
     }
 
@@ -138,15 +138,11 @@ calls! {
 
 /// The answer to ReserveStock is a held reservation or the reason why there is none.
 fn held(reservation: &proto::Reservation) -> Result<(), Rejection> {
-    let refused = match (reservation.state(), reservation.reason.as_str()) {
-        (proto::ReservationState::Held | proto::ReservationState::Shipped, _) => return Ok(()),
-        (proto::ReservationState::Rejected, "UNKNOWN_SKU") => {
-            Rejection::failed_precondition("UNKNOWN_SKU", "there is no such SKU")
+    match reservation.state() {
+        proto::ReservationState::Held | proto::ReservationState::Shipped => Ok(()),
+        proto::ReservationState::Rejected => {
+            Err(rejection::reservation_rejected(&reservation.order_id, &reservation.reason))
         }
-        (proto::ReservationState::Rejected, _) => {
-            Rejection::failed_precondition("OUT_OF_STOCK", "fewer pieces are available than were asked for")
-        }
-        _ => Rejection::failed_precondition("RESERVATION_RELEASED", "the order was called off"),
-    };
-    Err(refused.with("order_id", &reservation.order_id))
+        _ => Err(rejection::reservation_released(&reservation.order_id)),
+    }
 }

@@ -1,0 +1,100 @@
+//! Facts that the rules of stock decide; those that other services hear of become messages in `application/events.rs`.
+
+use openorder_types::{Sku, Timestamp};
+use uuid::Uuid;
+
+use crate::domain::{Line, Reservation, Shortfall};
+
+/// A fact about a level or a reservation. Quantities are pieces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The SKU got its first stock.
+    StockSeeded {
+        /// SKU of the level.
+        sku: Sku,
+        /// Number of the product; 0: not known.
+        product_number: i64,
+        /// Pieces on hand to begin with.
+        initial_quantity: i64,
+    },
+    /// A level that was made before products had numbers got the number of its product. Not published.
+    ProductNumbered {
+        /// SKU of the level.
+        sku: Sku,
+        /// Number of the product.
+        product_number: i64,
+    },
+    /// The SKU belongs to a later product now.
+    StockReplaced {
+        /// SKU of the level.
+        sku: Sku,
+        /// Number of the later product.
+        product_number: i64,
+        /// By how many pieces the number on hand changes.
+        delta: i64,
+    },
+    /// Pieces arrived or went other than by orders.
+    StockAdjusted {
+        /// SKU of the level.
+        sku: Sku,
+        /// Pieces added or taken away.
+        delta: i64,
+        /// In the caller's words.
+        reason: String,
+    },
+    /// What is available fell to the threshold.
+    StockLow {
+        /// SKU of the level.
+        sku: Sku,
+        /// The threshold.
+        threshold_quantity: i64,
+    },
+    /// Nothing is available any more.
+    StockDepleted {
+        /// SKU of the level.
+        sku: Sku,
+    },
+    /// All lines of an order are held.
+    Reserved(Reservation),
+    /// None of the lines of an order is held.
+    ReservationRejected {
+        /// Why, as a reservation in state `Rejected`.
+        reservation: Reservation,
+        /// Lines that cannot be held, at least one.
+        shortfalls: Vec<Shortfall>,
+    },
+    /// What was held for an order was given back, or the order was called off before anything was held.
+    Released {
+        /// Order that the pieces were held for.
+        order_id: Uuid,
+        /// Stable, `UPPER_SNAKE`.
+        reason: String,
+        /// Lines that were held until now; empty in an answer that is repeated.
+        given_back: Vec<Line>,
+        /// Time of the release.
+        time: Timestamp,
+    },
+    /// Pieces of a former product were given back, and are not sold any more. Follows [`Event::Released`].
+    FormerStockRetired {
+        /// SKU of the level.
+        sku: Sku,
+        /// Pieces that are gone.
+        quantity: i64,
+    },
+    /// The pieces held for an order left the warehouse. Not published; the levels' events are.
+    ReservationShipped {
+        /// Order that the pieces were held for.
+        order_id: Uuid,
+        /// Time at which they left.
+        time: Timestamp,
+    },
+    /// Held pieces of one SKU left the warehouse. Follows [`Event::ReservationShipped`].
+    StockShipped {
+        /// SKU of the level.
+        sku: Sku,
+        /// Pieces that left.
+        quantity: i64,
+        /// Order that they left with.
+        order_id: Uuid,
+    },
+}
