@@ -23,7 +23,8 @@ impl Application for Catalogue {
         batch: &[Envelope<Command>],
     ) -> Result<Outcomes<ProductReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch).await?;
-        let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.decide(&envelope.command, cause)).collect();
+        let outcomes =
+            batch.iter().enumerate().map(|(cause, envelope)| set.execute(&envelope.command, cause)).collect();
         set.save(unit).await?;
         Ok(outcomes)
     }

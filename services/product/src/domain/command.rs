@@ -1,9 +1,9 @@
-//! Everything that the service can be asked to change.
+//! What the rules of the catalogue decide on.
 
 use openorder_types::Sku;
 use uuid::Uuid;
 
-use crate::domain::{Description, DisplayName, InitialStock, Price};
+use crate::domain::{Description, DisplayName, Field, InitialStock, Price, Product};
 
 /// How a caller names a product.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,23 +42,44 @@ pub struct Changes {
     pub price: Option<Price>,
 }
 
-/// A command.
+impl Changes {
+    /// Those that are not the product's present values.
+    pub(crate) fn that_change(&self, product: &Product) -> Self {
+        Self {
+            display_name: self.display_name.clone().filter(|name| *name != product.display_name),
+            description: self.description.clone().filter(|text| *text != product.description),
+            price: self.price.filter(|price| *price != product.price),
+        }
+    }
+
+    /// The fields that have a new value, in the contract's order.
+    pub fn fields(&self) -> Vec<Field> {
+        let given = [
+            self.display_name.is_some().then_some(Field::DisplayName),
+            self.description.is_some().then_some(Field::Description),
+            self.price.is_some().then_some(Field::Price),
+        ];
+        given.into_iter().flatten().collect()
+    }
+}
+
+/// A command of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Adds a product.
     Create(NewProduct),
     /// Changes a product.
     Update {
-        /// Which one.
+        /// Product to change.
         key: ProductKey,
-        /// What to change.
+        /// New values.
         changes: Changes,
         /// Only if it has this version.
         expected_version: Option<i64>,
     },
     /// Takes a product out of the catalogue.
     Delete {
-        /// Which one.
+        /// Product to delete.
         key: ProductKey,
     },
 }

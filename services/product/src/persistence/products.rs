@@ -242,7 +242,7 @@ mod tests {
         let taken = save(&mut connection, &[&product(2, 1)], &[]).await.unwrap_err();
         assert_eq!(taken.kind(), "retryable", "the next try sees who took the SKU: {taken}");
 
-        old.delete(old.create_time).unwrap();
+        (old.delete_time, old.version) = (Some(old.create_time), old.version + 1);
         let new = product(3, 1);
         save(&mut connection, &[&new], &[&old]).await.unwrap();
         assert_eq!(find_by_skus(&pool, &["KB-1"]).await.unwrap(), std::slice::from_ref(&new));
