@@ -1,14 +1,15 @@
-//! The facts that a batch brings about, as protobuf events.
+//! From the facts of the domain to protobuf events.
 
 use openorder_messaging::{NewEvent, UnitOfWork};
 use openorder_proto::{EventMessage, payment::v1 as proto};
+use uuid::Uuid;
 
 use crate::{
-    domain::{Amount, Payment, PaymentState, Wallet},
+    domain::{Amount, Event, Movement, Payment, PaymentState, State, Wallet},
     present,
 };
 
-/// Events in the order in which they happened.
+/// Events of a batch in the order in which they were decided.
 #[derive(Default)]
 pub(crate) struct Events(Vec<NewEvent>);
 
@@ -19,8 +20,25 @@ impl Events {
         }
     }
 
-    /// Tells where a payment stands: completed, failed or refunded.
-    pub(crate) fn stands(&mut self, payment: &Payment, cause: usize) {
+    /// Adds the message of an event, with the payment and the wallet as it left them.
+    pub(crate) fn publish(&mut self, event: &Event, state: &State, cause: usize) {
+        match event {
+            Event::PaymentDecided(payment) => self.payment_decided(payment, cause),
+            Event::PaymentRefunded { order_id, .. } | Event::PaymentAnsweredAgain { order_id, .. } => {
+                if let Some(payment) = state.payments.get(order_id) {
+                    self.payment_decided(payment, cause);
+                }
+            }
+            Event::BalanceChanged { user_id, amount, movement, .. } => {
+                if let Some(wallet) = state.wallets.get(user_id) {
+                    self.balance_changed(wallet, *amount, *movement, state, cause);
+                }
+            }
+        }
+    }
+
+    /// The event of the payment's state: completed, failed or refunded.
+    fn payment_decided(&mut self, payment: &Payment, cause: usize) {
         let (payment_id, order_id) = (payment.payment_id.to_string(), payment.order_id.to_string());
         let (user_id, version) = (payment.user_id.to_string(), payment.version);
         let amount = payment.amount().map(present::amount);
@@ -43,39 +61,31 @@ impl Events {
         }
     }
 
-    /// A payment took money out of a wallet.
-    pub(crate) fn debited(&mut self, wallet: &Wallet, amount: Amount, payment: &Payment, cause: usize) {
-        let message = proto::WalletDebited {
-            wallet: Some(present::wallet(wallet)),
-            amount: Some(present::amount(amount)),
-            payment_id: payment.payment_id.to_string(),
-            order_id: payment.order_id.to_string(),
+    fn balance_changed(&mut self, wallet: &Wallet, amount: Amount, movement: Movement, state: &State, cause: usize) {
+        let (amount, shown) = (Some(present::amount(amount)), Some(present::wallet(wallet)));
+        let ids = |order_id: Uuid| {
+            let payment_id = state.payments.get(&order_id).map(|payment| payment.payment_id.to_string());
+            (payment_id.unwrap_or_default(), order_id.to_string())
         };
-        self.of_wallet(wallet, &message, cause);
-    }
-
-    /// The owner, or an operator, put money into a wallet.
-    pub(crate) fn topped_up(&mut self, wallet: &Wallet, amount: Amount, cause: usize) {
-        let message = proto::WalletCharged {
-            wallet: Some(present::wallet(wallet)),
-            amount: Some(present::amount(amount)),
-            cause: proto::WalletChargeCause::TopUp.into(),
-            payment_id: String::new(),
-            order_id: String::new(),
-        };
-        self.of_wallet(wallet, &message, cause);
-    }
-
-    /// A payment was given back to a wallet.
-    pub(crate) fn given_back(&mut self, wallet: &Wallet, amount: Amount, payment: &Payment, cause: usize) {
-        let message = proto::WalletCharged {
-            wallet: Some(present::wallet(wallet)),
-            amount: Some(present::amount(amount)),
-            cause: proto::WalletChargeCause::Refund.into(),
-            payment_id: payment.payment_id.to_string(),
-            order_id: payment.order_id.to_string(),
-        };
-        self.of_wallet(wallet, &message, cause);
+        match movement {
+            Movement::Payment(order_id) => {
+                let (payment_id, order_id) = ids(order_id);
+                let message = proto::WalletDebited { wallet: shown, amount, payment_id, order_id };
+                self.of_wallet(wallet, &message, cause);
+            }
+            Movement::TopUp => {
+                let charge_cause = proto::WalletChargeCause::TopUp.into();
+                let (payment_id, order_id) = (String::new(), String::new());
+                let message = proto::WalletCharged { wallet: shown, amount, cause: charge_cause, payment_id, order_id };
+                self.of_wallet(wallet, &message, cause);
+            }
+            Movement::Refund(order_id) => {
+                let charge_cause = proto::WalletChargeCause::Refund.into();
+                let (payment_id, order_id) = ids(order_id);
+                let message = proto::WalletCharged { wallet: shown, amount, cause: charge_cause, payment_id, order_id };
+                self.of_wallet(wallet, &message, cause);
+            }
+        }
     }
 
     fn of_payment<M: EventMessage>(&mut self, payment: &Payment, message: &M, cause: usize) {

@@ -26,7 +26,7 @@ impl Application for Payments {
         let mut set = WorkingSet::load(unit, batch).await?;
         let mut outcomes = Vec::with_capacity(batch.len());
         for (cause, envelope) in batch.iter().enumerate() {
-            outcomes.push(set.decide(&envelope.command, cause)?);
+            outcomes.push(set.execute(&envelope.command, cause)?);
         }
         set.save(unit).await?;
         Ok(outcomes)

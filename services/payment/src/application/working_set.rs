@@ -1,15 +1,14 @@
-//! Everything that one batch touches, loaded and locked once, changed in memory, written once.
+//! Everything that one batch touches, loaded and locked once, changed by events in memory, written once.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use chrono::SubsecRound;
 use openorder_messaging::{Envelope, UnitOfWork};
 use openorder_types::{Fault, Rejection, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::{
     application::{PaymentReply, events::Events},
-    domain::{Amount, Bill, Command, Payment, PaymentState, RefundReason, Wallet, already_decided},
+    domain::{Command, Decision, Event, Payment, PaymentState, State, Wallet, decide, evolve},
     persistence, present,
 };
 
@@ -17,14 +16,13 @@ type Outcome = Result<PaymentReply, Rejection>;
 
 /// The wallets and payments of a batch.
 pub(crate) struct WorkingSet {
-    wallets: HashMap<UserId, Wallet>,
-    payments: HashMap<Uuid, Payment>,
+    state: State,
     stored_wallets: HashSet<UserId>,
     stored_payments: HashSet<Uuid>,
     changed_wallets: BTreeSet<UserId>,
     changed_payments: BTreeSet<Uuid>,
     events: Events,
-    now: Timestamp,
+    context: Decision,
 }
 
 impl WorkingSet {
@@ -46,103 +44,62 @@ impl WorkingSet {
         Self {
             stored_wallets: wallets.iter().map(|wallet| wallet.user_id.clone()).collect(),
             stored_payments: payments.iter().map(|payment| payment.order_id).collect(),
-            wallets: wallets.into_iter().map(|wallet| (wallet.user_id.clone(), wallet)).collect(),
-            payments: payments.into_iter().map(|payment| (payment.order_id, payment)).collect(),
+            state: State {
+                wallets: wallets.into_iter().map(|wallet| (wallet.user_id.clone(), wallet)).collect(),
+                payments: payments.into_iter().map(|payment| (payment.order_id, payment)).collect(),
+            },
             changed_wallets: BTreeSet::new(),
             changed_payments: BTreeSet::new(),
             events: Events::default(),
-            // PostgreSQL keeps microseconds: what is answered now is what is read later.
-            now: now.trunc_subsecs(6),
+            context: Decision { now },
         }
     }
 
     /// Decides one command on what the commands before it have left.
     ///
     /// # Errors
-    /// A permanent fault when money cannot be given back where it was taken.
-    pub(crate) fn decide(&mut self, command: &Command, cause: usize) -> Result<Outcome, Fault> {
-        match command {
-            Command::Charge { user_id, amount } => Ok(self.charge(user_id, *amount, cause)),
-            Command::Pay { order_id, user_id, amount } => Ok(self.pay(*order_id, user_id, *amount, cause)),
-            Command::Refund { order_id, user_id, amount, reason, answer_again } => {
-                self.refund(*order_id, user_id, *amount, *reason, *answer_again, cause)
+    /// A permanent fault when money cannot be given back where it was taken. Nobody waits for the answer to a refund: a
+    /// rejection would leave the customer without the money, and no operator would hear of it.
+    pub(crate) fn execute(&mut self, command: &Command, cause: usize) -> Result<Outcome, Fault> {
+        let events = match decide(&self.state, command, &self.context) {
+            Ok(events) => events,
+            Err(rejection) if matches!(command, Command::Refund { .. }) => return Err(Fault::permanent(rejection)),
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        for event in &events {
+            evolve(&mut self.state, event);
+            self.mark_changed(event);
+            self.events.publish(event, &self.state, cause);
+        }
+        Ok(Ok(self.reply(command)))
+    }
+
+    fn mark_changed(&mut self, event: &Event) {
+        match event {
+            Event::PaymentDecided(payment) => self.changed_payments.insert(payment.order_id),
+            Event::PaymentRefunded { order_id, .. } | Event::PaymentAnsweredAgain { order_id, .. } => {
+                self.changed_payments.insert(*order_id)
             }
-        }
-    }
-
-    fn charge(&mut self, user_id: &UserId, amount: Amount, cause: usize) -> Outcome {
-        let now = self.now;
-        let wallet = self.wallets.get_mut(user_id);
-        let mut opened = None;
-        let wallet = match wallet {
-            Some(wallet) => wallet,
-            None => opened.insert(Wallet::unopened(user_id.clone(), amount.currency(), now)),
+            Event::BalanceChanged { user_id, .. } => self.changed_wallets.insert(user_id.clone()),
         };
-        wallet.charge(amount, now)?;
-        self.events.topped_up(wallet, amount, cause);
-        let reply = PaymentReply::Wallet(present::wallet(wallet));
-        if let Some(wallet) = opened {
-            self.wallets.insert(user_id.clone(), wallet);
-        }
-        self.changed_wallets.insert(user_id.clone());
-        Ok(reply)
     }
 
-    fn pay(&mut self, order_id: Uuid, user_id: &UserId, amount: Amount, cause: usize) -> Outcome {
-        if self.payments.contains_key(&order_id) {
-            return Err(already_decided(order_id));
+    fn reply(&self, command: &Command) -> PaymentReply {
+        match command {
+            Command::Charge { user_id, .. } => {
+                let wallet = self.state.wallets.get(user_id).map(present::wallet);
+                wallet.map_or(PaymentReply::Noted, PaymentReply::Wallet)
+            }
+            Command::Pay { .. } | Command::Refund { .. } => PaymentReply::Noted,
         }
-        let bill = Bill { payment_id: Uuid::now_v7(), order_id, user_id: user_id.clone(), amount };
-        let mut wallet = self.wallets.get_mut(user_id);
-        let payment = Payment::decide(bill, wallet.as_deref_mut(), self.now);
-        self.events.stands(&payment, cause);
-        if let (PaymentState::Completed { amount }, Some(wallet)) = (payment.state, wallet) {
-            self.events.debited(wallet, amount, &payment, cause);
-            self.changed_wallets.insert(user_id.clone());
-        }
-        self.changed_payments.insert(order_id);
-        self.payments.insert(order_id, payment);
-        // A payment that fails is a fact that is committed and told, not a command without effect.
-        Ok(PaymentReply::Noted)
-    }
-
-    fn refund(
-        &mut self,
-        order_id: Uuid,
-        user_id: &UserId,
-        amount: Option<Amount>,
-        reason: RefundReason,
-        answer_again: bool,
-        cause: usize,
-    ) -> Result<Outcome, Fault> {
-        let decided = self.payments.get(&order_id);
-        if decided.is_some_and(|payment| !payment.is_refundable()) && !answer_again {
-            // Decided and published before: an event would tell of nothing.
-            return Ok(Ok(PaymentReply::Noted));
-        }
-        self.changed_payments.insert(order_id);
-        let Some(payment) = self.payments.get_mut(&order_id) else {
-            let tombstone = Payment::tombstone(Uuid::now_v7(), order_id, user_id.clone(), amount, self.now);
-            self.events.stands(&tombstone, cause);
-            self.payments.insert(order_id, tombstone);
-            return Ok(Ok(PaymentReply::Noted));
-        };
-        let mut wallet = self.wallets.get_mut(&payment.user_id);
-        let given_back = payment.refund(reason, wallet.as_deref_mut(), self.now)?;
-        self.events.stands(payment, cause);
-        if let (Some(amount), Some(wallet)) = (given_back, wallet) {
-            self.events.given_back(wallet, amount, payment, cause);
-            self.changed_wallets.insert(wallet.user_id.clone());
-        }
-        Ok(Ok(PaymentReply::Noted))
     }
 
     /// Writes what changed and hands the events to the unit of work.
     pub(crate) async fn save(self, unit: &mut UnitOfWork) -> Result<(), Fault> {
-        let changed = self.changed_payments.iter().filter_map(|order_id| self.payments.get(order_id));
+        let changed = self.changed_payments.iter().filter_map(|order_id| self.state.payments.get(order_id));
         let (stored, new): (Vec<_>, Vec<_>) = changed.partition(|one| self.stored_payments.contains(&one.order_id));
         persistence::save_payments(unit.connection(), &new, &stored).await?;
-        let changed = self.changed_wallets.iter().filter_map(|user_id| self.wallets.get(user_id));
+        let changed = self.changed_wallets.iter().filter_map(|user_id| self.state.wallets.get(user_id));
         let (stored, new): (Vec<_>, Vec<_>) = changed.partition(|one| self.stored_wallets.contains(&one.user_id));
         persistence::save_wallets(unit.connection(), &new, &stored).await?;
         self.events.append_to(unit);
@@ -160,14 +117,14 @@ fn order_of(command: &Command) -> Option<Uuid> {
 /// Whose wallets the commands may change.
 fn wallets_of<'a>(commands: impl Iterator<Item = &'a Command>, stored: &'a [Payment]) -> BTreeSet<&'a str> {
     let decided: HashSet<Uuid> = stored.iter().map(|payment| payment.order_id).collect();
-    let asked = commands.filter_map(|command| match command {
+    let wanted = commands.filter_map(|command| match command {
         Command::Charge { user_id, .. } => Some(user_id),
         Command::Pay { order_id, user_id, .. } => Some(user_id).filter(|_| !decided.contains(order_id)),
         // Who gets money back is who paid, whatever the request says.
         Command::Refund { .. } => None,
     });
     let refundable = stored.iter().filter(|payment| matches!(payment.state, PaymentState::Completed { .. }));
-    asked.chain(refundable.map(|payment| &payment.user_id)).map(UserId::as_str).collect()
+    wanted.chain(refundable.map(|payment| &payment.user_id)).map(UserId::as_str).collect()
 }
 
 #[cfg(test)]

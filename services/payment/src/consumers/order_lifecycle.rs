@@ -6,6 +6,7 @@ use openorder_proto::{
     order::v1::{OrderConfirmed, PaymentMode},
 };
 use openorder_types::{UserId, ValueError, parse_uuid};
+use uuid::Uuid;
 
 use crate::{
     consumers::{amount, others},
@@ -27,5 +28,6 @@ pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError>
     let order_id = parse_uuid(&confirmed.order_id, "ORDER_ID_MALFORMED").map_err(malformed)?;
     let user_id = UserId::parse(&confirmed.customer_id).map_err(malformed)?;
     let total = confirmed.total.ok_or_else(|| DecodeError::malformed(message, "no total"))?;
-    Ok(Some(Command::Pay { order_id, user_id, amount: amount(message, &total)? }))
+    let payment_id = Uuid::now_v7();
+    Ok(Some(Command::Pay { payment_id, order_id, user_id, amount: amount(message, &total)? }))
 }

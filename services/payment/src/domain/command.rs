@@ -1,38 +1,42 @@
-//! Everything that the service can be asked or told.
+//! What the rules of wallets and payments decide on.
 
 use openorder_types::UserId;
 use uuid::Uuid;
 
 use crate::domain::{Amount, RefundReason};
 
-/// A command; facts of other services arrive as commands too.
+/// A command of a caller or of another service's event: the rules do not ask where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Money is put into a wallet; the first charge opens it.
     Charge {
-        /// Whose wallet.
+        /// Owner of the wallet.
         user_id: UserId,
-        /// What is put in.
+        /// Money that is put in.
         amount: Amount,
     },
     /// An order is to be paid from its customer's wallet.
     Pay {
-        /// The order.
+        /// UUID v7 of the payment to be; not used if there is one for the order.
+        payment_id: Uuid,
+        /// Order that is paid.
         order_id: Uuid,
-        /// The customer.
+        /// Customer who pays.
         user_id: UserId,
         /// The order's total.
         amount: Amount,
     },
     /// What was paid for an order is given back; if nothing was, nothing will be.
     Refund {
-        /// The order.
+        /// UUID v7 of the payment that is recorded as voided; not used if there is one for the order.
+        payment_id: Uuid,
+        /// Order whose payment is given back.
         order_id: Uuid,
-        /// The customer.
+        /// Customer of the order; who gets money back is who paid.
         user_id: UserId,
         /// The order's total, where it is known.
         amount: Option<Amount>,
-        /// Why.
+        /// Why the money is given back.
         reason: RefundReason,
         /// Whether the answer is published even if it was before.
         answer_again: bool,

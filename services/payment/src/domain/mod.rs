@@ -1,14 +1,19 @@
 //! The rules of wallets and payments, pure: no I/O, no clock, no protobuf. Ids and times arrive as data.
+//! [`decide`] makes events of commands, [`evolve`] applies them.
 
 mod amount;
 mod command;
+mod decide;
+mod event;
 mod payment;
 mod rejection;
 mod wallet;
 
 pub use amount::{Amount, CHARGE_MINOR_UNITS_MAX};
 pub use command::Command;
-pub use payment::{Bill, FailureReason, Payment, PaymentState, RefundReason};
+pub use decide::{Decision, State, decide, evolve};
+pub use event::{Event, Movement};
+pub use payment::{FailureReason, Payment, PaymentState, RefundReason};
 pub use rejection::{
     already_decided, currency_mismatch, not_your_wallet, payment_not_found, wallet_limit, wallet_not_found,
 };

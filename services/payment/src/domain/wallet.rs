@@ -23,51 +23,44 @@ pub struct Wallet {
 
 impl Wallet {
     /// The wallet that a user's first charge opens, before that charge.
-    pub fn unopened(user_id: UserId, currency: Currency, now: Timestamp) -> Self {
+    pub(crate) fn unopened(user_id: UserId, currency: Currency, now: Timestamp) -> Self {
         Self { user_id, balance: Money::zero(currency), version: 0, update_time: now }
     }
 
-    /// Puts money in.
+    /// The balance after money is put in.
     ///
     /// # Errors
     /// `CURRENCY_MISMATCH`; `WALLET_LIMIT_EXCEEDED` above [`BALANCE_MINOR_UNITS_MAX`].
-    pub fn charge(&mut self, amount: Amount, now: Timestamp) -> Result<(), Rejection> {
-        match self.balance.checked_add(amount.money()) {
-            Ok(balance) if balance.minor_units() <= BALANCE_MINOR_UNITS_MAX => {
-                self.change(balance, now);
-                Ok(())
-            }
-            Err(MoneyError::CurrencyMismatch { .. }) => Err(currency_mismatch(self.balance.currency(), amount)),
-            Ok(_) | Err(_) => Err(wallet_limit()),
-        }
+    pub fn charged(&self, amount: Amount) -> Result<Money, Rejection> {
+        let balance = self.credited(amount)?;
+        if balance.minor_units() > BALANCE_MINOR_UNITS_MAX { Err(wallet_limit()) } else { Ok(balance) }
     }
 
-    /// Takes money out, all of it or nothing.
+    /// The balance after money is taken out, all of it or nothing.
     ///
     /// # Errors
-    /// Why the money cannot be taken; then the wallet is as it was.
-    pub fn debit(&mut self, amount: Amount, now: Timestamp) -> Result<(), FailureReason> {
+    /// Why the money cannot be taken.
+    pub fn debited(&self, amount: Amount) -> Result<Money, FailureReason> {
         match self.balance.checked_sub(amount.money()) {
-            Ok(balance) if !balance.is_negative() => {
-                self.change(balance, now);
-                Ok(())
-            }
+            Ok(balance) if !balance.is_negative() => Ok(balance),
             Err(MoneyError::CurrencyMismatch { .. }) => Err(FailureReason::CurrencyMismatch),
             Ok(_) | Err(_) => Err(FailureReason::InsufficientBalance),
         }
     }
 
-    /// Gives back what was taken out before.
+    /// The balance after money that was taken out is given back; it may pass the limit of a charge.
     ///
     /// # Errors
-    /// Another currency than was taken, or more than 64 bits of minor units: neither can come of a debit.
-    pub(crate) fn credit(&mut self, amount: Amount, now: Timestamp) -> Result<(), MoneyError> {
-        let balance = self.balance.checked_add(amount.money())?;
-        self.change(balance, now);
-        Ok(())
+    /// `CURRENCY_MISMATCH`; `WALLET_LIMIT_EXCEEDED` above 64 bits of minor units.
+    pub fn credited(&self, amount: Amount) -> Result<Money, Rejection> {
+        self.balance.checked_add(amount.money()).map_err(|error| match error {
+            MoneyError::CurrencyMismatch { .. } => currency_mismatch(self.balance.currency(), amount),
+            _ => wallet_limit(),
+        })
     }
 
-    fn change(&mut self, balance: Money, now: Timestamp) {
+    /// Takes over a balance, which makes a version.
+    pub(crate) fn change(&mut self, balance: Money, now: Timestamp) {
         self.balance = balance;
         self.version += 1;
         self.update_time = now;
@@ -76,60 +69,54 @@ impl Wallet {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use openorder_types::Currency;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_timestamp(second, 0).unwrap()
-    }
+    use super::*;
 
     fn amount(minor_units: i64, currency: &str) -> Amount {
         Amount::parse(Money::new(minor_units, Currency::parse(currency).unwrap())).unwrap()
     }
 
-    fn wallet(minor_units: i64) -> Wallet {
-        let currency = Currency::parse("EUR").unwrap();
-        let balance = Money::new(minor_units, currency);
-        Wallet { user_id: UserId::parse("ada").unwrap(), balance, version: 3, update_time: at(1) }
+    fn wallet(minor_units: i64, currency: &str) -> Wallet {
+        let balance = Money::new(minor_units, Currency::parse(currency).unwrap());
+        let user_id = UserId::parse("ada").unwrap();
+        Wallet { user_id, balance, version: 3, update_time: Timestamp::UNIX_EPOCH }
     }
 
-    #[test]
-    fn the_first_charge_fixes_the_currency() {
-        let mut wallet = Wallet::unopened(UserId::parse("ada").unwrap(), Currency::parse("KRW").unwrap(), at(1));
-        wallet.charge(amount(500, "KRW"), at(2)).unwrap();
-        assert_eq!((wallet.balance, wallet.version, wallet.update_time), (amount(500, "KRW").money(), 1, at(2)));
-        let before = wallet.clone();
-        let refused = wallet.charge(amount(1, "EUR"), at(3)).unwrap_err();
-        assert_eq!((refused.reason, wallet), ("CURRENCY_MISMATCH", before));
-    }
+    /// Currencies with no, two and three decimals.
+    const CURRENCIES: [&str; 3] = ["KRW", "EUR", "KWD"];
 
     #[test]
     fn a_charge_stops_at_the_limit() {
-        let mut full = wallet(BALANCE_MINOR_UNITS_MAX - 1);
-        full.charge(amount(1, "EUR"), at(2)).unwrap();
-        let before = full.clone();
-        assert_eq!(full.charge(amount(1, "EUR"), at(3)).unwrap_err().reason, "WALLET_LIMIT_EXCEEDED");
-        assert_eq!(full.charge(amount(i64::MAX, "EUR"), at(3)).unwrap_err().reason, "WALLET_LIMIT_EXCEEDED");
-        assert_eq!(full, before);
+        for currency in CURRENCIES {
+            let full = wallet(BALANCE_MINOR_UNITS_MAX - 1, currency);
+            assert_eq!(full.charged(amount(1, currency)).unwrap().minor_units(), BALANCE_MINOR_UNITS_MAX);
+            for over in [2, i64::MAX] {
+                assert_eq!(full.charged(amount(over, currency)).unwrap_err().reason, "WALLET_LIMIT_EXCEEDED");
+            }
+            assert_eq!(full.charged(amount(1, "USD")).unwrap_err().reason, "CURRENCY_MISMATCH");
+        }
     }
 
     #[test]
     fn a_debit_takes_all_or_nothing() {
-        let mut some = wallet(100);
-        let before = some.clone();
-        assert_eq!(some.debit(amount(101, "EUR"), at(2)), Err(FailureReason::InsufficientBalance));
-        assert_eq!(some.debit(amount(i64::MAX, "EUR"), at(2)), Err(FailureReason::InsufficientBalance));
-        assert_eq!(some.debit(amount(1, "USD"), at(2)), Err(FailureReason::CurrencyMismatch));
-        assert_eq!(some, before);
-        assert_eq!(some.debit(amount(100, "EUR"), at(2)), Ok(()));
-        assert_eq!((some.balance.minor_units(), some.version, some.update_time), (0, 4, at(2)));
+        for currency in CURRENCIES {
+            let some = wallet(100, currency);
+            assert_eq!(some.debited(amount(101, currency)), Err(FailureReason::InsufficientBalance));
+            assert_eq!(some.debited(amount(i64::MAX, currency)), Err(FailureReason::InsufficientBalance));
+            assert_eq!(some.debited(amount(1, "USD")), Err(FailureReason::CurrencyMismatch));
+            assert_eq!(some.debited(amount(100, currency)).map(|balance| balance.minor_units()), Ok(0));
+        }
     }
 
     #[test]
     fn a_refund_passes_the_limit_but_not_64_bits() {
-        let mut full = wallet(BALANCE_MINOR_UNITS_MAX);
-        full.credit(amount(1, "EUR"), at(2)).unwrap();
-        assert_eq!((full.balance.minor_units(), full.version), (BALANCE_MINOR_UNITS_MAX + 1, 4));
-        assert_eq!(full.credit(amount(i64::MAX, "EUR"), at(3)), Err(MoneyError::Overflow));
-        assert_eq!(full.version, 4);
+        for currency in CURRENCIES {
+            let full = wallet(BALANCE_MINOR_UNITS_MAX, currency);
+            let balance = full.credited(amount(1, currency)).unwrap();
+            assert_eq!(balance.minor_units(), BALANCE_MINOR_UNITS_MAX + 1);
+            assert_eq!(full.credited(amount(i64::MAX, currency)).unwrap_err().reason, "WALLET_LIMIT_EXCEEDED");
+            assert_eq!(full.credited(amount(1, "USD")).unwrap_err().reason, "CURRENCY_MISMATCH");
+        }
     }
 }

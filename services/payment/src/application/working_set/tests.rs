@@ -2,12 +2,14 @@
 
 use openorder_messaging::NewEvent;
 use openorder_proto::{EventMessage, payment::v1 as proto};
+use std::collections::HashMap;
+
 use openorder_types::{Currency, Money};
 use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::domain::{BALANCE_MINOR_UNITS_MAX, FailureReason};
+use crate::domain::{Amount, BALANCE_MINOR_UNITS_MAX, FailureReason, RefundReason};
 
 /// The tables, and the log.
 #[derive(Default)]
@@ -29,11 +31,11 @@ impl Store {
         let outcomes = batch
             .iter()
             .enumerate()
-            .map(|(index, command)| set.decide(command, first_cause + index).unwrap())
+            .map(|(index, command)| set.execute(command, first_cause + index).unwrap())
             .collect();
-        let changed = set.changed_wallets.iter().map(|user_id| set.wallets[user_id].clone());
+        let changed = set.changed_wallets.iter().map(|user_id| set.state.wallets[user_id].clone());
         self.wallets.extend(changed.map(|wallet| (wallet.user_id.clone(), wallet)));
-        let changed = set.changed_payments.iter().map(|order_id| set.payments[order_id].clone());
+        let changed = set.changed_payments.iter().map(|order_id| set.state.payments[order_id].clone());
         self.payments.extend(changed.map(|payment| (payment.order_id, payment)));
         self.log.extend(set.events.all().iter().cloned());
         outcomes
@@ -48,7 +50,7 @@ impl Store {
     }
 
     /// Type less its topic, aggregate and version of the events from `cause` on.
-    fn told(&self, cause: usize) -> Vec<(&str, &str, i64)> {
+    fn published(&self, cause: usize) -> Vec<(&str, &str, i64)> {
         let since = self.log.iter().filter(|event| event.cause >= cause);
         let short = |event: &'static str| event.rsplit('.').next().unwrap_or(event);
         since.map(|event| (short(event.event_type), event.aggregate_id.as_str(), event.aggregate_version)).collect()
@@ -68,13 +70,19 @@ fn charge(user: &str, minor_units: i64, currency: &str) -> Command {
 }
 
 fn pay(order: u128, user: &str, minor_units: i64, currency: &str) -> Command {
-    Command::Pay { order_id: Uuid::from_u128(order), user_id: user_id(user), amount: amount(minor_units, currency) }
+    Command::Pay {
+        payment_id: Uuid::from_u128(1_000 + order),
+        order_id: Uuid::from_u128(order),
+        user_id: user_id(user),
+        amount: amount(minor_units, currency),
+    }
 }
 
 fn refund(order: u128, user: &str, minor_units: i64) -> Command {
     let reason = RefundReason::OrderCancelled;
     let amount = Some(amount(minor_units, "EUR"));
-    Command::Refund { order_id: Uuid::from_u128(order), user_id: user_id(user), amount, reason, answer_again: false }
+    let (payment_id, order_id) = (Uuid::from_u128(2_000 + order), Uuid::from_u128(order));
+    Command::Refund { payment_id, order_id, user_id: user_id(user), amount, reason, answer_again: false }
 }
 
 fn id(order: u128) -> String {
@@ -95,7 +103,7 @@ fn a_charge_opens_a_wallet_and_answers_it() {
     let Ok(PaymentReply::Wallet(wallet)) = &outcomes[1] else { panic!("{outcomes:?}") };
     assert_eq!((wallet.user_id.as_str(), wallet.version), ("ada", 2));
     assert_eq!(wallet.balance.as_ref().map(|balance| (balance.units, balance.nanos)), Some((5, 200_000_000)));
-    assert_eq!(store.told(0), [("charged", "ada", 1), ("charged", "ada", 2)]);
+    assert_eq!(store.published(0), [("charged", "ada", 1), ("charged", "ada", 2)]);
     let told = proto::WalletCharged::decode(store.log[1].payload.as_slice()).unwrap();
     assert_eq!((told.wallet.as_ref(), told.cause()), (Some(wallet), proto::WalletChargeCause::TopUp));
 }
@@ -108,14 +116,14 @@ fn a_charge_that_is_refused_leaves_nothing_behind() {
     let reasons: Vec<&str> = outcomes.iter().map(|outcome| outcome.as_ref().unwrap_err().reason).collect();
     assert_eq!(reasons, ["CURRENCY_MISMATCH", "WALLET_LIMIT_EXCEEDED", "WALLET_LIMIT_EXCEEDED"]);
     assert_eq!((store.balance("ada"), store.balance("new")), (Some(500), None));
-    assert_eq!(store.told(2), []);
+    assert_eq!(store.published(2), []);
 }
 
 #[test]
 fn a_payment_debits_and_tells_both() {
     let mut store = given(&[charge("ada", 500, "EUR")]);
     assert_eq!(store.run(&[pay(1, "ada", 500, "EUR")], 1), [Ok(PaymentReply::Noted)]);
-    assert_eq!(store.told(1), [("completed", id(1).as_str(), 1), ("debited", "ada", 2)]);
+    assert_eq!(store.published(1), [("completed", id(1).as_str(), 1), ("debited", "ada", 2)]);
     assert_eq!(store.balance("ada"), Some(0));
     let completed = proto::PaymentCompleted::decode(store.log[1].payload.as_slice()).unwrap();
     let debited = proto::WalletDebited::decode(store.log[2].payload.as_slice()).unwrap();
@@ -160,7 +168,7 @@ fn a_doubled_payment_changes_nothing() {
     let mut store = given(&[charge("ada", 500, "EUR"), pay(1, "ada", 100, "EUR"), pay(2, "bob", 100, "EUR")]);
     let outcomes = store.run(&[pay(1, "ada", 100, "EUR"), pay(1, "ada", 7, "EUR"), pay(2, "bob", 100, "EUR")], 3);
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().unwrap_err().reason == "PAYMENT_ALREADY_DECIDED"));
-    assert_eq!((store.told(3), store.balance("ada")), (vec![], Some(400)));
+    assert_eq!((store.published(3), store.balance("ada")), (vec![], Some(400)));
 }
 
 #[test]
@@ -168,7 +176,7 @@ fn a_refund_gives_back_what_was_taken_to_who_paid() {
     let mut store = given(&[charge("ada", 500, "EUR"), pay(1, "ada", 100, "EUR")]);
     // The request's own user and amount count for nothing once the payment is there.
     store.run(&[refund(1, "bob", 1)], 2);
-    assert_eq!(store.told(2), [("refunded", id(1).as_str(), 2), ("charged", "ada", 3)]);
+    assert_eq!(store.published(2), [("refunded", id(1).as_str(), 2), ("charged", "ada", 3)]);
     assert_eq!((store.balance("ada"), store.balance("bob")), (Some(500), None));
     let charged = proto::WalletCharged::decode(store.log.last().unwrap().payload.as_slice()).unwrap();
     assert_eq!((charged.cause(), charged.order_id), (proto::WalletChargeCause::Refund, id(1)));
@@ -181,9 +189,9 @@ fn a_refund_gives_back_what_was_taken_to_who_paid() {
 fn a_refund_is_credited_once_and_answered_again_only_to_an_operator_who_asks() {
     let mut store = given(&[charge("ada", 500, "EUR"), pay(1, "ada", 100, "EUR"), refund(1, "ada", 100)]);
     store.run(&[refund(1, "ada", 100), refund(1, "ada", 100)], 3);
-    assert_eq!(store.told(3), [], "nothing has changed");
+    assert_eq!(store.published(3), [], "nothing has changed");
     store.run(&[again(refund(1, "ada", 100))], 4);
-    assert_eq!(store.told(4), [("refunded", id(1).as_str(), 3)]);
+    assert_eq!(store.published(4), [("refunded", id(1).as_str(), 3)]);
     assert_eq!(store.balance("ada"), Some(500));
 }
 
@@ -191,9 +199,9 @@ fn a_refund_is_credited_once_and_answered_again_only_to_an_operator_who_asks() {
 fn what_failed_is_said_again_only_to_an_operator_who_asks() {
     let mut store = given(&[pay(1, "ada", 100, "EUR")]);
     store.run(&[refund(1, "ada", 100)], 1);
-    assert_eq!(store.told(1), []);
+    assert_eq!(store.published(1), []);
     store.run(&[again(refund(1, "ada", 100))], 2);
-    assert_eq!(store.told(2), [("failed", id(1).as_str(), 2)]);
+    assert_eq!(store.published(2), [("failed", id(1).as_str(), 2)]);
     let failed = proto::PaymentFailed::decode(store.log[1].payload.as_slice()).unwrap();
     assert_eq!(failed.reason(), proto::PaymentFailureReason::WalletNotFound);
 }
@@ -202,12 +210,12 @@ fn what_failed_is_said_again_only_to_an_operator_who_asks() {
 fn a_refund_that_comes_first_voids_the_payment_for_ever() {
     let mut store = given(&[charge("ada", 500, "EUR")]);
     store.run(&[refund(1, "ada", 100)], 1);
-    assert_eq!(store.told(1), [("failed", id(1).as_str(), 1)]);
+    assert_eq!(store.published(1), [("failed", id(1).as_str(), 1)]);
     let failed = proto::PaymentFailed::decode(store.log[1].payload.as_slice()).unwrap();
     assert_eq!((failed.reason(), failed.version), (proto::PaymentFailureReason::Voided, 1));
     let outcomes = store.run(&[pay(1, "ada", 100, "EUR"), refund(1, "ada", 100)], 2);
     assert_eq!(outcomes[0].as_ref().unwrap_err().reason, "PAYMENT_ALREADY_DECIDED");
-    assert_eq!(store.told(2), [], "nothing has changed");
+    assert_eq!(store.published(2), [], "nothing has changed");
     assert_eq!(store.balance("ada"), Some(500));
 }
 
@@ -222,14 +230,24 @@ fn a_payment_and_its_refund_in_one_batch_are_two_versions() {
         ("refunded", order.as_str(), 2),
         ("charged", "ada", 3),
     ];
-    assert_eq!(store.told(1), expected);
+    assert_eq!(store.published(1), expected);
     assert_eq!(store.balance("ada"), Some(500));
+}
+
+#[test]
+fn a_refund_that_cannot_be_credited_is_a_fault_and_changes_nothing() {
+    let store = given(&[charge("ada", 500, "EUR"), pay(1, "ada", 100, "EUR")]);
+    let payments = store.payments.into_values().collect();
+    let mut set = WorkingSet::new(Vec::new(), payments, Timestamp::UNIX_EPOCH);
+    let fault = set.execute(&refund(1, "ada", 100), 0).unwrap_err();
+    assert!(matches!(fault, Fault::Permanent { .. }), "{fault}");
+    assert!(set.changed_payments.is_empty() && set.events.all().is_empty());
 }
 
 /// As an operator asks, who wants the answer again.
 fn again(command: Command) -> Command {
-    let Command::Refund { order_id, user_id, amount, reason, .. } = command else { return command };
-    Command::Refund { order_id, user_id, amount, reason, answer_again: true }
+    let Command::Refund { payment_id, order_id, user_id, amount, reason, .. } = command else { return command };
+    Command::Refund { payment_id, order_id, user_id, amount, reason, answer_again: true }
 }
 
 const USERS: [&str; 3] = ["ada", "bob", "hot"];
@@ -387,7 +405,7 @@ proptest! {
         }
         prop_assert_eq!(single, together);
         prop_assert_eq!(&one_by_one.wallets, &batched.wallets);
-        prop_assert_eq!(one_by_one.told(0), batched.told(0));
+        prop_assert_eq!(one_by_one.published(0), batched.published(0));
         for (order_id, payment) in &one_by_one.payments {
             let other = &batched.payments[order_id];
             prop_assert_eq!((payment.state, payment.version), (other.state, other.version));

@@ -1,0 +1,155 @@
+//! From a state and a command to the facts that follow, and from those to the next state. Pure: time arrives in
+//! [`Decision`], ids in the command.
+
+use std::collections::HashMap;
+
+use openorder_types::{Rejection, Timestamp, UserId};
+use uuid::Uuid;
+
+use crate::domain::{
+    Amount, Command, Event, FailureReason, Movement, Payment, PaymentState, RefundReason, Wallet, rejection,
+};
+
+/// Wallets and payments that commands are decided on. One that is missing does not exist.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// By their owner.
+    pub wallets: HashMap<UserId, Wallet>,
+    /// By their order.
+    pub payments: HashMap<Uuid, Payment>,
+}
+
+/// What a decision depends on besides the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// Time of the decision.
+    pub now: Timestamp,
+}
+
+/// Decides one command. No events: the command repeats one that has taken effect.
+///
+/// # Errors
+/// Of a charge `CURRENCY_MISMATCH` and `WALLET_LIMIT_EXCEEDED`; of a payment `PAYMENT_ALREADY_DECIDED`. Of a refund
+/// `WALLET_NOT_FOUND`, `CURRENCY_MISMATCH` and `WALLET_LIMIT_EXCEEDED`, which no history of charges, payments and refunds
+/// leads to. Then nothing changes.
+pub fn decide(state: &State, command: &Command, context: &Decision) -> Result<Vec<Event>, Rejection> {
+    match command {
+        Command::Charge { user_id, amount } => charge(state, user_id, *amount, context.now),
+        Command::Pay { payment_id, order_id, user_id, amount } => {
+            let payment = NewPayment { payment_id: *payment_id, order_id: *order_id, user_id, now: context.now };
+            pay(state, &payment, *amount)
+        }
+        Command::Refund { payment_id, order_id, user_id, amount, reason, answer_again } => {
+            match state.payments.get(order_id) {
+                Some(payment) => refund(state, payment, *reason, *answer_again, context.now),
+                None => {
+                    let payment =
+                        NewPayment { payment_id: *payment_id, order_id: *order_id, user_id, now: context.now };
+                    Ok(vec![payment.failed(*amount, FailureReason::Voided)])
+                }
+            }
+        }
+    }
+}
+
+fn charge(state: &State, user_id: &UserId, amount: Amount, time: Timestamp) -> Result<Vec<Event>, Rejection> {
+    let balance = match state.wallets.get(user_id) {
+        Some(wallet) => wallet.charged(amount)?,
+        None => Wallet::unopened(user_id.clone(), amount.currency(), time).charged(amount)?,
+    };
+    let user_id = user_id.clone();
+    Ok(vec![Event::BalanceChanged { user_id, amount, balance, movement: Movement::TopUp, time }])
+}
+
+/// A payment that fails is a fact that is committed and published, not a rejection.
+fn pay(state: &State, new: &NewPayment<'_>, amount: Amount) -> Result<Vec<Event>, Rejection> {
+    if state.payments.contains_key(&new.order_id) {
+        return Err(rejection::already_decided(new.order_id));
+    }
+    let wallet = state.wallets.get(new.user_id).ok_or(FailureReason::WalletNotFound);
+    let balance = match wallet.and_then(|wallet| wallet.debited(amount)) {
+        Ok(balance) => balance,
+        Err(reason) => return Ok(vec![new.failed(Some(amount), reason)]),
+    };
+    let (user_id, movement) = (new.user_id.clone(), Movement::Payment(new.order_id));
+    let debited = Event::BalanceChanged { user_id, amount, balance, movement, time: new.now };
+    Ok(vec![new.decided(PaymentState::Completed { amount }), debited])
+}
+
+/// Gives back what was taken, once. A payment of which nothing is left to give back stays as it is.
+fn refund(
+    state: &State,
+    payment: &Payment,
+    reason: RefundReason,
+    answer_again: bool,
+    time: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
+    let order_id = payment.order_id;
+    let PaymentState::Completed { amount } = payment.state else {
+        // Decided and published before: an event would say nothing new.
+        return Ok(if answer_again { vec![Event::PaymentAnsweredAgain { order_id, time }] } else { Vec::new() });
+    };
+    let user_id = payment.user_id.clone();
+    let wallet = state.wallets.get(&user_id).ok_or_else(|| rejection::wallet_not_found(&user_id))?;
+    let (balance, movement) = (wallet.credited(amount)?, Movement::Refund(order_id));
+    let credited = Event::BalanceChanged { user_id, amount, balance, movement, time };
+    Ok(vec![Event::PaymentRefunded { order_id, amount, reason, time }, credited])
+}
+
+/// Applies an event to the state that it was decided on. A payment that the state lacks is not changed.
+pub fn evolve(state: &mut State, event: &Event) {
+    match event {
+        Event::PaymentDecided(payment) => {
+            state.payments.insert(payment.order_id, payment.clone());
+        }
+        Event::PaymentRefunded { order_id, amount, reason, time } => {
+            if let Some(payment) = state.payments.get_mut(order_id) {
+                payment.state = PaymentState::Refunded { amount: *amount, reason: *reason };
+                payment.version += 1;
+                payment.update_time = *time;
+            }
+        }
+        Event::PaymentAnsweredAgain { order_id, time } => {
+            if let Some(payment) = state.payments.get_mut(order_id) {
+                payment.version += 1;
+                payment.update_time = *time;
+            }
+        }
+        Event::BalanceChanged { user_id, balance, time, .. } => {
+            let wallet = state
+                .wallets
+                .entry(user_id.clone())
+                .or_insert_with(|| Wallet::unopened(user_id.clone(), balance.currency(), *time));
+            wallet.change(*balance, *time);
+        }
+    }
+}
+
+/// The payment of an order that has none.
+struct NewPayment<'a> {
+    payment_id: Uuid,
+    order_id: Uuid,
+    user_id: &'a UserId,
+    now: Timestamp,
+}
+
+impl NewPayment<'_> {
+    fn failed(&self, amount: Option<Amount>, reason: FailureReason) -> Event {
+        self.decided(PaymentState::Failed { amount, reason })
+    }
+
+    fn decided(&self, state: PaymentState) -> Event {
+        Event::PaymentDecided(Payment {
+            payment_id: self.payment_id,
+            order_id: self.order_id,
+            user_id: self.user_id.clone(),
+            state,
+            version: 1,
+            create_time: self.now,
+            update_time: self.now,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

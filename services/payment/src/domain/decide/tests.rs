@@ -1,0 +1,249 @@
+//! Given wallets and payments, when a command comes, then its events and the state after it.
+
+use openorder_types::{Currency, Money};
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::BALANCE_MINOR_UNITS_MAX;
+
+/// Currencies with no, two and three decimals.
+const CURRENCIES: [&str; 3] = ["KRW", "EUR", "KWD"];
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_timestamp(second, 0).unwrap()
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+fn order(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+fn amount(minor_units: i64, currency: &str) -> Amount {
+    Amount::parse(Money::new(minor_units, Currency::parse(currency).unwrap())).unwrap()
+}
+
+fn charge(name: &str, amount: Amount) -> Command {
+    Command::Charge { user_id: user(name), amount }
+}
+
+fn pay(number: u128, name: &str, amount: Amount) -> Command {
+    Command::Pay { payment_id: order(1_000 + number), order_id: order(number), user_id: user(name), amount }
+}
+
+fn refund_for(number: u128, reason: RefundReason, answer_again: bool) -> Command {
+    let (payment_id, order_id) = (order(2_000 + number), order(number));
+    Command::Refund { payment_id, order_id, user_id: user("ada"), amount: None, reason, answer_again }
+}
+
+fn refund(number: u128) -> Command {
+    refund_for(number, RefundReason::OrderCancelled, false)
+}
+
+/// Decides and applies one command at this second; its events, or the reason of its rejection.
+fn run(state: &mut State, command: &Command, second: i64) -> Result<Vec<Event>, &'static str> {
+    let events = decide(state, command, &Decision { now: at(second) }).map_err(|rejection| rejection.reason)?;
+    for event in &events {
+        evolve(state, event);
+    }
+    Ok(events)
+}
+
+/// The state after these commands, the first of which is decided in second 1.
+fn given(commands: &[Command]) -> State {
+    let mut state = State::default();
+    for (command, second) in commands.iter().zip(1..) {
+        run(&mut state, command, second).unwrap();
+    }
+    state
+}
+
+fn balance(state: &State, name: &str) -> (i64, i64) {
+    let wallet = &state.wallets[&user(name)];
+    (wallet.balance.minor_units(), wallet.version)
+}
+
+fn payment(state: &State, number: u128) -> &Payment {
+    &state.payments[&order(number)]
+}
+
+#[test]
+fn the_first_charge_opens_a_wallet_and_fixes_its_currency() {
+    for currency in CURRENCIES {
+        let mut state = given(&[charge("ada", amount(500, currency))]);
+        let wallet = state.wallets[&user("ada")].clone();
+        assert_eq!((wallet.balance, wallet.version, wallet.update_time), (amount(500, currency).money(), 1, at(1)));
+        assert_eq!(run(&mut state, &charge("ada", amount(1, "USD")), 2), Err("CURRENCY_MISMATCH"));
+        let over = amount(BALANCE_MINOR_UNITS_MAX, currency);
+        assert_eq!(run(&mut state, &charge("ada", over), 2), Err("WALLET_LIMIT_EXCEEDED"));
+        assert_eq!(state.wallets[&user("ada")], wallet);
+    }
+}
+
+#[test]
+fn a_first_charge_that_is_rejected_opens_no_wallet() {
+    let mut state = State::default();
+    let over = amount(BALANCE_MINOR_UNITS_MAX + 1, "EUR");
+    assert_eq!(run(&mut state, &charge("ada", over), 1), Err("WALLET_LIMIT_EXCEEDED"));
+    assert_eq!(state, State::default());
+}
+
+#[test]
+fn money_that_is_there_is_taken() {
+    for currency in CURRENCIES {
+        let mut state = given(&[charge("ada", amount(100, currency))]);
+        let events = run(&mut state, &pay(1, "ada", amount(60, currency)), 2).unwrap();
+        let [Event::PaymentDecided(decided), Event::BalanceChanged { movement, .. }] = events.as_slice() else {
+            panic!("{events:?}")
+        };
+        assert_eq!((decided.payment_id, *movement), (order(1_001), Movement::Payment(order(1))));
+        let paid = payment(&state, 1);
+        assert_eq!(paid.state, PaymentState::Completed { amount: amount(60, currency) });
+        assert_eq!((paid.version, paid.create_time, paid.update_time), (1, at(2), at(2)));
+        assert_eq!(balance(&state, "ada"), (40, 2));
+    }
+}
+
+#[test]
+fn money_that_is_not_there_fails_the_payment_and_leaves_the_wallet() {
+    for currency in CURRENCIES {
+        let cases = [
+            ("ada", amount(60, currency), FailureReason::InsufficientBalance),
+            ("ada", amount(50, "USD"), FailureReason::CurrencyMismatch),
+            ("bob", amount(60, currency), FailureReason::WalletNotFound),
+        ];
+        for (name, amount_to_pay, reason) in cases {
+            let mut state = given(&[charge("ada", amount(59, currency))]);
+            let events = run(&mut state, &pay(1, name, amount_to_pay), 2).unwrap();
+            assert_eq!(events.len(), 1);
+            let failed = PaymentState::Failed { amount: Some(amount_to_pay), reason };
+            assert_eq!((payment(&state, 1).state, balance(&state, "ada")), (failed, (59, 1)));
+        }
+    }
+}
+
+#[test]
+fn a_payment_is_decided_once() {
+    let history =
+        [charge("ada", amount(100, "EUR")), pay(1, "ada", amount(60, "EUR")), pay(2, "ada", amount(60, "EUR"))];
+    let mut state = given(&history);
+    let before = state.clone();
+    for number in [1, 2] {
+        assert_eq!(run(&mut state, &pay(number, "ada", amount(1, "EUR")), 9), Err("PAYMENT_ALREADY_DECIDED"));
+    }
+    assert_eq!(state, before);
+}
+
+#[test]
+fn money_is_given_back_once_to_who_paid_and_the_first_reason_stays() {
+    for currency in CURRENCIES {
+        let mut state = given(&[charge("bob", amount(100, currency)), pay(1, "bob", amount(60, currency))]);
+        assert_eq!(run(&mut state, &refund(1), 3).unwrap().len(), 2);
+        assert_eq!(balance(&state, "bob"), (100, 3));
+        assert_eq!(run(&mut state, &refund(1), 4), Ok(vec![]), "a repeated refund");
+        let again = refund_for(1, RefundReason::StepTimedOut, true);
+        let answer = Event::PaymentAnsweredAgain { order_id: order(1), time: at(5) };
+        assert_eq!(run(&mut state, &again, 5), Ok(vec![answer]));
+        let refunded = payment(&state, 1);
+        let (reason, given_back) = (RefundReason::OrderCancelled, amount(60, currency));
+        assert_eq!(refunded.state, PaymentState::Refunded { amount: given_back, reason });
+        assert_eq!((refunded.version, refunded.update_time, balance(&state, "bob")), (3, at(5), (100, 3)));
+    }
+}
+
+#[test]
+fn what_failed_stays_failed_and_is_answered_again_only_on_demand() {
+    let mut state = given(&[pay(1, "bob", amount(60, "EUR"))]);
+    let failed = payment(&state, 1).clone();
+    assert_eq!(run(&mut state, &refund(1), 2), Ok(vec![]));
+    assert_eq!(*payment(&state, 1), failed);
+    run(&mut state, &refund_for(1, RefundReason::OrderCancelled, true), 3).unwrap();
+    assert_eq!(*payment(&state, 1), Payment { version: 2, update_time: at(3), ..failed });
+}
+
+#[test]
+fn a_refund_that_comes_first_voids_the_payment_for_ever() {
+    let mut state = given(&[charge("ada", amount(100, "EUR")), refund(1)]);
+    let voided = payment(&state, 1);
+    assert_eq!(voided.state, PaymentState::Failed { amount: None, reason: FailureReason::Voided });
+    assert_eq!((voided.payment_id, voided.version), (order(2_001), 1));
+    assert_eq!(run(&mut state, &pay(1, "ada", amount(60, "EUR")), 3), Err("PAYMENT_ALREADY_DECIDED"));
+    assert_eq!(balance(&state, "ada"), (100, 1));
+}
+
+#[test]
+fn a_refund_that_no_wallet_can_take_is_rejected_and_changes_nothing() {
+    let paid = given(&[charge("ada", amount(100, "EUR")), pay(1, "ada", amount(60, "EUR"))]);
+    let with_balance = |balance| {
+        let mut state = paid.clone();
+        state.wallets.get_mut(&user("ada")).unwrap().balance = balance;
+        state
+    };
+    let without = State { wallets: HashMap::new(), ..paid.clone() };
+    let cases = [
+        (without, "WALLET_NOT_FOUND"),
+        (with_balance(amount(1, "KRW").money()), "CURRENCY_MISMATCH"),
+        (with_balance(amount(i64::MAX, "EUR").money()), "WALLET_LIMIT_EXCEEDED"),
+    ];
+    for (mut state, reason) in cases {
+        let before = state.clone();
+        assert_eq!(run(&mut state, &refund(1), 3), Err(reason));
+        assert_eq!(state, before);
+    }
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let name = || proptest::sample::select(["ada", "bob"].as_slice());
+    let currency = || proptest::sample::select(CURRENCIES.as_slice());
+    prop_oneof![
+        2 => (name(), 1_i64..300, currency()).prop_map(|(name, minor, currency)| charge(name, amount(minor, currency))),
+        4 => (0_u128..8, name(), 1_i64..200, currency())
+            .prop_map(|(number, name, minor, currency)| pay(number, name, amount(minor, currency))),
+        3 => (0_u128..8, any::<bool>())
+            .prop_map(|(number, again)| refund_for(number, RefundReason::OrderCancelled, again)),
+    ]
+}
+
+proptest! {
+    /// Whatever the history, in three currencies: no balance is negative, a wallet holds what was charged less what is
+    /// paid, what is given back was taken, each event is one version, and a refund is never rejected.
+    #[test]
+    fn money_is_conserved(history in proptest::collection::vec(command(), 0..60)) {
+        let mut state = State::default();
+        let mut charged: HashMap<UserId, i64> = HashMap::new();
+        for (command, second) in history.iter().zip(1..) {
+            let before = state.clone();
+            let outcome = run(&mut state, command, second);
+            match (command, &outcome) {
+                (Command::Charge { user_id, amount }, Ok(_)) => {
+                    *charged.entry(user_id.clone()).or_default() += amount.money().minor_units();
+                }
+                (Command::Refund { .. }, Err(reason)) => return Err(TestCaseError::fail(*reason)),
+                (_, Err(_)) => prop_assert_eq!(&state, &before),
+                _ => {}
+            }
+            for (user_id, wallet) in &state.wallets {
+                let completed = state.payments.values().filter(|payment| payment.user_id == *user_id);
+                let held: i64 = completed.filter_map(taken).sum();
+                prop_assert!(!wallet.balance.is_negative());
+                prop_assert_eq!(wallet.balance.minor_units(), charged[user_id] - held);
+            }
+            let versions = |state: &State| -> i64 {
+                let wallets = state.wallets.values().map(|wallet| wallet.version);
+                wallets.chain(state.payments.values().map(|payment| payment.version)).sum()
+            };
+            let events = outcome.map_or(0, |events| events.len());
+            prop_assert_eq!(versions(&state) - versions(&before), i64::try_from(events).unwrap());
+        }
+    }
+}
+
+/// Minor units that are taken and not given back.
+fn taken(payment: &Payment) -> Option<i64> {
+    match payment.state {
+        PaymentState::Completed { amount } => Some(amount.money().minor_units()),
+        PaymentState::Failed { .. } | PaymentState::Refunded { .. } => None,
+    }
+}
