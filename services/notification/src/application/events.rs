@@ -1,4 +1,4 @@
-//! The facts that a batch brings about, as protobuf events. They hold no address and no text.
+//! From notifications to protobuf events. They hold no address and no text.
 
 use openorder_messaging::NewEvent;
 use openorder_proto::{EventMessage, notification::v1 as proto};

@@ -17,16 +17,15 @@ use openorder_types::Fault;
 pub use reply::NotificationReply;
 
 use crate::{
-    application::working_set::WorkingSet,
+    application::working_set::{Rules, WorkingSet},
     config::NotificationSettings,
-    domain::{Channel, Command, Handovers, Notification, Status},
+    domain::{Channel, Command, Notification, Status},
 };
 
 /// All work of the notification service.
 pub struct Notifications {
     telemetry: RoleTelemetry,
-    handovers: Handovers,
-    attempts_max: i32,
+    rules: Rules,
     notifications: Counter<u64>,
 }
 
@@ -37,8 +36,8 @@ impl Notifications {
             .u64_counter("openorder.notification.decisions")
             .with_description("Notifications by what was decided about them at first.")
             .build();
-        let (handovers, attempts_max) = (settings.handovers(), settings.delivery.attempts_max);
-        Self { telemetry, handovers, attempts_max, notifications }
+        let rules = Rules { handovers: settings.handovers(), attempts_max: settings.delivery.attempts_max };
+        Self { telemetry, rules, notifications }
     }
 
     /// The last span of an order's trace: the message is in the history, which is where this transport delivers to.
@@ -83,8 +82,8 @@ impl Application for Notifications {
         batch: &[Envelope<Command>],
     ) -> Result<Outcomes<NotificationReply>, Fault> {
         let started = SystemTime::now();
-        let mut set = WorkingSet::load(unit, batch, self.handovers, self.attempts_max).await?;
-        let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.decide(envelope, cause)).collect();
+        let mut set = WorkingSet::load(unit, batch, self.rules).await?;
+        let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.execute(envelope, cause)).collect();
         for (made, cause) in set.save(unit).await? {
             if let Some(envelope) = batch.get(cause) {
                 self.trace(&made, envelope, started);

@@ -1,15 +1,14 @@
 //! What a batch works on: loaded at once, decided one by one, written at once.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use chrono::SubsecRound;
 use openorder_messaging::{Envelope, NewEvent, UnitOfWork};
 use openorder_types::{Fault, Rejection, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::{
     application::{NotificationReply, events},
-    domain::{Command, Delivery, Handovers, Notice, Notification, Preferences, PreferencesChange, not_found},
+    domain::{AttemptResult, Command, Decision, Delivery, Event, Handovers, Notification, State, decide, evolve},
     persistence, present,
 };
 
@@ -17,29 +16,32 @@ type Outcome = Result<NotificationReply, Rejection>;
 
 /// The preferences and notifications of a batch.
 pub(crate) struct WorkingSet<'a> {
-    preferences: HashMap<UserId, Preferences>,
-    notifications: HashMap<Uuid, Notification>,
+    state: State,
     changed_preferences: BTreeSet<UserId>,
     changed_notifications: BTreeSet<Uuid>,
     /// With the index of the command that made it.
-    new: Vec<(Notification, usize)>,
+    new: Vec<(Uuid, usize)>,
+    /// Each with its number over all rounds of its notification.
     attempts: Vec<(i32, &'a Delivery)>,
     /// Of notifications that existed before.
     events: Vec<NewEvent>,
-    handovers: Handovers,
-    attempts_max: i32,
+    rules: Rules,
     now: Timestamp,
+}
+
+/// What the settings say about deliveries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// When the messages of each channel leave.
+    pub(crate) handovers: Handovers,
+    /// Attempts of a round at most.
+    pub(crate) attempts_max: i32,
 }
 
 impl<'a> WorkingSet<'a> {
     /// Locks notifications first, then preferences, each sorted: no two transactions wait for each other in a circle.
     /// Preferences are locked only by those who change them.
-    pub(crate) async fn load(
-        unit: &mut UnitOfWork,
-        batch: &[Envelope<Command>],
-        handovers: Handovers,
-        attempts_max: i32,
-    ) -> Result<Self, Fault> {
+    pub(crate) async fn load(unit: &mut UnitOfWork, batch: &[Envelope<Command>], rules: Rules) -> Result<Self, Fault> {
         let wanted = Wanted::of(batch);
         let mut notifications = Vec::new();
         if !wanted.notifications.is_empty() {
@@ -57,92 +59,87 @@ impl<'a> WorkingSet<'a> {
             preferences.extend(persistence::lock_preferences(unit.connection(), &users).await?);
         }
         Ok(Self {
-            preferences: preferences.into_iter().map(|one| (one.user_id.clone(), one)).collect(),
-            notifications: notifications.into_iter().map(|one| (one.notification_id, one)).collect(),
+            state: State {
+                preferences: preferences.into_iter().map(|one| (one.user_id.clone(), one)).collect(),
+                notifications: notifications.into_iter().map(|one| (one.notification_id, one)).collect(),
+            },
             changed_preferences: BTreeSet::new(),
             changed_notifications: BTreeSet::new(),
             new: Vec::new(),
             attempts: Vec::new(),
             events: Vec::new(),
-            handovers,
-            attempts_max,
-            // PostgreSQL keeps microseconds: what is answered now is what is read later.
-            now: unit.now().trunc_subsecs(6),
+            rules,
+            now: unit.now(),
         })
     }
 
     /// Decides one command on what the commands before it have left.
-    pub(crate) fn decide(&mut self, envelope: &'a Envelope<Command>, cause: usize) -> Outcome {
-        match &envelope.command {
-            Command::Notify(notice) => {
-                self.notify(notice, envelope.trace.traceparent(), cause);
-                Ok(NotificationReply::Noted)
-            }
-            Command::UpdatePreferences { user_id, change } => Ok(self.update_preferences(user_id, change)),
-            Command::Resend { notification_id } => self.resend(*notification_id, cause),
-            Command::Delivered(delivery) => self.delivered(delivery, cause),
+    pub(crate) fn execute(&mut self, envelope: &'a Envelope<Command>, cause: usize) -> Outcome {
+        let traceparent = match &envelope.command {
+            Command::Notify(_) => envelope.trace.traceparent(),
+            _ => String::new(),
+        };
+        let Rules { handovers, attempts_max } = self.rules;
+        let context = Decision { now: self.now, handovers, attempts_max, traceparent: &traceparent };
+        for event in decide(&self.state, &envelope.command, &context)? {
+            self.apply(event, cause);
         }
+        if let Command::Delivered(delivery) = &envelope.command
+            && let Some(one) = self.state.notifications.get(&delivery.notification_id)
+        {
+            self.attempts.push((one.attempts, delivery.as_ref()));
+        }
+        Ok(self.reply(&envelope.command))
     }
 
-    fn notify(&mut self, notice: &Notice, traceparent: String, cause: usize) {
-        let unsaid;
-        let preferences = match self.preferences.get(&notice.user_id) {
-            Some(preferences) => preferences,
-            None => {
-                unsaid = Preferences::default_of(notice.user_id.clone());
-                &unsaid
+    fn apply(&mut self, event: Event, cause: usize) {
+        let published = match &event {
+            Event::Decided(one) => {
+                self.new.push((one.notification_id, cause));
+                None
+            }
+            Event::PreferencesChanged(preferences) => {
+                self.changed_preferences.insert(preferences.user_id.clone());
+                None
+            }
+            Event::RoundBegun { notification_id, .. } => {
+                self.changed_notifications.insert(*notification_id);
+                Some(*notification_id)
+            }
+            Event::AttemptEnded { notification_id, result, .. } => {
+                self.changed_notifications.insert(*notification_id);
+                (!matches!(result, AttemptResult::RetryAt(_))).then_some(*notification_id)
             }
         };
-        for channel in preferences.channels() {
-            let (id, handover) = (Uuid::now_v7(), self.handovers.of(channel));
-            let trace = traceparent.clone();
-            let made = Notification::decide(id, channel, notice, preferences, handover, trace, self.now);
-            self.new.push((made, cause));
-        }
+        evolve(&mut self.state, event);
+        let published = published.and_then(|id| self.state.notifications.get(&id));
+        self.events.extend(published.and_then(|one| events::of(one, cause)));
     }
 
-    fn update_preferences(&mut self, user_id: &UserId, change: &PreferencesChange) -> NotificationReply {
-        let now = self.now;
-        let preferences =
-            self.preferences.entry(user_id.clone()).or_insert_with(|| Preferences::default_of(user_id.clone()));
-        let next = preferences.changed(change, now);
-        if next != *preferences {
-            *preferences = next;
-            self.changed_preferences.insert(user_id.clone());
+    fn reply(&self, command: &Command) -> NotificationReply {
+        match command {
+            Command::UpdatePreferences { user_id, .. } => {
+                let preferences = self.state.preferences.get(user_id).map(present::preferences);
+                preferences.map_or(NotificationReply::Noted, NotificationReply::Preferences)
+            }
+            Command::Resend { notification_id } => {
+                let one = self.state.notifications.get(notification_id).map(present::notification);
+                one.map_or(NotificationReply::Noted, NotificationReply::Notification)
+            }
+            Command::Notify(_) | Command::Delivered(_) => NotificationReply::Noted,
         }
-        NotificationReply::Preferences(present::preferences(preferences))
-    }
-
-    fn resend(&mut self, id: Uuid, cause: usize) -> Outcome {
-        let one = self.notifications.get_mut(&id).ok_or_else(|| not_found(id))?;
-        one.resend(self.handovers.of(one.channel), self.now)?;
-        self.events.extend(events::of(one, cause));
-        self.changed_notifications.insert(id);
-        Ok(NotificationReply::Notification(present::notification(one)))
-    }
-
-    fn delivered(&mut self, delivery: &'a Delivery, cause: usize) -> Outcome {
-        let id = delivery.notification_id;
-        let one = self.notifications.get_mut(&id).ok_or_else(|| not_found(id))?;
-        let told = one.event_version;
-        one.delivered(delivery, self.attempts_max)?;
-        self.attempts.push((one.attempts, delivery));
-        if one.event_version > told {
-            self.events.extend(events::of(one, cause));
-        }
-        self.changed_notifications.insert(id);
-        Ok(NotificationReply::Noted)
     }
 
     /// Writes what changed and hands the events to the unit of work. Returns the notifications that are new: one of
-    /// an order, kind and channel that stood there already is dropped, so that a doubled event doubles no mail.
-    pub(crate) async fn save(self, unit: &mut UnitOfWork) -> Result<Vec<(Notification, usize)>, Fault> {
-        let changed = self.changed_preferences.iter().filter_map(|user| self.preferences.get(user));
+    /// an order, kind and channel that was there already is dropped, so that a doubled event doubles no mail.
+    pub(crate) async fn save(mut self, unit: &mut UnitOfWork) -> Result<Vec<(Notification, usize)>, Fault> {
+        let changed = self.changed_preferences.iter().filter_map(|user| self.state.preferences.get(user));
         persistence::save_preferences(unit.connection(), &changed.collect::<Vec<_>>()).await?;
-        let changed = self.changed_notifications.iter().filter_map(|id| self.notifications.get(id));
+        let changed = self.changed_notifications.iter().filter_map(|id| self.state.notifications.get(id));
         persistence::update_notifications(unit.connection(), &changed.collect::<Vec<_>>()).await?;
         persistence::insert_attempts(unit.connection(), &self.attempts).await?;
-        let (new, causes): (Vec<Notification>, Vec<usize>) = self.new.into_iter().unzip();
+        let new = self.new.into_iter().filter_map(|(id, cause)| Some((self.state.notifications.remove(&id)?, cause)));
+        let (new, causes): (Vec<Notification>, Vec<usize>) = new.unzip();
         let inserted = persistence::insert_notifications(unit.connection(), &new).await?;
         let inserted: HashSet<Uuid> = inserted.into_iter().collect();
         let new: Vec<_> =

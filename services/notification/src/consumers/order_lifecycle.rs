@@ -3,10 +3,11 @@
 use openorder_messaging::{DecodeError, Received};
 use openorder_proto::{event_types, google::r#type::Money as MoneyMessage, order::v1 as order};
 use openorder_types::{EmailAddress, Money, UserId, parse_uuid};
+use uuid::Uuid;
 
 use crate::{
     consumers::others,
-    domain::{Command, Kind, Notice, NoticeLine},
+    domain::{ChannelIds, Command, Kind, Notice, NoticeLine},
 };
 
 pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
@@ -61,6 +62,7 @@ struct Of<'a> {
 fn notice(message: &Received, kind: Kind, of: &Of<'_>, total: Option<&MoneyMessage>) -> Result<Notice, DecodeError> {
     let malformed = |error: openorder_types::ValueError| DecodeError::malformed(message, error.message);
     Ok(Notice {
+        notification_ids: ChannelIds { email: Uuid::now_v7(), sms: Uuid::now_v7(), push: Uuid::now_v7() },
         order_id: parse_uuid(of.order_id, "ORDER_ID_MALFORMED").map_err(malformed)?,
         user_id: UserId::parse(of.customer_id).map_err(malformed)?,
         // An address that is none is no address: the order is as good, and its customer's other orders must not wait.

@@ -1,25 +1,25 @@
-//! Everything that the service can be asked or told.
+//! What the rules of notifications decide on.
 
 use openorder_types::{Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::domain::{Notice, PreferencesChange};
 
-/// A command; facts of other services and results of deliveries arrive as commands too.
+/// A command of a caller, of another service's event or of the delivery worker: the rules do not ask where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Something happened to an order that its customer is to hear.
     Notify(Box<Notice>),
-    /// A user says what it wants to be told.
+    /// A user changes its preferences.
     UpdatePreferences {
-        /// The user.
+        /// Owner of the preferences.
         user_id: UserId,
-        /// What is to change.
+        /// New values.
         change: PreferencesChange,
     },
     /// A notification is to be sent once more.
     Resend {
-        /// The notification.
+        /// Notification to send.
         notification_id: Uuid,
     },
     /// An attempt to hand a notification over has ended.

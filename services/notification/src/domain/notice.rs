@@ -3,12 +3,14 @@
 use openorder_types::{EmailAddress, Money, UserId};
 use uuid::Uuid;
 
-use crate::domain::Kind;
+use crate::domain::{Channel, Kind};
 
 /// A fact about an order that its customer is to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The order.
+    /// Ids of the notifications to be.
+    pub notification_ids: ChannelIds,
+    /// Order that the notice is about.
     pub order_id: Uuid,
     /// Its customer.
     pub user_id: UserId,
@@ -24,6 +26,29 @@ pub struct Notice {
     pub reason: String,
     /// Why, for people; may be empty.
     pub detail: String,
+}
+
+/// An id for a notification over each channel, UUID version 7; those of channels that are not wanted are not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelIds {
+    /// Of the mail.
+    pub email: Uuid,
+    /// Of the text message.
+    pub sms: Uuid,
+    /// Of the message in the app.
+    pub push: Uuid,
+}
+
+impl ChannelIds {
+    /// That of one channel.
+    #[must_use]
+    pub const fn of(&self, channel: Channel) -> Uuid {
+        match channel {
+            Channel::Email => self.email,
+            Channel::Sms => self.sms,
+            Channel::Push => self.push,
+        }
+    }
 }
 
 /// One position of the order.

@@ -8,10 +8,10 @@
 //! SENT, FAILED, SUPPRESSED ──resend──► as new, one round later
 //! ```
 
-use openorder_types::{Rejection, Timestamp, UserId};
+use openorder_types::{Timestamp, UserId};
 use uuid::Uuid;
 
-use crate::domain::{Channel, Delivery, DeliveryOutcome, Kind, Notice, Preferences, Recipient, Status, render};
+use crate::domain::{AttemptResult, Channel, Kind, Recipient, Status};
 
 /// When a message leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Notification {
     pub kind: Kind,
     /// How it goes.
     pub channel: Channel,
-    /// Where it stands.
+    /// Current status.
     pub status: Status,
     /// Where it goes, if there is an address.
     pub recipient: Option<Recipient>,
@@ -91,97 +91,23 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// Decides what becomes of a fact over one channel: a message to be sent, or one that is not wanted and stays in
-    /// the history.
-    #[must_use]
-    pub fn decide(
-        notification_id: Uuid,
-        channel: Channel,
-        notice: &Notice,
-        preferences: &Preferences,
-        handover: Handover,
-        traceparent: String,
-        now: Timestamp,
-    ) -> Self {
-        let message = render(notice, channel);
-        let recipient = preferences.recipient(channel, notice);
-        let missing = recipient.is_none().then_some("RECIPIENT_MISSING");
-        let mut notification = Self {
-            notification_id,
-            order_id: notice.order_id,
-            user_id: notice.user_id.clone(),
-            kind: notice.kind,
-            channel,
-            status: Status::Requested,
-            recipient,
-            subject: message.subject,
-            body: message.body,
-            round: 1,
-            attempts: 0,
-            round_attempts: 0,
-            failure_reason: String::new(),
-            traceparent,
-            version: 1,
-            event_version: 0,
-            create_time: now,
-            request_time: now,
-            send_time: None,
-            next_attempt_at: None,
-        };
-        let objection = preferences.objection(channel, notice.kind);
-        match objection.or(missing) {
-            Some(reason) => {
-                notification.status = Status::Suppressed;
-                reason.clone_into(&mut notification.failure_reason);
-            }
-            None => notification.hand_over(handover, now),
-        }
-        notification
+    /// It is not wanted, or cannot be sent, for this reason.
+    pub(crate) fn suppress(&mut self, reason: &str) {
+        self.status = Status::Suppressed;
+        reason.clone_into(&mut self.failure_reason);
     }
 
-    /// Starts another round, whatever the preferences say: somebody asked for it.
-    ///
-    /// # Errors
-    /// `NOTIFICATION_IN_PROGRESS` while it is being sent, `RECIPIENT_MISSING` without an address.
-    pub fn resend(&mut self, handover: Handover, now: Timestamp) -> Result<(), Rejection> {
-        if self.status == Status::Requested {
-            let text = "the notification is being sent already";
-            return Err(self.refusal("NOTIFICATION_IN_PROGRESS", text));
-        }
-        if self.recipient.is_none() {
-            return Err(self.refusal("RECIPIENT_MISSING", "there is no address that it could be sent to"));
-        }
+    /// Begins another round.
+    pub(crate) fn begin_round(&mut self, handover: Handover, now: Timestamp) {
         self.round += 1;
         self.round_attempts = 0;
         self.failure_reason.clear();
         self.version += 1;
         self.hand_over(handover, now);
-        Ok(())
     }
 
-    /// Takes note of an attempt. `attempts_max` bounds the attempts of a round.
-    ///
-    /// # Errors
-    /// `DELIVERY_OUTDATED` when the notification is not waiting for this result any more.
-    pub fn delivered(&mut self, delivery: &Delivery, attempts_max: i32) -> Result<(), Rejection> {
-        if self.status != Status::Requested || self.round != delivery.round {
-            return Err(self.refusal("DELIVERY_OUTDATED", "nobody waits for the result of this attempt"));
-        }
-        self.attempts += 1;
-        self.round_attempts += 1;
-        self.version += 1;
-        match &delivery.outcome {
-            DeliveryOutcome::Accepted => self.sent(delivery.ended_at),
-            DeliveryOutcome::TryLater { .. } if self.round_attempts < attempts_max => {
-                self.next_attempt_at = Some(delivery.retry_at);
-            }
-            DeliveryOutcome::TryLater { .. } => self.failed("ATTEMPTS_EXHAUSTED"),
-            DeliveryOutcome::Refused { reason, .. } => self.failed(reason),
-        }
-        Ok(())
-    }
-
-    fn hand_over(&mut self, handover: Handover, now: Timestamp) {
+    /// Hands it over in this round, or leaves that to the worker.
+    pub(crate) fn hand_over(&mut self, handover: Handover, now: Timestamp) {
         self.event_version += 1;
         self.request_time = now;
         match handover {
@@ -199,31 +125,26 @@ impl Notification {
         }
     }
 
-    fn sent(&mut self, now: Timestamp) {
+    /// Counts an attempt that ended so.
+    pub(crate) fn end_attempt(&mut self, result: AttemptResult, now: Timestamp) {
+        self.attempts += 1;
+        self.round_attempts += 1;
+        self.version += 1;
+        match result {
+            AttemptResult::RetryAt(time) => {
+                self.next_attempt_at = Some(time);
+                return;
+            }
+            AttemptResult::Sent => {
+                self.status = Status::Sent;
+                self.send_time = Some(now);
+            }
+            AttemptResult::Failed(reason) => {
+                self.status = Status::Failed;
+                reason.clone_into(&mut self.failure_reason);
+            }
+        }
         self.event_version += 1;
-        self.status = Status::Sent;
-        self.send_time = Some(now);
         self.next_attempt_at = None;
     }
-
-    fn failed(&mut self, reason: &str) {
-        self.event_version += 1;
-        self.status = Status::Failed;
-        reason.clone_into(&mut self.failure_reason);
-        self.next_attempt_at = None;
-    }
-
-    fn refusal(&self, reason: &'static str, text: &str) -> Rejection {
-        Rejection::failed_precondition(reason, text).with("notification_id", self.notification_id)
-    }
 }
-
-/// There is no such notification.
-#[must_use]
-pub fn not_found(notification_id: Uuid) -> Rejection {
-    Rejection::not_found("NOTIFICATION_NOT_FOUND", "there is no such notification")
-        .with("notification_id", notification_id)
-}
-
-#[cfg(test)]
-mod tests;

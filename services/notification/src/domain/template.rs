@@ -57,7 +57,7 @@ const fn words(kind: Kind) -> Words {
     }
 }
 
-/// Renders what the customer is told.
+/// Renders the message to the customer.
 #[must_use]
 pub fn render(notice: &Notice, channel: Channel) -> Message {
     match channel {
@@ -159,11 +159,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::NoticeLine;
+    use crate::domain::{ChannelIds, NoticeLine};
 
     fn notice(kind: Kind) -> Notice {
         let eur = Currency::parse("EUR").unwrap();
         Notice {
+            notification_ids: ChannelIds { email: Uuid::nil(), sms: Uuid::nil(), push: Uuid::nil() },
             order_id: Uuid::from_u128(7),
             user_id: UserId::parse("ada").unwrap(),
             recipient: None,

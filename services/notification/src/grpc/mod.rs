@@ -17,7 +17,7 @@ use tonic::service::Routes;
 
 use crate::{
     application::Notifications,
-    domain::{Command, Notification, Preferences},
+    domain::{Command, Notification, Preferences, rejection::user_not_found},
     persistence, present,
 };
 
@@ -121,5 +121,5 @@ fn visible(caller: &Caller, user_id: &UserId) -> Result<(), Rejection> {
     if caller.may_act_for(user_id) {
         return Ok(());
     }
-    Err(Rejection::not_found("USER_NOT_FOUND", "there is no such user").with("user_id", user_id))
+    Err(user_not_found(user_id))
 }

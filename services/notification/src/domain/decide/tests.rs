@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+//! Given a notification and preferences, when a command comes, then the notification after its events.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use openorder_types::EmailAddress;
 
-use crate::domain::{PhoneNumber, PreferencesChange, PushToken};
+use crate::domain::{ChannelIds, Handover, Kind, PhoneNumber, PreferencesChange, PushToken, Recipient};
 
 const ATTEMPTS_MAX: i32 = 3;
 
@@ -18,6 +18,7 @@ fn at(second: i64) -> Timestamp {
 
 fn notice(recipient: Option<&str>) -> Notice {
     Notice {
+        notification_ids: ChannelIds { email: id(1), sms: id(2), push: id(3) },
         order_id: Uuid::from_u128(7),
         user_id: UserId::parse("ada").unwrap(),
         recipient: recipient.map(|address| EmailAddress::parse(address).unwrap()),
@@ -29,18 +30,53 @@ fn notice(recipient: Option<&str>) -> Notice {
     }
 }
 
-fn decide(recipient: Option<&str>, preferences: &Preferences, handover: Handover) -> Notification {
-    decide_over(Channel::Email, recipient, preferences, handover)
+fn id(number: u128) -> Uuid {
+    Uuid::from_u128(number)
 }
 
-fn decide_over(
+fn context(handover: Handover, now: Timestamp) -> Decision<'static> {
+    let handovers = Handovers { email: handover, sms: handover, push: handover };
+    Decision { now, handovers, attempts_max: ATTEMPTS_MAX, traceparent: "00-1-2-01" }
+}
+
+/// Decides and applies one command; its events.
+fn run(state: &mut State, command: &Command, context: &Decision<'_>) -> Result<Vec<Event>, Rejection> {
+    let events = decide(state, command, context)?;
+    events.iter().for_each(|event| evolve(state, event.clone()));
+    Ok(events)
+}
+
+/// Runs a command on one notification alone.
+fn run_on(one: &mut Notification, command: &Command, context: &Decision<'_>) -> Result<(), Rejection> {
+    let mut state = State { notifications: HashMap::from([(one.notification_id, one.clone())]), ..State::default() };
+    let outcome = run(&mut state, command, context);
+    *one = state.notifications.remove(&one.notification_id).unwrap();
+    outcome.map(|events| assert_eq!(events.len(), 1))
+}
+
+fn resend(one: &mut Notification, handover: Handover, now: Timestamp) -> Result<(), Rejection> {
+    run_on(one, &Command::Resend { notification_id: one.notification_id }, &context(handover, now))
+}
+
+fn delivered(one: &mut Notification, delivery: &Delivery) -> Result<(), Rejection> {
+    run_on(one, &Command::Delivered(Box::new(delivery.clone())), &context(Handover::ByWorker, at(0)))
+}
+
+fn notify(recipient: Option<&str>, preferences: &Preferences, handover: Handover) -> Notification {
+    notify_over(Channel::Email, recipient, preferences, handover).unwrap()
+}
+
+/// What a notice becomes over one channel, if anything is decided about that.
+fn notify_over(
     channel: Channel,
     recipient: Option<&str>,
     preferences: &Preferences,
     handover: Handover,
-) -> Notification {
-    let id = Uuid::from_u128(1);
-    Notification::decide(id, channel, &notice(recipient), preferences, handover, String::new(), at(10))
+) -> Option<Notification> {
+    let preferences = HashMap::from([(preferences.user_id.clone(), preferences.clone())]);
+    let mut state = State { preferences, ..State::default() };
+    run(&mut state, &Command::Notify(Box::new(notice(recipient))), &context(handover, at(10))).unwrap();
+    state.notifications.into_values().find(|one| one.channel == channel)
 }
 
 fn anything() -> Preferences {
@@ -48,7 +84,7 @@ fn anything() -> Preferences {
 }
 
 fn requested() -> Notification {
-    decide(Some("ada@example.com"), &anything(), Handover::ByWorker)
+    notify(Some("ada@example.com"), &anything(), Handover::ByWorker)
 }
 
 fn attempt(round: i32, second: i64, outcome: DeliveryOutcome) -> Delivery {
@@ -72,7 +108,7 @@ fn refused() -> DeliveryOutcome {
 
 #[test]
 fn the_history_takes_a_message_at_once() {
-    let sent = decide(Some("ada@example.com"), &anything(), Handover::AtOnce);
+    let sent = notify(Some("ada@example.com"), &anything(), Handover::AtOnce);
     assert_eq!((sent.status, sent.attempts, sent.send_time), (Status::Sent, 1, Some(at(10))));
     assert_eq!((sent.version, sent.event_version, sent.next_attempt_at), (1, 1, None));
 }
@@ -85,7 +121,7 @@ fn a_message_for_the_worker_is_due_at_once() {
 }
 
 #[test]
-fn what_is_not_wanted_is_not_sent_and_not_told() {
+fn what_is_not_wanted_is_not_sent_and_not_published() {
     let no_mail = PreferencesChange { email_enabled: Some(false), ..PreferencesChange::default() };
     let muted = Some(BTreeSet::from([Kind::OrderPaid]));
     let muted = PreferencesChange { muted_kinds: muted, ..PreferencesChange::default() };
@@ -96,7 +132,7 @@ fn what_is_not_wanted_is_not_sent_and_not_told() {
         (None, anything().changed(&muted, at(0)), "KIND_MUTED"),
     ] {
         for handover in [Handover::AtOnce, Handover::ByWorker] {
-            let suppressed = decide(recipient, &preferences, handover);
+            let suppressed = notify(recipient, &preferences, handover);
             assert_eq!((suppressed.status, suppressed.failure_reason.as_str()), (Status::Suppressed, reason));
             assert_eq!((suppressed.attempts, suppressed.event_version), (0, 0));
             assert_eq!((suppressed.send_time, suppressed.next_attempt_at), (None, None));
@@ -116,7 +152,7 @@ fn each_channel_has_its_own_address_and_is_wanted_by_itself() {
     };
     let preferences = anything().changed(&change, at(0));
     let over = |channel, preferences: &Preferences| {
-        let one = decide_over(channel, Some("ada@example.com"), preferences, Handover::ByWorker);
+        let one = notify_over(channel, Some("ada@example.com"), preferences, Handover::ByWorker).unwrap();
         (one.status, one.recipient, one.failure_reason)
     };
     let (status, _, reason) = over(Channel::Email, &preferences);
@@ -132,7 +168,7 @@ fn each_channel_has_its_own_address_and_is_wanted_by_itself() {
 #[test]
 fn an_accepted_message_is_sent() {
     let mut one = requested();
-    one.delivered(&attempt(1, 20, DeliveryOutcome::Accepted), ATTEMPTS_MAX).unwrap();
+    delivered(&mut one, &attempt(1, 20, DeliveryOutcome::Accepted)).unwrap();
     assert_eq!((one.status, one.attempts, one.send_time), (Status::Sent, 1, Some(at(20))));
     assert_eq!((one.version, one.event_version, one.next_attempt_at), (2, 2, None));
 }
@@ -141,11 +177,11 @@ fn an_accepted_message_is_sent() {
 fn attempts_are_bounded() {
     let mut one = requested();
     for second in [20, 30] {
-        one.delivered(&attempt(1, second, later()), ATTEMPTS_MAX).unwrap();
+        delivered(&mut one, &attempt(1, second, later())).unwrap();
         assert_eq!((one.status, one.next_attempt_at), (Status::Requested, Some(at(second + 30))));
-        assert_eq!(one.event_version, 1, "nothing is told before the end");
+        assert_eq!(one.event_version, 1, "nothing is published before the end");
     }
-    one.delivered(&attempt(1, 40, later()), ATTEMPTS_MAX).unwrap();
+    delivered(&mut one, &attempt(1, 40, later())).unwrap();
     assert_eq!((one.status, one.failure_reason.as_str()), (Status::Failed, "ATTEMPTS_EXHAUSTED"));
     assert_eq!((one.attempts, one.version, one.event_version, one.next_attempt_at), (3, 4, 2, None));
 }
@@ -153,54 +189,96 @@ fn attempts_are_bounded() {
 #[test]
 fn a_refusal_is_the_end() {
     let mut one = requested();
-    one.delivered(&attempt(1, 20, refused()), ATTEMPTS_MAX).unwrap();
+    delivered(&mut one, &attempt(1, 20, refused())).unwrap();
     assert_eq!((one.status, one.failure_reason.as_str()), (Status::Failed, "RECIPIENT_REFUSED"));
 }
 
 #[test]
 fn a_late_result_changes_nothing() {
     let mut one = requested();
-    one.delivered(&attempt(1, 20, refused()), ATTEMPTS_MAX).unwrap();
+    delivered(&mut one, &attempt(1, 20, refused())).unwrap();
     let before = one.clone();
-    let late = one.delivered(&attempt(1, 30, DeliveryOutcome::Accepted), ATTEMPTS_MAX).unwrap_err();
+    let late = delivered(&mut one, &attempt(1, 30, DeliveryOutcome::Accepted)).unwrap_err();
     assert_eq!((late.reason, &one), ("DELIVERY_OUTDATED", &before));
 
-    one.resend(Handover::ByWorker, at(40)).unwrap();
+    resend(&mut one, Handover::ByWorker, at(40)).unwrap();
     let before = one.clone();
-    let late = one.delivered(&attempt(1, 50, DeliveryOutcome::Accepted), ATTEMPTS_MAX).unwrap_err();
+    let late = delivered(&mut one, &attempt(1, 50, DeliveryOutcome::Accepted)).unwrap_err();
     assert_eq!((late.reason, &one), ("DELIVERY_OUTDATED", &before), "a result of the round before");
 }
 
 #[test]
 fn sending_again_starts_a_round_of_its_own() {
     let mut one = requested();
-    one.delivered(&attempt(1, 20, refused()), ATTEMPTS_MAX).unwrap();
-    one.resend(Handover::ByWorker, at(30)).unwrap();
+    delivered(&mut one, &attempt(1, 20, refused())).unwrap();
+    resend(&mut one, Handover::ByWorker, at(30)).unwrap();
     assert_eq!((one.status, one.round, one.failure_reason.as_str()), (Status::Requested, 2, ""));
     assert_eq!((one.version, one.event_version, one.next_attempt_at), (3, 3, Some(at(30))));
     assert_eq!((one.create_time, one.request_time), (at(10), at(30)), "its time to be sent begins anew");
-    one.delivered(&attempt(2, 40, later()), ATTEMPTS_MAX).unwrap();
+    delivered(&mut one, &attempt(2, 40, later())).unwrap();
     assert_eq!((one.status, one.attempts, one.round_attempts), (Status::Requested, 2, 1));
 }
 
 #[test]
 fn a_sent_and_a_suppressed_one_may_be_sent_again() {
     let no_mail = PreferencesChange { email_enabled: Some(false), ..PreferencesChange::default() };
-    let mut suppressed = decide(Some("ada@example.com"), &anything().changed(&no_mail, at(0)), Handover::AtOnce);
-    suppressed.resend(Handover::AtOnce, at(30)).unwrap();
+    let mut suppressed = notify(Some("ada@example.com"), &anything().changed(&no_mail, at(0)), Handover::AtOnce);
+    resend(&mut suppressed, Handover::AtOnce, at(30)).unwrap();
     assert_eq!((suppressed.status, suppressed.event_version), (Status::Sent, 1));
 
-    let mut sent = decide(Some("ada@example.com"), &anything(), Handover::AtOnce);
-    sent.resend(Handover::AtOnce, at(30)).unwrap();
+    let mut sent = notify(Some("ada@example.com"), &anything(), Handover::AtOnce);
+    resend(&mut sent, Handover::AtOnce, at(30)).unwrap();
     assert_eq!((sent.status, sent.attempts, sent.send_time), (Status::Sent, 2, Some(at(30))));
 }
 
 #[test]
 fn what_cannot_be_sent_again_says_why() {
     let mut waiting = requested();
-    assert_eq!(waiting.resend(Handover::ByWorker, at(30)).unwrap_err().reason, "NOTIFICATION_IN_PROGRESS");
-    let mut nowhere = decide(None, &anything(), Handover::ByWorker);
-    assert_eq!(nowhere.resend(Handover::ByWorker, at(30)).unwrap_err().reason, "RECIPIENT_MISSING");
+    assert_eq!(resend(&mut waiting, Handover::ByWorker, at(30)).unwrap_err().reason, "NOTIFICATION_IN_PROGRESS");
+    let mut nowhere = notify(None, &anything(), Handover::ByWorker);
+    assert_eq!(resend(&mut nowhere, Handover::ByWorker, at(30)).unwrap_err().reason, "RECIPIENT_MISSING");
+}
+
+#[test]
+fn a_notice_is_decided_for_each_channel_with_the_ids_that_it_brings() {
+    let change =
+        PreferencesChange { sms_enabled: Some(true), push_enabled: Some(true), ..PreferencesChange::default() };
+    let mut state = State::default();
+    let update = Command::UpdatePreferences { user_id: UserId::parse("ada").unwrap(), change };
+    run(&mut state, &update, &context(Handover::AtOnce, at(1))).unwrap();
+    let notify = Command::Notify(Box::new(notice(Some("ada@example.com"))));
+    run(&mut state, &notify, &context(Handover::AtOnce, at(2))).unwrap();
+    for (number, channel) in (1..).zip(Channel::ALL) {
+        let one = &state.notifications[&id(number)];
+        assert_eq!((one.channel, one.traceparent.as_str(), one.create_time), (*channel, "00-1-2-01", at(2)));
+    }
+}
+
+#[test]
+fn who_has_no_preferences_gets_mail() {
+    let mut state = State::default();
+    let notify = Command::Notify(Box::new(notice(Some("ada@example.com"))));
+    run(&mut state, &notify, &context(Handover::AtOnce, at(2))).unwrap();
+    assert_eq!(state.notifications.keys().collect::<Vec<_>>(), [&id(1)]);
+}
+
+#[test]
+fn repeated_preferences_change_nothing() {
+    let change = PreferencesChange { email_enabled: Some(false), ..PreferencesChange::default() };
+    let update = Command::UpdatePreferences { user_id: UserId::parse("ada").unwrap(), change };
+    let mut state = State::default();
+    let changed = run(&mut state, &update, &context(Handover::AtOnce, at(1))).unwrap();
+    assert!(matches!(&changed[..], [Event::PreferencesChanged(preferences)] if preferences.version == 1));
+    assert_eq!(run(&mut state, &update, &context(Handover::AtOnce, at(2))).unwrap(), []);
+}
+
+#[test]
+fn a_notification_that_does_not_exist_is_not_found() {
+    let context = context(Handover::AtOnce, at(1));
+    let delivery = Command::Delivered(Box::new(attempt(1, 2, later())));
+    for command in [Command::Resend { notification_id: id(1) }, delivery] {
+        assert_eq!(decide(&State::default(), &command, &context).unwrap_err().reason, "NOTIFICATION_NOT_FOUND");
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -220,25 +298,25 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever comes in whatever order: a refused step leaves nothing behind, a version is never skipped, every
-    /// status change but a new round's start is told, and a round's attempts stay within their bound.
+    /// Whatever comes in whatever order: a rejected step leaves nothing behind, a version is never skipped, every
+    /// status change but a new round's start is published, and a round's attempts stay within their bound.
     #[test]
     fn no_sequence_breaks_the_rules(steps in steps()) {
         let mut one = requested();
         for step in steps {
             let before = one.clone();
             let result = match &step {
-                Step::Resend(handover) => one.resend(*handover, at(30)),
-                Step::Attempt(round, outcome) => one.delivered(&attempt(*round, 20, outcome.clone()), ATTEMPTS_MAX),
+                Step::Resend(handover) => resend(&mut one, *handover, at(30)),
+                Step::Attempt(round, outcome) => delivered(&mut one, &attempt(*round, 20, outcome.clone())),
             };
             if result.is_err() {
                 prop_assert_eq!(&one, &before);
                 continue;
             }
             prop_assert_eq!(one.version, before.version + 1);
-            let told = one.event_version - before.event_version;
+            let published = one.event_version - before.event_version;
             let news = one.status != before.status || matches!(step, Step::Resend(_));
-            prop_assert_eq!(told, i64::from(news));
+            prop_assert_eq!(published, i64::from(news));
             prop_assert!(one.round_attempts <= ATTEMPTS_MAX);
             prop_assert_eq!(one.status == Status::Requested, one.next_attempt_at.is_some());
             prop_assert_eq!(one.status == Status::Sent, one.send_time.is_some());
