@@ -1,4 +1,4 @@
-//! States of orders: asked of the order service, in batches.
+//! States of orders, read from the order service in batches.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::domain::{OrderPhase, OrderState};
 
-/// Orders asked for in one call.
+/// Orders read in one call.
 const ASK_MAX: usize = 500;
 
 /// Knows where to ask about orders.

@@ -15,7 +15,7 @@ use crate::persistence;
 
 /// SKUs remembered as having a level; forgotten all at once at this bound, which costs one query.
 const KNOWN_MAX: usize = 200_000;
-/// SKUs asked for in one call.
+/// SKUs read in one call.
 const ASK_MAX: usize = 500;
 
 /// What the stock of a product begins with.

@@ -16,7 +16,7 @@ use crate::{
 /// A reservation that contradicts its order.
 #[derive(Debug)]
 pub struct Mismatch {
-    /// The reservation as it stands.
+    /// The reservation as last committed.
     pub reservation: Reservation,
     /// What is wrong.
     pub kind: MismatchKind,
@@ -28,7 +28,7 @@ pub struct Mismatch {
 
 /// A part of the reservations, by the order of their ids.
 #[derive(Debug)]
-pub struct Part {
+pub struct ReservationsToCompare {
     /// Where the next part begins; none, at the beginning again.
     pub last: Option<Uuid>,
     /// Those that may contradict their orders: held ones, and those that no order asked to release.
@@ -71,7 +71,7 @@ pub async fn part(
     after: Option<Uuid>,
     before: Timestamp,
     limit: i64,
-) -> Result<Part, Fault> {
+) -> Result<ReservationsToCompare, Fault> {
     let row = sqlx::query(
         "with part as (select order_id, state, reason, update_time from reservation \
                        where $1::uuid is null or order_id > $1 order by order_id limit $3) \
@@ -86,7 +86,7 @@ pub async fn part(
     .fetch_one(executor)
     .await
     .map_err(fault)?;
-    Ok(Part { last: row.try_get(0).map_err(fault)?, candidates: row.try_get(1).map_err(fault)? })
+    Ok(ReservationsToCompare { last: row.try_get(0).map_err(fault)?, candidates: row.try_get(1).map_err(fault)? })
 }
 
 /// Notes these contradictions; one that is known keeps the time when it was found. Returns the new ones.

@@ -71,14 +71,14 @@ impl<P: Provider> Worker<P> {
                 return Handled::Waits(Utc::now());
             }
             // What fails while the provider is on probation is the provider's failure. Another message is next.
-            Ok(Answer::Busy { detail, retry_after, .. }) if self.breaker.stands() != Gate::Closed => {
+            Ok(Answer::Busy { detail, retry_after, .. }) if self.breaker.last_gate() != Gate::Closed => {
                 span.fail("outage", "the provider is still failing");
                 self.provider_failed(&Outage(detail));
                 self.release(one, token).await;
                 return Handled::Waits(self.retry_at(one, retry_after));
             }
             Ok(answer) => {
-                self.tell_breaker(&answer);
+                self.record_answer(&answer);
                 let retry_after = match &answer {
                     Answer::Busy { retry_after, .. } => *retry_after,
                     _ => None,
@@ -117,13 +117,13 @@ impl<P: Provider> Worker<P> {
         self.durations.record(took.as_secs_f64(), &[channel, KeyValue::new("outcome", outcome)]);
     }
 
-    fn tell_breaker(&self, answer: &Answer) {
+    fn record_answer(&self, answer: &Answer) {
         if answer.is_healthy() {
             self.breaker.succeeded();
             self.dependency.ready();
         } else {
             self.breaker.failed();
-            if self.breaker.stands() == Gate::Open {
+            if self.breaker.last_gate() == Gate::Open {
                 self.dependency.down("its circuit breaker is open after failures in a row");
             }
         }

@@ -1,4 +1,4 @@
-//! The circuit breaker of one provider: after failures in a row it is left alone for a while, then asked by one message.
+//! The circuit breaker of one provider: after failures in a row it is left alone for a while, then tried with one message.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use openorder_telemetry::{
 
 use crate::config::DeliverySettings;
 
-/// Whether a provider is asked.
+/// Whether a provider is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Gate {
@@ -33,7 +33,7 @@ pub(crate) enum Gate {
 
 /// The breaker.
 pub(crate) struct Breaker {
-    machine: StateMachine<ConsecutiveFailures<OpenTimes>, Told>,
+    machine: StateMachine<ConsecutiveFailures<OpenTimes>, Reporter>,
     gate: Arc<AtomicU8>,
 }
 
@@ -41,22 +41,22 @@ impl Breaker {
     /// A closed one. `provider` names it in metrics.
     pub(crate) fn new(provider: &'static str, settings: &DeliverySettings) -> Self {
         let gate = Arc::new(AtomicU8::new(Gate::Closed as u8));
-        let told = Told::new(provider, Arc::clone(&gate));
+        let reporter = Reporter::new(provider, Arc::clone(&gate));
         let times = OpenTimes {
             next: Duration::from_millis(settings.breaker_open_base_ms),
             longest: Duration::from_millis(settings.breaker_open_max_ms),
         };
-        Self { machine: StateMachine::new(consecutive_failures(settings.breaker_failures_max, times), told), gate }
+        Self { machine: StateMachine::new(consecutive_failures(settings.breaker_failures_max, times), reporter), gate }
     }
 
-    /// How it stands now; one that was open for long enough becomes half-open by being asked.
+    /// Its gate now; one that was open for long enough becomes half-open by being asked.
     pub(crate) fn gate(&self) -> Gate {
         self.machine.is_call_permitted();
-        self.stands()
+        self.last_gate()
     }
 
-    /// How it stood when it was asked last, or has been turned since.
-    pub(crate) fn stands(&self) -> Gate {
+    /// Its gate when it was looked at last, or has been changed since.
+    pub(crate) fn last_gate(&self) -> Gate {
         match self.gate.load(Ordering::Acquire) {
             0 => Gate::Closed,
             1 => Gate::HalfOpen,
@@ -92,15 +92,15 @@ impl Iterator for OpenTimes {
     }
 }
 
-/// Tells of each turn by metric and log.
-struct Told {
+/// Reports each change of the gate by metric and log.
+struct Reporter {
     provider: &'static str,
     gate: Arc<AtomicU8>,
     state: Gauge<i64>,
     openings: Counter<u64>,
 }
 
-impl Told {
+impl Reporter {
     fn new(provider: &'static str, gate: Arc<AtomicU8>) -> Self {
         let state = meter()
             .i64_gauge("openorder.notification.provider.breaker")
@@ -113,28 +113,28 @@ impl Told {
         Self { provider, gate, state, openings }
     }
 
-    fn turn(&self, gate: Gate) {
+    fn change(&self, gate: Gate) {
         self.gate.store(gate as u8, Ordering::Release);
         self.state.record(i64::from(gate as u8), &[KeyValue::new("provider", self.provider)]);
     }
 }
 
-impl Instrument for Told {
+impl Instrument for Reporter {
     fn on_call_rejected(&self) {}
 
     fn on_open(&self) {
-        self.turn(Gate::Open);
+        self.change(Gate::Open);
         self.openings.add(1, &[KeyValue::new("provider", self.provider)]);
         tracing::warn!(provider = self.provider, "the circuit breaker is open: messages wait");
     }
 
     fn on_half_open(&self) {
-        self.turn(Gate::HalfOpen);
+        self.change(Gate::HalfOpen);
     }
 
     fn on_closed(&self) {
         let before = self.gate.load(Ordering::Acquire);
-        self.turn(Gate::Closed);
+        self.change(Gate::Closed);
         if before != Gate::Closed as u8 {
             tracing::info!(provider = self.provider, "the circuit breaker is closed again");
         }

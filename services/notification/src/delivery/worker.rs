@@ -231,7 +231,7 @@ impl<P: Provider> Worker<P> {
             return Ok(Handled::Untried);
         }
         let result = self.deliver(one).await;
-        if !matches!(result, Ok(Handled::Done)) || self.breaker.stands() == Gate::Open {
+        if !matches!(result, Ok(Handled::Done)) || self.breaker.last_gate() == Gate::Open {
             halted.store(true, Ordering::Relaxed);
         }
         result

@@ -8,7 +8,7 @@ use crate::domain::{Notice, PreferencesChange};
 /// A command of a caller, of another service's event or of the delivery worker: the rules do not ask where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Something happened to an order that its customer is to hear.
+    /// An order changed in a way that its customer is notified of.
     Notify(Box<Notice>),
     /// A user changes its preferences.
     UpdatePreferences {

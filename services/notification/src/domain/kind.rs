@@ -1,4 +1,4 @@
-//! What a notification is about, how it goes, and where it stands. The numbers are those of the contract and of
+//! What a notification is about, how it goes, and its status. The numbers are those of the contract and of
 //! the tables.
 
 macro_rules! numbered {
@@ -60,7 +60,7 @@ numbered! {
 }
 
 numbered! {
-    /// Where a notification stands.
+    /// Status of a notification.
     Status {
         /// To be sent, or being tried again.
         Requested = 1 "requested",

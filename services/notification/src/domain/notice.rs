@@ -1,11 +1,11 @@
-//! What happened to an order, as far as its customer is told.
+//! A change of an order that its customer is notified of.
 
 use openorder_types::{EmailAddress, Money, UserId};
 use uuid::Uuid;
 
 use crate::domain::{Channel, Kind};
 
-/// A fact about an order that its customer is to hear.
+/// A fact about an order that its customer is notified of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// Ids of the notifications to be.
@@ -16,7 +16,7 @@ pub struct Notice {
     pub user_id: UserId,
     /// Where mail goes, if there is an address.
     pub recipient: Option<EmailAddress>,
-    /// What happened.
+    /// Kind of the change.
     pub kind: Kind,
     /// What the customer pays.
     pub total: Option<Money>,

@@ -1,4 +1,4 @@
-//! What a user wants to be told, and how.
+//! Which notifications a user wants, over which channels.
 
 use std::collections::BTreeSet;
 

@@ -46,7 +46,7 @@ impl NotificationGrpc {
         if !call.caller.is_staff() {
             // Whatever a customer asks for, it gets what is its own.
             let own = needs_customer(&call.caller)?;
-            if filter.user_id.is_some_and(|asked| asked != own) {
+            if filter.user_id.is_some_and(|wanted| wanted != own) {
                 return Ok(ListNotificationsResponse::default());
             }
             filter.user_id = Some(own);

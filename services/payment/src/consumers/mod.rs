@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    fn asked() -> PaymentRefundRequested {
+    fn refund_requested() -> PaymentRefundRequested {
         PaymentRefundRequested {
             order_id: Uuid::from_u128(1).to_string(),
             user_id: "ada".to_owned(),
@@ -159,10 +159,10 @@ mod tests {
             reason,
             answer_again: false,
         };
-        assert_eq!(command(&asked()), Some(refund(Some(five_eur()), RefundReason::StepTimedOut)));
-        let newer = PaymentRefundRequested { reason: 99, amount: None, ..asked() };
+        assert_eq!(command(&refund_requested()), Some(refund(Some(five_eur()), RefundReason::StepTimedOut)));
+        let newer = PaymentRefundRequested { reason: 99, amount: None, ..refund_requested() };
         assert_eq!(command(&newer), Some(refund(None, RefundReason::Other)));
-        let wrong = PaymentRefundRequested { user_id: "not a user".to_owned(), ..asked() };
+        let wrong = PaymentRefundRequested { user_id: "not a user".to_owned(), ..refund_requested() };
         assert!(matches!(decode(&received(&wrong)), Err(DecodeError::Malformed { .. })));
     }
 
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(decode(&received(&PaymentCompleted::default())).unwrap(), None, "its own");
         let unknown = Received { event_type: "order.lifecycle.sold".to_owned(), ..received(&confirmed()) };
         assert!(matches!(decode(&unknown), Err(DecodeError::UnknownType(_))));
-        let elsewhere = Received { topic: topics::ORDER_LIFECYCLE.to_owned(), ..received(&asked()) };
+        let elsewhere = Received { topic: topics::ORDER_LIFECYCLE.to_owned(), ..received(&refund_requested()) };
         assert!(matches!(decode(&elsewhere), Err(DecodeError::UnknownType(_))), "of another topic");
     }
 

@@ -96,7 +96,7 @@ pub struct Payment {
     pub state: PaymentState,
     /// One more for every event of the payment.
     pub version: i64,
-    /// When it was asked for.
+    /// When it was decided.
     pub create_time: Timestamp,
     /// When it last changed.
     pub update_time: Timestamp,

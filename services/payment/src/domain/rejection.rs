@@ -1,4 +1,4 @@
-//! Every legitimate "no" of the service. A payment that fails is not among them: it is a fact that is told.
+//! Every legitimate "no" of the service. A payment that fails is not among them: it is a fact that is published.
 
 use openorder_types::{Currency, Rejection, UserId};
 use uuid::Uuid;

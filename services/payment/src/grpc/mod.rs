@@ -102,13 +102,13 @@ enum Visible {
     Nothing,
 }
 
-fn visible_user(caller: &Caller, asked: Option<UserId>) -> Visible {
+fn visible_user(caller: &Caller, wanted: Option<UserId>) -> Visible {
     if caller.is_staff() {
-        return Visible::Any(asked);
+        return Visible::Any(wanted);
     }
     // Nobody but a customer is left, and who is no user has no payments.
-    let asked = asked.or_else(|| UserId::parse(&caller.subject).ok());
-    match asked.filter(|user_id| caller.may_act_for(user_id)) {
+    let wanted = wanted.or_else(|| UserId::parse(&caller.subject).ok());
+    match wanted.filter(|user_id| caller.may_act_for(user_id)) {
         Some(user_id) => Visible::Any(Some(user_id)),
         None => Visible::Nothing,
     }

@@ -109,7 +109,7 @@ impl ProductGrpc {
         let page = Page {
             after: list.cursor().and_then(|bytes| Uuid::from_slice(bytes).ok()),
             show_deleted: message.show_deleted,
-            // One more tells whether there is another page.
+            // One more shows whether there is another page.
             limit: i64::from(size) + 1,
         };
         let mut read = self.backbone.read().await.map_err(query_failed)?;

@@ -104,8 +104,8 @@ fn a_charge_opens_a_wallet_and_answers_it() {
     assert_eq!((wallet.user_id.as_str(), wallet.version), ("ada", 2));
     assert_eq!(wallet.balance.as_ref().map(|balance| (balance.units, balance.nanos)), Some((5, 200_000_000)));
     assert_eq!(store.published(0), [("charged", "ada", 1), ("charged", "ada", 2)]);
-    let told = proto::WalletCharged::decode(store.log[1].payload.as_slice()).unwrap();
-    assert_eq!((told.wallet.as_ref(), told.cause()), (Some(wallet), proto::WalletChargeCause::TopUp));
+    let message = proto::WalletCharged::decode(store.log[1].payload.as_slice()).unwrap();
+    assert_eq!((message.wallet.as_ref(), message.cause()), (Some(wallet), proto::WalletChargeCause::TopUp));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_charge_that_is_refused_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_payment_debits_and_tells_both() {
+fn a_payment_debits_and_publishes_both() {
     let mut store = given(&[charge("ada", 500, "EUR")]);
     assert_eq!(store.run(&[pay(1, "ada", 500, "EUR")], 1), [Ok(PaymentReply::Noted)]);
     assert_eq!(store.published(1), [("completed", id(1).as_str(), 1), ("debited", "ada", 2)]);
@@ -136,9 +136,9 @@ fn a_payment_debits_and_tells_both() {
 fn a_payment_that_cannot_be_taken_fails_with_its_reason() {
     let mut store = given(&[charge("ada", 500, "EUR")]);
     store.run(&[pay(1, "ada", 501, "EUR"), pay(2, "ada", 1, "KRW"), pay(3, "bob", 1, "EUR")], 1);
-    let told: Vec<_> =
+    let message: Vec<_> =
         store.log[1..].iter().map(|event| proto::PaymentFailed::decode(event.payload.as_slice())).collect();
-    let reasons: Vec<_> = told.iter().map(|failed| failed.as_ref().unwrap().reason()).collect();
+    let reasons: Vec<_> = message.iter().map(|failed| failed.as_ref().unwrap().reason()).collect();
     let expected = [
         proto::PaymentFailureReason::InsufficientBalance,
         proto::PaymentFailureReason::CurrencyMismatch,
@@ -271,13 +271,13 @@ fn moved(event: &NewEvent) -> Option<(i64, proto::Wallet, Option<String>)> {
         Money::from_units_nanos(&money.currency_code, money.units, money.nanos).unwrap().minor_units()
     };
     if event.event_type == proto::WalletCharged::EVENT_TYPE {
-        let told = proto::WalletCharged::decode(event.payload.as_slice()).unwrap();
-        let refunded = (told.cause() == proto::WalletChargeCause::Refund).then_some(told.order_id.clone());
-        return Some((minor(&told.amount), told.wallet.unwrap(), refunded));
+        let message = proto::WalletCharged::decode(event.payload.as_slice()).unwrap();
+        let refunded = (message.cause() == proto::WalletChargeCause::Refund).then_some(message.order_id.clone());
+        return Some((minor(&message.amount), message.wallet.unwrap(), refunded));
     }
     if event.event_type == proto::WalletDebited::EVENT_TYPE {
-        let told = proto::WalletDebited::decode(event.payload.as_slice()).unwrap();
-        return Some((-minor(&told.amount), told.wallet.unwrap(), None));
+        let message = proto::WalletDebited::decode(event.payload.as_slice()).unwrap();
+        return Some((-minor(&message.amount), message.wallet.unwrap(), None));
     }
     None
 }
@@ -291,9 +291,9 @@ fn check_money(store: &Store) -> Result<(), TestCaseError> {
         let balance = balances.entry(wallet.user_id.clone()).or_default();
         *balance += change;
         prop_assert!(*balance >= 0, "{} went below nothing", wallet.user_id);
-        let told = wallet.balance.unwrap();
-        let told = Money::from_units_nanos(&told.currency_code, told.units, told.nanos).unwrap();
-        prop_assert_eq!(told.minor_units(), *balance, "an event tells the balance after it");
+        let message = wallet.balance.unwrap();
+        let message = Money::from_units_nanos(&message.currency_code, message.units, message.nanos).unwrap();
+        prop_assert_eq!(message.minor_units(), *balance, "an event tells the balance after it");
         match (change < 0, refund_of) {
             (true, _) => captured -= change,
             (false, Some(_)) => refunded += change,
@@ -340,9 +340,9 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
             Command::Refund { .. } => {
                 let known = [proto::PaymentRefunded::EVENT_TYPE, proto::PaymentFailed::EVENT_TYPE];
                 prop_assert!(answers.iter().all(|answer| known.contains(answer)), "{:?}", answers);
-                let asked =
+                let is_refund =
                     |other: &Command| matches!(other, Command::Refund { .. }) && order_of(other) == order_of(command);
-                let is_first = !history[..cause].iter().any(asked);
+                let is_first = !history[..cause].iter().any(is_refund);
                 prop_assert!(answers.len() <= usize::from(is_first), "said again: {:?}", answers);
             }
         }
@@ -357,7 +357,7 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The first word on an order stands: what came later never takes money for it.
+/// The first command of an order decides: what came later never takes money for it.
 fn check_orders(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
     for (order_id, payment) in &store.payments {
         let first = history.iter().find(|command| order_of(command) == Some(*order_id));
