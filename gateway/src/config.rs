@@ -63,7 +63,7 @@ settings! {
         /// it has beyond its share waits until the service has room.
         admission_caller_in_flight_min: usize = 2, 1..=1_000_000;
         /// How long a call waits for its place beside those of other callers, in milliseconds; then it is refused.
-        admission_wait_max_ms: u64 = 5_000, 1..=600_000;
+        admission_wait_max_ms: u64 = 1_000, 1..=600_000;
         /// How often the number of calls that a service is given is looked at, in milliseconds.
         admission_window_ms: u64 = 100, 1..=60_000;
         /// Open streams at a time, besides the calls; more are refused at once.

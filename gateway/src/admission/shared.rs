@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::{AdmissionSettings, CallerKey};
 
 /// Callers compete until no caller that waits for its answers called for this time.
-pub(super) const COMPETES_FOR: Duration = Duration::from_secs(1);
+pub(super) const COMPETES_FOR: Duration = Duration::from_secs(2);
 /// A call is slow when it takes more than so many times what one of its method takes while the service is quiet.
 const SLOW_FACTOR: f64 = 2.0;
 /// Calls from which their latency says something, or fewer in this time: a caller that waits for its answers makes few.
