@@ -10,10 +10,13 @@ use prost::Message;
 use prost_reflect::DescriptorPool;
 use prost_types::{FileDescriptorProto, FileDescriptorSet, FileOptions};
 
-/// The files of a set, without the vendored ones.
+/// The files of a set by name, without the vendored ones.
 fn own_files_of(descriptors: &[u8]) -> Vec<FileDescriptorProto> {
     let set = FileDescriptorSet::decode(descriptors).unwrap();
-    set.file.into_iter().filter(|file| file.name().starts_with("openorder/")).collect()
+    let mut own: Vec<_> = set.file.into_iter().filter(|file| file.name().starts_with("openorder/")).collect();
+    // A set has them in the order in which they are needed first.
+    own.sort_by(|one, other| one.name().cmp(other.name()));
+    own
 }
 
 /// The files of the contract, without the vendored ones.
