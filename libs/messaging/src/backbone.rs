@@ -7,7 +7,7 @@ use std::sync::{
 
 use openorder_config::Secret;
 use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, wait_for};
-use openorder_telemetry::RoleTelemetry;
+use openorder_telemetry::{RoleTelemetry, TraceContext, work_span};
 use openorder_types::Fault;
 use sqlx::{PgPool, Postgres, Transaction, migrate::Migrator};
 use tokio::sync::{Notify, broadcast};
@@ -95,11 +95,14 @@ impl Backbone {
         let name = format!("openorder-{}", role.telemetry.role());
         // Boxed: start-up need not make every caller's future as large as its migrations.
         let open = || Box::pin(database::open(database_url, database, &name, migrations));
+        let work =
+            role.telemetry.trace(work_span!("open database", db.system.name = "postgresql"), &TraceContext::NONE);
         // What this instance will own, it tells while it waits: a restart during an outage must not look like no lag.
         let pool = tokio::select! {
-            pool = Box::pin(wait_for(&dependency, &role.shutdown, open)) => pool?,
+            pool = Box::pin(work.run(wait_for(&dependency, &role.shutdown, open))) => pool?,
             never = startup::record(role.telemetry.role(), kafka) => match never {},
         };
+        drop(work);
         let database_name = pool.connect_options().get_database().unwrap_or_default().to_owned();
         let (changes, _) = broadcast::channel(CHANGES_MAX);
         let backbone = Arc::new(Self {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use openorder_telemetry::{SpanKind, TraceContext};
+use openorder_telemetry::{SpanKind, TraceContext, work_span};
 use openorder_types::{CallError, Fault, Rejection};
 use tokio::sync::{mpsc, oneshot};
 
@@ -238,8 +238,8 @@ impl<A: Application> Worker<A> {
 
     /// The reference that the caller is given is the trace id: the cause is logged under it.
     fn fail(&self, guilty: Pending<A>, fault: &Fault) {
-        let trace = &guilty.envelope.trace;
-        self.backbone.telemetry().in_scope(trace, || tracing::error!(%fault, "command failed"));
+        let work = self.backbone.telemetry().trace(work_span!("fail command"), &guilty.envelope.trace);
+        work.in_scope(|| tracing::error!(%fault, error.type = fault.kind(), "command failed"));
         guilty.answer(Err(CallError::Internal));
     }
 

@@ -109,6 +109,7 @@ pub fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
     Migrator::with_migrations(files.iter().map(migration).collect())
 }
 
+#[tracing::instrument(target = "openorder.span", name = "migrate database", skip_all)]
 async fn migrate(pool: &PgPool, migrator: &Migrator) -> Result<(), MigrateError> {
     // Two sets of migrations share one table, so each has to accept the other's.
     let mut migrator = Migrator::with_migrations(migrator.migrations.to_vec());

@@ -37,6 +37,7 @@ pub mod lag;
 mod linger;
 mod maintenance;
 mod metrics;
+mod outage;
 mod record;
 mod relay;
 #[doc(hidden)]

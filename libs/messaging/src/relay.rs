@@ -35,6 +35,7 @@ use crate::{
     fit::{BatchSize, Fit, Refusal, blocked_by, keeping_alive},
     kafka,
     metrics::Metrics,
+    outage::Outage,
 };
 
 type RelayProducer = Arc<KafkaClient<CountingProducer>>;
@@ -96,25 +97,23 @@ impl Relay {
     /// Runs until shutdown; what is committed by then and not published waits in the log for the next start.
     pub(crate) async fn run(self) {
         let shutdown = self.backbone.shutdown().clone();
-        let mut failures: u32 = 0;
+        let text = "relay lost its place; events wait in the log";
+        let mut outage = Outage::new(self.backbone.telemetry(), "relay outage", text);
         while !shutdown.is_requested() {
-            match self.lead(&shutdown, &mut failures).await {
-                Ok(()) => failures = 0,
+            match self.lead(&shutdown, &mut outage).await {
+                Ok(()) => outage.end(),
                 Err(lost) => {
-                    failures = failures.saturating_add(1);
                     self.dependency.down(lost.to_string());
-                    if failures == 1 || failures.is_multiple_of(20) {
-                        tracing::warn!(reason = %lost, failures, "relay lost its place; events wait in the log");
-                    }
+                    outage.record(&lost);
                 }
             }
-            let backoff = self.settings.takeover_interval_ms.min(100 << failures.min(10));
+            let backoff = self.settings.takeover_interval_ms.min(100 << outage.failures().min(10));
             self.pause(&shutdown, Duration::from_millis(backoff)).await;
         }
     }
 
     /// Tries to become the active relay and publishes as long as it is. `Ok` when another one is active, or at shutdown.
-    async fn lead(&self, shutdown: &Shutdown, failures: &mut u32) -> Result<(), Lost> {
+    async fn lead(&self, shutdown: &Shutdown, outage: &mut Outage) -> Result<(), Lost> {
         // Before the lock: a relay that cannot reach Kafka must not keep one that can from its place.
         kafka::ensure_topics(self.backbone.kafka(), &self.topics).await.map_err(Lost::Kafka)?;
         // A connection of its own, closed at the end: the session holds the lock and relaxes the cursor's commits.
@@ -154,7 +153,7 @@ impl Relay {
             if !fit.is_blocked {
                 self.dependency.ready();
             }
-            *failures = 0;
+            outage.end();
             tracing::info!(position, epoch, batch_bytes = size.bytes, "relay is active");
             let ended = tokio::select! {
                 ended = self.publish_all(&mut connection, &producer, &mut position, epoch, &mut fit, shutdown) => ended,

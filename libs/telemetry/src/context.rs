@@ -144,6 +144,11 @@ impl TraceContext {
         let span_id = SpanId::from(rand::random::<u64>().max(1));
         Self(SpanContext::new(trace_id, span_id, TraceFlags::NOT_SAMPLED, false, TraceState::NONE))
     }
+
+    /// Itself, if it is valid; else new ids of a trace that is not sampled.
+    pub(crate) fn or_unsampled_root(self) -> Self {
+        if self.is_valid() { self } else { Self::unsampled_root() }
+    }
 }
 
 impl From<SpanContext> for TraceContext {

@@ -10,11 +10,12 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::exporter::WatchedExporter;
+use crate::layer::{SPAN_TARGET, span_layer};
 use crate::logs::{LogLayer, LogWriter, LogWriterSettings};
 use crate::metrics::Metrics;
 use crate::settings::TelemetrySettings;
@@ -73,8 +74,10 @@ pub fn init(settings: &TelemetrySettings) -> Result<Telemetry, TelemetryError> {
     .map_err(TelemetryError::LogFiles)?;
     let writer = Arc::new(writer);
     tracing_subscriber::registry()
-        .with(filter)
+        .with(span_layer())
         .with(LogLayer::new(Arc::clone(&writer), settings.log_format))
+        // What is not logged is no event of a span either; spans are exported at every level of the log.
+        .with(filter.with_target(SPAN_TARGET, LevelFilter::INFO))
         .try_init()
         .map_err(|_| TelemetryError::AlreadySet)?;
     let metrics = Metrics::install(resource("openorder", &settings.service_version))?;

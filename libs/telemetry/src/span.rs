@@ -1,4 +1,4 @@
-//! Spans: one helper for hot and cold paths alike.
+//! Spans of the hot path; see `traced.rs` for those of all other work.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -44,6 +44,11 @@ impl RoleTelemetry {
         self.0.role
     }
 
+    /// What makes recorded spans; `None` when nothing is exported.
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        self.0.recorder.as_ref()
+    }
+
     /// Starts a span now.
     ///
     /// * An unsampled parent: the span *is* the parent's context; `name` is not called and nothing is built.
@@ -66,7 +71,7 @@ impl RoleTelemetry {
         if parent.is_sampled() {
             return self.start(kind, name, parent);
         }
-        Span::unrecorded(if parent.is_valid() { parent.clone() } else { TraceContext::unsampled_root() })
+        Span::unrecorded(parent.clone().or_unsampled_root())
     }
 
     /// Like [`Self::start`], for work that began earlier (spans of a batch, made afterwards).
@@ -132,6 +137,14 @@ impl fmt::Debug for RoleTelemetry {
 }
 
 impl Recorder {
+    /// Whether a span below `parent`, or the root of a new trace, is recorded.
+    pub(crate) fn samples(&self, parent: &TraceContext) -> bool {
+        match parent.is_valid() {
+            true => parent.is_sampled(),
+            false => rand::random::<f64>() < self.sampling_ratio,
+        }
+    }
+
     fn record(
         &self,
         kind: SpanKind,
@@ -151,7 +164,7 @@ impl Recorder {
             return Span { context, recorded: Some(Box::new(span)) };
         }
         // The provider was shut down: work that still drains keeps valid ids.
-        Span::unrecorded(if parent.is_valid() { parent.clone() } else { TraceContext::unsampled_root() })
+        Span::unrecorded(parent.clone().or_unsampled_root())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openorder_telemetry::api::KeyValue;
-use openorder_telemetry::{SpanKind, TelemetryError, TelemetrySettings, TraceContext, init, meter};
+use openorder_telemetry::{SpanKind, TelemetryError, TelemetrySettings, TraceContext, init, meter, work_span};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::any_value;
@@ -29,7 +29,7 @@ impl TraceService for Collector {
     }
 }
 
-/// `service.name service.namespace service.version: span name`.
+/// `service.name service.namespace service.version: span name [events]`.
 fn described(spans: &ResourceSpans) -> Vec<String> {
     let attributes = &spans.resource.as_ref().unwrap().attributes;
     let attribute = |key: &str| {
@@ -40,7 +40,12 @@ fn described(spans: &ResourceSpans) -> Vec<String> {
         }
     };
     let service = ["service.name", "service.namespace", "service.version"].map(attribute).join(" ");
-    spans.scope_spans.iter().flat_map(|scope| &scope.spans).map(|span| format!("{service}: {}", span.name)).collect()
+    let spans = spans.scope_spans.iter().flat_map(|scope| &scope.spans);
+    let described = spans.map(|span| {
+        let events: String = span.events.iter().map(|event| format!(" [{}]", event.name)).collect();
+        format!("{service}: {}{events}", span.name)
+    });
+    described.collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,6 +59,8 @@ async fn spans_and_metrics_leave_the_process() {
     let settings = TelemetrySettings {
         otlp_endpoint: format!("http://{address}"),
         sampling_ratio: 1.0,
+        // Spans do not depend on it; warnings are events because they are logged.
+        log_level: "warn".to_owned(),
         service_version: "9.9".to_owned(),
         log_stderr: false,
         ..TelemetrySettings::default()
@@ -64,6 +71,15 @@ async fn spans_and_metrics_leave_the_process() {
     let (order, payment) = (telemetry.role("order"), telemetry.role("payment"));
     let parent = order.start(SpanKind::Server, || "create".into(), &TraceContext::NONE);
     let child = payment.start(SpanKind::Consumer, || "charge".into(), parent.context());
+    for role in [&order, &payment] {
+        let work =
+            role.trace(work_span!("deliver", otel.name = format!("deliver of {}", role.role())), parent.context());
+        work.run(async {
+            tracing::info!("no event");
+            tracing::warn!("it takes long");
+        })
+        .await;
+    }
     drop((child, parent));
 
     let histogram = meter().f64_histogram("test.call.duration").with_unit("s").build();
@@ -81,7 +97,12 @@ async fn spans_and_metrics_leave_the_process() {
 
     telemetry.shutdown(Duration::from_secs(5)).await;
     let seen: BTreeSet<_> = collector.0.lock().unwrap().iter().flat_map(described).collect();
-    let expected = ["order openorder 9.9: create", "payment openorder 9.9: charge"];
+    let expected = [
+        "order openorder 9.9: create",
+        "order openorder 9.9: deliver of order [it takes long]",
+        "payment openorder 9.9: charge",
+        "payment openorder 9.9: deliver of payment [it takes long]",
+    ];
     assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 
     // Work that still drains keeps valid contexts.

@@ -43,7 +43,7 @@ use openorder_runtime::{Readiness, Shutdown, Tasks};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use rand::Rng;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use cut::Cut;
 pub use front::BrokerFront;
@@ -81,8 +81,9 @@ impl World {
             let filter = variable("RUST_LOG", "error");
             // Another subscriber may be set already by the code under test.
             let filter = filter.parse::<Targets>().expect("RUST_LOG is a level, or levels of modules");
-            let lines = tracing_subscriber::fmt::layer().with_test_writer();
-            drop(tracing_subscriber::registry().with(lines).with(filter).try_init());
+            let lines = tracing_subscriber::fmt::layer().with_test_writer().with_filter(filter);
+            let spans = openorder_telemetry::testing::layer();
+            drop(tracing_subscriber::registry().with(spans).with(lines).try_init());
         });
         Self { name: name.to_owned(), readiness: Readiness::new(), shutdown: Shutdown::new() }
     }

@@ -27,6 +27,7 @@ use crate::{
     },
     kafka,
     metrics::Metrics,
+    outage::Outage,
 };
 
 mod backoff;
@@ -126,27 +127,25 @@ impl<A: Application> Consumer<A> {
     /// Runs until shutdown; the batch in hand is finished first.
     pub(crate) async fn run(&self) {
         let shutdown = self.backbone.shutdown().clone();
-        let mut failures: u32 = 0;
+        let text = "consumer cannot work; messages wait in their topics";
+        let mut outage = Outage::new(self.backbone.telemetry(), "consumer outage", text);
         self.position.ready();
         for topic in &self.subscription.topics {
             self.metrics.nothing_lost(self.backbone.telemetry().role(), topic);
         }
         while !shutdown.is_requested() {
-            if let Err(error) = self.session(&shutdown, &mut failures).await {
-                failures = failures.saturating_add(1);
-                self.dependency.down(error.clone());
+            if let Err(error) = self.session(&shutdown, &mut outage).await {
+                outage.record(&error);
+                self.dependency.down(error);
                 self.health.away();
-                if failures == 1 || failures.is_multiple_of(20) {
-                    tracing::warn!(error, failures, "consumer cannot work; messages wait in their topics");
-                }
-                let backoff = self.settings.outage_delay_max_ms.min(100 << failures.min(10));
+                let backoff = self.settings.outage_delay_max_ms.min(100 << outage.failures().min(10));
                 pause(&shutdown, Duration::from_millis(backoff)).await;
             }
         }
     }
 
     /// Works with one client, until it is lost or shutdown.
-    async fn session(&self, shutdown: &Shutdown, failures: &mut u32) -> Result<(), String> {
+    async fn session(&self, shutdown: &Shutdown, outage: &mut Outage) -> Result<(), String> {
         kafka::ensure_topics(self.backbone.kafka(), &self.subscription.topics).await?;
         let group = self.backbone.kafka().topic(self.backbone.telemetry().role());
         let consumer: KafkaConsumer = kafka::consumer(self.backbone.kafka(), &group)
@@ -159,7 +158,7 @@ impl<A: Application> Consumer<A> {
         consumer.subscribe(&names).map_err(|error| error.to_string())?;
         self.health.renew();
         self.dependency.ready();
-        *failures = 0;
+        outage.end();
         let result = tokio::select! {
             result = self.work(&consumer, shutdown) => result,
             never = self.health.watch(&consumer, KafkaConsumer::client) => match never {},

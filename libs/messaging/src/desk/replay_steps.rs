@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use openorder_telemetry::{TraceContext, work_span};
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -21,7 +22,7 @@ pub(crate) async fn run(backbone: Arc<Backbone>, settings: ConsumerSettings) {
             () = tokio::time::sleep(interval) => {}
             () = shutdown.requested() => return,
         }
-        let result = step(&backbone, interval).await;
+        let result = step(&backbone, interval, !failed).await;
         if let Err(fault) = &result
             && !failed
         {
@@ -31,8 +32,8 @@ pub(crate) async fn run(backbone: Arc<Backbone>, settings: ConsumerSettings) {
     }
 }
 
-/// One round over the running jobs, each in a transaction of its own.
-async fn step(backbone: &Backbone, interval: Duration) -> Result<(), Fault> {
+/// One round over the running jobs, each in a transaction of its own. A failure marks its span if it is the `first`.
+async fn step(backbone: &Backbone, interval: Duration, first: bool) -> Result<(), Fault> {
     let running: Vec<Uuid> =
         sqlx::query_scalar("select job_id from replay_job where state = 1 order by created_at limit $1")
             .bind(JOBS_MAX)
@@ -40,13 +41,23 @@ async fn step(backbone: &Backbone, interval: Duration) -> Result<(), Fault> {
             .await
             .map_err(fault)?;
     for job_id in running {
-        let mut unit = UnitOfWork::begin(backbone.pool(), backbone.telemetry()).await?;
-        let now = unit.now();
-        if step_job(unit.connection(), job_id, interval, now).await? {
-            tracing::info!(%job_id, "replay is through");
+        let work = backbone.telemetry().trace(work_span!("step replay", %job_id), &TraceContext::NONE);
+        let stepped = work.run(step_one(backbone, job_id, interval)).await;
+        if let (Err(fault), true) = (&stepped, first) {
+            work.fail(fault.kind(), "the replay stands still until it is over");
         }
-        unit.commit().await?;
+        stepped?;
     }
+    Ok(())
+}
+
+async fn step_one(backbone: &Backbone, job_id: Uuid, interval: Duration) -> Result<(), Fault> {
+    let mut unit = UnitOfWork::begin(backbone.pool(), backbone.telemetry()).await?;
+    let now = unit.now();
+    if step_job(unit.connection(), job_id, interval, now).await? {
+        tracing::info!(%job_id, "replay is through");
+    }
+    unit.commit().await?;
     Ok(())
 }
 

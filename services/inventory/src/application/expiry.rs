@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use openorder_messaging::{Backbone, Committer};
-use openorder_telemetry::{TraceContext, api::KeyValue};
+use openorder_telemetry::{TraceContext, Traced, api::KeyValue, work_span};
 use openorder_types::{CallError, Fault, Timestamp};
 use uuid::Uuid;
 
@@ -50,13 +50,31 @@ async fn round(
     let (now, limit) = (Utc::now(), settings.reservation_timer_batch_max);
     let lease = Duration::from_millis(settings.reservation_timer_lease_ms);
     let due = persistence::claim_due(backbone.pool(), now, lease, limit).await?;
-    for timer in &due {
-        let expired = persistence::expired_reservations(backbone.pool(), &timer.orders, now).await?;
-        let open = look_at(backbone, committer, orders, settings, &expired, now).await?;
-        let again = Duration::from_millis(settings.reservation_look_again_ms);
-        persistence::put_off_timer(backbone.pool(), timer, &open, now + again).await?;
+    if due.is_empty() {
+        return Ok(false);
+    }
+    let span = work_span!("look at reservations", timers = due.len());
+    let work = backbone.telemetry().trace(span, &TraceContext::NONE);
+    let look = async {
+        for timer in &due {
+            let expired = persistence::expired_reservations(backbone.pool(), &timer.orders, now).await?;
+            let open = look_at(backbone, committer, orders, settings, &expired, work.context(), now).await?;
+            let again = Duration::from_millis(settings.reservation_look_again_ms);
+            persistence::put_off_timer(backbone.pool(), timer, &open, now + again).await?;
+        }
+        Ok(())
+    };
+    if let Err(fault) = work.run(look).await {
+        report(&work, &fault, "reservations that ran out of time cannot be looked at; they are later");
+        return Ok(false);
     }
     Ok(due.len() as u64 >= limit.unsigned_abs())
+}
+
+/// Logs that work failed that is done again later, as an event of its span.
+pub(super) fn report(work: &Traced, fault: &Fault, text: &'static str) {
+    work.in_scope(|| tracing::warn!(%fault, "{text}"));
+    work.fail(fault.kind(), text);
 }
 
 /// Does with what has run out of time what its order says. Returns the orders that are still open. The order service
@@ -67,6 +85,7 @@ async fn look_at(
     orders: &Orders,
     settings: &InventorySettings,
     expired: &[(Uuid, Timestamp)],
+    trace: &TraceContext,
     now: Timestamp,
 ) -> Result<Vec<Uuid>, Fault> {
     if expired.is_empty() {
@@ -89,7 +108,7 @@ async fn look_at(
     }
     persistence::keep_reservations(backbone.pool(), &paid, now).await?;
     report_mismatches(backbone, &mismatches, now).await?;
-    let given_back = give_back(committer, unneeded, settings).await?;
+    let given_back = give_back(committer, unneeded, trace, settings).await?;
     count("openorder.reservation.expired", "Reservations given back because their time was up", given_back);
     Ok(open)
 }
@@ -117,10 +136,11 @@ pub(super) async fn report_mismatches(
 pub(super) async fn give_back(
     committer: &Committer<Inventory>,
     commands: Vec<Command>,
+    trace: &TraceContext,
     settings: &InventorySettings,
 ) -> Result<u64, Fault> {
     let submissions = commands.into_iter().map(|command| async move {
-        match committer.submit(None, command, TraceContext::default(), None).await {
+        match committer.submit(None, command, trace.clone(), None).await {
             Ok(_) => Ok(1),
             Err(CallError::Rejected(_)) => Ok(0),
             Err(error) => Err(Fault::retryable(error)),

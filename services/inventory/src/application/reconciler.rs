@@ -8,14 +8,14 @@ use std::{
 
 use chrono::Utc;
 use openorder_messaging::{Backbone, Committer};
-use openorder_telemetry::{OwnedGauge, Series, api::KeyValue};
-use openorder_types::Fault;
+use openorder_telemetry::{OwnedGauge, Series, TraceContext, api::KeyValue, work_span};
+use openorder_types::{Fault, Timestamp};
 use uuid::Uuid;
 
 use crate::{
     application::{
         Inventory, Orders,
-        expiry::{count, give_back, grace, report_mismatches},
+        expiry::{count, give_back, grace, report, report_mismatches},
     },
     config::InventorySettings,
     domain::{Command, ReservationCheck, check_reservation},
@@ -54,10 +54,29 @@ async fn round(
     orders: &Orders,
     settings: &InventorySettings,
 ) -> Result<(), Fault> {
-    let (now, grace, pool) = (Utc::now(), grace(settings), backbone.pool());
+    let now = Utc::now();
     let interval = Duration::from_millis(settings.reconcile_interval_ms);
     // Another instance has this round.
-    let Some(after) = persistence::claim_round(pool, now, interval).await? else { return Ok(()) };
+    let Some(after) = persistence::claim_round(backbone.pool(), now, interval).await? else { return Ok(()) };
+    let work = backbone.telemetry().trace(work_span!("compare reservations"), &TraceContext::NONE);
+    let compared = compare(backbone, committer, orders, settings, after, work.context(), now);
+    if let Err(fault) = work.run(compared).await {
+        report(&work, &fault, "reservations cannot be compared with their orders; they are later");
+    }
+    Ok(())
+}
+
+/// Compares the part that begins after `after`, in the trace of its round.
+async fn compare(
+    backbone: &Backbone,
+    committer: &Committer<Inventory>,
+    orders: &Orders,
+    settings: &InventorySettings,
+    after: Option<Uuid>,
+    trace: &TraceContext,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let (grace, pool) = (grace(settings), backbone.pool());
     let part = persistence::reservations_part(pool, after, now - grace, settings.reconcile_scan_max).await?;
     let known: HashSet<Uuid> = persistence::known_mismatches(pool, LOOKED_AT_AGAIN_MAX).await?.into_iter().collect();
     let ids: BTreeSet<Uuid> = part.candidates.iter().chain(&known).copied().collect();
@@ -82,7 +101,7 @@ async fn round(
         }
         report_mismatches(backbone, &mismatches, now).await?;
         persistence::resolve_mismatches(pool, &resolved).await?;
-        let healed = give_back(committer, settled, settings).await?;
+        let healed = give_back(committer, settled, trace, settings).await?;
         if healed > 0 {
             tracing::warn!(healed, "stock was still held for orders that had long been settled: given back");
         }

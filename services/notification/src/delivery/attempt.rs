@@ -1,9 +1,9 @@
 //! One message: claimed, attempted, recorded.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use openorder_telemetry::{Span, SpanKind, TraceContext, api::KeyValue};
+use openorder_telemetry::{TraceContext, Traced, api::KeyValue, work_span};
 use openorder_types::{Fault, Timestamp};
 
 use crate::{
@@ -43,36 +43,35 @@ impl<P: Provider> Worker<P> {
                 Ok(Handled::Untried)
             }
             Claim::Ours(token) => {
-                let mut span = self.span(one);
-                let work = self.send(one, &token, &mut span);
-                Ok(work.await)
+                let work = self.traced(one);
+                Ok(work.run(self.send(one, &token, &work)).await)
             }
         }
     }
 
     /// Sends what is claimed, and records how it ended before the claim is given back.
-    async fn send(&self, one: &Due, token: &Token, span: &mut Span) -> Handled {
-        let (started_at, trace) = (Utc::now(), span.context().clone());
+    async fn send(&self, one: &Due, token: &Token, work: &Traced) -> Handled {
+        let (started_at, trace) = (Utc::now(), work.context().clone());
         if after(one.request_time, Duration::from_millis(self.settings.expire_after_ms)) < started_at {
-            span.fail("EXPIRED", "the message waited for too long");
+            work.fail("EXPIRED", "the message waited for too long");
             let detail = "it waited to be sent for longer than notification.delivery.expire_after_ms".to_owned();
             let expired = DeliveryOutcome::Refused { reason: "EXPIRED", detail };
             self.record(one, started_at, expired, None, &trace).await;
             self.release(one, token).await;
             return Handled::Done;
         }
-        let result = self.role.telemetry.scope(&trace, self.provider.send(one)).await;
+        let result = self.provider.send(one).await;
         self.measure(started_at, &result);
         let (outcome, retry_after) = match result {
             Err(outage) => {
-                span.fail("outage", "the provider is away");
+                work.fail("outage", "the provider is away");
                 self.provider_failed(&outage);
                 self.release(one, token).await;
                 return Handled::Waits(Utc::now());
             }
             // What fails while the provider is on probation is the provider's failure. Another message is next.
             Ok(Answer::Busy { detail, retry_after, .. }) if self.breaker.last_gate() != Gate::Closed => {
-                span.fail("outage", "the provider is still failing");
+                work.fail("outage", "the provider is still failing");
                 self.provider_failed(&Outage(detail));
                 self.release(one, token).await;
                 return Handled::Waits(self.retry_at(one, retry_after));
@@ -97,7 +96,7 @@ impl<P: Provider> Worker<P> {
             }
             self.record(one, started_at, outcome, None, &trace).await;
         } else {
-            span.fail(outcome.why().0, "the message was not taken");
+            work.fail(outcome.why().0, "the message was not taken");
             self.record(one, started_at, outcome, retry_after, &trace).await;
             self.release(one, token).await;
         }
@@ -178,17 +177,19 @@ impl<P: Provider> Worker<P> {
         after(Utc::now(), retry_after.map_or(delay, |wanted| wanted.max(delay)))
     }
 
-    fn span(&self, one: &Due) -> Span {
+    /// The attempt, in the trace of the order.
+    fn traced(&self, one: &Due) -> Traced {
+        let span = work_span!(
+            "deliver",
+            otel.name = deliver_span_name(self.provider.channel()),
+            otel.kind = "client",
+            messaging.message.conversation_id = %one.order_id,
+            openorder.notification.id = %one.notification_id,
+            openorder.notification.kind = one.kind.as_str(),
+            openorder.notification.transport = self.provider.transport(),
+            openorder.notification.attempt = i64::from(one.round_attempts) + 1,
+        );
         let parent = TraceContext::parse(&one.traceparent, None).unwrap_or_default();
-        let name = || deliver_span_name(self.provider.channel()).into();
-        let mut span = self.role.telemetry.start_at(SpanKind::Client, name, &parent, SystemTime::now());
-        if span.is_recording() {
-            span.set("messaging.message.conversation_id", one.order_id.to_string());
-            span.set("openorder.notification.id", one.notification_id.to_string());
-            span.set("openorder.notification.kind", one.kind.as_str());
-            span.set("openorder.notification.transport", self.provider.transport());
-            span.set("openorder.notification.attempt", i64::from(one.round_attempts) + 1);
-        }
-        span
+        self.role.telemetry.trace(span, &parent)
     }
 }

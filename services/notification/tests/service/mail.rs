@@ -138,6 +138,8 @@ async fn a_delivery_joins_the_trace_of_its_order_and_names_no_address() {
     for deliver in of_order.iter().filter(|span| span.name == "deliver email") {
         assert_eq!(deliver.parent_span_id, process.span_context.span_id());
     }
+    let failed = of_order.iter().filter(|span| span.attributes.iter().any(|one| one.key.as_str() == "error.type"));
+    assert_eq!(failed.map(|span| span.name.as_ref()).collect::<Vec<_>>(), ["deliver email"], "the first attempt");
     assert!(!format!("{of_order:?}").contains("secret@"), "no address in traces");
     world.close().await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use openorder_messaging::fault;
 use openorder_rpc::{CallContext, RequestFingerprint, reason_of, rejection};
+use openorder_telemetry::{Traced, fail_work};
 use openorder_types::{Fault, Rejection};
 use prost::Message;
 use serde_json::{Value, json};
@@ -89,8 +90,18 @@ impl Operations {
         refusal
     }
 
+    /// What is done for an act after its call: a span of its own below the call's.
+    pub(super) fn traced(&self, call: &CallContext, begun: &Begun, span: tracing::Span) -> Traced {
+        let work = self.role.telemetry.trace(span, &call.trace);
+        work.set("openorder.audit_entry.id", begun.entry_id());
+        work
+    }
+
     /// Ends an act that was broken off; the same request id goes on with it. Gives the failure back.
     pub(super) async fn break_off(&self, begun: &Begun, failure: Status) -> Status {
+        let reason = reason_of(&failure).unwrap_or_else(|| format!("{:?}", failure.code()));
+        tracing::warn!(audit_entry_id = %begun.entry, reason, "an act was broken off; its request id goes on with it");
+        fail_work(&reason, "the act was broken off");
         let outcome = json!({ "reason": reason_of(&failure), "message": failure.message() });
         if let Err(fault) = persistence::complete(self.pool(), begun.entry, State::Failed, &outcome).await {
             tracing::warn!(%fault, audit_entry_id = %begun.entry, "a failure is missing in the trail");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use openorder_proto::internal::operations::v1::{DiscardGroupDeadLettersRequest, ListGroupDeadLettersRequest};
 use openorder_proto::operations::v1::{DiscardDeadLettersRequest, DiscardDeadLettersResponse, DiscardGroupResult};
 use openorder_rpc::{CallContext, rejection, status};
+use openorder_telemetry::work_span;
 use openorder_types::{CallError, Rejection};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -72,13 +73,12 @@ impl Operations {
             return Ok(answer(done, &begun));
         }
         // On a task of its own: a caller that leaves must not leave half of it undone.
-        let (operations, call) = (Arc::clone(self), unbounded(call));
-        let telemetry = self.role.telemetry.clone();
-        let trace = call.trace.clone();
-        let work = async move { operations.carry_out(&call, begun, message, targets).await };
-        // In the scope of the call, whose trace id is the reference of what fails.
-        let work = tokio::spawn(telemetry.scope(&trace, work));
-        work.await.unwrap_or_else(|_| Err(status(CallError::Internal)))
+        let work = self.traced(call, &begun, work_span!("discard dead letters"));
+        let (operations, call) = (Arc::clone(self), unbounded(call, &work));
+        let discard = async move { operations.carry_out(&call, begun, message, targets).await };
+        // In the trace of the call, whose id is the reference of what fails.
+        let discard = tokio::spawn(work.run(discard));
+        discard.await.unwrap_or_else(|_| Err(status(CallError::Internal)))
     }
 
     async fn carry_out(

@@ -8,6 +8,7 @@ use openorder_proto::internal::operations::v1::{
 use openorder_proto::operations::v1::{EventFilter, ReplayEventsRequest, ReplayEventsResponse, ReplayPhase};
 use openorder_rpc::{CallContext, reason_of, rejection};
 use openorder_runtime::OnExit;
+use openorder_telemetry::work_span;
 use openorder_types::Rejection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -120,9 +121,9 @@ impl Operations {
         };
         let pace = Pace::new(rate.unsigned_abs());
         let way = Way { source, target, filter, pace, frozen };
-        let drive = Arc::clone(self).drive(unbounded(call), begun, way, sender, (place, lock));
-        let drive = self.role.telemetry.scope(&call.trace, drive);
-        self.role.tasks.spawn("replay-events", OnExit::Ignore, drive);
+        let work = self.traced(call, &begun, work_span!("replay events"));
+        let drive = Arc::clone(self).drive(unbounded(call, &work), begun, way, sender, (place, lock));
+        self.role.tasks.spawn("replay-events", OnExit::Ignore, work.run(drive));
         Ok(answers)
     }
 

@@ -18,6 +18,7 @@ use futures::Stream;
 use openorder_messaging::{Backbone, KafkaSettings, RoleContext, lag::LagReader};
 use openorder_proto::FILE_DESCRIPTOR_SET;
 use openorder_rpc::{CallContext, PageTokens, query_failed, status};
+use openorder_telemetry::Traced;
 use openorder_types::{CallError, Fault};
 use prost_reflect::DescriptorPool;
 use sqlx::PgPool;
@@ -76,6 +77,6 @@ fn logged(fault: Fault) -> Status {
 }
 
 /// The call without the time that its caller waits: for work that goes on.
-fn unbounded(call: &CallContext) -> CallContext {
-    CallContext { deadline: None, ..call.clone() }
+fn unbounded(call: &CallContext, work: &Traced) -> CallContext {
+    CallContext { deadline: None, trace: work.context().clone(), ..call.clone() }
 }

@@ -12,6 +12,7 @@ use openorder_proto::operations::v1::{
 };
 use openorder_rpc::{CallContext, reason_of, rejection};
 use openorder_runtime::OnExit;
+use openorder_telemetry::work_span;
 use openorder_types::Rejection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -127,9 +128,9 @@ impl Operations {
         }
         let jobs = self.frozen(call, &begun, &message, targets).await?;
         send(&sender, jobs.answer(ReplayPhase::Frozen, &begun));
-        let follow = Arc::clone(self).follow(unbounded(call), begun, jobs, sender, place);
-        let follow = self.role.telemetry.scope(&call.trace, follow);
-        self.role.tasks.spawn("replay", OnExit::Ignore, follow);
+        let work = self.traced(call, &begun, work_span!("follow replay"));
+        let follow = Arc::clone(self).follow(unbounded(call, &work), begun, jobs, sender, place);
+        self.role.tasks.spawn("replay", OnExit::Ignore, work.run(follow));
         Ok(answers)
     }
 

@@ -12,7 +12,7 @@ use std::{
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use openorder_messaging::{Backbone, Committer, RouteMonitor};
-use openorder_telemetry::{OwnedGauge, Series, api::KeyValue};
+use openorder_telemetry::{OwnedGauge, Series, TraceContext, api::KeyValue, work_span};
 use openorder_types::{CallError, Fault};
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ use crate::{
     application::{Command, Orders},
     config::OrderSettings,
     domain::OrderCommand,
-    persistence::{self, OpenSaga},
+    persistence::{self, DueTimer, OpenSaga},
     saga::{OpenSince, Step},
 };
 
@@ -87,6 +87,21 @@ impl Watch {
         if due.is_empty() {
             return Ok(false);
         }
+        let full = due.len() as u64 >= limit.unsigned_abs();
+        let telemetry = self.backbone.telemetry().clone();
+        let work = telemetry.trace(work_span!("look at deadlines", timers = due.len()), &TraceContext::NONE);
+        match work.run(self.look_at(&due)).await {
+            Ok(()) => Ok(full),
+            Err(fault) => {
+                work.in_scope(|| tracing::warn!(%fault, "deadlines cannot be looked at; they are due again later"));
+                work.fail(fault.kind(), "the deadlines are due again when their lease has ended");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Has each saga of these timers checked; what fails is due again after the lease.
+    async fn look_at(&mut self, due: &[DueTimer]) -> Result<(), Fault> {
         let orders: Vec<Uuid> = due.iter().flat_map(|timer| timer.orders.iter().copied()).collect();
         let sagas = persistence::open_sagas(self.backbone.pool(), &orders).await?;
         self.look_at_route(&sagas).await?;
@@ -95,11 +110,13 @@ impl Watch {
             stock: self.route.open_since(INVENTORY),
             payment: self.route.open_since(PAYMENT),
         };
-        let committer = &self.committer;
+        let (committer, telemetry) = (&self.committer, self.backbone.telemetry());
         // What follows from a deadline belongs to the trace of the call that made the order.
         let checks = sagas.into_iter().map(|OpenSaga { order_id, trace, .. }| async move {
+            let work =
+                telemetry.trace(work_span!("check deadline", messaging.message.conversation_id = %order_id), &trace);
             let command = Command::Order { order_id, command: OrderCommand::CheckDeadline(open) };
-            match committer.submit(None, command, trace, None).await {
+            match work.run(committer.submit(None, command, work.context().clone(), None)).await {
                 Ok(_) | Err(CallError::Rejected(_)) => Ok(()),
                 // The lease runs out and it is due again.
                 Err(error) => Err(Fault::retryable(error)),
@@ -107,8 +124,7 @@ impl Watch {
         });
         let checks = stream::iter(checks).buffer_unordered(self.settings.saga_checks_at_once_max);
         checks.try_collect::<Vec<()>>().await?;
-        persistence::forget_timers(self.backbone.pool(), &due).await?;
-        Ok(due.len() as u64 >= limit.unsigned_abs())
+        persistence::forget_timers(self.backbone.pool(), due).await
     }
 
     /// Before anything is cancelled for want of an answer: can the answer come? Asked at most once an interval, however

@@ -19,4 +19,4 @@ pub use sagas::{
     SagaFilter, count_unsettled as count_unsettled_sagas, find as find_saga, find_many as find_orders,
     list as list_sagas, note_failed as note_failed_compensations,
 };
-pub use timers::{OpenSaga, arm as arm_timers, claim_due, forget as forget_timers, open_sagas};
+pub use timers::{DueTimer, OpenSaga, arm as arm_timers, claim_due, forget as forget_timers, open_sagas};
