@@ -1,4 +1,4 @@
-//! An outage of a runner: one span from its first failure until it works again, with the warnings in between.
+//! An outage of a runner: one span from its first failure until it works again, with its warnings and its end.
 
 use std::fmt::Display;
 
@@ -71,7 +71,7 @@ mod tests {
         outage.end();
         let all = spans.all();
         assert_eq!(all.len(), 1, "recorded although its trace is not sampled: {all:?}");
-        assert_eq!((all[0].name.as_ref(), all[0].events.len()), ("relay outage", 3));
+        assert_eq!((all[0].name.as_ref(), all[0].events.len()), ("relay outage", 4));
         assert!(format!("{:?}", all[0].status).contains("events wait"));
         assert_eq!(outage.failures(), 0);
     }

@@ -6,7 +6,7 @@
 //! * [`RoleTelemetry`] and [`Span`] (`span.rs`) make spans. Hot paths use nothing else: the sampled flag of the
 //!   parent is tested before anything is built, so the span of an unsampled parent costs a copy of 64 bytes.
 //! * [`work_span!`], [`RoleTelemetry::trace`] and [`Traced`] (`traced.rs`) are for all work off the hot path: `tracing`
-//!   spans, whose events are the warnings and errors that are logged inside. `layer.rs` exports them by their role's
+//!   spans, whose events are the lines that are logged inside. `layer.rs` exports them by their role's
 //!   tracer, as the spans of `role_span.rs`.
 //! * [`RoleTelemetry::scope`] (`scope.rs`) tells log lines whose they are.
 //! * [`init`] and [`Telemetry`] (`setup.rs`) put it together: one tracer provider a role, one meter provider and

@@ -38,7 +38,7 @@ impl RoleTelemetry {
     /// * An unsampled parent: kept in memory, and recorded if the work fails.
     /// * No valid parent: the root of a new trace, for which the sampling ratio decides between the two.
     ///
-    /// Warnings and errors that are logged inside are its events; an error, or [`Traced::fail`], marks it as failed.
+    /// Lines that are logged inside, down to INFO, are its events; an error, or [`Traced::fail`], marks it as failed.
     #[must_use]
     pub fn trace(&self, span: tracing::Span, parent: &TraceContext) -> Traced {
         let around = Context::new().with_value(self.clone());
