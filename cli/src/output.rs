@@ -10,6 +10,7 @@ use std::process;
 
 use clap::ValueEnum;
 use openorder_types::is_unprintable;
+use unicode_width::UnicodeWidthStr;
 
 /// How a result is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -41,6 +42,15 @@ pub fn announce(text: impl fmt::Display) {
 /// When it cannot be written as JSON.
 pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     line(json_printable(&serde_json::to_string_pretty(value)?));
+    Ok(())
+}
+
+/// A JSON document on one line, where a result is a document a line.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn json_line(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    line(json_printable(&serde_json::to_string(value)?));
     Ok(())
 }
 
@@ -117,14 +127,17 @@ fn escaped(text: &str, is_wrong: impl Fn(char) -> bool, shown: impl Fn(char) -> 
 }
 
 /// Text in columns, two spaces between them; the last one is not padded. Each row is one line.
+///
+/// Columns line up on a terminal: a Korean letter or an emoji takes two places there, a combining accent none.
 #[must_use]
 pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let rows: Vec<Vec<Cow<'_, str>>> = rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max();
     let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or_default()).collect();
     let padded = |row: &Vec<Cow<'_, str>>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let pad = |(cell, width): (&Cow<'_, str>, &usize)| format!("{cell}{}", " ".repeat(width - cell.width()));
+        let cells = row.iter().zip(&widths).map(pad);
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(padded).collect()
@@ -154,5 +167,27 @@ mod tests {
         let rows = [vec!["a".to_owned(), "é".to_owned(), "x".to_owned()], vec!["long".to_owned(), "bb".to_owned()]];
         assert_eq!(columns(&rows), ["a     é   x", "long  bb"]);
         assert!(columns(&[]).is_empty());
+    }
+
+    #[test]
+    fn columns_line_up_on_a_terminal_with_letters_of_any_width() {
+        // Two places a Korean syllable, an emoji and a family of four; none a combining accent and a joiner.
+        let cells = ["의자", "🪑", "👩‍👩‍👧‍👦", "cafe\u{301}", "ＡＢ", "plain", ""];
+        let rows: Vec<Vec<String>> = cells.iter().map(|cell| vec![(*cell).to_owned(), "|".to_owned()]).collect();
+        for line in columns(&rows) {
+            let before = line.split_once('|').map(|(before, _)| before.width());
+            assert_eq!(before, Some(5 + 2), "{line}");
+        }
+        assert_eq!(columns(&rows)[..2], ["의자   |", "🪑     |"]);
+    }
+
+    #[test]
+    fn a_json_line_stays_json_and_commands_no_terminal() {
+        let text = "\u{1b}[2J\u{9b}\u{202e}\u{7f}의자";
+        let document = serde_json::json!({ "key": text }).to_string();
+        let shown = json_printable(&document).into_owned();
+        assert!(!shown.contains(is_unprintable), "{shown:?}");
+        assert_eq!(printable(&shown), shown, "what prints it changes nothing more");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap()["key"], text);
     }
 }

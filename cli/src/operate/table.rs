@@ -1,6 +1,7 @@
 //! Tables for people.
 
 use openorder_types::is_unprintable;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::output;
 
@@ -21,14 +22,23 @@ pub(crate) fn facts(facts: Vec<(&str, String)>) {
     output::columns(&rows).iter().for_each(output::line);
 }
 
-/// One line of at most so many characters; what is cut is shown as cut. Text of a failure may have several lines.
+/// One line of at most so many places on a terminal; what is cut is shown as cut. Text of a failure may have several
+/// lines.
 pub(crate) fn cut(text: &str, max: usize) -> String {
-    let clean = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c });
-    let mut short: String = clean.clone().take(max).collect();
-    if clean.count() > max {
-        short.pop();
-        short.push('…');
+    let clean: String = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect();
+    if clean.width() <= max {
+        return clean;
     }
+    let mut short = String::new();
+    let mut width = 0;
+    for letter in clean.chars() {
+        width += letter.width().unwrap_or_default();
+        if width >= max {
+            break;
+        }
+        short.push(letter);
+    }
+    short.push('…');
     short
 }
 
@@ -46,6 +56,9 @@ mod tests {
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!(cut("äbcd", 3), "äb…");
         assert_eq!(cut("a\nb\u{1b}[31m", 9), "a b [31m", "no line and no colour out of a message");
+        assert_eq!(cut("의자와 책상", 7), "의자와…", "a syllable takes two places");
+        assert_eq!(cut("의자와 책상", 11), "의자와 책상");
+        assert_eq!(cut("🪑🪑🪑", 4), "🪑…", "half of it is not shown");
         assert_eq!(or_dash(""), "-");
     }
 }

@@ -148,7 +148,8 @@ impl Printer<'_> {
 
     fn print(&self, event: &Event) {
         match self.args.output {
-            Format::Json => output::line(event.document()),
+            // None that fails: a JSON value is JSON.
+            Format::Json => drop(output::json_line(&event.document())),
             Format::Text => event.lines().iter().for_each(output::line),
         }
     }
