@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use openorder_rpc::status::{is_unavailable, retry_after_of};
-use openorder_rpc::{Outbound, RpcClientSettings, Upstream, UpstreamBody, reason_of, timeout};
+use openorder_rpc::status::{is_unavailable, reason_or_code, retry_after_of, violations_of};
+use openorder_rpc::{Outbound, RpcClientSettings, Upstream, UpstreamBody, timeout};
 use tokio::net::TcpStream;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -155,19 +155,25 @@ pub(crate) fn room_after(status: &Status) -> Option<Duration> {
 
 /// A failed call in words: what was tried, what came back, and what to do where that is known.
 pub(crate) fn failed(what: &str, status: &Status) -> anyhow::Error {
-    let reason = reason_of(status).unwrap_or_else(|| format!("{:?}", status.code()));
+    let reason = reason_or_code(status);
     let advice = match is_unavailable(status) {
         true => ". `openorder probe` says what the system waits for",
         false => "",
     };
-    anyhow::anyhow!("{what}: {reason}: {}{advice}", status.message())
+    // One wrong field is named by the message itself.
+    let fields = match violations_of(status) {
+        fields if fields.len() > 1 => fields.iter().map(|(field, wrong)| format!("\n  {field}: {wrong}")).collect(),
+        _ => String::new(),
+    };
+    anyhow::anyhow!("{what}: {reason}: {}{fields}{advice}", status.message())
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use openorder_rpc::Refusal;
+    use openorder_rpc::{Refusal, reason_of, rejection};
+    use openorder_types::{FieldViolation, Rejection};
     use tokio_stream::wrappers::TcpListenerStream;
     use tonic::service::interceptor::InterceptedService;
     use tonic::transport::Server;
@@ -231,6 +237,16 @@ mod tests {
             assert_eq!(status.code(), refusal().code());
             assert_eq!(asked.load(Ordering::Relaxed), 1);
         }
+    }
+
+    #[test]
+    fn all_wrong_fields_of_a_request_are_named() {
+        let violation = |field: &str| FieldViolation::new(field, "SKU_MALFORMED", "must be a SKU");
+        let one = failed("no order", &rejection(Rejection::invalid(vec![violation("lines[0].sku")]))).to_string();
+        assert_eq!(one, "no order: SKU_MALFORMED: lines[0].sku: must be a SKU");
+        let two = Rejection::invalid(vec![violation("lines[0].sku"), violation("lines[1].sku")]);
+        let two = failed("no order", &rejection(two)).to_string();
+        assert!(two.ends_with("\n  lines[0].sku: must be a SKU\n  lines[1].sku: must be a SKU"), "{two}");
     }
 
     #[test]

@@ -22,6 +22,26 @@ pub(crate) fn money(message: Option<&MoneyMessage>) -> String {
     }
 }
 
+/// Reads an amount such as `12.34 EUR`, with or without the space.
+///
+/// # Errors
+/// What an amount looks like, or why this one is none: an unknown currency, more digits than it has.
+pub(crate) fn parse_money(text: &str) -> Result<MoneyMessage, String> {
+    let form = || "must be an amount with its currency, such as 12.34 EUR".to_owned();
+    let text = text.trim();
+    let (amount, code) = text.len().checked_sub(3).and_then(|at| text.split_at_checked(at)).ok_or_else(form)?;
+    let (units, fraction) = amount.trim_end().split_once('.').unwrap_or((amount.trim_end(), "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(units) || !is_number(fraction) || fraction.len() > 9 {
+        return Err(form());
+    }
+    let units = units.parse().map_err(|_| form())?;
+    let nanos = format!("{fraction:0<9}").parse().map_err(|_| form())?;
+    let money = Money::from_units_nanos(&code.to_ascii_uppercase(), units, nanos).map_err(|error| error.to_string())?;
+    let (units, nanos) = money.to_units_nanos();
+    Ok(MoneyMessage { currency_code: money.currency().to_string(), units, nanos })
+}
+
 /// The events of an order, a line each: time since the first one, type, status, reason and what else there is to say.
 pub(crate) fn timeline(events: &[OrderTimelineEntry]) -> Vec<String> {
     let first = events.first().and_then(|event| event.occurred_at.as_ref()).map_or(0, micros);
@@ -78,5 +98,23 @@ mod tests {
         assert_eq!(money(Some(&amount("KRW", 12, 0))), "12 KRW");
         assert_eq!(money(None), "nothing");
         assert!(money(Some(&amount("XXX", 1, 0))).contains("cannot be read"));
+        for text in ["12.34 EUR", "12.34EUR", " 12.34 eur "] {
+            assert_eq!(parse_money(text), Ok(amount("EUR", 12, 340_000_000)), "{text}");
+        }
+        assert_eq!(parse_money("1200 KRW"), Ok(amount("KRW", 1_200, 0)));
+        for bad in [
+            "",
+            "EUR",
+            "12.34",
+            "-1 EUR",
+            "1. EUR",
+            "1,5 EUR",
+            "12.345 EUR",
+            "1 ÄUR",
+            "1 XYZ",
+            "9223372036854775808 EUR",
+        ] {
+            assert!(parse_money(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use openorder_proto::{
     event_types,
-    order::v1::{OrderStatus, WatchOrderRequest},
+    order::v1::{OrderStatus, UpdateOrderStatusRequest, WatchOrderRequest},
     topics,
 };
 use openorder_scenarios::{Deployment, Shop, eur, id};
@@ -36,8 +36,7 @@ fn documents(text: &str) -> Vec<Value> {
 async fn an_order_is_made_watched_shown_and_listed_and_its_events_are_read() {
     let (system, _, sku, customer) = start(&[]).await;
     let line = format!("{sku}=2");
-    let create =
-        ["order", "create", "--customer", &customer, "--line", &line, "--until", "preparing", "--timeout", "2m"];
+    let create = ["order", "create", "--customer", &customer, "--line", &line, "--watch", "--timeout", "2m"];
     let made = system.command(&[&create[..], &["-o", "json"]].concat()).await;
     let order = made.json();
     assert_eq!((made.code, &order["status"]), (0, &Value::from("ORDER_STATUS_PREPARING")), "{made:?}");
@@ -95,6 +94,58 @@ async fn an_order_is_made_watched_shown_and_listed_and_its_events_are_read() {
     assert!(first.code == 0 && first.out.contains("order.lifecycle.created  key "), "{first:?}");
     let nowhere = system.command(&["topic", "tail", "orders"]).await;
     assert!(nowhere.code == 1 && nowhere.err.contains(topics::ORDER_LIFECYCLE), "{nowhere:?}");
+    system.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_made_at_the_expected_total_alone_cancelled_and_found_page_by_page() {
+    let (system, shop, sku, customer) = start(&[]).await;
+    let create = async |total: &str| {
+        let line = format!("{sku}=2");
+        let create =
+            ["order", "create", "--customer", &customer, "--line", &line, "--expect-total", total, "-o", "json"];
+        system.command(&create).await
+    };
+    let refused = create("37.99 EUR").await;
+    assert!(refused.code == 1 && refused.err.contains("PRICE_CHANGED"), "{refused:?}");
+    assert!(refused.err.contains("--expect-total takes the new total"), "what to do is said: {refused:?}");
+    let wrong = create("38").await;
+    assert!(wrong.code == 2 && wrong.err.contains("12.34 EUR"), "{wrong:?}");
+    let (first, second) = (create("38.00 EUR").await.json(), create("38EUR").await.json());
+
+    let page = async |token: &str| {
+        let list = ["order", "list", "--customer", &customer, "-n", "1", "--page-token", token, "-o", "json"];
+        system.command(&list).await.json()
+    };
+    let newest = page("").await;
+    assert_eq!((&newest["orders"][0]["order_id"], &newest["more"]), (&second["order_id"], &Value::Bool(true)));
+    let older = page(newest["next_page_token"].as_str().unwrap()).await;
+    assert_eq!(older["orders"][0]["order_id"], first["order_id"]);
+
+    let order_id = first["order_id"].as_str().unwrap();
+    let without_reason = system.command(&["order", "cancel", order_id]).await;
+    assert!(without_reason.code == 2 && without_reason.err.contains("--reason"), "{without_reason:?}");
+    let cancel = ["order", "cancel", order_id, "--reason", "ordered twice", "--request-id", "cancel-first"];
+    let cancelled = system.command(&cancel).await;
+    assert!(cancelled.code == 0 && cancelled.out.contains("CANCELLED"), "{cancelled:?}");
+    assert!(cancelled.out.contains("ordered twice"), "{cancelled:?}");
+    let again = system.command(&[&cancel[..], &["-o", "json"]].concat()).await;
+    assert_eq!((again.code, &again.json()["status"]), (0, &Value::from("ORDER_STATUS_CANCELLED")), "{again:?}");
+
+    // What was shipped is not called off any more.
+    let order_id = second["order_id"].as_str().unwrap();
+    let prepared = system.command(&["order", "watch", order_id, "--until", "preparing", "--timeout", "2m"]).await;
+    assert_eq!(prepared.code, 0, "{prepared:?}");
+    let ship = UpdateOrderStatusRequest {
+        request_id: "ship-second".to_owned(),
+        order_id: order_id.to_owned(),
+        previous_status: OrderStatus::Preparing.into(),
+        current_status: OrderStatus::Shipped.into(),
+    };
+    shop.orders.clone().update_order_status(ship).await.unwrap();
+    let late = system.command(&["order", "cancel", order_id, "--reason", "too late"]).await;
+    assert!(late.code == 1 && late.err.contains("ORDER_NOT_CANCELLABLE"), "{late:?}");
+    assert!(late.err.contains("openorder order get"), "what to do is said: {late:?}");
     system.close().await;
 }
 

@@ -4,27 +4,30 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use openorder_proto::google::r#type::Money;
 use openorder_proto::order::v1::order_service_client::OrderServiceClient;
 use openorder_proto::order::v1::{CreateOrderRequest, Order, OrderStatus, RequestedLine, ReservationMode};
 use openorder_proto::reasons::Word;
 use uuid::Uuid;
 
 use super::follow::{Watch, is_final};
-use super::{Status, view};
+use super::{Status, failed, view};
 use crate::args::{SettingsArgs, duration};
-use crate::edge::{Edge, failed};
+use crate::edge::Edge;
 use crate::operate::{Through, json};
 use crate::output::{self, note};
+use crate::show::parse_money;
 
 const HELP: &str = "\
 Examples:
   openorder order create --customer anna --line chair=2
-  openorder order create --customer anna --email anna@example.com --line chair=2 --line desk --until preparing
+  openorder order create --customer anna --email anna@example.com --line chair=2 --line desk --watch
+  openorder order create --customer anna --line chair=2 --expect-total '38.00 EUR'
   openorder order create --customer anna --line chair=2 --reserve immediate
   openorder order create --customer anna --line chair=2 --output json | jq -r .order_id
 
-The order is durable once this answers. With --until it then waits for what becomes of the order. A request id that was
-used before returns the order that it made, and makes no other one.
+The order is durable once this answers. With --watch or --until it then waits for what becomes of the order. A request id
+that was used before returns the order that it made, and makes no other one.
 
 Exit codes: 0 the order was made (and came to the status that was asked for), 1 it was refused, or ended elsewhere, or the
 time was over, 2 wrong arguments.";
@@ -48,10 +51,16 @@ pub struct CreateArgs {
     /// Request id, new for each order that is wanted [default: a new one].
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
+    /// What the lines have to cost together, such as '38.00 EUR': at any other total no order is made.
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_money)]
+    pub expect_total: Option<Money>,
+    /// Wait until the order is PREPARING, which is as far as it goes by itself, or has ended; as --until preparing.
+    #[arg(long, conflicts_with = "until")]
+    pub watch: bool,
     /// Wait until the order has come to this status, or to a final one.
     #[arg(long, value_enum, ignore_case = true, value_name = "STATUS")]
     pub until: Option<Status>,
-    /// How long to wait with --until.
+    /// How long to wait with --watch or --until.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
     /// How the system is reached.
@@ -89,8 +98,15 @@ impl CreateArgs {
             customer_email: self.email.clone().unwrap_or_default(),
             lines: self.lines.clone(),
             reservation_mode: reservation_mode.into(),
+            expected_total: self.expect_total.clone(),
             ..Default::default()
         }
+    }
+
+    /// The status that is waited for, if any is.
+    fn until(&self) -> Option<OrderStatus> {
+        let watched = self.watch.then_some(Status::Preparing);
+        self.until.or(watched).map(Status::to_proto)
     }
 }
 
@@ -101,7 +117,7 @@ pub(super) async fn run(settings: &SettingsArgs, args: &CreateArgs) -> anyhow::R
     let made = client.create_order(args.request(&request_id)).await;
     let made = made.map_err(|status| failed("the order was not made", &status))?.into_inner();
     let order = made.order.context("CreateOrder answered without an order")?;
-    let wanted = args.until.map(Status::to_proto);
+    let wanted = args.until();
     let order = match wanted {
         Some(until) => watched(&mut client, order, until, args.timeout).await?,
         None => order,

@@ -5,9 +5,9 @@ use clap::Args;
 use openorder_proto::order::v1::order_service_client::OrderServiceClient;
 use openorder_proto::order::v1::{GetOrderRequest, GetOrderTimelineRequest, OrderTimelineEntry};
 
-use super::view;
+use super::{failed, view};
 use crate::args::SettingsArgs;
-use crate::edge::{Edge, failed};
+use crate::edge::Edge;
 use crate::operate::{Through, json};
 use crate::output::{self, line};
 use crate::show::timeline;
@@ -18,7 +18,9 @@ Examples:
   openorder order get 01a2b3c4-5d6e-7f80-9123-456789abcdef --timeline
   openorder order get 01a2b3c4-5d6e-7f80-9123-456789abcdef --output json | jq -r .status
 
-The trace id finds the order's whole trace in Jaeger.";
+The trace id finds the order's whole trace in Jaeger.
+
+Exit codes: 0 done, 1 no such order or failed, 2 wrong arguments.";
 
 /// Arguments of `openorder order get`.
 #[derive(Clone, Debug, Args)]

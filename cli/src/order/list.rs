@@ -6,9 +6,8 @@ use openorder_proto::order::v1::order_service_client::OrderServiceClient;
 use openorder_proto::order::v1::{ListOrdersRequest, Order};
 use serde_json::json;
 
-use super::{Status, view};
+use super::{Status, failed, view};
 use crate::args::SettingsArgs;
-use crate::edge::failed;
 use crate::operate::{Through, json, table, time};
 use crate::output::{self, line, note};
 use crate::show::money;
@@ -22,7 +21,9 @@ Examples:
   openorder order list --customer anna --status pending,confirmed
   openorder order list --since 2h --limit 1000 --output json | jq '.orders[] | select(.status_reason != \"\")'
 
-The newest orders come first.";
+The newest orders come first. When there are more, `next_page_token` of the JSON document begins the next list.
+
+Exit codes: 0 done (also when there are none), 1 failed, 2 wrong arguments.";
 
 /// Arguments of `openorder order list`.
 #[derive(Clone, Debug, Args)]
@@ -43,6 +44,9 @@ pub struct ListArgs {
     /// At most this many orders, the newest first.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub limit: u32,
+    /// Go on where an earlier list ended: its next_page_token, with the same conditions.
+    #[arg(long, value_name = "TOKEN")]
+    pub page_token: Option<String>,
     /// How the system is reached.
     #[command(flatten)]
     pub through: Through,
@@ -52,8 +56,8 @@ pub struct ListArgs {
 pub(super) async fn run(settings: &SettingsArgs, args: &ListArgs) -> anyhow::Result<()> {
     let mut client = OrderServiceClient::new(args.through.edge(settings).await?);
     let limit = args.limit as usize;
-    let (mut orders, mut page_token): (Vec<Order>, _) = (Vec::new(), String::new());
-    let more = loop {
+    let (mut orders, mut page_token): (Vec<Order>, _) = (Vec::new(), args.page_token.clone().unwrap_or_default());
+    loop {
         let request = ListOrdersRequest {
             customer_id: args.customer.clone().unwrap_or_default(),
             statuses: args.status.iter().map(|status| status.to_proto().into()).collect(),
@@ -67,18 +71,20 @@ pub(super) async fn run(settings: &SettingsArgs, args: &ListArgs) -> anyhow::Res
         orders.extend(page.orders);
         page_token = page.next_page_token;
         if page_token.is_empty() || orders.len() >= limit {
-            break !page_token.is_empty();
+            break;
         }
-    };
+    }
+    let more = !page_token.is_empty();
     if args.through.is_json() {
-        return output::json(&json!({ "orders": json::list(&orders)?, "more": more }));
+        let document = json!({ "orders": json::list(&orders)?, "more": more, "next_page_token": page_token });
+        return output::json(&document);
     }
     if orders.is_empty() {
         line("no orders");
     }
     table::print(&["ORDER", "STATUS", "CUSTOMER", "TOTAL", "MADE"], orders.iter().map(row).collect());
     if more {
-        note(format_args!("\nthere are more: --limit {}", args.limit.saturating_mul(2)));
+        note(format_args!("\nthere are more: --limit {}, or --page-token {page_token}", args.limit.saturating_mul(2)));
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! `openorder order`: orders, made and looked at by hand, through the gateway.
 //!
-//! - `create.rs`, `get.rs`, `list.rs`, `watch.rs`: one file a command;
+//! - `create.rs`, `get.rs`, `watch.rs`, `list.rs`, `cancel.rs`: one file a command;
 //! - `follow.rs`: watching an order until it has come to a status;
 //! - `view.rs`: how an order looks.
 
+mod cancel;
 mod create;
 pub(crate) mod follow;
 mod get;
@@ -13,10 +14,12 @@ mod watch;
 
 use clap::{Args, Subcommand, ValueEnum};
 use openorder_proto::order::v1::OrderStatus;
+use openorder_rpc::reason_of;
 
 use crate::args::SettingsArgs;
-use crate::block_on;
+use crate::{block_on, edge};
 
+pub use cancel::CancelArgs;
 pub use create::CreateArgs;
 pub use get::GetArgs;
 pub use list::ListArgs;
@@ -28,10 +31,11 @@ PREPARING is where it stays until somebody ships it.
 
 Examples:
   openorder order create --customer anna --email anna@example.com --line chair=2
-  openorder order create --customer anna --line chair=2 --until preparing
+  openorder order create --customer anna --line chair=2 --watch
   openorder order watch 01a2b3c4-… --until preparing
   openorder order get 01a2b3c4-… --timeline
   openorder order list --customer anna --since 1h
+  openorder order cancel 01a2b3c4-… --reason 'ordered twice'
 
 Exit codes: 0 done, 1 failed, refused, or the order ended elsewhere than asked for, 2 wrong arguments.";
 
@@ -47,7 +51,7 @@ pub struct OrderArgs {
 /// What can be done with orders.
 #[derive(Clone, Debug, Subcommand)]
 pub enum OrderCommand {
-    /// Make one, and with --until wait for what becomes of it
+    /// Make one, and with --watch wait for what becomes of it
     Create(CreateArgs),
     /// Show one, with --timeline also its events
     Get(GetArgs),
@@ -55,6 +59,8 @@ pub enum OrderCommand {
     Watch(WatchArgs),
     /// List the newest
     List(ListArgs),
+    /// Call one off that is not shipped yet
+    Cancel(CancelArgs),
 }
 
 impl OrderArgs {
@@ -66,6 +72,7 @@ impl OrderArgs {
             OrderCommand::Get(args) => &args.through.settings,
             OrderCommand::Watch(args) => &args.through.settings,
             OrderCommand::List(args) => &args.through.settings,
+            OrderCommand::Cancel(args) => &args.through.settings,
         }
     }
 }
@@ -80,7 +87,28 @@ pub fn run(settings: &SettingsArgs, args: &OrderArgs) -> anyhow::Result<bool> {
         OrderCommand::Get(args) => block_on(Box::pin(get::run(settings, args)))?.map(|()| true),
         OrderCommand::Watch(args) => block_on(Box::pin(watch::run(settings, args)))?,
         OrderCommand::List(args) => block_on(Box::pin(list::run(settings, args)))?.map(|()| true),
+        OrderCommand::Cancel(args) => block_on(Box::pin(cancel::run(settings, args)))?.map(|()| true),
     }
+}
+
+/// A failed call about orders in words, with what to type next where that is known.
+fn failed(what: &str, status: &tonic::Status) -> anyhow::Error {
+    let error = edge::failed(what, status);
+    match reason_of(status).as_deref().and_then(advice) {
+        Some(advice) => anyhow::anyhow!("{error}. {advice}"),
+        None => error,
+    }
+}
+
+/// What to type next after a refusal for this reason.
+fn advice(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "ORDER_NOT_FOUND" => "`openorder order list` shows the orders that there are",
+        "ORDER_NOT_CANCELLABLE" => "`openorder order get ORDER_ID --timeline` shows where it stands",
+        "REQUEST_ID_REUSED" => "without --request-id it becomes a request of its own",
+        "PRICE_CHANGED" => "--expect-total takes the new total, and without it any total is taken",
+        _ => return None,
+    })
 }
 
 /// A status as it is given on the command line.

@@ -10,11 +10,10 @@ use openorder_proto::reasons::Word;
 
 use super::create::is_past;
 use super::follow::{Watch, is_final};
-use super::{Status, view};
+use super::{Status, failed, view};
 use crate::args::{SettingsArgs, duration};
-use crate::edge::failed;
 use crate::operate::{Through, json, time};
-use crate::output::{line, note};
+use crate::output::{self, line, note};
 
 const HELP: &str = "\
 Examples:
@@ -65,7 +64,7 @@ pub(super) async fn run(settings: &SettingsArgs, args: &WatchArgs) -> anyhow::Re
 fn show(order: &Order, is_json: bool) {
     match is_json {
         // None that occurs: the contract describes its own messages.
-        true => drop(json::of(order).map(line)),
+        true => drop(json::of(order).and_then(|order| output::json_line(&order))),
         false => line(format_args!("{}  {}", time::in_full(order.update_time.as_ref()), view::status(order))),
     }
 }

@@ -71,6 +71,20 @@ pub fn reason_of(status: &Status) -> Option<String> {
     (info.domain == ERROR_DOMAIN).then_some(info.reason)
 }
 
+/// The reason of a status that OpenOrder made, or the name of its code: what to show of any status.
+#[must_use]
+pub fn reason_or_code(status: &Status) -> String {
+    reason_of(status).unwrap_or_else(|| code_name(status.code()).to_owned())
+}
+
+/// The wrong fields of a request that was refused as invalid, each with what is wrong; none for other refusals.
+#[must_use]
+pub fn violations_of(status: &Status) -> Vec<(String, String)> {
+    use tonic_types::StatusExt;
+    let violations = status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default();
+    violations.into_iter().map(|violation| (violation.field, violation.description)).collect()
+}
+
 /// How long the maker of the status asks to wait before another try.
 #[must_use]
 pub fn retry_after_of(status: &Status) -> Option<Duration> {
