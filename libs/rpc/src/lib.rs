@@ -25,7 +25,7 @@ mod values;
 mod violations;
 
 pub use caller::{CallContext, caller_of};
-pub use client::{Outbound, Resolver, Upstream, UpstreamBody, UpstreamChannel, UpstreamUrlError, channel};
+pub use client::{Outbound, Resolver, Resume, Upstream, UpstreamBody, UpstreamChannel, UpstreamUrlError, channel};
 pub use fingerprint::RequestFingerprint;
 pub use health::with_health;
 pub use page::{List, PageBytes, PageTokens, fill, page_size};

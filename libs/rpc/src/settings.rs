@@ -109,6 +109,9 @@ settings! {
         backoff_min_ms: u64 = 50, 1..=60_000;
         /// The longest pause before another attempt, in milliseconds.
         backoff_max_ms: u64 = 1_000, 1..=60_000;
+        /// Sends a call again that the service has no room for (RESOURCE_EXHAUSTED with a time to come again), until the
+        /// call's deadline. Not for services that call in turn for others: these hear of the refusal at once.
+        waits_for_room: bool = false;
         /// Further attempts that are allowed for each hundred calls.
         retry_percent: u32 = 20, 0..=100;
         /// Further attempts a second that are always allowed.

@@ -92,6 +92,13 @@ pub fn retry_after_of(status: &Status) -> Option<Duration> {
     status.get_details_retry_info()?.retry_delay
 }
 
+/// When to come again, if there is no room for the call now (`RESOURCE_EXHAUSTED`): nothing was done. A refusal that names
+/// no time is none of these: it would be refused again.
+#[must_use]
+pub fn room_after(status: &Status) -> Option<Duration> {
+    if status.code() == Code::ResourceExhausted { retry_after_of(status) } else { None }
+}
+
 /// What an upstream's failure means for the work that called it. `None` for a status of success.
 ///
 /// Unreachable, overloaded or too slow is an outage; a concurrent change may succeed later; everything else repeats

@@ -4,15 +4,19 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use openorder_rpc::status::retry_after_of;
-use openorder_rpc::{ConnectionSettings, RpcClientSettings, RpcServerSettings, channel, listen, reason_of};
+use openorder_rpc::{
+    CallContext, ConnectionSettings, Outbound, Refusal, Resume, RpcClientSettings, RpcServerSettings, Upstream,
+    channel, listen, reason_of,
+};
 use openorder_telemetry::RoleTelemetry;
 use support::{call, client, client_settings, service_call, start, start_at, start_quiet, text};
-use tonic::{Code, Request};
+use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 async fn free_address() -> String {
@@ -95,6 +99,64 @@ async fn attempts_and_budget_are_bounds() {
 }
 
 #[tokio::test]
+async fn a_call_waits_for_room_until_its_deadline_where_the_settings_say_so() {
+    let server = start_quiet().await;
+    let settings = RpcClientSettings { waits_for_room: true, attempts_max: 1, ..client_settings() };
+    let patient = channel(&RoleTelemetry::disabled("test"), &server.url(), &settings).unwrap();
+    let within = |milliseconds| {
+        let deadline = Some(Instant::now() + Duration::from_millis(milliseconds));
+        CallContext { deadline, ..service_call() }
+    };
+    // Not retry safe, and more often than a call is attempted: it was never taken up.
+    let answer = call(patient.clone(), "Full", within(60_000).request(text(30))).await.unwrap();
+    assert_eq!(answer, "30");
+
+    let never = text(1_000_000);
+    let begin = Instant::now();
+    let refused = call(patient.clone(), "Full", within(400).request(never.clone())).await.unwrap_err();
+    assert!(matches!(reason_of(&refused).as_deref(), Some("OVERLOADED" | "DEADLINE_EXCEEDED")), "{refused:?}");
+    assert!(begin.elapsed() < Duration::from_secs(20));
+    assert!(server.echo.calls.load(Ordering::SeqCst) > 32, "it was tried again");
+
+    server.echo.calls.store(0, Ordering::SeqCst);
+    // No waiting makes room for what names no time; and who does not wait hears of it at once.
+    let quota = call(patient, "Quota", within(60_000).request(text(0))).await.unwrap_err();
+    assert_eq!(reason_of(&quota).as_deref(), Some("RESOURCE_EXHAUSTED"));
+    let impatient = call(client(&server.url()), "Full", within(60_000).retry_safe_request(never)).await.unwrap_err();
+    assert_eq!(reason_of(&impatient).as_deref(), Some("OVERLOADED"));
+    assert_eq!(server.echo.calls.load(Ordering::SeqCst), 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_counts_what_is_sent_again_and_stops_it() {
+    let server = start_quiet().await;
+    let settings = RpcClientSettings { attempts_max: 20, ..client_settings() };
+    let upstream = Upstream::new(&server.url(), &settings).unwrap();
+    let mut again = 0;
+    let outbound = Outbound {
+        path: http::uri::PathAndQuery::from_static("/test.Echo/Flaky"),
+        headers: http::HeaderMap::from_iter([
+            (http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/grpc")),
+            (http::header::TE, http::HeaderValue::from_static("trailers")),
+        ]),
+        // A message with a field of one text: "9".
+        body: bytes::Bytes::from_static(b"\0\0\0\0\x03\x0a\x01\x39"),
+        deadline: Some(Instant::now() + Duration::from_secs(60)),
+        body_deadline: None,
+        retry_safe: true,
+    };
+    let goes_on = || {
+        again += 1;
+        again <= 3
+    };
+    let answer = upstream.call_while(outbound, goes_on).await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "14", "the refusal that it stopped at");
+    assert_eq!((again, server.echo.calls.load(Ordering::SeqCst)), (4, 4));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_stream_arrives_as_it_is_made_with_its_last_status() {
     let server = start_quiet().await;
     let read = async |number: u32| {
@@ -112,6 +174,40 @@ async fn a_stream_arrives_as_it_is_made_with_its_last_status() {
     // A status that a library made gets its reason on the way out, in trailers too.
     assert_eq!((last.code(), reason_of(&last).as_deref()), (Code::NotFound, Some("NOT_FOUND")));
     assert!(odd.len() == 3 && odd.iter().all(Result::is_ok));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_opened_again_within_its_bounds() {
+    let server = start_quiet().await;
+    let follow = async |refusals: u32, number: u32, enough: usize| {
+        let (opened, mut answers, mut interruptions) = (AtomicU32::new(0), Vec::new(), 0);
+        let open = || {
+            let is_refused = opened.fetch_add(1, Ordering::SeqCst) < refusals;
+            let channel = client(&server.url());
+            async move {
+                if is_refused {
+                    return Err(Refusal::upstream_unavailable(Duration::from_millis(1)));
+                }
+                let mut grpc = tonic::client::Grpc::new(channel);
+                grpc.ready().await.unwrap();
+                let path = "/test.Echo/Count".parse().unwrap();
+                let codec = ProstCodec::<String, String>::default();
+                grpc.server_streaming(Request::new(text(number)), path, codec).await.map(Response::into_inner)
+            }
+        };
+        let each = |answer: String| {
+            answers.push(answer);
+            if answers.len() < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let resume = Resume { pause: Duration::from_millis(1), times_max: 3, deadline: None };
+        let ended: Result<(), Status> = resume.follow(open, each, |_| interruptions += 1).await;
+        (ended.map_err(|status| status.code()), answers.len(), interruptions)
+    };
+    assert_eq!(follow(3, 4, usize::MAX).await, (Ok(()), 4, 3));
+    assert_eq!(follow(4, 4, usize::MAX).await, (Err(Code::Unavailable), 0, 3), "no more often than it may");
+    assert_eq!(follow(0, 4, 2).await, (Ok(()), 2, 0), "it was enough");
+    assert_eq!(follow(0, 3, usize::MAX).await, (Err(Code::NotFound), 3, 0), "another refusal is one");
     server.stop().await;
 }
 

@@ -4,7 +4,8 @@
 //! * `addresses.rs` has those of all addresses of a name, and chooses among them;
 //! * `upstream.rs` sends a call over one of them, and retries where that is safe: nowhere else are calls retried;
 //! * `body.rs` is the answer as it arrives;
-//! * `channel.rs` is what generated clients take.
+//! * `channel.rs` is what generated clients take;
+//! * `resume.rs` opens a stream again that broke off.
 //!
 //! It stands on `h2` itself rather than on tonic's channel: a call costs no task and no queue of its own, and it is
 //! known for certain whether a request left the process, which decides whether it may be sent again.
@@ -13,11 +14,13 @@ mod addresses;
 mod body;
 mod channel;
 mod connection;
+mod resume;
 mod upstream;
 
 pub use addresses::Resolver;
 pub use body::UpstreamBody;
 pub use channel::UpstreamChannel;
+pub use resume::Resume;
 pub use upstream::{Outbound, Upstream, UpstreamUrlError};
 
 use std::sync::Arc;

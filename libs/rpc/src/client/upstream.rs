@@ -17,7 +17,7 @@ use crate::client::body::{UpstreamBody, broken_off};
 use crate::client::connection::Unreachable;
 use crate::local;
 use crate::settings::RpcClientSettings;
-use crate::status::{Refusal, is_unavailable, retry_after_of};
+use crate::status::{Refusal, is_unavailable, retry_after_of, room_after};
 
 /// When a caller may come again after the upstream was away.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -42,6 +42,7 @@ pub struct Upstream {
     backoff_min: Duration,
     backoff_max: Duration,
     default_timeout: Duration,
+    waits_for_room: bool,
 }
 
 /// A call on its way out.
@@ -57,8 +58,17 @@ pub struct Outbound {
     pub deadline: Option<Instant>,
     /// When its caller stops waiting for the answer's end; none for a stream.
     pub body_deadline: Option<Instant>,
-    /// Whether it may be sent twice. If not, it is only tried again while it is certain that nothing was sent.
+    /// Whether it may be sent twice. If not, it is only tried again while it is certain that nothing was done.
     pub retry_safe: bool,
+}
+
+/// Whether a call is sent again after an attempt, and how long whoever refused it asks to wait before.
+enum Again {
+    Never,
+    /// As one more of its attempts.
+    Attempt(Duration),
+    /// Once there is room for it. It was not taken up, and is as new.
+    Room(Duration),
 }
 
 /// What became of one attempt.
@@ -101,6 +111,7 @@ impl Upstream {
             backoff_min: Duration::from_millis(settings.backoff_min_ms.max(1)),
             backoff_max: Duration::from_millis(settings.backoff_max_ms.max(1)),
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
+            waits_for_room: settings.waits_for_room,
         })
     }
 
@@ -125,44 +136,87 @@ impl Upstream {
     /// Sends a call and waits for the head of its answer.
     ///
     /// It is tried again, with growing pauses and within the budget and the deadline, while nothing was sent, or while
-    /// the upstream is unavailable and the call may be sent twice.
+    /// the upstream is unavailable and the call may be sent twice. Where the settings say so, a call that there is no room
+    /// for is sent again until its deadline; without one it is not.
     ///
     /// # Errors
     ///
     /// A status with `UPSTREAM_UNAVAILABLE` and a `RetryInfo`, or `DEADLINE_EXCEEDED`. A status that the upstream
     /// itself gave is an answer, not an error.
     pub async fn call(&self, outbound: Outbound) -> Result<Response<UpstreamBody>, Status> {
+        self.call_while(outbound, || true).await
+    }
+
+    /// As [`Self::call`]; `goes_on` is asked before the call is sent again, and its no ends the call with what it has. So
+    /// a caller counts what is sent again, and stops it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::call`].
+    pub async fn call_while(
+        &self,
+        outbound: Outbound,
+        goes_on: impl FnMut() -> bool + Send,
+    ) -> Result<Response<UpstreamBody>, Status> {
         self.budget.deposit();
-        let Some(deadline) = outbound.deadline else { return self.attempts(outbound).await };
-        match tokio::time::timeout_at(deadline.into(), self.attempts(outbound)).await {
+        let Some(deadline) = outbound.deadline else { return self.attempts(outbound, goes_on).await };
+        match tokio::time::timeout_at(deadline.into(), self.attempts(outbound, goes_on)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Refusal::deadline_exceeded()),
         }
     }
 
-    async fn attempts(&self, mut outbound: Outbound) -> Result<Response<UpstreamBody>, Status> {
-        let mut attempt = 1;
+    async fn attempts(
+        &self,
+        mut outbound: Outbound,
+        mut goes_on: impl FnMut() -> bool + Send,
+    ) -> Result<Response<UpstreamBody>, Status> {
+        let (mut attempt, mut waits) = (1, 0);
         loop {
             let last = attempt >= self.attempts_max;
             let outcome = self.attempt(&mut outbound, last).await;
-            let may_repeat = match &outcome {
-                Attempt::Unreachable(_) => true,
-                Attempt::Refused(_) | Attempt::Broken(_) => outbound.retry_safe,
-                Attempt::Answered(answer) => outbound.retry_safe && refused_for_now(answer).is_some(),
+            let pause = match self.again(&outcome, outbound.retry_safe) {
+                Again::Attempt(advised) if !last && self.budget.withdraw() => {
+                    attempt += 1;
+                    self.backoff(attempt - 1).max(advised)
+                }
+                // The deadline is the one bound of this.
+                Again::Room(advised) if outbound.deadline.is_some() => {
+                    waits += 1;
+                    self.room_pause(waits, advised)
+                }
+                _ => return self.end(outcome),
             };
-            if !may_repeat || last || !self.budget.withdraw() {
-                return self.end(outcome);
-            }
-            let advised = match &outcome {
-                Attempt::Answered(answer) => refused_for_now(answer).unwrap_or_default(),
-                _ => Duration::ZERO,
-            };
-            let pause = self.backoff(attempt).max(advised);
-            if outbound.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
+            let is_late = outbound.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
+            if is_late || !goes_on() {
                 return self.end(outcome);
             }
             tokio::time::sleep(pause).await;
-            attempt += 1;
+        }
+    }
+
+    fn again(&self, outcome: &Attempt, retry_safe: bool) -> Again {
+        match outcome {
+            Attempt::Unreachable(_) => Again::Attempt(Duration::ZERO),
+            Attempt::Refused(_) | Attempt::Broken(_) if retry_safe => Again::Attempt(Duration::ZERO),
+            Attempt::Refused(_) | Attempt::Broken(_) => Again::Never,
+            Attempt::Answered(answer) => self.again_after(answer, retry_safe),
+        }
+    }
+
+    /// After an answer: when it is a refusal that says to come again.
+    fn again_after(&self, answer: &Response<UpstreamBody>, retry_safe: bool) -> Again {
+        // A status is only made of the headers of an answer that has no more than one.
+        if !(retry_safe || self.waits_for_room) || !answer.headers().contains_key("grpc-status") {
+            return Again::Never;
+        }
+        let Some(status) = Status::from_header_map(answer.headers()) else { return Again::Never };
+        if retry_safe && is_unavailable(&status) {
+            return Again::Attempt(retry_after_of(&status).unwrap_or_default());
+        }
+        match room_after(&status) {
+            Some(advised) if self.waits_for_room => Again::Room(advised),
+            _ => Again::Never,
         }
     }
 
@@ -198,7 +252,7 @@ impl Upstream {
 
     fn head(&self, outbound: &mut Outbound, last: bool) -> Request<()> {
         // Copied only when they may be needed again.
-        let headers = match outbound.retry_safe && !last {
+        let headers = match (outbound.retry_safe && !last) || self.waits_for_room {
             true => outbound.headers.clone(),
             false => std::mem::take(&mut outbound.headers),
         };
@@ -236,6 +290,13 @@ impl Upstream {
         let bound = doubled.min(self.backoff_max);
         rand::rng().random_range(self.backoff_min.min(bound)..=bound)
     }
+
+    /// A pause before a call without room is sent again, half of it at random: callers that were refused together do not
+    /// come back together.
+    fn room_pause(&self, waits: u32, advised: Duration) -> Duration {
+        let doubled = self.backoff_min.saturating_mul(1 << waits.saturating_sub(1).min(16));
+        doubled.max(advised).min(self.backoff_max).mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
 }
 
 /// The address of an upstream that is named by it; else its name and port.
@@ -250,13 +311,6 @@ fn by_dns(host: String, port: u16) -> Resolver {
         let host = host.clone();
         Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
     })
-}
-
-/// What the upstream advises to wait, if its answer is `UNAVAILABLE`.
-fn refused_for_now(answer: &Response<UpstreamBody>) -> Option<Duration> {
-    answer.headers().get("grpc-status")?;
-    let status = Status::from_header_map(answer.headers())?;
-    is_unavailable(&status).then(|| retry_after_of(&status).unwrap_or_default())
 }
 
 /// Whether the peer says that it did not begin (HTTP/2, sections 6.8 and 8.7).

@@ -45,7 +45,11 @@ impl Echo {
             "Flaky" if earlier < request.get_ref().parse().unwrap() => {
                 Err(openorder_rpc::Refusal::dependency_unavailable(Duration::from_millis(1)))
             }
-            "Flaky" => Ok(Response::new(earlier.to_string())),
+            "Full" if earlier < request.get_ref().parse().unwrap() => {
+                Err(openorder_rpc::Refusal::overloaded(Duration::from_millis(1)))
+            }
+            "Quota" => Err(Status::resource_exhausted("a quota")),
+            "Flaky" | "Full" => Ok(Response::new(earlier.to_string())),
             _ => Err(Status::unimplemented("")),
         }
     }
