@@ -1,4 +1,4 @@
-//! A run: what it stands on, and the order of its measurements.
+//! A run: what it stands on, and what its measurements have in common.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,26 +66,8 @@ impl<'a> Bench<'a> {
         self.rows.iter().any(|row| row.parts.contains(&part))
     }
 
-    /// All measurements, alternating, round by round; then those that are made once.
-    pub(crate) async fn run(&mut self) -> anyhow::Result<()> {
-        self.warm_up().await?;
-        for round in 0..self.args.rounds() {
-            self.round = round;
-            say(format_args!("round {} of {}", round + 1, self.args.rounds()));
-            self.look_at_machine().await;
-            rows::reference::measure(self).await?;
-            rows::maximum::measure(self).await?;
-            rows::accepting::measure(self).await?;
-        }
-        rows::overload::measure(self).await?;
-        rows::parallel::measure(self).await?;
-        rows::start::measure(self).await?;
-        rows::stored::measure(self).await?;
-        rows::builds::measure(self).await
-    }
-
     /// The broker's code is compiled while it runs; what comes first would be measured cold.
-    async fn warm_up(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn warm_up(&mut self) -> anyhow::Result<()> {
         say("warming up: the first load and the first transactions are not counted");
         self.pgbench.orders(Duration::from_secs(2)).await?;
         let running = self.start(&[]).await?;
@@ -95,7 +77,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Now nothing of ours works: who else does takes from what is measured.
-    async fn look_at_machine(&mut self) {
+    pub(crate) async fn look_at_machine(&mut self) {
         let before = machine_seconds();
         tokio::time::sleep(LOOK_TIME).await;
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;

@@ -32,7 +32,7 @@ pub(crate) struct Load {
 
 /// What `openorder load --output json` tells.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Told {
+pub(crate) struct LoadReport {
     pub(crate) offered: u64,
     pub(crate) accepted: u64,
     pub(crate) completed: u64,
@@ -52,7 +52,7 @@ pub(crate) struct Latencies {
 /// What a load found out.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
-    pub(crate) told: Told,
+    pub(crate) report: LoadReport,
     /// Orders completed a second, in the window.
     pub(crate) completed_per_second: f64,
     /// CPU microseconds a completed order, in the window.
@@ -68,7 +68,7 @@ pub(crate) struct Loading {
     stdout: ChildStdout,
     meter: Meter,
     bound: Duration,
-    said: Vec<String>,
+    notes: Vec<String>,
 }
 
 /// Where the window begins or ends.
@@ -99,9 +99,9 @@ impl Load {
     /// Runs it to its end; every order must be completed.
     pub(crate) async fn run(&self, system: &System, meter: Meter) -> anyhow::Result<Loaded> {
         let loaded = self.begin(system, meter).await?.finish().await?;
-        let told = &loaded.told;
-        ensure!(told.unfinished == 0, "{} orders were accepted and never completed", told.unfinished);
-        ensure!(loaded.completed_per_second > 0.0, "no order was completed: {:?}", told.failed);
+        let report = &loaded.report;
+        ensure!(report.unfinished == 0, "{} orders were accepted and never completed", report.unfinished);
+        ensure!(loaded.completed_per_second > 0.0, "no order was completed: {:?}", report.failed);
         Ok(loaded)
     }
 
@@ -140,7 +140,7 @@ impl Load {
             stdout,
             meter,
             bound: self.warm_up + self.duration + self.completion_timeout + Duration::from_secs(60),
-            said: Vec::new(),
+            notes: Vec::new(),
         };
         let started = tokio::time::timeout(Duration::from_secs(180), loading.until_started()).await;
         started.context("products and wallets were not made within three minutes")??;
@@ -154,9 +154,9 @@ impl Loading {
             if line.starts_with("load on ") {
                 return Ok(());
             }
-            self.said.push(line);
+            self.notes.push(line);
         }
-        anyhow::bail!("openorder load ended before it began: {}", self.said.join("; "))
+        anyhow::bail!("openorder load ended before it began: {}", self.notes.join("; "))
     }
 
     /// Waits for its end.
@@ -171,7 +171,7 @@ impl Loading {
         while let Some(line) = self.lines.next_line().await? {
             draining |= line.starts_with("waiting for");
             let Some(counts) = progress(&line) else {
-                self.said.push(line);
+                self.notes.push(line);
                 continue;
             };
             if draining || line.ends_with("(warm-up)") {
@@ -185,8 +185,8 @@ impl Loading {
         let mut text = String::new();
         self.stdout.read_to_string(&mut text).await?;
         self.child.wait().await?;
-        let told: Told = serde_json::from_str(&text)
-            .with_context(|| format!("openorder load gave no result: {}", self.said.join("; ")))?;
+        let report: LoadReport = serde_json::from_str(&text)
+            .with_context(|| format!("openorder load gave no result: {}", self.notes.join("; ")))?;
         let (begin, end) = begin.zip(end).context("the load was too short to be measured")?;
         let cpu = end.cpu - begin.cpu;
         let each = |orders: u64| {
@@ -195,7 +195,7 @@ impl Loading {
         };
         let completed = end.completed - begin.completed;
         Ok(Loaded {
-            told,
+            report,
             completed_per_second: completed as f64 / (end.time - begin.time).as_secs_f64(),
             completed_cost: each(completed),
             accepted_cost: each(end.accepted - begin.accepted),

@@ -3,7 +3,7 @@
 //! - `stack.rs`: a stack of the run's own; `system.rs`: OpenOrder on it;
 //! - `load.rs`, `calls.rs`: who drives it; `processes.rs`: what it used;
 //! - `pgbench.rs`, `floor.rs`: the references T and L;
-//! - `rows/`: the figures and their measurements; `bench.rs`: their order;
+//! - `rows.rs`: the figures; `bench.rs`: the run; `measurements/`: how each figure is measured, and in which order;
 //! - `samples.rs`, `report.rs`, `machine.rs`: what was found out, and how it is shown.
 
 mod args;
@@ -12,6 +12,7 @@ mod calls;
 mod floor;
 mod load;
 mod machine;
+mod measurements;
 mod output;
 mod pgbench;
 mod processes;
@@ -65,7 +66,7 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = tokio::select! {
         outcome = measure_and_check(repository, &program, args, &stack, before.as_deref()) => outcome,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
-        _ = terminate.recv() => Err(anyhow::anyhow!("told to end")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
     };
     stack.clean().await;
     let (report, worse) = outcome?;
@@ -115,7 +116,7 @@ async fn measure_and_check(
 async fn measure(repository: &Path, program: &Path, args: &Args, stack: &Stack) -> anyhow::Result<Report> {
     let mut bench = Bench::prepare(repository, program, args, stack).await?;
     let machine = Machine::read(repository, bench.pgbench.version().await?).await;
-    bench.run().await?;
+    measurements::run(&mut bench).await?;
     Ok(Report::of(&mut bench, machine))
 }
 

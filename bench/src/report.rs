@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::bench::Bench;
 use crate::floor::STEPS;
 use crate::machine::Machine;
-use crate::rows::{Goal, ROWS, Row, reference};
+use crate::measurements::reference;
+use crate::rows::{Goal, ROWS, Row};
 use crate::samples::{Samples, median};
 
 /// What stands before the record in the document.

@@ -39,26 +39,26 @@ async fn overload(bench: &mut Bench<'_>, running: &Running, maximum: f64) -> any
     let busy = bench.load(open(0.7), running).await?;
     let over = bench.load(open(2.0), running).await?;
     let count = |reason: &str| {
-        let of_reason = over.told.failed.iter().filter(|(text, _)| text.contains(reason));
+        let of_reason = over.report.failed.iter().filter(|(text, _)| text.contains(reason));
         of_reason.map(|(_, count)| *count).sum::<u64>()
     };
     let refused: u64 = count("CreateOrder: ");
-    let shed = refused as f64 / over.told.offered.max(1) as f64 * 100.0;
+    let shed = refused as f64 / over.report.offered.max(1) as f64 * 100.0;
     say(format_args!(
         "at twice the maximum: {:.0} orders/s completed, {shed:.1} % shed, p99 of the call {:.1} ms (at 70 %: {:.1} ms)",
-        over.completed_per_second, over.told.call_ms.p99, busy.told.call_ms.p99
+        over.completed_per_second, over.report.call_ms.p99, busy.report.call_ms.p99
     ));
     bench.samples.push("overload.per_second", over.completed_per_second);
-    bench.samples.push("overload.call_p99_ms", over.told.call_ms.p99);
-    bench.samples.push("busy.call_p99_ms", busy.told.call_ms.p99);
+    bench.samples.push("overload.call_p99_ms", over.report.call_ms.p99);
+    bench.samples.push("busy.call_p99_ms", busy.report.call_ms.p99);
     bench.samples.push("overload.shed_percent", shed);
-    let reasons: Vec<String> = over.told.failed.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let reasons: Vec<String> = over.report.failed.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     let note = if reasons.is_empty() {
         "nothing was shed: what is accepted beyond the maximum piles up behind acceptance".to_owned()
     } else {
         reasons.join(", ")
     };
-    bench.notes.insert("16c", format!("{} of {} orders completed; {note}", over.told.completed, over.told.offered));
+    bench.notes.insert("16c", format!("{} of {} orders completed; {note}", over.report.completed, over.report.offered));
     Ok(())
 }
 
@@ -73,10 +73,10 @@ async fn fairness(bench: &mut Bench<'_>, running: &Running, maximum: f64) -> any
     let (beside, greedy) = (beside?, greedy?);
     say(format_args!(
         "a caller's p99: {:.1} ms alone, {:.1} ms beside one with {:.0} orders/s",
-        alone.told.call_ms.p99, beside.told.call_ms.p99, greedy.told.accepted_per_second
+        alone.report.call_ms.p99, beside.report.call_ms.p99, greedy.report.accepted_per_second
     ));
-    bench.samples.push("fairness.alone_p99_ms", alone.told.call_ms.p99);
-    bench.samples.push("fairness.beside_p99_ms", beside.told.call_ms.p99);
+    bench.samples.push("fairness.alone_p99_ms", alone.report.call_ms.p99);
+    bench.samples.push("fairness.beside_p99_ms", beside.report.call_ms.p99);
     bench.notes.insert("17", "each has a connection of its own: by that the gateway tells callers apart".to_owned());
     Ok(())
 }

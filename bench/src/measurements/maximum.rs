@@ -74,7 +74,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An order is completed without its notification: whether they keep up is told beside the maximum.
+/// An order is completed without its notification: whether they keep up stands beside the maximum.
 async fn notifications(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let open = async |service: &str| {
         anyhow::Ok(bench.system.database_url(service).parse::<PgConnectOptions>()?.connect().await?)
@@ -117,7 +117,7 @@ async fn calm(bench: &mut Bench<'_>, running: &Running) -> anyhow::Result<()> {
     let Some(maximum) = bench.samples.median("maximum.per_second") else { return Ok(()) };
     let rate = Some(maximum * CALM_SHARE);
     let found = bench.load(Load { rate, callers: 1_000, ..bench.maximum() }, running).await?;
-    let (cost, p99) = (found.completed_cost.total(), found.told.completion_ms.p99);
+    let (cost, p99) = (found.completed_cost.total(), found.report.completion_ms.p99);
     say(format_args!("at 35 %: {cost:.0} µs an order, p99 to completion {p99:.1} ms"));
     bench.samples.push("calm.cpu_us", cost);
     bench.samples.push("calm.p99_ms", p99);

@@ -1,14 +1,5 @@
 //! The figures: what each is the quotient of, what it should be, and which measurements it needs.
 
-pub(crate) mod accepting;
-pub(crate) mod builds;
-pub(crate) mod maximum;
-pub(crate) mod overload;
-pub(crate) mod parallel;
-pub(crate) mod reference;
-pub(crate) mod start;
-pub(crate) mod stored;
-
 use crate::args::Args;
 
 /// What a figure should be.

@@ -2,9 +2,10 @@
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
 
+use super::accepting;
 use crate::bench::Bench;
 use crate::output::say;
-use crate::rows::{Part, accepting};
+use crate::rows::Part;
 use crate::system::System;
 
 /// Rows of one statement while the tables are filled.

@@ -25,10 +25,10 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let found = accept(&bench.system, bench.args.window()).await?;
     say(format_args!(
         "accepting alone: {:.0} orders/s, {:.0} µs an order",
-        found.told.accepted_per_second,
+        found.report.accepted_per_second,
         found.accepted_cost.total()
     ));
-    bench.samples.push("accepting.per_second", found.told.accepted_per_second);
+    bench.samples.push("accepting.per_second", found.report.accepted_per_second);
     bench.samples.push("accepting.cpu_us", found.accepted_cost.total());
     drain(bench).await
 }
@@ -48,7 +48,7 @@ pub(crate) async fn accept(system: &System, duration: Duration) -> anyhow::Resul
     let (stopped, found) = tokio::join!(stop_back(&mut running), loading.finish());
     stopped?;
     let found = found?;
-    ensure!(found.told.accepted > 0, "no order was accepted: {:?}", found.told.failed);
+    ensure!(found.report.accepted > 0, "no order was accepted: {:?}", found.report.failed);
     running.stop().await?;
     Ok(found)
 }
