@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::Args;
 use openorder_config::{ConfigErrors, Loaded, Row, Source, Sources};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{ConfigArgs, SettingsArgs};
+use crate::block_on::block_on;
 use crate::check::check;
+use crate::http;
 use crate::output::{self, Format, note};
 use crate::roles::Role;
 use crate::settings::ProcessSettings;
-use crate::{block_on, http};
+use crate::settings_args::SettingsArgs;
 
 /// How long a server may take to show its settings.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -21,6 +23,42 @@ const EXAMPLE_HEAD: &str = "\
 # Take the # away from what is to be otherwise. The environment and --set stand above this file, and each setting has one
 # name in all of them: order.listen_address is OPENORDER_ORDER_LISTEN_ADDRESS.
 # `openorder config --check` says what is wrong, `openorder config --explain` where each value comes from.";
+
+const CONFIG_HELP: &str = "\
+Examples:
+  openorder config                                   every setting that this shell gives, as --explain
+  openorder config --server                          those that the running server has
+  openorder config --example > openorder.toml        a file to begin with: all settings, commented out
+  openorder config --explain --output json
+  OPENORDER_KAFKA_PARTITIONS=0 openorder config --check
+  openorder --config production.toml config --check
+
+The running server is asked on its admin port: admin.listen_address of the settings. Secrets are never shown; of a URL,
+all but its password is.";
+
+/// Arguments of `openorder config`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = CONFIG_HELP)]
+pub struct ConfigArgs {
+    /// Print each setting with its value, its source and its meaning. The default.
+    #[arg(long, conflicts_with = "check")]
+    pub explain: bool,
+    /// Show the settings of the server that runs, not those of this shell.
+    #[arg(long, conflicts_with_all = ["check", "example"])]
+    pub server: bool,
+    /// Print an example of openorder.toml: every setting with its meaning and default, commented out.
+    #[arg(long, conflicts_with_all = ["check", "explain", "output"])]
+    pub example: bool,
+    /// Only say whether the settings can be used, and everything that is wrong with them.
+    #[arg(long)]
+    pub check: bool,
+    /// How the result is written.
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    pub output: Format,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
 
 /// The settings of this process, checked for what it is to serve.
 ///

@@ -2,15 +2,15 @@
 //!
 //! Reading guide:
 //!
-//! - [`args`]: what can be asked on the command line;
+//! - [`args`]: what can be asked on the command line; [`settings_args`], `through.rs`: what most commands take;
 //! - [`settings`], [`check`], [`mod@config`]: all settings of a process, their rules, and the command that shows them;
 //! - [`roles`], [`system`], [`serve`]: what a process can serve, and how it starts, is watched and drains;
 //! - [`probe`], [`logs`]: looking at a running process;
-//! - [`demo`], [`load`]: using a running system through its gateway, as any caller would (`edge.rs`);
+//! - [`demo`], [`load`]: using a running system through its gateway, as any caller would (`gateway_client/`);
 //! - [`verify`]: do the invariants hold, on the running system;
 //! - [`order`]: orders, made and looked at by hand; [`operate`]: what operators look at and do, through the gateway;
 //! - [`topic`]: the events in Kafka, decoded; [`manual`]: completion and manual pages;
-//! - [`output`]: the only place that writes to the terminal.
+//! - [`output`]: the only place that writes to the terminal; `table.rs`, `time.rs`, `json.rs`, `show.rs`: how values look.
 //!
 //! Tests start the system in their own process:
 //!
@@ -25,11 +25,13 @@
 //! ```
 
 pub mod args;
+mod block_on;
 pub mod check;
 pub mod config;
 pub mod demo;
-mod edge;
+mod gateway_client;
 mod http;
+mod json;
 pub mod load;
 pub mod logs;
 pub mod manual;
@@ -41,13 +43,16 @@ pub mod probe;
 pub mod roles;
 pub mod serve;
 pub mod settings;
+pub mod settings_args;
 mod show;
-mod stranger;
 pub mod system;
+mod table;
+mod through;
+mod time;
 pub mod topic;
 pub mod verify;
 
-use anyhow::Context;
+use clap::CommandFactory;
 
 pub use roles::Role;
 pub use settings::ProcessSettings;
@@ -76,17 +81,11 @@ pub fn run(cli: &Cli) -> anyhow::Result<bool> {
         Command::Replay(args) => operate::replay::run(settings, args).map(|()| true),
         Command::Topic(args) => topic::run(settings, args).map(|()| true),
         Command::Completion(args) => {
-            manual::completion(args);
+            manual::completion(args, &mut Cli::command());
             Ok(true)
         }
-        Command::Man(args) => manual::man(args).map(|()| true),
+        Command::Man(args) => manual::man(args, Cli::command()).map(|()| true),
         Command::Order(args) => order::run(settings, args),
         Command::Audit(args) => operate::audit::run(settings, args).map(|()| true),
     }
-}
-
-/// Runs a command's work on this thread.
-pub(crate) fn block_on<F: Future>(work: F) -> anyhow::Result<F::Output> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.context("the command's thread cannot be set up")?.block_on(work))
 }

@@ -7,11 +7,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value};
 
-use crate::args::{LogsArgs, SettingsArgs};
+use crate::block_on::block_on;
+use crate::config;
 use crate::output::{self, Format};
-use crate::{block_on, config};
+use crate::roles::Role;
+use crate::settings_args::SettingsArgs;
 
 /// Time between two looks at a file that is followed.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
@@ -19,6 +23,43 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 const CHUNK_LENGTH: u64 = 64 << 10;
 /// Bytes that are read back from the end at most, however long the lines are.
 const TAIL_LENGTH_MAX: u64 = 64 << 20;
+
+const LOGS_HELP: &str = "\
+Examples:
+  openorder logs order                         the last 50 lines
+  openorder logs payment --follow
+  openorder logs inventory --lines 500 --output json | jq 'select(.level == \"WARN\")'
+
+Roles write files when telemetry.log_directory is set; lines that belong to no role stand in openorder.log.";
+
+/// Arguments of `openorder logs`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = LOGS_HELP)]
+pub struct LogsArgs {
+    /// Whose log.
+    #[arg(value_name = "ROLE", value_parser = log_names())]
+    pub role: String,
+    /// Stay and print what is added, until interrupted.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Lines from the end of the file to begin with.
+    #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub lines: u32,
+    /// Directory of the files [default: telemetry.log_directory of the settings, or of the running server].
+    #[arg(long, value_name = "DIRECTORY")]
+    pub directory: Option<PathBuf>,
+    /// `text` for eyes; `json` for the lines as they stand in the file.
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    pub output: Format,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// The file names of the log writer: the roles, and `openorder` for lines of none.
+fn log_names() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(Role::ALL.iter().map(|role| role.name()).chain(["openorder"]))
+}
 
 /// Runs the command; with `--follow` until interrupted.
 ///

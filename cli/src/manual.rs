@@ -4,11 +4,11 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::args::{Cli, SettingsArgs};
 use crate::output::{self, note};
+use crate::settings_args::SettingsArgs;
 
 const NAME: &str = "openorder";
 
@@ -26,7 +26,7 @@ pub struct CompletionArgs {
     /// The shell that completes.
     #[arg(value_enum, value_name = "SHELL")]
     pub shell: Shell,
-    /// What was given about settings.
+    /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
@@ -43,32 +43,32 @@ pub struct ManArgs {
     /// Write a page for the program and for each command into this directory, which is made if need be.
     #[arg(long, value_name = "DIRECTORY")]
     pub directory: Option<PathBuf>,
-    /// What was given about settings.
+    /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
 
-/// Prints the completion script of a shell.
-pub fn completion(args: &CompletionArgs) {
+/// Prints the completion script of a shell for this command line.
+pub fn completion(args: &CompletionArgs, command: &mut Command) {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
+    clap_complete::generate(args.shell, command, NAME, &mut script);
     output::line(String::from_utf8_lossy(&script).trim_end());
 }
 
-/// Prints the manual page of the program, or writes those of all commands.
+/// Prints the manual page of a command line, or writes those of all its commands.
 ///
 /// # Errors
 /// The directory cannot be written to.
-pub fn man(args: &ManArgs) -> anyhow::Result<()> {
+pub fn man(args: &ManArgs, command: Command) -> anyhow::Result<()> {
     let Some(directory) = &args.directory else {
         let mut page = Cursor::new(Vec::new());
-        clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+        clap_mangen::Man::new(command).render(&mut page)?;
         output::line(String::from_utf8_lossy(page.get_ref()).trim_end());
         return Ok(());
     };
     let write = || {
         std::fs::create_dir_all(directory)?;
-        clap_mangen::generate_to(Cli::command(), directory)
+        clap_mangen::generate_to(command, directory)
     };
     write().with_context(|| format!("the pages cannot be written to {}", directory.display()))?;
     note(format_args!("the pages are in {}: man -l {0}/openorder.1", directory.display()));

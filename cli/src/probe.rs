@@ -1,13 +1,45 @@
 //! `openorder probe`: does a process answer calls, and what does it wait for.
 
+use std::time::Duration;
+
 use anyhow::Context;
+use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::args::{ProbeArgs, SettingsArgs};
+use crate::block_on::block_on;
+use crate::config;
 use crate::http::{self, Answer};
 use crate::output::{self, Format};
-use crate::{block_on, config};
+use crate::settings_args::SettingsArgs;
+use crate::time::duration;
+
+const PROBE_HELP: &str = "\
+Examples:
+  openorder probe                              for a container's health check
+  openorder probe --address 127.0.0.1:9081
+  until openorder probe; do sleep 1; done
+
+Exit code 0: it answers calls (ready, or degraded: work in the background waits). 1: it does not, or nobody is there.
+What is waited for is printed.";
+
+/// Arguments of `openorder probe`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = PROBE_HELP)]
+pub struct ProbeArgs {
+    /// Admin port of the process [default: admin.listen_address of the settings, 127.0.0.1:8081].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
+    /// How long the answer may take.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub timeout: Duration,
+    /// How the result is written.
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    pub output: Format,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
 
 /// The part of `/readyz` that is shown.
 #[derive(Debug, Deserialize)]

@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 use openorder_runtime::{State, install_signals};
 
-use crate::args::{ServeArgs, SettingsArgs};
+use crate::roles::Role;
 use crate::settings::ProcessSettings;
+use crate::settings_args::SettingsArgs;
 use crate::system::{Ending, System};
-use crate::{config, output, roles::Role};
+use crate::{config, output};
+
+/// Every role, on the command line.
+const ALL: &str = "all";
 
 /// How long threads may take that wait for a server that is away; then the process ends without them.
 const THREADS_DRAIN: Duration = Duration::from_secs(1);
@@ -17,6 +23,45 @@ const THREADS_DRAIN: Duration = Duration::from_secs(1);
 const TELEMETRY_DRAIN: Duration = Duration::from_secs(5);
 /// How much later than calls are answered all may be there, before it is said what is missing.
 const SOON: Duration = Duration::from_secs(3);
+
+const SERVE_HELP: &str = "\
+Examples:
+  openorder serve all
+  openorder serve gateway order
+  openorder serve inventory --set inventory.listen_address=0.0.0.0:8103 --set kafka.brokers=kafka:9092
+
+The order in which processes and their servers start does not matter: a role waits for what it needs, says so in its
+log and on the admin port (/readyz), and begins when it is there. Without Kafka, Redis or a provider of messages it
+answers calls all the same: it is degraded, and what it does by itself waits.
+
+The first SIGTERM or SIGINT begins the drain: no new work is taken, work in hand ends within
+process.drain_timeout_ms. A second one ends the process at once. The exit code is 0 after a clean drain, 1 when a task
+failed or had to be cut, 2 when the settings cannot be used.";
+
+/// Arguments of `openorder serve`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = SERVE_HELP)]
+pub struct ServeArgs {
+    /// The roles of this process, or `all`.
+    #[arg(required = true, value_name = "ROLE", value_parser = roles())]
+    pub roles: Vec<String>,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+impl ServeArgs {
+    /// Each role once, in the order of [`Role::ALL`].
+    #[must_use]
+    pub fn roles(&self) -> Vec<Role> {
+        let asked = |role: &Role| self.roles.iter().any(|name| name == ALL || name == role.name());
+        Role::ALL.iter().copied().filter(asked).collect()
+    }
+}
+
+fn roles() -> PossibleValuesParser {
+    PossibleValuesParser::new(Role::ALL.iter().map(|role| role.name()).chain([ALL]))
+}
 
 /// Runs the command, until a signal or a failure.
 ///
@@ -49,7 +94,7 @@ async fn serve(settings: ProcessSettings, explained: String, roles: &[Role]) -> 
         () = announce_readiness(&system, started) => {}
     }
     let ending = system.stop().await;
-    tell(&ending);
+    log_ending(&ending);
     telemetry.shutdown(TELEMETRY_DRAIN).await;
     match ending {
         Ending { failure: Some(failure), .. } => bail!("stopped because of a failure: {failure}"),
@@ -88,11 +133,37 @@ async fn announce_readiness(system: &System, started: Instant) {
     system.stop_requested().await;
 }
 
-fn tell(ending: &Ending) {
+fn log_ending(ending: &Ending) {
     if ending.is_clean() {
         tracing::info!("all work in hand has ended");
     }
     for task in &ending.cut {
         tracing::error!(task, "a task did not end in time and was cut");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn served(arguments: &[&str]) -> Vec<Role> {
+        Line::try_parse_from([&["serve"], arguments].concat()).unwrap().serve.roles()
+    }
+
+    #[test]
+    fn roles_are_served_once_each_however_often_they_are_named() {
+        assert_eq!(served(&["all"]), Role::ALL);
+        assert_eq!(served(&["order", "all", "order"]), Role::ALL);
+        assert_eq!(served(&["inventory", "gateway", "inventory"]), [Role::Gateway, Role::Inventory]);
+        assert!(Line::try_parse_from(["serve"]).is_err());
+        assert!(Line::try_parse_from(["serve", "warehouse"]).is_err());
     }
 }

@@ -13,11 +13,12 @@ use std::time::Duration;
 use clap::Args;
 use openorder_proto::order::v1::OrderStatus;
 
-use crate::args::SettingsArgs;
-use crate::edge::{self, Edge};
+use crate::block_on::block_on;
+use crate::config;
+use crate::gateway_client;
 use crate::output::line;
+use crate::settings_args::SettingsArgs;
 use crate::show::mark;
-use crate::{block_on, config};
 
 use story::Story;
 use world::World;
@@ -54,7 +55,7 @@ pub struct DemoArgs {
     /// Page of the mail server, where what the customer was sent can be read.
     #[arg(long, value_name = "URL")]
     pub mail: Option<String>,
-    /// What was said about settings.
+    /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
@@ -64,8 +65,8 @@ pub struct DemoArgs {
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn run(settings: &SettingsArgs, args: &DemoArgs) -> anyhow::Result<bool> {
-    let gateway = edge::address(settings, args.gateway.as_ref())?;
-    // Only shown: settings that cannot be used are told where they are needed.
+    let gateway = gateway_client::address(settings, args.gateway.as_ref())?;
+    // Only shown: settings that cannot be used are reported where they are needed.
     let admin = config::load(settings, &[]).ok().map(|loaded| loaded.settings.admin.listen_address);
     let pages = Pages {
         jaeger: &args.jaeger,
@@ -91,24 +92,24 @@ struct Pages<'a> {
 
 async fn demo(gateway: &str, pages: &Pages<'_>) -> anyhow::Result<bool> {
     line(format_args!("OpenOrder, through its gateway {gateway}\n"));
-    let edge = Edge::connect(gateway).await?;
-    let world = World::make(&edge).await?;
+    let client = gateway_client::connect(gateway).await?;
+    let world = World::make(&client).await?;
 
-    let mut told = Vec::new();
+    let mut outcomes = Vec::new();
     for (number, story) in stories(&world).iter().enumerate() {
         line(format_args!("\n{}. {}", number + 1, story.title));
-        told.push(story.tell(&edge).await?);
+        outcomes.push(story.play(&client).await?);
     }
 
     line("\nWhat is left");
-    let settled = world.check(&edge).await?;
-    let notified = world.show_notifications(&edge, &told).await?;
-    let expected = settled && notified && told.iter().all(|order| order.as_expected);
+    let settled = world.check(&client).await?;
+    let notified = world.show_notifications(&client, &outcomes).await?;
+    let expected = settled && notified && outcomes.iter().all(|order| order.as_expected);
 
     line("\nGo on from here");
-    let gateway = pages.gateway.unwrap_or_else(|| edge.authority());
+    let gateway = pages.gateway.unwrap_or_else(|| client.authority());
     try_it(gateway, &world);
-    if let Some(first) = told.first() {
+    if let Some(first) = outcomes.first() {
         line(format_args!("  {}", trace::link(pages.jaeger, pages.jaeger_api, &first.trace_id).await));
     }
     addresses(gateway, pages);
@@ -142,7 +143,7 @@ fn addresses(gateway: &str, pages: &Pages<'_>) {
         line(format_args!("  Mail to the customer:  {mail}"));
     }
     if let Some(admin) = pages.admin {
-        let admin = edge::url_of(admin);
+        let admin = gateway_client::url_of(admin);
         line(format_args!("  Metrics and readiness: {admin}/metrics  {admin}/readyz"));
     }
 }

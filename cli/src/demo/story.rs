@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::PATIENCE;
 use super::world::World;
-use crate::edge::{Edge, failed};
+use crate::gateway_client::{GatewayClient, failed};
 use crate::order::follow::Watch;
 use crate::output::line;
 use crate::show::{mark, money, timeline};
@@ -28,15 +28,15 @@ pub(super) struct Story<'a> {
 }
 
 /// How it ended.
-pub(super) struct Told {
+pub(super) struct Outcome {
     pub(super) order_id: String,
     pub(super) trace_id: String,
     pub(super) as_expected: bool,
 }
 
 impl Story<'_> {
-    pub(super) async fn tell(&self, edge: &Edge) -> anyhow::Result<Told> {
-        let mut client = OrderServiceClient::new(edge.clone());
+    pub(super) async fn play(&self, client: &GatewayClient) -> anyhow::Result<Outcome> {
+        let mut client = OrderServiceClient::new(client.clone());
         let began = Instant::now();
         let placed = client.create_order(self.request()).await;
         let placed = placed.map_err(|status| failed("the order could not be placed", &status))?;
@@ -53,7 +53,7 @@ impl Story<'_> {
         let mut seen = Vec::new();
         // Nobody ships what the demo orders.
         let watch = Watch { until: OrderStatus::Preparing, deadline: Instant::now() + PATIENCE };
-        let last = watch.follow(&mut client, order, |order| seen.push(order.status().word())).await?;
+        let last = watch.follow(&client, order, |order| seen.push(order.status().word())).await?;
         line(format_args!("   watched: {}", seen.join(" → ")));
 
         let mut request = GetOrderTimelineRequest { order_id: last.order_id.clone(), ..Default::default() };
@@ -81,7 +81,7 @@ impl Story<'_> {
         }
     }
 
-    fn compare(&self, last: Order) -> Told {
+    fn compare(&self, last: Order) -> Outcome {
         let as_expected = last.status() == self.status && last.status_reason == self.reason;
         let named = |status: OrderStatus, reason: &str| match reason {
             "" => status.word().to_owned(),
@@ -96,6 +96,6 @@ impl Story<'_> {
                 named(self.status, self.reason),
             )),
         }
-        Told { order_id: last.order_id, trace_id: last.trace_id, as_expected }
+        Outcome { order_id: last.order_id, trace_id: last.trace_id, as_expected }
     }
 }

@@ -15,8 +15,8 @@ use openorder_rpc::status::is_not_found;
 use uuid::Uuid;
 
 use super::PATIENCE;
-use super::story::Told;
-use crate::edge::{Edge, failed};
+use super::story::Outcome;
+use crate::gateway_client::{GatewayClient, failed};
 use crate::output::{columns, line};
 use crate::show::{mark, money};
 
@@ -50,16 +50,16 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn make(edge: &Edge) -> anyhow::Result<Self> {
+    pub(super) async fn make(client: &GatewayClient) -> anyhow::Result<Self> {
         // The last digits of a version 7 UUID are random; twelve of them do not meet again.
         let run: String = Uuid::now_v7().simple().to_string().chars().skip(20).collect();
         let world = Self { sku: format!("DEMO-{run}"), customer_id: format!("demo-{run}") };
-        world.make_product(edge).await?;
-        world.fill_wallet(edge).await?;
+        world.make_product(client).await?;
+        world.fill_wallet(client).await?;
         Ok(world)
     }
 
-    async fn make_product(&self, edge: &Edge) -> anyhow::Result<()> {
+    async fn make_product(&self, client: &GatewayClient) -> anyhow::Result<()> {
         let request = CreateProductRequest {
             request_id: format!("{}-product", self.customer_id),
             sku: self.sku.clone(),
@@ -68,11 +68,11 @@ impl World {
             initial_stock: INITIAL_STOCK,
             description: String::new(),
         };
-        let made = ProductServiceClient::new(edge.clone()).create_product(request).await;
+        let made = ProductServiceClient::new(client.clone()).create_product(request).await;
         made.map_err(|status| failed("the product could not be made", &status))?;
         line(format_args!("✓ product {}: {DISPLAY_NAME}, {}", self.sku, money(Some(&euros(PRICE_CENTS)))));
         let began = Instant::now();
-        let stock = self.stock_when(edge, |_| true).await?;
+        let stock = self.stock_when(client, |_| true).await?;
         anyhow::ensure!(
             stock.is_some(),
             "the stock of the new product did not arrive within {PATIENCE:?}: its event goes from the product service \
@@ -83,13 +83,13 @@ impl World {
         Ok(())
     }
 
-    async fn fill_wallet(&self, edge: &Edge) -> anyhow::Result<()> {
+    async fn fill_wallet(&self, client: &GatewayClient) -> anyhow::Result<()> {
         let request = ChargeWalletRequest {
             request_id: format!("{}-wallet", self.customer_id),
             user_id: self.customer_id.clone(),
             amount: Some(euros(BALANCE_CENTS)),
         };
-        let filled = PaymentServiceClient::new(edge.clone()).charge_wallet(request).await;
+        let filled = PaymentServiceClient::new(client.clone()).charge_wallet(request).await;
         let filled = filled.map_err(|status| failed("the wallet could not be charged", &status))?.into_inner();
         let balance = filled.wallet.and_then(|wallet| wallet.balance);
         line(format_args!("✓ wallet of customer {}: {}", self.customer_id, money(balance.as_ref())));
@@ -97,11 +97,11 @@ impl World {
     }
 
     /// Compares stock and wallet with what the three orders have to leave.
-    pub(super) async fn check(&self, edge: &Edge) -> anyhow::Result<bool> {
+    pub(super) async fn check(&self, client: &GatewayClient) -> anyhow::Result<bool> {
         let expected = (INITIAL_STOCK, BOUGHT, INITIAL_STOCK - BOUGHT);
         let as_expected =
             |stock: &Stock| (stock.on_hand_quantity, stock.reserved_quantity, stock.available_quantity) == expected;
-        let stock = self.stock_when(edge, as_expected).await?.unwrap_or_default();
+        let stock = self.stock_when(client, as_expected).await?.unwrap_or_default();
         line(format_args!(
             "  {} stock: {} on hand, {} reserved for the first order, {} available{}",
             mark(as_expected(&stock)),
@@ -115,7 +115,7 @@ impl World {
         ));
 
         let request = GetWalletRequest { user_id: self.customer_id.clone() };
-        let wallet = PaymentServiceClient::new(edge.clone()).get_wallet(request).await;
+        let wallet = PaymentServiceClient::new(client.clone()).get_wallet(request).await;
         let wallet = wallet.map_err(|status| failed("the wallet could not be read", &status))?.into_inner().wallet;
         let balance = wallet.and_then(|wallet| wallet.balance);
         let left = euros(LEFT_CENTS);
@@ -130,15 +130,15 @@ impl World {
     }
 
     /// Shows what the customer was told; one message about each order is expected.
-    pub(super) async fn show_notifications(&self, edge: &Edge, orders: &[Told]) -> anyhow::Result<bool> {
-        let mut client = NotificationServiceClient::new(edge.clone());
+    pub(super) async fn show_notifications(&self, client: &GatewayClient, orders: &[Outcome]) -> anyhow::Result<bool> {
+        let mut client = NotificationServiceClient::new(client.clone());
         let until = Instant::now() + PATIENCE;
         let (found, complete) = loop {
             let request = ListNotificationsRequest { user_id: self.customer_id.clone(), ..Default::default() };
             let answer = client.list_notifications(request).await;
             let answer = answer.map_err(|status| failed("the notifications could not be read", &status))?;
             let found = answer.into_inner().notifications;
-            let sent = |order: &Told| {
+            let sent = |order: &Outcome| {
                 let reached =
                     |one: &Notification| one.order_id == order.order_id && one.status() == NotificationStatus::Sent;
                 found.iter().any(reached)
@@ -158,8 +158,12 @@ impl World {
     }
 
     /// The stock once it is as wanted, or as it is when patience ends; none if there is none.
-    async fn stock_when(&self, edge: &Edge, wanted: impl Fn(&Stock) -> bool) -> anyhow::Result<Option<Stock>> {
-        let mut client = InventoryServiceClient::new(edge.clone());
+    async fn stock_when(
+        &self,
+        client: &GatewayClient,
+        wanted: impl Fn(&Stock) -> bool,
+    ) -> anyhow::Result<Option<Stock>> {
+        let mut client = InventoryServiceClient::new(client.clone());
         let until = Instant::now() + PATIENCE;
         loop {
             let stock = match client.get_stock(GetStockRequest { sku: self.sku.clone() }).await {

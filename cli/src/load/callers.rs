@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
-use openorder_rpc::status::{is_unavailable, retry_after_of};
-use openorder_rpc::{Outbound, Refusal, RpcClientSettings, Upstream, reason_of, timeout};
+use openorder_rpc::status::reason_or_code;
+use openorder_rpc::{Outbound, Refusal, RpcClientSettings, Upstream, timeout};
 use openorder_runtime::Shutdown;
 use prost::Message;
 use tokio::sync::Semaphore;
@@ -19,14 +19,14 @@ use uuid::Uuid;
 use super::request::{FRAME_HEADER_LENGTH, Template};
 use super::world::World;
 use super::{LoadArgs, Shared};
-use crate::edge::room_after;
 
 const CREATE_ORDER: &str = "/openorder.order.v1.OrderService/CreateOrder";
 /// An order that was due in time is sent this late at most: a timer fires a little after its time.
 const LATE_MAX: Duration = Duration::from_millis(10);
-/// Pauses before an order is sent again, doubled each time.
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often an order is sent while the gateway or a service is away.
+const ATTEMPTS_MAX: u32 = 1_000;
+/// Orders a second that may be sent again, however many are sent.
+const RETRIES_PER_SECOND: u32 = 10_000;
 
 /// All callers of a run.
 pub(super) struct Callers {
@@ -81,9 +81,16 @@ impl Callers {
         statistics: Shared,
         shutdown: Shutdown,
     ) -> anyhow::Result<Self> {
-        // One attempt: retries are counted, so they are made here.
-        let settings =
-            RpcClientSettings { connections: usize::from(args.connections), attempts_max: 1, ..Default::default() };
+        let settings = RpcClientSettings {
+            connections: usize::from(args.connections),
+            // The order's time is the bound.
+            attempts_max: ATTEMPTS_MAX,
+            retry_percent: 100,
+            retries_per_second_min: RETRIES_PER_SECOND,
+            // A caller that waits for its answer also waits until there is room; orders at a fixed rate do not wait.
+            waits_for_room: args.rate.is_none(),
+            ..Default::default()
+        };
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
         headers.insert("te", HeaderValue::from_static("trailers"));
@@ -171,14 +178,13 @@ impl Work {
         let body = self.template.fill(turn.number, (dice % u64::from(self.customers)) as u32, |line| {
             ((dice >> 32).wrapping_add(u64::from(line)) % u64::from(self.products)) as u32
         });
-        let outcome = self.send_until_answered(&turn, dice, body).await;
+        let outcome = self.send(&turn, dice, body).await;
         let answered = Instant::now();
         let mut statistics = self.statistics.lock();
         let ended = match outcome {
             Ok(order_id) => statistics.accepted(order_id.as_u128(), turn.due, answered, turn.measured),
             Err(status) => {
-                let reason = reason_of(&status).unwrap_or_else(|| format!("{:?}", status.code()));
-                statistics.refused(&reason, answered, turn.measured);
+                statistics.refused(&reason_or_code(&status), answered, turn.measured);
                 true
             }
         };
@@ -188,41 +194,24 @@ impl Work {
         }
     }
 
-    /// The same request id each time: an order that was accepted without our knowing is answered, not made twice.
-    async fn send_until_answered(&self, turn: &Turn, dice: u64, body: Bytes) -> Result<Uuid, Status> {
-        let until = Instant::now() + self.timeout;
-        let mut pause = RETRY_PAUSE_MIN;
-        loop {
-            let status = match self.send(until, dice, body.clone()).await {
-                Err(status) if is_unavailable(&status) || self.waits_for_room(&status) => status,
-                answered => return answered,
-            };
-            let wait = pause.max(retry_after_of(&status).unwrap_or_default()).min(RETRY_PAUSE_MAX);
-            if Instant::now() + wait >= until || self.shutdown.is_requested() {
-                return Err(status);
-            }
-            // Callers that were refused together do not come back together.
-            let jitter = 0.5 + (mix(turn.number ^ dice.rotate_left(7)) as f64 / u64::MAX as f64) / 2.0;
-            tokio::time::sleep(wait.mul_f64(jitter)).await;
-            pause *= 2;
-            self.statistics.lock().retried(turn.measured);
-        }
-    }
-
-    /// A caller that waits for its answer also waits until there is room again; orders at a fixed rate do not wait.
-    fn waits_for_room(&self, status: &Status) -> bool {
-        self.rate.is_none() && room_after(status).is_some()
-    }
-
-    async fn send(&self, until: Instant, dice: u64, body: Bytes) -> Result<Uuid, Status> {
+    /// Sent until it is answered, with the same request id each time: an order that was accepted without our knowing is
+    /// answered, not made twice.
+    async fn send(&self, turn: &Turn, dice: u64, body: Bytes) -> Result<Uuid, Status> {
         let mut headers = self.headers.clone();
         if let Some(share) = self.sampled_share {
             headers.insert("traceparent", traceparent(dice, mix(dice) <= share));
         }
-        let deadline = Some(until);
+        let deadline = Some(Instant::now() + self.timeout);
         let outbound =
-            Outbound { path: self.path.clone(), headers, body, deadline, body_deadline: deadline, retry_safe: false };
-        let (head, body) = self.upstream.call(outbound).await?.into_parts();
+            Outbound { path: self.path.clone(), headers, body, deadline, body_deadline: deadline, retry_safe: true };
+        let again = || {
+            if self.shutdown.is_requested() {
+                return false;
+            }
+            self.statistics.lock().retried(turn.measured);
+            true
+        };
+        let (head, body) = self.upstream.call_while(outbound, again).await?.into_parts();
         refused(Some(&head.headers))?;
         let body = body.collect().await?;
         refused(body.trailers())?;
@@ -284,7 +273,7 @@ mod tests {
         assert!(refused(None).is_ok());
         assert!(refused(Some(&HeaderMap::new())).is_ok());
         assert!(refused(Some(&headers("0"))).is_ok());
-        assert!(is_unavailable(&refused(Some(&headers("14"))).unwrap_err()));
+        assert!(openorder_rpc::status::is_unavailable(&refused(Some(&headers("14"))).unwrap_err()));
     }
 
     #[test]

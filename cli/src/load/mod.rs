@@ -26,10 +26,12 @@ use openorder_messaging::{KafkaSettings, Tail};
 use openorder_proto::topics;
 use openorder_runtime::{Shutdown, install_signals};
 
-use crate::args::{SettingsArgs, duration};
-use crate::edge::{self, Edge};
+use crate::block_on::block_on;
+use crate::config;
+use crate::gateway_client;
 use crate::output::{self, Format, note};
-use crate::{block_on, config};
+use crate::settings_args::SettingsArgs;
+use crate::time::duration;
 
 use callers::Callers;
 use report::Report;
@@ -110,7 +112,7 @@ pub struct LoadArgs {
     /// How the result is written; progress goes to standard error.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
-    /// What was said about settings.
+    /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
@@ -132,7 +134,7 @@ fn share(text: &str) -> Result<f64, String> {
 pub fn run(settings: &SettingsArgs, args: &LoadArgs) -> anyhow::Result<bool> {
     ensure!(args.lines <= args.products, "--lines {} needs at least as many --products", args.lines);
     ensure!(!args.duration.is_zero(), "--duration must be more than nothing");
-    let gateway = edge::address(settings, args.gateway.as_ref())?;
+    let gateway = gateway_client::address(settings, args.gateway.as_ref())?;
     let kafka = config::load(settings, &[])?.settings.kafka;
     let report = block_on(Box::pin(load(&gateway, &kafka, args)))??;
     match args.output {
@@ -155,10 +157,10 @@ impl Shared {
 async fn load(gateway: &str, kafka: &KafkaSettings, args: &LoadArgs) -> anyhow::Result<Report> {
     let shutdown = Shutdown::new();
     install_signals(shutdown.clone()).context("signals cannot be received")?;
-    let edge = Edge::connect(gateway).await?;
+    let client = gateway_client::connect(gateway).await?;
     note(format_args!("making {} products and filling {} wallets …", args.products, args.customers));
     let world = World::new();
-    let made = shutdown.unless_requested(world.make(&edge, args)).await;
+    let made = shutdown.unless_requested(world.make(&client, args)).await;
     made.context("interrupted before the load began")??;
     let tail = Tail::open(kafka, topics::ORDER_LIFECYCLE).await.with_context(|| {
         format!("orders cannot be followed over Kafka at {}: is kafka.brokers what the system uses?", kafka.brokers)

@@ -194,15 +194,16 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{Cli, Command};
     use crate::load::statistics::Outcome;
 
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        load: LoadArgs,
+    }
+
     fn args(more: &[&str]) -> LoadArgs {
-        let cli = Cli::try_parse_from([&["openorder", "load"], more].concat()).unwrap();
-        match cli.command {
-            Command::Load(args) => args,
-            other => panic!("{other:?}"),
-        }
+        Line::try_parse_from([&["load"], more].concat()).unwrap().load
     }
 
     fn statistics(orders: u32, completed: u32) -> Statistics {
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn bounds_of_arguments_hold() {
-        let refused = |more: &[&str]| Cli::try_parse_from([&["openorder", "load"], more].concat()).is_err();
+        let refused = |more: &[&str]| Line::try_parse_from([&["load"], more].concat()).is_err();
         for wrong in
             [["--rate", "0"], ["--callers", "0"], ["--sampled-ratio", "1.5"], ["--lines", "101"], ["--duration", "20"]]
         {

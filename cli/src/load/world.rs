@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::LoadArgs;
 use super::request::Names;
-use crate::edge::{Edge, failed};
+use crate::gateway_client::{GatewayClient, failed};
 
 /// Calls at a time while the world is made.
 const CONCURRENT_CALLS: usize = 64;
@@ -47,15 +47,15 @@ impl World {
         format!("load-{}-", self.names.run)
     }
 
-    pub(super) async fn make(&self, edge: &Edge, args: &LoadArgs) -> anyhow::Result<()> {
-        let products = stream::iter(0..args.products).map(|number| self.make_product(edge, number));
+    pub(super) async fn make(&self, client: &GatewayClient, args: &LoadArgs) -> anyhow::Result<()> {
+        let products = stream::iter(0..args.products).map(|number| self.make_product(client, number));
         products.buffer_unordered(CONCURRENT_CALLS).try_collect::<()>().await?;
-        let wallets = stream::iter(0..args.customers).map(|number| self.fill_wallet(edge, number));
+        let wallets = stream::iter(0..args.customers).map(|number| self.fill_wallet(client, number));
         wallets.buffer_unordered(CONCURRENT_CALLS).try_collect::<()>().await?;
-        self.wait_for_stock(edge, args.products).await
+        self.wait_for_stock(client, args.products).await
     }
 
-    async fn make_product(&self, edge: &Edge, number: u32) -> anyhow::Result<()> {
+    async fn make_product(&self, client: &GatewayClient, number: u32) -> anyhow::Result<()> {
         let sku = self.names.sku(number);
         let request = CreateProductRequest {
             request_id: sku.clone(),
@@ -65,20 +65,20 @@ impl World {
             initial_stock: INITIAL_STOCK,
             description: String::new(),
         };
-        let made = ProductServiceClient::new(edge.clone()).create_product(patient(request)).await;
+        let made = ProductServiceClient::new(client.clone()).create_product(patient(request)).await;
         made.map(drop).map_err(|status| failed("a product could not be made", &status))
     }
 
-    async fn fill_wallet(&self, edge: &Edge, number: u32) -> anyhow::Result<()> {
+    async fn fill_wallet(&self, client: &GatewayClient, number: u32) -> anyhow::Result<()> {
         let user_id = self.names.customer(number);
         let request = ChargeWalletRequest { request_id: user_id.clone(), user_id, amount: Some(euros(BALANCE_UNITS)) };
-        let filled = PaymentServiceClient::new(edge.clone()).charge_wallet(patient(request)).await;
+        let filled = PaymentServiceClient::new(client.clone()).charge_wallet(patient(request)).await;
         filled.map(drop).map_err(|status| failed("a wallet could not be charged", &status))
     }
 
     /// The first orders are not to find products whose stock is still on its way.
-    async fn wait_for_stock(&self, edge: &Edge, products: u32) -> anyhow::Result<()> {
-        let mut client = InventoryServiceClient::new(edge.clone());
+    async fn wait_for_stock(&self, client: &GatewayClient, products: u32) -> anyhow::Result<()> {
+        let mut client = InventoryServiceClient::new(client.clone());
         let mut missing: Vec<String> = (0..products).map(|number| self.names.sku(number)).collect();
         let until = Instant::now() + STOCK_TIMEOUT;
         loop {

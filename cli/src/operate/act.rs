@@ -1,22 +1,23 @@
 //! What all acts of an operator have in common.
 
 use std::io::{self, BufRead, IsTerminal};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
+use openorder_rpc::Resume;
 use openorder_rpc::status::is_unavailable;
 use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
-use crate::edge::failed;
+use crate::gateway_client::failed;
 use crate::output::{self, note};
 
 /// How long a replay may be watched; it ends long before, or is watched again by its request id.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
-/// How often a watch that broke off is taken up again in a row, and the pause before.
-const RESUMES_MAX: u32 = 30;
-const RESUME_PAUSE: Duration = Duration::from_secs(1);
+/// How a watch that broke off is taken up again.
+const RESUME: Resume = Resume { pause: Duration::from_secs(1), times_max: 30, deadline: None };
 
 /// What every act takes.
 #[derive(Clone, Debug, Args)]
@@ -74,39 +75,30 @@ impl ActArgs {
 pub(super) async fn follow<T, F>(
     request_id: &str,
     call: impl Fn() -> F,
-    mut tell: impl FnMut(&T),
+    mut each: impl FnMut(&T),
 ) -> anyhow::Result<Option<T>>
 where
     F: Future<Output = Result<Streaming<T>, Status>>,
 {
-    let mut resumes = 0;
-    loop {
-        let ended = async {
-            let mut answers = call().await?;
-            let mut last = None;
-            while let Some(answer) = answers.message().await? {
-                resumes = 0;
-                tell(&answer);
-                last = Some(answer);
-            }
-            Ok(last)
-        };
-        match ended.await {
-            Ok(last) => return Ok(last),
-            Err(status) if is_unavailable(&status) && resumes < RESUMES_MAX => {
-                resumes += 1;
-                note(format_args!("the replay is out of sight ({}); looking again …", status.message()));
-                tokio::time::sleep(RESUME_PAUSE).await;
-            }
-            Err(status) => {
-                output::progress_ends();
-                let advice = if is_unavailable(&status) {
-                    format!(" The same command with --request-id {request_id} goes on.")
-                } else {
-                    String::new()
-                };
-                return Err(anyhow::anyhow!("{}{advice}", failed("the replay cannot be followed", &status)));
-            }
+    let mut last = None;
+    let answered = |answer: T| {
+        each(&answer);
+        last = Some(answer);
+        ControlFlow::Continue(())
+    };
+    let interrupted = |status: &Status| {
+        note(format_args!("the replay is out of sight ({}); looking again …", status.message()));
+    };
+    match RESUME.follow(call, answered, interrupted).await {
+        Ok(()) => Ok(last),
+        Err(status) => {
+            output::progress_ends();
+            let advice = if is_unavailable(&status) {
+                format!(" The same command with --request-id {request_id} goes on.")
+            } else {
+                String::new()
+            };
+            Err(anyhow::anyhow!("{}{advice}", failed("the replay cannot be followed", &status)))
         }
     }
 }

@@ -5,11 +5,15 @@ use clap::{Args, ValueEnum};
 use openorder_proto::operations::v1::{AuditEntry, AuditState, ListAuditEntriesRequest};
 use serde_json::{Value, json};
 
-use super::{PAGE_SIZE, Through, json, table, time};
-use crate::args::SettingsArgs;
-use crate::block_on;
-use crate::edge::failed;
+use super::{PAGE_SIZE, operations_client};
+use crate::block_on::block_on;
+use crate::gateway_client::failed;
+use crate::json;
 use crate::output::{self, line, note};
+use crate::settings_args::SettingsArgs;
+use crate::table;
+use crate::through::Through;
+use crate::time;
 
 const HELP: &str = "\
 Examples:
@@ -93,7 +97,7 @@ pub fn run(settings: &SettingsArgs, args: &AuditArgs) -> anyhow::Result<()> {
 }
 
 async fn audit(settings: &SettingsArgs, args: &AuditArgs) -> anyhow::Result<()> {
-    let mut client = args.through.client(settings).await?;
+    let mut client = operations_client(&args.through, settings).await?;
     let limit = args.limit as usize;
     let (mut entries, mut page_token): (Vec<AuditEntry>, _) = (Vec::new(), String::new());
     let more = loop {

@@ -3,11 +3,15 @@
 use clap::Args;
 use openorder_proto::operations::v1::{GetPipelineHealthRequest, GetPipelineHealthResponse, RoleHealth};
 
-use super::{Through, count, json, table, time};
-use crate::args::SettingsArgs;
-use crate::block_on;
-use crate::edge::failed;
+use super::{count, operations_client};
+use crate::block_on::block_on;
+use crate::gateway_client::failed;
+use crate::json;
 use crate::output::{self, line, note};
+use crate::settings_args::SettingsArgs;
+use crate::table;
+use crate::through::Through;
+use crate::time;
 
 const HELP: &str = "\
 Examples:
@@ -38,9 +42,9 @@ pub fn run(settings: &SettingsArgs, args: &HealthArgs) -> anyhow::Result<bool> {
 }
 
 async fn health(settings: &SettingsArgs, args: &HealthArgs) -> anyhow::Result<bool> {
-    let mut client = args.through.client(settings).await?;
+    let mut client = operations_client(&args.through, settings).await?;
     let answer = client.get_pipeline_health(GetPipelineHealthRequest {}).await;
-    let answer = answer.map_err(|status| failed("the health cannot be told", &status))?.into_inner();
+    let answer = answer.map_err(|status| failed("the health cannot be shown", &status))?.into_inner();
     match args.through.is_json() {
         true => output::json(&json::of(&answer)?)?,
         false => show(&answer),

@@ -3,11 +3,15 @@
 use clap::Args;
 use openorder_proto::operations::v1::{GetConsumerLagRequest, GroupLag, PartitionLag};
 
-use super::{Through, json, table, time};
-use crate::args::SettingsArgs;
-use crate::block_on;
-use crate::edge::failed;
+use super::operations_client;
+use crate::block_on::block_on;
+use crate::gateway_client::failed;
+use crate::json;
 use crate::output::{self, note};
+use crate::settings_args::SettingsArgs;
+use crate::table;
+use crate::through::Through;
+use crate::time;
 
 const HELP: &str = "\
 Examples:
@@ -45,9 +49,9 @@ pub fn run(settings: &SettingsArgs, args: &LagArgs) -> anyhow::Result<()> {
 }
 
 async fn lag(settings: &SettingsArgs, args: &LagArgs) -> anyhow::Result<()> {
-    let mut client = args.through.client(settings).await?;
+    let mut client = operations_client(&args.through, settings).await?;
     let answer = client.get_consumer_lag(GetConsumerLagRequest { groups: args.group.clone() }).await;
-    let answer = answer.map_err(|status| failed("the lag cannot be told", &status))?.into_inner();
+    let answer = answer.map_err(|status| failed("the lag cannot be shown", &status))?.into_inner();
     if args.through.is_json() {
         return output::json(&json::of(&answer)?);
     }

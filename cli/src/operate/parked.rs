@@ -4,11 +4,15 @@ use clap::Args;
 use openorder_proto::operations::v1::{ListParkedMessagesRequest, ParkedMessage};
 use serde_json::json;
 
-use super::{KEY_SHOWN_MAX, PAGE_SIZE, Through, json, table, tell_unreachable, time};
-use crate::args::SettingsArgs;
-use crate::block_on;
-use crate::edge::failed;
+use super::{KEY_SHOWN_MAX, PAGE_SIZE, note_unreachable, operations_client};
+use crate::block_on::block_on;
+use crate::gateway_client::failed;
+use crate::json;
 use crate::output::{self, note};
+use crate::settings_args::SettingsArgs;
+use crate::table;
+use crate::through::Through;
+use crate::time;
 
 const HELP: &str = "\
 Examples:
@@ -51,7 +55,7 @@ pub fn run(settings: &SettingsArgs, args: &ParkedArgs) -> anyhow::Result<()> {
 }
 
 async fn parked(settings: &SettingsArgs, args: &ParkedArgs) -> anyhow::Result<()> {
-    let mut client = args.through.client(settings).await?;
+    let mut client = operations_client(&args.through, settings).await?;
     let limit = args.limit as usize;
     let (mut messages, mut page_token): (Vec<ParkedMessage>, _) = (Vec::new(), String::new());
     let (more, unreachable) = loop {
@@ -75,7 +79,7 @@ async fn parked(settings: &SettingsArgs, args: &ParkedArgs) -> anyhow::Result<()
         let document = json!({ "parked_messages": messages, "more": more, "unreachable": json::list(&unreachable)? });
         return output::json(&document);
     }
-    tell_unreachable(&unreachable);
+    note_unreachable(&unreachable);
     if messages.is_empty() {
         output::line("no parked messages");
         return Ok(());

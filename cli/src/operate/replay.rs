@@ -6,10 +6,13 @@ use openorder_proto::operations::v1::{EventFilter, ReplayEventsRequest, ReplayEv
 use serde_json::json;
 
 use super::act::{self, ActArgs};
-use super::{Client, Through, count, json, time};
-use crate::args::SettingsArgs;
-use crate::block_on;
+use super::{Client, count, operations_client};
+use crate::block_on::block_on;
+use crate::json;
 use crate::output::{self, line, note};
+use crate::settings_args::SettingsArgs;
+use crate::through::Through;
+use crate::time;
 
 const HELP: &str = "\
 Examples:
@@ -71,12 +74,12 @@ pub fn run(settings: &SettingsArgs, args: &ReplayArgs) -> anyhow::Result<()> {
 }
 
 async fn replay(settings: &SettingsArgs, args: &ReplayArgs) -> anyhow::Result<()> {
-    let client = args.through.client(settings).await?;
+    let client = operations_client(&args.through, settings).await?;
     if args.act.dry_run || args.act.request_id.is_none() {
         let counted = watch(&client, request(args, true, ""), |_| {}).await?;
         let events = count(counted.total, "event", "events");
         if args.act.dry_run {
-            return tell_count(args, &counted, &events);
+            return print_count(args, &counted, &events);
         }
         if counted.total > 0 {
             args.act.confirm(&format!("Put {events} of {} before {}?", args.from, args.to))?;
@@ -84,7 +87,7 @@ async fn replay(settings: &SettingsArgs, args: &ReplayArgs) -> anyhow::Result<()
     }
     let request_id = args.act.request_id("events");
     note(format_args!("request id {request_id}"));
-    let ended = watch(&client, request(args, false, &request_id), tell_progress).await?;
+    let ended = watch(&client, request(args, false, &request_id), print_progress).await?;
     output::progress_ends();
     if args.through.is_json() {
         let mut document = json::of(&ended)?;
@@ -125,17 +128,17 @@ fn request(args: &ReplayArgs, dry_run: bool, request_id: &str) -> ReplayEventsRe
 async fn watch(
     client: &Client,
     request: ReplayEventsRequest,
-    tell: impl FnMut(&ReplayEventsResponse),
+    each: impl FnMut(&ReplayEventsResponse),
 ) -> anyhow::Result<ReplayEventsResponse> {
     let request_id = request.request_id.clone();
     let call = || {
         let (mut client, request) = (client.clone(), act::long(request.clone()));
         async move { client.replay_events(request).await.map(tonic::Response::into_inner) }
     };
-    Ok(act::follow(&request_id, call, tell).await?.unwrap_or_default())
+    Ok(act::follow(&request_id, call, each).await?.unwrap_or_default())
 }
 
-fn tell_progress(answer: &ReplayEventsResponse) {
+fn print_progress(answer: &ReplayEventsResponse) {
     if answer.phase() != ReplayPhase::Done {
         output::progress(format_args!(
             "{} of {} read, {} put before the group, {} known there already",
@@ -144,7 +147,7 @@ fn tell_progress(answer: &ReplayEventsResponse) {
     }
 }
 
-fn tell_count(args: &ReplayArgs, counted: &ReplayEventsResponse, events: &str) -> anyhow::Result<()> {
+fn print_count(args: &ReplayArgs, counted: &ReplayEventsResponse, events: &str) -> anyhow::Result<()> {
     if args.through.is_json() {
         return output::json(&json!({ "dry_run": true, "total": counted.total }));
     }

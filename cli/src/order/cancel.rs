@@ -7,9 +7,10 @@ use openorder_proto::order::v1::order_service_client::OrderServiceClient;
 use uuid::Uuid;
 
 use super::{failed, view};
-use crate::args::SettingsArgs;
-use crate::operate::{Through, json};
+use crate::json;
 use crate::output::{self, note};
+use crate::settings_args::SettingsArgs;
+use crate::through::Through;
 
 const HELP: &str = "\
 Examples:
@@ -42,7 +43,7 @@ pub struct CancelArgs {
 
 /// Runs the command.
 pub(super) async fn run(settings: &SettingsArgs, args: &CancelArgs) -> anyhow::Result<()> {
-    let mut client = OrderServiceClient::new(args.through.edge(settings).await?);
+    let mut client = OrderServiceClient::new(args.through.gateway_client(settings).await?);
     let request = CancelOrderRequest {
         request_id: args.request_id.clone().unwrap_or_else(|| format!("cancel-{}", Uuid::now_v7())),
         order_id: args.order_id.clone(),

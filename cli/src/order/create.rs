@@ -12,11 +12,13 @@ use uuid::Uuid;
 
 use super::follow::{Watch, is_final};
 use super::{Status, failed, view};
-use crate::args::{SettingsArgs, duration};
-use crate::edge::Edge;
-use crate::operate::{Through, json};
+use crate::gateway_client::GatewayClient;
+use crate::json;
 use crate::output::{self, note};
+use crate::settings_args::SettingsArgs;
 use crate::show::parse_money;
+use crate::through::Through;
+use crate::time::duration;
 
 const HELP: &str = "\
 Examples:
@@ -112,14 +114,14 @@ impl CreateArgs {
 
 /// Runs the command; whether the order was made and came to where it was wanted.
 pub(super) async fn run(settings: &SettingsArgs, args: &CreateArgs) -> anyhow::Result<bool> {
-    let mut client = OrderServiceClient::new(args.through.edge(settings).await?);
+    let mut client = OrderServiceClient::new(args.through.gateway_client(settings).await?);
     let request_id = args.request_id.clone().unwrap_or_else(|| format!("order-{}", Uuid::now_v7()));
     let made = client.create_order(args.request(&request_id)).await;
     let made = made.map_err(|status| failed("the order was not made", &status))?.into_inner();
     let order = made.order.context("CreateOrder answered without an order")?;
     let wanted = args.until();
     let order = match wanted {
-        Some(until) => watched(&mut client, order, until, args.timeout).await?,
+        Some(until) => watched(&client, order, until, args.timeout).await?,
         None => order,
     };
     match args.through.is_json() {
@@ -155,7 +157,7 @@ pub(super) fn is_past(status: OrderStatus, until: OrderStatus) -> bool {
 }
 
 async fn watched(
-    client: &mut OrderServiceClient<Edge>,
+    client: &OrderServiceClient<GatewayClient>,
     order: Order,
     until: OrderStatus,
     timeout: Duration,

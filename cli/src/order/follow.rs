@@ -1,13 +1,14 @@
 //! Watching an order until it has come to a status, through restarts of what it is watched through.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use openorder_proto::order::v1::order_service_client::OrderServiceClient;
-use openorder_proto::order::v1::{Order, OrderStatus, WatchOrderRequest};
-use openorder_rpc::status::is_unavailable;
-use tonic::{Request, Status};
+use openorder_proto::order::v1::{Order, OrderStatus, WatchOrderRequest, WatchOrderResponse};
+use openorder_rpc::Resume;
+use tonic::{Request, Response};
 
-use crate::edge::{Edge, failed};
+use crate::gateway_client::{GatewayClient, failed};
 
 /// Pause before a stream that broke off is opened again.
 const RESUME_PAUSE: Duration = Duration::from_millis(200);
@@ -36,16 +37,32 @@ impl Watch {
     /// The order cannot be watched: it does not exist, or the gateway is not one.
     pub(crate) async fn follow(
         &self,
-        client: &mut OrderServiceClient<Edge>,
+        client: &OrderServiceClient<GatewayClient>,
         mut order: Order,
         mut each: impl FnMut(&Order),
     ) -> anyhow::Result<Order> {
         each(&order);
+        let resume = Resume { pause: RESUME_PAUSE, times_max: u32::MAX, deadline: Some(self.deadline) };
         while !self.is_over(order.status()) && Instant::now() < self.deadline {
-            match self.stream(client, &mut order, &mut each).await {
+            let request = WatchOrderRequest { order_id: order.order_id.clone(), until: self.until.into() };
+            let open = || {
+                let (mut client, mut request) = (client.clone(), Request::new(request.clone()));
+                request.set_timeout(self.deadline.saturating_duration_since(Instant::now()).min(STREAM_TIME_MAX));
+                async move { client.watch_order(request).await.map(Response::into_inner) }
+            };
+            let changed = |change: WatchOrderResponse| {
+                let Some(now) = change.order else { return ControlFlow::Continue(()) };
+                let is_new = now.status != order.status;
+                order = now;
+                if is_new {
+                    each(&order);
+                }
+                if self.is_over(order.status()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            // A service that restarts: the order goes on, and so does the watch.
+            let ended = resume.follow(open, changed, |_| {}).await;
+            match ended {
                 Ok(()) => {}
-                // A service that restarts: the order goes on, and so does the watch.
-                Err(status) if is_unavailable(&status) => {}
                 Err(_) if Instant::now() >= self.deadline => break,
                 Err(status) => return Err(failed("the order could not be watched", &status)),
             }
@@ -54,31 +71,6 @@ impl Watch {
             }
         }
         Ok(order)
-    }
-
-    /// One stream, as far as it goes.
-    async fn stream(
-        &self,
-        client: &mut OrderServiceClient<Edge>,
-        order: &mut Order,
-        each: &mut impl FnMut(&Order),
-    ) -> Result<(), Status> {
-        let mut request =
-            Request::new(WatchOrderRequest { order_id: order.order_id.clone(), until: self.until.into() });
-        request.set_timeout(self.deadline.saturating_duration_since(Instant::now()).min(STREAM_TIME_MAX));
-        let mut changes = client.watch_order(request).await?.into_inner();
-        while let Some(change) = changes.message().await? {
-            let Some(now) = change.order else { continue };
-            let is_new = now.status != order.status;
-            *order = now;
-            if is_new {
-                each(order);
-            }
-            if self.is_over(order.status()) {
-                break;
-            }
-        }
-        Ok(())
     }
 }
 

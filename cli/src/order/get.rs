@@ -6,11 +6,12 @@ use openorder_proto::order::v1::order_service_client::OrderServiceClient;
 use openorder_proto::order::v1::{GetOrderRequest, GetOrderTimelineRequest, OrderTimelineEntry};
 
 use super::{failed, view};
-use crate::args::SettingsArgs;
-use crate::edge::Edge;
-use crate::operate::{Through, json};
+use crate::gateway_client::GatewayClient;
+use crate::json;
 use crate::output::{self, line};
+use crate::settings_args::SettingsArgs;
 use crate::show::timeline;
+use crate::through::Through;
 
 const HELP: &str = "\
 Examples:
@@ -39,7 +40,7 @@ pub struct GetArgs {
 
 /// Runs the command.
 pub(super) async fn run(settings: &SettingsArgs, args: &GetArgs) -> anyhow::Result<()> {
-    let mut client = OrderServiceClient::new(args.through.edge(settings).await?);
+    let mut client = OrderServiceClient::new(args.through.gateway_client(settings).await?);
     let answer = client.get_order(GetOrderRequest { order_id: args.order_id.clone() }).await;
     let answer = answer.map_err(|status| failed("the order cannot be shown", &status))?;
     let order = answer.into_inner().order.context("GetOrder answered without an order")?;
@@ -63,7 +64,10 @@ pub(super) async fn run(settings: &SettingsArgs, args: &GetArgs) -> anyhow::Resu
 }
 
 /// The order's events, all pages of them.
-async fn all_events(client: &mut OrderServiceClient<Edge>, order_id: &str) -> anyhow::Result<Vec<OrderTimelineEntry>> {
+async fn all_events(
+    client: &mut OrderServiceClient<GatewayClient>,
+    order_id: &str,
+) -> anyhow::Result<Vec<OrderTimelineEntry>> {
     let mut request = GetOrderTimelineRequest { order_id: order_id.to_owned(), ..Default::default() };
     let mut events = Vec::new();
     loop {

@@ -7,10 +7,13 @@ use openorder_proto::order::v1::{ListOrdersRequest, Order};
 use serde_json::json;
 
 use super::{Status, failed, view};
-use crate::args::SettingsArgs;
-use crate::operate::{Through, json, table, time};
+use crate::json;
 use crate::output::{self, line, note};
+use crate::settings_args::SettingsArgs;
 use crate::show::money;
+use crate::table;
+use crate::through::Through;
+use crate::time;
 
 /// Orders of one call at most.
 const PAGE_SIZE: usize = 500;
@@ -54,7 +57,7 @@ pub struct ListArgs {
 
 /// Runs the command.
 pub(super) async fn run(settings: &SettingsArgs, args: &ListArgs) -> anyhow::Result<()> {
-    let mut client = OrderServiceClient::new(args.through.edge(settings).await?);
+    let mut client = OrderServiceClient::new(args.through.gateway_client(settings).await?);
     let limit = args.limit as usize;
     let (mut orders, mut page_token): (Vec<Order>, _) = (Vec::new(), args.page_token.clone().unwrap_or_default());
     loop {

@@ -16,8 +16,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use openorder_proto::order::v1::OrderStatus;
 use openorder_rpc::reason_of;
 
-use crate::args::SettingsArgs;
-use crate::{block_on, edge};
+use crate::block_on::block_on;
+use crate::gateway_client;
+use crate::settings_args::SettingsArgs;
 
 pub use cancel::CancelArgs;
 pub use create::CreateArgs;
@@ -64,7 +65,7 @@ pub enum OrderCommand {
 }
 
 impl OrderArgs {
-    /// What was given about settings.
+    /// Where settings come from.
     #[must_use]
     pub fn settings(&self) -> &SettingsArgs {
         match &self.command {
@@ -93,7 +94,7 @@ pub fn run(settings: &SettingsArgs, args: &OrderArgs) -> anyhow::Result<bool> {
 
 /// A failed call about orders in words, with what to type next where that is known.
 fn failed(what: &str, status: &tonic::Status) -> anyhow::Error {
-    let error = edge::failed(what, status);
+    let error = gateway_client::failed(what, status);
     match reason_of(status).as_deref().and_then(advice) {
         Some(advice) => anyhow::anyhow!("{error}. {advice}"),
         None => error,

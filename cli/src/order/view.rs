@@ -3,9 +3,10 @@
 use openorder_proto::order::v1::Order;
 use openorder_proto::reasons::Word;
 
-use crate::operate::{table, time};
 use crate::output::line;
 use crate::show::money;
+use crate::table;
+use crate::time;
 
 /// Characters of a product's name in a table.
 const NAME_SHOWN_MAX: usize = 40;

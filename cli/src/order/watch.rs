@@ -11,9 +11,11 @@ use openorder_proto::reasons::Word;
 use super::create::is_past;
 use super::follow::{Watch, is_final};
 use super::{Status, failed, view};
-use crate::args::{SettingsArgs, duration};
-use crate::operate::{Through, json, time};
+use crate::json;
 use crate::output::{self, line, note};
+use crate::settings_args::SettingsArgs;
+use crate::through::Through;
+use crate::time::{self, duration};
 
 const HELP: &str = "\
 Examples:
@@ -46,14 +48,14 @@ pub struct WatchArgs {
 
 /// Runs the command; whether the order came to where it was waited for.
 pub(super) async fn run(settings: &SettingsArgs, args: &WatchArgs) -> anyhow::Result<bool> {
-    let mut client = OrderServiceClient::new(args.through.edge(settings).await?);
+    let mut client = OrderServiceClient::new(args.through.gateway_client(settings).await?);
     let answer = client.get_order(GetOrderRequest { order_id: args.order_id.clone() }).await;
     let answer = answer.map_err(|status| failed("the order cannot be watched", &status))?;
     let order = answer.into_inner().order.context("GetOrder answered without an order")?;
     let until = args.until.map_or(OrderStatus::Unspecified, Status::to_proto);
     let watch = Watch { until, deadline: Instant::now() + args.timeout };
     let is_json = args.through.is_json();
-    let last = watch.follow(&mut client, order, |order| show(order, is_json)).await?;
+    let last = watch.follow(&client, order, |order| show(order, is_json)).await?;
     let status = last.status();
     if !watch.is_over(status) {
         note(format_args!("still {} after {:?}: --timeout waits longer", status.word(), args.timeout));

@@ -7,8 +7,8 @@ use openorder_proto::by_type;
 use prost_reflect::DescriptorPool;
 use serde_json::{Map, Value, json};
 
-use crate::operate::json::{decoded, pool};
-use crate::operate::table;
+use crate::json::{decoded, pool};
+use crate::table;
 
 /// Characters of a key, a type or another header in a line.
 const TEXT_SHOWN_MAX: usize = 80;

@@ -8,8 +8,8 @@ mod tail;
 
 use clap::{Args, Subcommand};
 
-use crate::args::SettingsArgs;
-use crate::block_on;
+use crate::block_on::block_on;
+use crate::settings_args::SettingsArgs;
 
 pub use tail::TailArgs;
 

@@ -8,10 +8,10 @@ use openorder_messaging::{KafkaSettings, ScanFrom, Scanned, TailError, TopicScan
 use openorder_proto::topics;
 
 use super::event::{Decoder, Event};
-use crate::args::SettingsArgs;
 use crate::config;
-use crate::operate::time;
 use crate::output::{self, Format, note};
+use crate::settings_args::SettingsArgs;
+use crate::time;
 
 /// Messages between two looks at whether there is more to do.
 const PAGE: usize = 500;

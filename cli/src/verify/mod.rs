@@ -29,10 +29,12 @@ use std::time::Duration;
 use clap::Args;
 use openorder_messaging::ScanFrom;
 
-use crate::args::{SettingsArgs, duration};
+use crate::block_on::block_on;
+use crate::config;
 use crate::output::{self, Format};
 use crate::settings::ProcessSettings;
-use crate::{block_on, config};
+use crate::settings_args::SettingsArgs;
+use crate::time::duration;
 
 use database::Databases;
 use report::{Findings, Invariant, Outcome, Report};
@@ -82,7 +84,7 @@ pub struct VerifyArgs {
     /// How the result is written; progress goes to standard error.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
-    /// What was said about settings.
+    /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }

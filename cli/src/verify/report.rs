@@ -84,7 +84,7 @@ pub(super) struct Findings {
     shown: Vec<Violation>,
     show_max: usize,
     counts: BTreeMap<String, i128>,
-    told: Instant,
+    reported_at: Instant,
 }
 
 impl Findings {
@@ -97,7 +97,7 @@ impl Findings {
             shown: Vec::new(),
             show_max,
             counts: BTreeMap::new(),
-            told: Instant::now(),
+            reported_at: Instant::now(),
         }
     }
 
@@ -125,8 +125,8 @@ impl Findings {
     /// Something was judged.
     pub(super) fn checked(&mut self) {
         self.checked += 1;
-        if self.checked.is_multiple_of(4_096) && self.told.elapsed() >= PROGRESS_INTERVAL {
-            self.told = Instant::now();
+        if self.checked.is_multiple_of(4_096) && self.reported_at.elapsed() >= PROGRESS_INTERVAL {
+            self.reported_at = Instant::now();
             note(format_args!("verify: {}: {} checked …", self.invariant.name(), grouped(self.checked.into())));
         }
     }

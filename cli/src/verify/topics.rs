@@ -114,7 +114,7 @@ impl Pass {
     }
 
     /// What is left was seen in the topic and no log knows it; the topic is read again for its names.
-    pub(super) async fn tell_unknown(&mut self, check: &Check<'_>, findings: &mut Findings) -> anyhow::Result<()> {
+    pub(super) async fn report_unknown(&mut self, check: &Check<'_>, findings: &mut Findings) -> anyhow::Result<()> {
         let mut unknown = std::mem::take(&mut self.aggregates);
         if unknown.is_empty() {
             return Ok(());

@@ -126,7 +126,7 @@ async fn against_logs(
         missing.extend(aggregates.into_iter().filter_map(|ended| ended.compare(one.service, &mut pass, findings)));
     }
     // Before the topic is read on: what comes then is younger than what was read of the logs.
-    pass.tell_unknown(check, findings).await?;
+    pass.report_unknown(check, findings).await?;
     wait_for(check, &mut pass, missing, findings).await
 }
 

@@ -3,10 +3,13 @@
 use clap::Args;
 use openorder_proto::operations::v1::{CancelReplayRequest, ReplayGroupProgress};
 
-use crate::args::SettingsArgs;
-use crate::edge::failed;
-use crate::operate::{Through, json, table};
+use crate::gateway_client::failed;
+use crate::json;
+use crate::operate::operations_client;
 use crate::output::{self, note};
+use crate::settings_args::SettingsArgs;
+use crate::table;
+use crate::through::Through;
 
 const HELP: &str = "\
 Examples:
@@ -32,7 +35,7 @@ pub struct CancelArgs {
 }
 
 pub(super) async fn run(settings: &SettingsArgs, args: &CancelArgs) -> anyhow::Result<()> {
-    let mut client = args.through.client(settings).await?;
+    let mut client = operations_client(&args.through, settings).await?;
     let request = CancelReplayRequest { request_id: args.request_id.clone(), reason: args.reason.clone() };
     let answer = client.cancel_replay(request).await;
     let answer = answer.map_err(|status| failed("the replay cannot be stopped", &status))?.into_inner();

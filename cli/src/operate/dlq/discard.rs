@@ -8,11 +8,14 @@ use serde_json::json;
 use tonic::Request;
 
 use super::set::SetArgs;
-use crate::args::SettingsArgs;
-use crate::edge::failed;
+use crate::gateway_client::failed;
+use crate::json;
 use crate::operate::act::ActArgs;
-use crate::operate::{Client, Through, count, json, table};
+use crate::operate::{Client, count, operations_client};
 use crate::output::{self, note};
+use crate::settings_args::SettingsArgs;
+use crate::table;
+use crate::through::Through;
 
 const HELP: &str = "\
 Examples:
@@ -45,7 +48,7 @@ pub struct DiscardArgs {
 
 pub(super) async fn run(settings: &SettingsArgs, args: &DiscardArgs) -> anyhow::Result<()> {
     let (dead_letter_ids, filter) = args.set.chosen()?;
-    let mut client = args.through.client(settings).await?;
+    let mut client = operations_client(&args.through, settings).await?;
     let mut request = DiscardDeadLettersRequest {
         request_id: String::new(),
         dead_letter_ids,
@@ -56,7 +59,7 @@ pub(super) async fn run(settings: &SettingsArgs, args: &DiscardArgs) -> anyhow::
     if args.act.dry_run || args.act.request_id.is_none() {
         let counted = call(&mut client, &request).await?;
         if args.act.dry_run {
-            return tell(args, "WOULD BE DISCARDED", &counted);
+            return print(args, "WOULD BE DISCARDED", &counted);
         }
         let all: i64 = counted.groups.iter().map(|group| group.discarded).sum();
         let groups: Vec<&str> = counted.groups.iter().map(|group| group.group.as_str()).collect();
@@ -72,7 +75,7 @@ pub(super) async fn run(settings: &SettingsArgs, args: &DiscardArgs) -> anyhow::
     request.dry_run = false;
     note(format_args!("request id {}", request.request_id));
     let done = call(&mut client, &request).await?;
-    tell(args, "DISCARDED", &done)
+    print(args, "DISCARDED", &done)
 }
 
 async fn call(client: &mut Client, message: &DiscardDeadLettersRequest) -> anyhow::Result<DiscardDeadLettersResponse> {
@@ -82,7 +85,7 @@ async fn call(client: &mut Client, message: &DiscardDeadLettersRequest) -> anyho
     Ok(answer.map_err(|status| failed("the dead letters cannot be discarded", &status))?.into_inner())
 }
 
-fn tell(args: &DiscardArgs, heading: &str, answer: &DiscardDeadLettersResponse) -> anyhow::Result<()> {
+fn print(args: &DiscardArgs, heading: &str, answer: &DiscardDeadLettersResponse) -> anyhow::Result<()> {
     if args.through.is_json() {
         return output::json(&json!({
             "dry_run": args.act.dry_run,

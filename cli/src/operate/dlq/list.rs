@@ -5,10 +5,14 @@ use openorder_proto::operations::v1::{DeadLetter, DeadLetterCause, ListDeadLette
 use serde_json::json;
 
 use super::set::FilterArgs;
-use crate::args::SettingsArgs;
-use crate::edge::failed;
-use crate::operate::{Client, KEY_SHOWN_MAX, PAGE_SIZE, Through, count, json, table, tell_unreachable, time};
+use crate::gateway_client::failed;
+use crate::json;
+use crate::operate::{Client, KEY_SHOWN_MAX, PAGE_SIZE, count, note_unreachable, operations_client};
 use crate::output::{self, note};
+use crate::settings_args::SettingsArgs;
+use crate::table;
+use crate::through::Through;
+use crate::time;
 
 const HELP: &str = "\
 Examples:
@@ -40,7 +44,7 @@ pub struct ListArgs {
 }
 
 pub(super) async fn run(settings: &SettingsArgs, args: &ListArgs) -> anyhow::Result<()> {
-    let mut client = args.through.client(settings).await?;
+    let mut client = operations_client(&args.through, settings).await?;
     if args.by_cause { by_cause(&mut client, args).await } else { letters(&mut client, args).await }
 }
 
@@ -65,7 +69,7 @@ async fn letters(client: &mut Client, args: &ListArgs) -> anyhow::Result<()> {
         });
         return output::json(&document);
     }
-    tell_unreachable(&unreachable);
+    note_unreachable(&unreachable);
     if letters.is_empty() {
         output::line("no dead letters");
         return Ok(());
@@ -103,7 +107,7 @@ async fn by_cause(client: &mut Client, args: &ListArgs) -> anyhow::Result<()> {
             json!({ "causes": json::list(&answer.causes)?, "unreachable": json::list(&answer.unreachable)? });
         return output::json(&document);
     }
-    tell_unreachable(&answer.unreachable);
+    note_unreachable(&answer.unreachable);
     if answer.causes.is_empty() {
         output::line("no dead letters");
         return Ok(());

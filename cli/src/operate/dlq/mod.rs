@@ -9,8 +9,8 @@ mod show;
 
 use clap::{Args, Subcommand};
 
-use crate::args::SettingsArgs;
-use crate::block_on;
+use crate::block_on::block_on;
+use crate::settings_args::SettingsArgs;
 
 use cancel::CancelArgs;
 use discard::DiscardArgs;
@@ -56,7 +56,7 @@ pub enum DlqCommand {
 }
 
 impl DlqArgs {
-    /// What was said about settings.
+    /// Where settings come from.
     #[must_use]
     pub fn settings(&self) -> &SettingsArgs {
         match &self.command {

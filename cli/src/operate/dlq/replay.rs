@@ -7,10 +7,13 @@ use openorder_proto::operations::v1::{
 use serde_json::json;
 
 use super::set::SetArgs;
-use crate::args::SettingsArgs;
+use crate::json;
 use crate::operate::act::{self, ActArgs};
-use crate::operate::{Client, Through, count, json, table};
+use crate::operate::{Client, count, operations_client};
 use crate::output::{self, note};
+use crate::settings_args::SettingsArgs;
+use crate::table;
+use crate::through::Through;
 
 const HELP: &str = "\
 Examples:
@@ -47,13 +50,13 @@ pub struct ReplayArgs {
 
 pub(super) async fn run(settings: &SettingsArgs, args: &ReplayArgs) -> anyhow::Result<bool> {
     let (dead_letter_ids, filter) = args.set.chosen()?;
-    let client = args.through.client(settings).await?;
+    let client = operations_client(&args.through, settings).await?;
     let asked = |dry_run, request_id: &str| request(args, &dead_letter_ids, filter.as_ref(), dry_run, request_id);
     // A replay that is taken up again has its set already.
     if args.act.dry_run || args.act.request_id.is_none() {
         let counted = watch(&client, asked(true, ""), |_| {}).await?;
         if args.act.dry_run {
-            return tell_count(args, &counted).map(|()| true);
+            return print_count(args, &counted).map(|()| true);
         }
         let (total, behind) = (sum(&counted, |group| group.total), sum(&counted, |group| group.waiting_behind));
         if total > 0 {
@@ -67,9 +70,9 @@ pub(super) async fn run(settings: &SettingsArgs, args: &ReplayArgs) -> anyhow::R
     }
     let request_id = args.act.request_id("replay");
     note(format_args!("request id {request_id}"));
-    let ended = watch(&client, asked(false, &request_id), tell_progress).await?;
+    let ended = watch(&client, asked(false, &request_id), print_progress).await?;
     output::progress_ends();
-    tell_end(args, &request_id, &ended)
+    print_end(args, &request_id, &ended)
 }
 
 fn request(
@@ -92,14 +95,14 @@ fn request(
 async fn watch(
     client: &Client,
     request: ReplayDeadLettersRequest,
-    tell: impl FnMut(&ReplayDeadLettersResponse),
+    each: impl FnMut(&ReplayDeadLettersResponse),
 ) -> anyhow::Result<ReplayDeadLettersResponse> {
     let request_id = request.request_id.clone();
     let call = || {
         let (mut client, request) = (client.clone(), act::long(request.clone()));
         async move { client.replay_dead_letters(request).await.map(tonic::Response::into_inner) }
     };
-    Ok(act::follow(&request_id, call, tell).await?.unwrap_or_default())
+    Ok(act::follow(&request_id, call, each).await?.unwrap_or_default())
 }
 
 fn sum(answer: &ReplayDeadLettersResponse, of: impl Fn(&ReplayGroupProgress) -> i64) -> i64 {
@@ -111,7 +114,7 @@ fn groups(answer: &ReplayDeadLettersResponse) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn tell_progress(answer: &ReplayDeadLettersResponse) {
+fn print_progress(answer: &ReplayDeadLettersResponse) {
     let phase = match answer.phase() {
         ReplayPhase::Frozen => "the set is frozen",
         ReplayPhase::Running => "giving back",
@@ -127,7 +130,7 @@ fn tell_progress(answer: &ReplayDeadLettersResponse) {
     ));
 }
 
-fn tell_count(args: &ReplayArgs, counted: &ReplayDeadLettersResponse) -> anyhow::Result<()> {
+fn print_count(args: &ReplayArgs, counted: &ReplayDeadLettersResponse) -> anyhow::Result<()> {
     if args.through.is_json() {
         return output::json(&json!({ "dry_run": true, "groups": json::list(&counted.groups)? }));
     }
@@ -148,7 +151,7 @@ fn tell_count(args: &ReplayArgs, counted: &ReplayDeadLettersResponse) -> anyhow:
     Ok(())
 }
 
-fn tell_end(args: &ReplayArgs, request_id: &str, ended: &ReplayDeadLettersResponse) -> anyhow::Result<bool> {
+fn print_end(args: &ReplayArgs, request_id: &str, ended: &ReplayDeadLettersResponse) -> anyhow::Result<bool> {
     let (failed, left_out) = (sum(ended, |group| group.failed), sum(ended, |group| group.left_out));
     if args.through.is_json() {
         output::json(&json!({

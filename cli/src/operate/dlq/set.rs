@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use openorder_proto::operations::v1::DeadLetterFilter;
 
-use crate::operate::time;
+use crate::time;
 
 /// Conditions; all that are given must hold.
 #[derive(Clone, Debug, Default, Args)]

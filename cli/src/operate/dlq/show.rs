@@ -3,10 +3,14 @@
 use clap::Args;
 use openorder_proto::operations::v1::{DeadLetter, GetDeadLetterRequest, GetDeadLetterResponse};
 
-use crate::args::SettingsArgs;
-use crate::edge::failed;
-use crate::operate::{Through, count, json, table, time};
+use crate::gateway_client::failed;
+use crate::json;
+use crate::operate::{count, operations_client};
 use crate::output::{self, line, note};
+use crate::settings_args::SettingsArgs;
+use crate::table;
+use crate::through::Through;
+use crate::time;
 
 const HELP: &str = "\
 Examples:
@@ -33,7 +37,7 @@ pub struct ShowArgs {
 }
 
 pub(super) async fn run(settings: &SettingsArgs, args: &ShowArgs) -> anyhow::Result<()> {
-    let mut client = args.through.client(settings).await?;
+    let mut client = operations_client(&args.through, settings).await?;
     let answer = client.get_dead_letter(GetDeadLetterRequest { dead_letter_id: args.id.clone() }).await;
     let found = answer.map_err(|status| failed("the dead letter cannot be shown", &status))?.into_inner();
     if args.through.is_json() {

@@ -38,7 +38,7 @@ pub(super) fn judge(rows: &Rows, young: Timestamp) -> Verdict {
         // Not at its end though its saga rests: that is told with the orders.
         _ => return Verdict::InFlight,
     };
-    match found.or_else(|| told(rows.notifications.as_ref(), order, status)) {
+    match found.or_else(|| of_notifications(rows.notifications.as_ref(), order, status)) {
         None => Verdict::Agrees,
         Some((reason, detail)) => Verdict::Disagrees(reason, format!("{}; {detail}", status.as_str_name())),
     }
@@ -105,7 +105,11 @@ fn given_up(rows: &Rows, order: &OrderRow, status: OrderStatus) -> Option<Disagr
 }
 
 /// The customer was told how it ended (or did not want to be told: that is a row too), and nothing that never was.
-fn told(notifications: Option<&Notifications>, order: &OrderRow, status: OrderStatus) -> Option<Disagreement> {
+fn of_notifications(
+    notifications: Option<&Notifications>,
+    order: &OrderRow,
+    status: OrderStatus,
+) -> Option<Disagreement> {
     let kinds: &[i16] = notifications.map_or(&[], |notifications| notifications.kinds.as_slice());
     let has = |kind: NotificationKind| kinds.iter().any(|known| i32::from(*known) == kind as i32);
     let expected = match status {

@@ -12,7 +12,7 @@ use tonic::{Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::edge::Edge;
+use super::client::GatewayClient;
 use crate::{http, port};
 
 /// How long one question may take. Whoever takes longer may be a gateway that starts, or that has much to do.
@@ -77,15 +77,15 @@ async fn is_kafka(address: &str) -> std::io::Result<bool> {
 ///
 /// # Errors
 /// It is a service's own port, or none of OpenOrder's.
-pub(crate) async fn recognise_service(edge: &Edge) -> anyhow::Result<()> {
+pub(crate) async fn recognise_service(gateway: &GatewayClient) -> anyhow::Result<()> {
     let mut known = Vec::new();
     for (service, role) in SERVICES {
-        match knows(edge, service).await {
+        match knows(gateway, service).await {
             Ok(()) => known.push(*role),
             Err(status) if is_not_found(&status) => {}
             // A web server that speaks HTTP/2 as well, such as the admin port, or somebody else's gRPC.
             Err(status) if is_unimplemented(&status) => {
-                let address = edge.authority();
+                let address = gateway.authority();
                 match web_server(address).await {
                     Some(who) => bail!("{address} {who}"),
                     None => bail!("{address} speaks gRPC, and is no gateway of OpenOrder; the gateway is at {USUAL}"),
@@ -102,7 +102,7 @@ pub(crate) async fn recognise_service(edge: &Edge) -> anyhow::Result<()> {
         bail!(
             "{} is the port of the {role} service alone, for calls between services; the gateway has a port of its own: \
              gateway.listen_address, {USUAL}",
-            edge.authority()
+            gateway.authority()
         );
     }
     Ok(())
@@ -114,9 +114,9 @@ fn brief<T>(message: T) -> Request<T> {
     request
 }
 
-async fn knows(edge: &Edge, service: &str) -> Result<(), Status> {
+async fn knows(gateway: &GatewayClient, service: &str) -> Result<(), Status> {
     let request = brief(HealthCheckRequest { service: service.to_owned() });
-    HealthClient::new(edge.clone()).check(request).await.map(drop)
+    HealthClient::new(gateway.clone()).check(request).await.map(drop)
 }
 
 #[cfg(test)]
@@ -126,6 +126,7 @@ mod tests {
     use tonic::transport::Server;
     use tonic_health::server::health_reporter;
 
+    use super::super::connect;
     use super::*;
 
     /// Somebody who answers every connection with these bytes, as soon as it has heard something.
@@ -146,8 +147,8 @@ mod tests {
     #[tokio::test]
     async fn an_admin_port_and_any_web_server_are_told_as_such() {
         let admin = somebody(b"HTTP/1.1 503 x\r\n\r\n{\"status\":\"waiting\",\"dependencies\":[]}").await;
-        let told = recognise(&admin).await.unwrap_err().to_string();
-        assert!(told.contains("admin port") && told.contains("gateway.listen_address"), "{told}");
+        let error = recognise(&admin).await.unwrap_err().to_string();
+        assert!(error.contains("admin port") && error.contains("gateway.listen_address"), "{error}");
         let web = somebody(b"HTTP/1.1 200 OK\r\n\r\n<html>").await;
         assert!(recognise(&web).await.unwrap_err().to_string().contains("web server"));
     }
@@ -155,8 +156,8 @@ mod tests {
     #[tokio::test]
     async fn a_broker_of_kafka_is_told_as_such() {
         let brokers = openorder_testing::brokers();
-        let told = recognise(&brokers).await.unwrap_err().to_string();
-        assert!(told.contains("is a Kafka broker") && told.contains("8080"), "{told}");
+        let error = recognise(&brokers).await.unwrap_err().to_string();
+        assert!(error.contains("is a Kafka broker") && error.contains("8080"), "{error}");
     }
 
     #[tokio::test]
@@ -171,9 +172,9 @@ mod tests {
         let (reporter, health) = health_reporter();
         reporter.set_service_status("openorder.payment.v1.PaymentService", tonic_health::ServingStatus::Serving).await;
         tokio::spawn(Server::builder().add_service(health).serve_with_incoming(TcpListenerStream::new(listener)));
-        let told = Edge::connect(&url).await.err().unwrap().to_string();
-        assert!(told.contains("payment service") && told.contains("gateway.listen_address"), "{told}");
+        let error = connect(&url).await.err().unwrap().to_string();
+        assert!(error.contains("payment service") && error.contains("gateway.listen_address"), "{error}");
         reporter.set_service_status("openorder.order.v1.OrderService", tonic_health::ServingStatus::NotServing).await;
-        assert!(Edge::connect(&url).await.is_ok(), "a gateway may wait for its services");
+        assert!(connect(&url).await.is_ok(), "a gateway may wait for its services");
     }
 }

@@ -1,4 +1,4 @@
-//! Points in time: how they are given, and how they look.
+//! Points in time and lengths of time: how they are given, and how they look.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use prost_types::Timestamp;
@@ -21,6 +21,20 @@ pub(crate) fn parse(text: &str) -> Result<DateTime<Utc>, String> {
     };
     let ago = number.checked_mul(seconds).and_then(Duration::try_seconds).ok_or_else(form)?;
     Utc::now().checked_sub_signed(ago).ok_or_else(form)
+}
+
+/// Reads `250ms`, `20s`, `5m`.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let form = || "must be a whole number with its unit: 250ms, 20s, 5m".to_owned();
+    let number: u64 = number.parse().map_err(|_| form())?;
+    match unit {
+        "ms" => Ok(std::time::Duration::from_millis(number)),
+        "s" => Ok(std::time::Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(std::time::Duration::from_secs).ok_or_else(form),
+        _ => Err(form()),
+    }
 }
 
 /// For the wire.
@@ -101,5 +115,15 @@ mod tests {
         assert_eq!(at(86_400 * 3), "3d ago (2026-05-14 12:00Z)");
         assert_eq!(at(-30), "in 30s (12:00:30Z)");
         assert_eq!(shown_at(None, now), "-");
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration("250ms"), Ok(std::time::Duration::from_millis(250)));
+        assert_eq!(duration("20s"), Ok(std::time::Duration::from_secs(20)));
+        assert_eq!(duration("2m"), Ok(std::time::Duration::from_secs(120)));
+        for bad in ["", "20", "s", "1.5s", "-1s", "1h", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
     }
 }

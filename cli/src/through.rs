@@ -1,0 +1,36 @@
+//! How a command reaches the system, and how it answers.
+
+use clap::Args;
+
+use crate::gateway_client::{self, GatewayClient};
+use crate::output::Format;
+use crate::settings_args::SettingsArgs;
+
+/// How a command reaches the system, and how it answers.
+#[derive(Clone, Debug, Args)]
+pub struct Through {
+    /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
+    #[arg(long, value_name = "URL")]
+    pub gateway: Option<String>,
+    /// `text` for eyes; `json` for programs. Progress and questions go to standard error.
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    pub output: Format,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+impl Through {
+    /// The gateway, for the client of any service behind it.
+    ///
+    /// # Errors
+    /// Settings that cannot be used; nobody is there, or somebody else.
+    pub(crate) async fn gateway_client(&self, settings: &SettingsArgs) -> anyhow::Result<GatewayClient> {
+        let gateway = gateway_client::address(settings, self.gateway.as_ref())?;
+        gateway_client::connect(&gateway).await
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.output == Format::Json
+    }
+}
