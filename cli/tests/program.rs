@@ -45,7 +45,8 @@ fn shells_and_manuals_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = told(&run(&["completion", shell]));
         assert_eq!(code, 0);
-        for word in ["openorder", "order", "create", "cancel", "expect-total", "topic", "tail", "completion", "--until"] {
+        for word in ["openorder", "order", "create", "cancel", "expect-total", "topic", "tail", "completion", "--until"]
+        {
             assert!(script.contains(word.trim_start_matches('-')), "{shell}: {word}");
         }
     }

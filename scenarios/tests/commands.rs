@@ -1,7 +1,7 @@
 //! The commands that a newcomer types, against a running system: what they print, and what they say when they are wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use openorder_proto::{
     event_types,
@@ -9,6 +9,7 @@ use openorder_proto::{
     topics,
 };
 use openorder_scenarios::{Deployment, Shop, eur, id};
+use openorder_testing::{RawRecord, send_raw};
 use serde_json::Value;
 use tokio_stream::StreamExt;
 use tonic::Code;
@@ -16,6 +17,10 @@ use tonic_types::StatusExt;
 
 /// How long a stream may take that is to end by itself.
 const SOON: Duration = Duration::from_secs(60);
+
+/// Topics that an order which is paid has events on: by its own key, and by its customer's.
+const STORY: [&str; 4] =
+    [topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION, topics::PAYMENT_WALLET];
 
 /// A system with something to buy and somebody who can pay: its SKU and its customer.
 async fn start(settings: &[(&str, &str)]) -> (Deployment, Shop, String, String) {
@@ -146,6 +151,48 @@ async fn an_order_is_made_at_the_expected_total_alone_cancelled_and_found_page_b
     let late = system.command(&["order", "cancel", order_id, "--reason", "too late"]).await;
     assert!(late.code == 1 && late.err.contains("ORDER_NOT_CANCELLABLE"), "{late:?}");
     assert!(late.err.contains("openorder order get"), "what to do is said: {late:?}");
+    system.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_events_of_one_order_are_read_from_all_topics_whatever_stands_between_them() {
+    let (system, _, sku, customer) = start(&[]).await;
+    let line = format!("{sku}=2");
+    let create =
+        ["order", "create", "--customer", &customer, "--line", &line, "--watch", "--timeout", "2m", "-o", "json"];
+    let made = system.command(&create).await;
+    assert_eq!(made.code, 0, "{made:?}");
+    let (order, other) = (made.json(), system.command(&create).await.json());
+    let order_id = order["order_id"].as_str().unwrap();
+
+    // A stranger's record under the order's key: no event of ours, with a type that would clear the screen.
+    let record = RawRecord { key: Some(order_id.as_bytes().to_vec()), payload: Some(vec![0xff]), headers: Vec::new() };
+    let record = record.header("ce_type", "\u{1b}[2J\u{202e}odd");
+    send_raw(&system.world.kafka(), topics::ORDER_LIFECYCLE, 0, &[record]).await;
+
+    let tail = ["topic", "tail", "--order", order_id, "--from", "1h"];
+    // What the services add to an order's story is published a little later than the order itself.
+    let events = system
+        .eventually("the order's events", async || {
+            let events = documents(&system.command(&[&tail[..], &["-o", "json"]].concat()).await.out);
+            let topics: BTreeSet<&str> = events.iter().map(|event| event["topic"].as_str().unwrap()).collect();
+            STORY.iter().all(|topic| topics.contains(topic)).then_some(events)
+        })
+        .await;
+    let other_id = other["order_id"].as_str().unwrap();
+    assert!(events.iter().all(|event| !event.to_string().contains(other_id)), "no other order's: {events:?}");
+    let created = events.iter().find(|event| event["type"] == event_types::ORDER_CREATED).unwrap();
+    assert_eq!(created["trace_id"], order["trace_id"]);
+    let odd: Vec<&Value> = events.iter().filter(|event| !event["error"].is_null()).collect();
+    assert!(odd.len() == 1 && odd[0]["type"] == "\u{1b}[2J\u{202e}odd", "{odd:?}");
+
+    let shown = system.command(&tail).await;
+    assert!(shown.code == 0 && shown.out.contains("1 bytes that cannot be shown"), "{shown:?}");
+    assert!(!shown.out.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
+    let taken = system.command(&[&tail[..], &["--type", event_types::ORDER_PAID, "-n", "1"]].concat()).await;
+    assert!(taken.out.contains("order.lifecycle.paid") && taken.out.lines().count() == 2, "{taken:?}");
+    let nobody = system.command(&["topic", "tail", "--for", "1s", "--key", "nobody"]).await;
+    assert_eq!((nobody.code, nobody.out.as_str()), (0, ""), "it ends by itself: {nobody:?}");
     system.close().await;
 }
 

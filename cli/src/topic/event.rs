@@ -63,6 +63,7 @@ impl Event {
             "key": String::from_utf8_lossy(&message.key),
             "type": message.event_type,
             "id": message.event_id,
+            "trace_id": self.trace_id(),
             "source": message.source,
             "headers": headers,
             "value_bytes": message.payload.len(),
@@ -79,13 +80,15 @@ impl Event {
         let message = &self.message;
         let clean = |text: &str| table::or_dash(&table::cut(text, TEXT_SHOWN_MAX));
         let head = format!(
-            "{}  {}  key {}  at {}/{}  from {}",
+            "{}  {}  key {}  at {}/{}/{}  from {}  trace {}",
             self.time(),
             clean(&message.event_type),
             clean(&String::from_utf8_lossy(&message.key)),
+            message.topic,
             message.partition,
             message.offset,
             clean(&message.source),
+            table::or_dash(&self.trace_id()),
         );
         let value = match &self.value {
             Ok(value) => value.to_string(),
@@ -96,9 +99,36 @@ impl Event {
         [head, format!("  {value}")]
     }
 
+    /// Time in Kafka, milliseconds since 1970.
+    pub(super) fn timestamp_ms(&self) -> i64 {
+        self.timestamp_ms
+    }
+
+    /// Whether the value names this order, at whatever depth.
+    pub(super) fn names_order(&self, order_id: &str) -> bool {
+        self.value.as_ref().is_ok_and(|value| names_order(value, order_id))
+    }
+
+    /// The trace that the event belongs to; empty when its headers name none.
+    fn trace_id(&self) -> String {
+        let trace = &self.message.trace;
+        if trace.is_valid() { trace.trace_id() } else { String::new() }
+    }
+
     fn time(&self) -> String {
         let time = DateTime::from_timestamp_millis(self.timestamp_ms);
         time.map_or_else(|| "-".to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+/// Values have the depth of the contract's messages.
+fn names_order(value: &Value, order_id: &str) -> bool {
+    match value {
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            (name == "order_id" && value.as_str() == Some(order_id)) || names_order(value, order_id)
+        }),
+        Value::Array(values) => values.iter().any(|value| names_order(value, order_id)),
+        _ => false,
     }
 }
 
@@ -106,7 +136,7 @@ impl Event {
 mod tests {
     use openorder_messaging::RawHeaders;
     use openorder_proto::EventMessage;
-    use openorder_proto::payment::v1::{Wallet, WalletCharged};
+    use openorder_proto::payment::v1::{Wallet, WalletCharged, WalletDebited};
     use openorder_telemetry::TraceContext;
     use prost::Message;
 
@@ -141,8 +171,24 @@ mod tests {
             (&json!(1), &json!(7), &json!("anna"))
         );
         let [head, value] = event.lines();
-        assert_eq!(head, "1970-01-01T00:00:00.000Z  payment.wallet.charged  key anna  at 1/7  from payment");
+        let expected =
+            "1970-01-01T00:00:00.000Z  payment.wallet.charged  key anna  at payment.wallet.v1/1/7  from payment";
+        assert_eq!(head, format!("{expected}  trace -"));
         assert!(value.contains("\"user_id\":\"anna\""), "{value}");
+    }
+
+    #[test]
+    fn an_event_names_its_order_and_its_trace() {
+        let debited = WalletDebited { order_id: "an-order".to_owned(), ..Default::default() };
+        let message = received(WalletDebited::EVENT_TYPE, debited.encode_to_vec());
+        let trace_id = "0af7651916cd43dd8448eb211c80319c";
+        let trace = TraceContext::parse(&format!("00-{trace_id}-b7ad6b7169203331-01"), None).unwrap();
+        let event = Decoder::new().unwrap().decode(Received { trace, ..message }, 0);
+        assert!(event.names_order("an-order") && !event.names_order("anna"));
+        assert_eq!(event.document()["trace_id"], trace_id);
+        assert!(event.lines()[0].ends_with(trace_id), "{}", event.lines()[0]);
+        let nested = json!({ "a": [{ "order_id": "an-order" }], "key": "other" });
+        assert!(names_order(&nested, "an-order") && !names_order(&nested, "other"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ const HELP: &str = "\
 Examples:
   openorder topic tail order.lifecycle.v1                    all that is there
   openorder topic tail order.lifecycle.v1 --follow           what is published from now on
+  openorder topic tail --order 01a2b3c4-…                    what was published about one order, on all topics
   openorder topic tail payment.transaction.v1 --from 15m --type payment.transaction.failed
   openorder topic tail order.lifecycle.v1 --output json | jq -r .value.order_id
 
@@ -34,12 +35,12 @@ pub struct TopicArgs {
 /// What can be done with topics.
 #[derive(Clone, Debug, Subcommand)]
 pub enum TopicCommand {
-    /// Print the events of a topic, decoded
+    /// Print the events of topics or of one order, decoded
     Tail(TailArgs),
 }
 
 impl TopicArgs {
-    /// What was given about settings.
+    /// Where settings come from.
     #[must_use]
     pub fn settings(&self) -> &SettingsArgs {
         match &self.command {
