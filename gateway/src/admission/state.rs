@@ -273,9 +273,9 @@ impl<W> State<W> {
             return None;
         }
         if self.late * 10 > self.ended {
-            // From what was in flight: a limit that nobody came near says nothing about the latency.
-            let used = self.limit.min(self.peak);
-            self.limit = (used - used / 10).max(self.settings.in_flight_min);
+            // Not from what was in flight: a service that is slow for a moment, as after a start, would have callers
+            // refused that it can answer.
+            self.limit = (self.limit - self.limit / 10).max(self.settings.in_flight_min);
         } else if self.peak >= self.limit - self.limit / 10 {
             self.limit = (self.limit + (self.limit / 20).max(1)).min(self.settings.in_flight_max);
         }

@@ -10,6 +10,7 @@ const PROTO_ROOT: &str = "../../proto";
 /// What OpenOrder's own processes alone ask of each other.
 const INTERNAL: &str = "openorder/internal";
 
+#[expect(clippy::print_stdout, reason = "how Cargo is answered")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={PROTO_ROOT}");
     let mut files = Vec::new();

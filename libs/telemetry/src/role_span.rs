@@ -86,13 +86,13 @@ impl RoleSpan {
     }
 
     /// An error that was logged says how the work failed, unless that is known better.
-    fn explain(&mut self, message: &Cow<'static, str>, attributes: &[KeyValue]) {
+    fn explain(&mut self, message: &str, attributes: &[KeyValue]) {
         let Some(failure) = &mut self.failure else { return };
         if !attributes.iter().any(|one| one.key.as_str() == "level" && one.value.as_str() == "ERROR") {
             return;
         }
         if failure.description.is_empty() {
-            failure.description = message.clone();
+            failure.description = message.to_owned().into();
         }
         if self.error_type.is_none() {
             let named = attributes.iter().find(|one| one.key.as_str() == ERROR_TYPE);

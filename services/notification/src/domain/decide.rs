@@ -134,7 +134,7 @@ fn end_attempt(one: &Notification, delivery: &Delivery, attempts_max: i32) -> Re
             AttemptResult::RetryAt(delivery.retry_at)
         }
         DeliveryOutcome::TryLater { .. } => AttemptResult::Failed("ATTEMPTS_EXHAUSTED"),
-        DeliveryOutcome::Refused { reason, .. } => AttemptResult::Failed(*reason),
+        DeliveryOutcome::Refused { reason, .. } => AttemptResult::Failed(reason),
     };
     Ok(Event::AttemptEnded { notification_id, result, time: delivery.ended_at })
 }
