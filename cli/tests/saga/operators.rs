@@ -112,7 +112,7 @@ async fn a_compensation_that_nobody_answers_is_listed_tried_again_and_ended_by_a
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_service_that_has_to_answer_is_away_no_order_is_cancelled_for_its_silence() {
     let mut shop = Shop::open(|settings| {
-        settings.order.saga_step_timeout_ms = 500;
+        settings.order.saga_step_timeout_ms = 1_500;
         settings.order.saga_route_interval_ms = 100;
     })
     .await;
@@ -120,7 +120,7 @@ async fn while_the_service_that_has_to_answer_is_away_no_order_is_cancelled_for_
     for away in [Role::Payment, Role::Inventory] {
         shop.stop(away).await;
         let order_id = shop.order(&name, &name).await;
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        tokio::time::sleep(Duration::from_secs(9)).await;
         let waits = if away == Role::Payment { OrderStatus::Confirmed } else { OrderStatus::Pending };
         assert_eq!(shop.get(&order_id).await.status(), waits, "{away} is away");
         let asked_back = [event_types::STOCK_RELEASE_REQUESTED, event_types::PAYMENT_REFUND_REQUESTED];
