@@ -149,10 +149,9 @@ async fn a_storm_of_callers_that_give_up_breaks_no_connection() {
         })
         .collect();
     for call in storm {
-        // tonic's own client says CANCELLED when its timer is first. Admission falls while calls are late, and may refuse
-        // the last ones of the storm.
+        // tonic's own client says CANCELLED when its timer is first.
         let code = call.await.unwrap();
-        assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted), "{code:?}");
+        assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled), "{code:?}");
     }
     assert_eq!(patient.await.unwrap().unwrap().into_inner(), "slept", "a call beside the storm");
     until(async || orders.dropped() + 1 == orders.begun()).await;

@@ -18,8 +18,6 @@ const CONNECTIONS_MAX: usize = 128;
 const SLOWER_AT_MOST: u32 = 3;
 /// Where that is less than what a busy machine adds to any call, this counts.
 const NOISE: Duration = Duration::from_millis(50);
-/// The other work of the machine may come in between; what one caller does to another comes each time.
-const ATTEMPTS: usize = 3;
 /// How long calls may take to be as quick as before once a hostile caller is gone.
 const RECOVERY_BOUND: Duration = Duration::from_secs(20);
 /// Products whose list makes a large answer.
@@ -62,20 +60,8 @@ struct Beside<'a> {
 }
 
 impl Beside<'_> {
-    /// A hostile caller is too much when it is each time.
+    /// Measures alone, since the machine has other work as well, and at once beside.
     async fn judge(&mut self, hostile: Hostile) {
-        let mut slow = None;
-        for _ in 0..ATTEMPTS {
-            slow = self.attempt(hostile).await;
-            if slow.is_none() {
-                return;
-            }
-        }
-        self.wrong.extend(slow);
-    }
-
-    /// Measures alone, since the machine has other work as well, and at once beside; what is too slow.
-    async fn attempt(&mut self, hostile: Hostile) -> Option<String> {
         let gateway = self.fleet.instances[self.fleet.running("gateway")[0]].listen;
         let alone = self.good.measure(self.measured).await;
         let before = State::of(self.fleet).await;
@@ -94,7 +80,9 @@ impl Beside<'_> {
         }
         self.wrong.extend(before.grown(&after).map(|grown| format!("{hostile:?}: {grown}")));
         let bound = (alone.p99 * SLOWER_AT_MOST).max(NOISE);
-        (beside.p99 > bound).then(|| format!("{hostile:?}: p99 {:?} instead of {bound:?} at most", beside.p99))
+        if beside.p99 > bound {
+            self.wrong.push(format!("{hostile:?}: p99 {:?} instead of {bound:?} at most", beside.p99));
+        }
     }
 }
 

@@ -104,6 +104,6 @@ scenarios! {
     "fault-points" within 600 s: fault_points::fault_points,
     "replay" within 300 s: replay::replay,
     "poison" within 400 s: poison::poison,
-    "callers" within 900 s: callers::callers,
+    "callers" within 400 s: callers::callers,
     "foreign" within 900 s: foreign::foreign,
 }
