@@ -1,9 +1,9 @@
 //! The limit that counts while callers compete, and when they do.
 //!
-//! A caller that has few calls in flight, and again and again none, waits for its answers. Beside others that have many calls in flight its
-//! latency should stay what it is alone. So the limit follows the latency of such calls: how it compares with what a
-//! call of the same method takes while the service is quiet. No time is set for it: what is quick for one method is slow
-//! for another.
+//! A caller that has few calls in flight, and again and again none, waits for its answers. Beside others that have many
+//! calls in flight its latency should stay what it is alone. So the limit follows the latency of such calls: how it
+//! compares with what a call of the same method takes while the service is quiet. No time is set for it: what is quick
+//! for one method is slow for another.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
