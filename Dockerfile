@@ -6,9 +6,10 @@ WORKDIR /source
 COPY . .
 # The toolchain of the image is the one that rust-toolchain.toml names: nothing is downloaded for it.
 ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_TERM_COLOR=never
+# With TLS for Kafka (ADR 31): OpenSSL is built from source, with the compiler, make and perl of this image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target,id=openorder-target-bookworm \
-    cargo build --profile dist --locked --package openorder --bin openorder \
+    cargo build --profile dist --locked --package openorder --bin openorder --features kafka-tls \
     && install -D --mode=755 target/dist/openorder /image/usr/local/bin/openorder
 
 FROM debian:bookworm-slim

@@ -1,7 +1,7 @@
 # Tasks of a developer's day. The work is done by the scripts in dev/; `make` alone lists the tasks.
 .DEFAULT_GOAL := help
 .PHONY: help demo down logs clean test lint fmt load bench bench-short scenarios proto-lint proto-baseline compose-check \
-	collector-check compose-test
+	collector-check compose-test kafka-tls-test
 ROLE ?= order
 PROFILE ?= demo
 ARGS ?=
@@ -57,6 +57,9 @@ compose-check: ## Only docker-compose.yml and what the image is built from; no e
 
 compose-test: ## Run docker-compose.yml on a container engine, or on one made for it (root, Debian), and look at it
 	@dev/compose-test $(ARGS)
+
+kafka-tls-test: ## Kafka with an account and TLS, against a broker of its own (builds librdkafka once more)
+	@dev/check kafka-tls
 
 collector-check: ## Only otel-collector.yaml
 	@dev/check collector

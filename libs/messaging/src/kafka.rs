@@ -10,7 +10,12 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::{KafkaSettings, client::KafkaClient, fit::BatchSize, security};
+use crate::{
+    KafkaSettings,
+    client::{Answer, KafkaClient, answer_to_new},
+    fit::BatchSize,
+    security,
+};
 
 /// Name of the dependency in faults, readiness and metrics.
 pub const KAFKA: &str = "kafka";
@@ -116,11 +121,22 @@ impl ConsumerContext for EndsAreNoErrors {}
 /// An existing topic is left as it is.
 ///
 /// # Errors
-/// The client's error, or a description of the topics that could not be made.
+/// Why the brokers refuse this process, the client's error, or a description of the topics that could not be made.
 pub(crate) async fn ensure_topics(settings: &KafkaSettings, topics: &[&str]) -> Result<(), String> {
-    if !settings.create_topics || topics.is_empty() {
-        return Ok(());
+    let Some(first) = topics.first().filter(|_| settings.create_topics) else { return Ok(()) };
+    let Err(error) = create_topics(settings, topics).await else { return Ok(()) };
+    if settings.is_plaintext() {
+        return Err(error);
     }
+    // An administrator that is refused is told of a timeout.
+    let timeout = Duration::from_millis(settings.admin_timeout_ms);
+    match answer_to_new(settings, &settings.topic(first), timeout).await {
+        Answer::Refusal(refusal) => Err(refusal),
+        Answer::Brokers | Answer::Silence => Err(error),
+    }
+}
+
+async fn create_topics(settings: &KafkaSettings, topics: &[&str]) -> Result<(), String> {
     let admin: AdminClient<DefaultClientContext> =
         client(settings, "openorder-admin").create().map_err(|error| error.to_string())?;
     let admin = KafkaClient::new(admin);

@@ -3,7 +3,10 @@
 //! TLS, and SCRAM, which needs its library, are in programs that are built with the feature `kafka-tls` (ADR 31). What a
 //! build cannot do it refuses at start, by the name of the setting, instead of failing at the first connection.
 
-use rdkafka::ClientConfig;
+use rdkafka::{
+    ClientConfig,
+    error::{KafkaError, RDKafkaErrorCode},
+};
 
 use crate::KafkaSettings;
 
@@ -14,6 +17,11 @@ const PROTOCOLS: &[&str] = &["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
 const MECHANISMS: &[&str] = &["plain", "scram-sha-256", "scram-sha-512"];
 
 impl KafkaSettings {
+    /// Whether brokers are reached in the clear and without an account: they refuse nobody then.
+    pub(crate) fn is_plaintext(&self) -> bool {
+        self.security_protocol == "plaintext"
+    }
+
     fn uses_tls(&self) -> bool {
         matches!(self.security_protocol.as_str(), "ssl" | "sasl_ssl")
     }
@@ -74,7 +82,7 @@ impl KafkaSettings {
 
 /// Has the client reach brokers as the settings say. Without any, nothing is set that a build without TLS would refuse.
 pub(crate) fn apply(config: &mut ClientConfig, settings: &KafkaSettings) {
-    if settings.security_protocol == "plaintext" {
+    if settings.is_plaintext() {
         return;
     }
     config.set("security.protocol", &settings.security_protocol);
@@ -95,6 +103,27 @@ pub(crate) fn apply(config: &mut ClientConfig, settings: &KafkaSettings) {
                 .set("ssl.key.location", &settings.tls_key_file);
         }
     }
+}
+
+/// Which settings a broker's refusal is about, and why; none where the error is no refusal. librdkafka's reason names
+/// broker and cause, never the password.
+pub(crate) fn refusal(error: &KafkaError, reason: &str) -> Option<String> {
+    let settings = match error.rdkafka_error_code()? {
+        RDKafkaErrorCode::Authentication
+        | RDKafkaErrorCode::SaslAuthenticationFailed
+        | RDKafkaErrorCode::UnsupportedSASLMechanism
+        | RDKafkaErrorCode::IllegalSASLState => {
+            "the brokers refuse this account (kafka.sasl_username, kafka.sasl_password, kafka.sasl_mechanism)"
+        }
+        RDKafkaErrorCode::SSL if reason.contains("verif") => {
+            "the brokers' certificate is not trusted (kafka.tls_ca_file, kafka.tls_verify_hostname)"
+        }
+        RDKafkaErrorCode::SSL => {
+            "no TLS with the brokers (kafka.security_protocol, kafka.brokers, kafka.tls_certificate_file)"
+        }
+        _ => return None,
+    };
+    Some(format!("{settings}: {reason}"))
 }
 
 #[cfg(test)]
@@ -139,6 +168,18 @@ mod tests {
         assert_eq!(with(|settings| settings.sasl_password = "".into()), ["sasl_username"]);
         assert_eq!(with(|settings| settings.tls_ca_file = "/nowhere".to_owned()), ["tls_ca_file"]);
         assert_eq!(with(|settings| settings.tls_key_file = "/dev/null".to_owned()), ["tls_certificate_file"]);
+    }
+
+    #[test]
+    fn a_refusal_names_the_settings_it_is_about_and_an_outage_is_none() {
+        let of = |code, reason| refusal(&KafkaError::Global(code), reason);
+        let account = of(RDKafkaErrorCode::Authentication, "SASL authentication error").unwrap();
+        assert!(account.contains("kafka.sasl_password") && account.ends_with("SASL authentication error"), "{account}");
+        let authority = of(RDKafkaErrorCode::SSL, "certificate verify failed").unwrap();
+        assert!(authority.contains("kafka.tls_ca_file"), "{authority}");
+        assert!(of(RDKafkaErrorCode::SSL, "wrong version number").unwrap().contains("kafka.security_protocol"));
+        assert_eq!(of(RDKafkaErrorCode::BrokerTransportFailure, "Connection refused"), None);
+        assert_eq!(of(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down"), None);
     }
 
     #[test]

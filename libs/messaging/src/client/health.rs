@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ use rdkafka::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::{KafkaClient, broker_answers, closing};
+use super::{Answer, KafkaClient, answer_to_new, closing};
 use crate::{KafkaSettings, kafka::KAFKA, metrics::Metrics};
 
 /// How long a client, and a new one beside it, may take to answer.
@@ -49,6 +49,8 @@ pub(crate) struct ClientHealth {
     doubtful: AtomicBool,
     /// Messages came since the last look.
     heard: AtomicBool,
+    /// Why the brokers refuse this process, as long as they do.
+    refusal: Mutex<Option<String>>,
     suspected: Notify,
     lost: watch::Sender<bool>,
     /// The outage as a metric, from the first question without an answer.
@@ -65,6 +67,7 @@ impl ClientHealth {
             dependency,
             doubtful: AtomicBool::new(false),
             heard: AtomicBool::new(false),
+            refusal: Mutex::default(),
             suspected: Notify::new(),
             lost: watch::Sender::new(false),
             outage: Mutex::default(),
@@ -91,8 +94,16 @@ impl ClientHealth {
     /// The client gave an error: it is in doubt until it answers.
     pub(crate) fn suspect(&self, error: &KafkaError) {
         self.doubtful.store(true, Ordering::Relaxed);
-        self.dependency.down(error);
+        // That the client cannot reach a broker follows from the refusal, and says less.
+        match &*self.refusal() {
+            Some(refusal) => self.dependency.down(refusal),
+            None => self.dependency.down(error),
+        }
         self.suspected.notify_one();
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Messages came through this client.
@@ -103,6 +114,7 @@ impl ClientHealth {
 
     fn answered(&self) {
         if self.doubtful.swap(false, Ordering::Relaxed) {
+            *self.refusal() = None;
             self.end_outage();
             self.dependency.ready();
         }
@@ -164,8 +176,13 @@ impl ClientHealth {
         if self.is_lost() {
             return;
         }
-        if !broker_answers(&self.settings, &self.topic, QUESTION_TIMEOUT).await {
+        let answer = answer_to_new(&self.settings, &self.topic, QUESTION_TIMEOUT).await;
+        if answer != Answer::Brokers {
             *alone_since = None;
+            if let Answer::Refusal(refusal) = answer {
+                self.dependency.down(&refusal);
+                *self.refusal() = Some(refusal);
+            }
             return;
         }
         let alone = alone_since.get_or_insert_with(Instant::now).elapsed();

@@ -14,7 +14,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 pub(crate) use health::{ClientHealth, ask};
-pub(crate) use probe::broker_answers;
+pub(crate) use probe::{Answer, answer_to_new, broker_answers};
 
 /// A client that is closed on a thread of its own when its last handle is dropped: closing may take for ever, and
 /// must not hold up a task, a replacement or the end of the process.
