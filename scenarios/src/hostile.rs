@@ -1,6 +1,7 @@
 //! Callers that take what they can, in the ways that need no right: each does so until it is dropped.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use openorder_proto::product::v1::get_product_request::Key;
 use openorder_proto::product::v1::{GetProductRequest, ListProductsRequest};
 use prost::Message;
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 /// Calls that a greedy caller has under way on each of its connections.
@@ -24,6 +26,13 @@ const MADE_UP: usize = 600;
 const MADE_UP_LENGTH: usize = 4_000;
 /// One slow body sends a byte this often.
 const TRICKLE: Duration = Duration::from_millis(500);
+
+/// Hostile callers have a thread of their own, as they would have a machine of their own: a well-behaved caller in this
+/// process waits for the gateway's answers, not for its turn behind their tasks.
+static ELSEWHERE: LazyLock<Runtime> = LazyLock::new(|| {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).thread_name("hostile").enable_all().build().expect("a runtime")
+});
 
 /// What a hostile caller does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,26 +59,27 @@ impl Hostile {
     /// that can be watched.
     pub async fn begin(self, gateway: SocketAddr, connections_max: usize, order_id: &str) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
+        let elsewhere = ELSEWHERE.handle();
         match self {
             Self::Silent => {
                 for _ in 0..connections_max * 2 {
-                    tasks.spawn(silent(gateway));
-                    tasks.spawn(idle(gateway));
+                    tasks.spawn_on(silent(gateway), elsewhere);
+                    tasks.spawn_on(idle(gateway), elsewhere);
                 }
             }
             Self::Slow => {
                 for _ in 0..70 {
-                    tasks.spawn(slow(gateway));
+                    tasks.spawn_on(slow(gateway), elsewhere);
                 }
             }
             Self::Greedy => {
                 for _ in 0..GREEDY_CONNECTIONS {
-                    tasks.spawn(greedy(gateway));
+                    tasks.spawn_on(greedy(gateway), elsewhere);
                 }
             }
-            Self::Streams => drop(tasks.spawn(streams(gateway, order_id.to_owned()))),
-            Self::Unread => drop(tasks.spawn(unread(gateway))),
-            Self::MadeUp => drop(tasks.spawn(made_up(gateway))),
+            Self::Streams => drop(tasks.spawn_on(streams(gateway, order_id.to_owned()), elsewhere)),
+            Self::Unread => drop(tasks.spawn_on(unread(gateway), elsewhere)),
+            Self::MadeUp => drop(tasks.spawn_on(made_up(gateway), elsewhere)),
         }
         // So that all of it is there before anybody looks.
         tokio::time::sleep(Duration::from_secs(1)).await;

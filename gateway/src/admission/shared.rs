@@ -14,6 +14,8 @@ use super::{AdmissionSettings, CallerKey};
 pub(super) const COMPETES_FOR: Duration = Duration::from_secs(2);
 /// A call is slow when it takes more than so many times what one of its method takes while the service is quiet.
 const SLOW_FACTOR: f64 = 2.0;
+/// The limit grows while at most one call in so many is slow: the slowest calls are what a caller notices.
+const SLOW_ONE_IN: u32 = 4;
 /// Calls from which their latency says something, or fewer in this time: a caller that waits for its answers makes few.
 const SAMPLES_MIN: u32 = 4;
 const SAMPLED_FOR_MAX: Duration = Duration::from_millis(500);
@@ -172,7 +174,7 @@ impl SharedLimit {
         if sampled_for < self.window || (self.ended < SAMPLES_MIN && sampled_for < SAMPLED_FOR_MAX) {
             return;
         }
-        if self.slow * 2 <= self.ended && self.was_felt {
+        if self.slow * SLOW_ONE_IN <= self.ended && self.was_felt {
             self.limit = (self.limit + (self.limit / 4).max(1)).min(self.max);
         } else {
             // Too much, or more than is used: nobody knows whether that is still good.

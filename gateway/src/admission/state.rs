@@ -203,10 +203,13 @@ impl<W> State<W> {
         )
     }
 
-    /// What a caller is given at once, whoever else calls.
+    /// What a caller is given at once, whoever else calls: one that has more to do gets on, a call at a time.
     fn share_of_shared(&self, key: CallerKey) -> usize {
         let (peers, callers) = self.parties(key);
-        (self.limit.min(self.shared.get()) / peers / callers).max(self.settings.caller_in_flight_min)
+        let mine = self.peers.get(&key.peer).and_then(|peer| peer.callers.get(&key.caller));
+        let has_few = mine.is_none_or(|mine| mine.peak <= self.settings.caller_in_flight_min);
+        let least = if has_few { self.settings.caller_in_flight_min } else { 1 };
+        (self.limit.min(self.shared.get()) / peers / callers).max(least)
     }
 
     /// How many calls may be in flight when one more of this caller enters.

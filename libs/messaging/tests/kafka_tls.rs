@@ -72,7 +72,8 @@ async fn events_go_through_and_refusals_name_the_settings() {
     let mirror = instance(&world, "mirror", broker.settings(&world)).await;
     ledger.relay();
     mirror.consumer();
-    add(&ledger.committer(), "k", 7).await.unwrap();
+    let committer = ledger.committer();
+    add(&committer, "k", 7).await.unwrap();
     eventually("it arrives", BOUND, || async { (mirror.numbers("k").await == [7]).then_some(()) }).await;
     ledger.stop().await;
     mirror.stop().await;

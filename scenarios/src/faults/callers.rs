@@ -14,6 +14,9 @@ use crate::{Fleet, Outcome, Servers, Shop, eur, faults::Length, id};
 
 /// As many connections as the gateway's port takes here.
 const CONNECTIONS_MAX: usize = 128;
+/// Between two orders of one of the load's callers: the machine is not busy with them, so that all that is slow beside a
+/// hostile caller is slow by it.
+const PAUSE: Duration = Duration::from_millis(250);
 /// The well-behaved caller's p99 stays within so many times its own alone.
 const SLOWER_AT_MOST: u32 = 3;
 /// Where that is less than what a busy machine adds to any call, this counts.
@@ -30,12 +33,12 @@ const METRICS_GROWTH_MAX_BYTES: usize = 200_000;
 
 /// Silent, slow, greedy callers, those that read no answer, keep streams open or make names up; one after another.
 pub async fn callers(servers: Servers, length: Length) -> (Servers, Outcome) {
-    let measured = Duration::from_secs(length.pick(4, 15));
+    let (rounds, measured) = (length.pick(2, 3), Duration::from_secs(length.pick(4, 5)));
     let connections = format!("connections_max = {CONNECTIONS_MAX}");
     let fleet = Fleet::start(servers, &[("gateway.connection", &connections)]).await;
-    let load = Load::start(&fleet, Plan { callers: 2, ..Plan::default() }).await;
+    let load = Load::start(&fleet, Plan { callers: 2, pause: PAUSE, ..Plan::default() }).await;
     let good = Good::new(&fleet, &load).await;
-    let mut beside = Beside { fleet: &fleet, good, measured, wrong: Vec::new(), notes: Vec::new() };
+    let mut beside = Beside { fleet: &fleet, good, rounds, measured, wrong: Vec::new(), notes: Vec::new() };
     for hostile in Hostile::ALL {
         beside.judge(hostile).await;
     }
@@ -54,34 +57,38 @@ pub async fn callers(servers: Servers, length: Length) -> (Servers, Outcome) {
 struct Beside<'a> {
     fleet: &'a Fleet,
     good: Good,
+    rounds: usize,
     measured: Duration,
     wrong: Vec<String>,
     notes: Vec<String>,
 }
 
 impl Beside<'_> {
-    /// Measures alone, since the machine has other work as well, and at once beside.
+    /// Measures alone and at once beside, by turns: the machine has other work as well, and that work comes and goes.
     async fn judge(&mut self, hostile: Hostile) {
         let gateway = self.fleet.instances[self.fleet.running("gateway")[0]].listen;
-        let alone = self.good.measure(self.measured).await;
-        let before = State::of(self.fleet).await;
-        let tasks = hostile.begin(gateway, CONNECTIONS_MAX, &self.good.order_id).await;
-        let beside = self.good.measure(self.measured).await;
-        let after = State::of(self.fleet).await;
-        drop(tasks);
-        self.good.recovered(alone.p99).await;
-        let (alone_ms, beside_ms) = (alone.p99.as_millis(), beside.p99.as_millis());
-        self.notes.push(format!("p99 {alone_ms} ms, beside {hostile:?} {beside_ms} ms"));
+        let (mut alone, mut beside) = (Found::default(), Found::default());
+        for _ in 0..self.rounds {
+            self.good.measure(self.measured, &mut alone).await;
+            let before = State::of(self.fleet).await;
+            let tasks = hostile.begin(gateway, CONNECTIONS_MAX, &self.good.order_id).await;
+            self.good.measure(self.measured, &mut beside).await;
+            let after = State::of(self.fleet).await;
+            drop(tasks);
+            self.wrong.extend(before.grown(&after).map(|grown| format!("{hostile:?}: {grown}")));
+            self.good.recovered(alone.p99()).await;
+        }
         for (found, when) in [(&alone, "before"), (&beside, "beside")] {
             if let Some(first) = found.refused.first() {
-                let (refused, calls) = (found.refused.len(), found.calls);
+                let (refused, calls) = (found.refused.len(), found.took.len());
                 self.wrong.push(format!("{when} {hostile:?}: {refused} of {calls} refused, such as {first}"));
             }
         }
-        self.wrong.extend(before.grown(&after).map(|grown| format!("{hostile:?}: {grown}")));
-        let bound = (alone.p99 * SLOWER_AT_MOST).max(NOISE);
-        if beside.p99 > bound {
-            self.wrong.push(format!("{hostile:?}: p99 {:?} instead of {bound:?} at most", beside.p99));
+        let (alone, beside) = (alone.p99(), beside.p99());
+        self.notes.push(format!("p99 {} ms, beside {hostile:?} {} ms", alone.as_millis(), beside.as_millis()));
+        let bound = (alone * SLOWER_AT_MOST).max(NOISE);
+        if beside > bound {
+            self.wrong.push(format!("{hostile:?}: p99 {beside:?} instead of {bound:?} at most"));
         }
     }
 }
@@ -95,10 +102,18 @@ struct Good {
 }
 
 /// What a well-behaved caller saw.
+#[derive(Default)]
 struct Found {
-    p99: Duration,
-    calls: usize,
+    took: Vec<Duration>,
     refused: Vec<String>,
+}
+
+impl Found {
+    fn p99(&self) -> Duration {
+        let mut took = self.took.clone();
+        took.sort_unstable();
+        took.get((took.len() * 99 / 100).min(took.len().saturating_sub(1))).copied().unwrap_or_default()
+    }
 }
 
 impl Good {
@@ -123,11 +138,11 @@ impl Good {
         Self { shop, gateway: fleet.gateway(), order_id, sku: load.names().sku(0) }
     }
 
-    async fn measure(&self, for_how_long: Duration) -> Found {
-        let (mut took, mut refused) = (Vec::new(), Vec::new());
-        refused.extend(self.newcomer().await.err().map(|status| format!("a newcomer: {status}")));
-        let started = Instant::now();
-        while took.is_empty() || started.elapsed() < for_how_long {
+    /// Adds to `found` what is seen for so long.
+    async fn measure(&self, for_how_long: Duration, found: &mut Found) {
+        found.refused.extend(self.newcomer().await.err().map(|status| format!("a newcomer: {status}")));
+        let (started, mut asked_once) = (Instant::now(), false);
+        while !asked_once || started.elapsed() < for_how_long {
             let begun = Instant::now();
             let order = GetOrderRequest { order_id: self.order_id.clone() };
             let asked = async {
@@ -135,20 +150,20 @@ impl Good {
                 let product = GetProductRequest { key: Some(Key::Sku(self.sku.clone())) };
                 self.shop.products.clone().get_product(product).await.map(|_| ())
             };
-            refused.extend(asked.await.err().map(|status: Status| status.to_string()));
-            took.push(begun.elapsed());
+            found.refused.extend(asked.await.err().map(|status: Status| status.to_string()));
+            found.took.push(begun.elapsed());
+            asked_once = true;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        took.sort_unstable();
-        let p99 = took[(took.len() * 99 / 100).min(took.len() - 1)];
-        Found { p99, calls: took.len(), refused }
     }
 
     /// Waits until calls take as long as alone, or the bound has passed: what one caller did is not the next one's doing.
     async fn recovered(&self, p99: Duration) {
         let started = Instant::now();
         while started.elapsed() < RECOVERY_BOUND {
-            if self.measure(Duration::from_millis(500)).await.p99 <= p99 {
+            let mut found = Found::default();
+            self.measure(Duration::from_millis(500), &mut found).await;
+            if found.p99() <= p99 {
                 return;
             }
         }

@@ -285,6 +285,30 @@ fn calls_that_are_committed_as_a_group_make_no_caller_look_as_if_it_waited() {
 }
 
 #[test]
+fn a_caller_does_not_get_more_by_more_connections_than_a_call_at_a_time_for_each() {
+    let now = Instant::now();
+    let mut state = Calls::new(SETTINGS, now);
+    let Some(first) = state.enters(neighbour(0), now) else { panic!("the first call of all") };
+    state.ends(neighbour(0), first, now);
+    assert!(state.enters(neighbour(0), now).is_some(), "one that waits for its answers");
+    let connections = 1..=4;
+    let mut held = Vec::new();
+    for connection in connections.clone() {
+        held.extend(std::iter::from_fn(|| state.enters(neighbour(connection), now)).map(|one| (connection, one)));
+        for call in 0..20 {
+            assert_eq!(state.enter(neighbour(connection), 0, now), Decision::Wait);
+            state.wait(neighbour(connection), call);
+        }
+    }
+    // What was let in before anything waited ends, and what waited takes its place.
+    for (connection, entered) in held {
+        state.ends(neighbour(connection), entered, now);
+    }
+    let in_flight: Vec<usize> = connections.map(|connection| state.in_flight_of(neighbour(connection))).collect();
+    assert_eq!(in_flight, [1; 4], "each gets on, and none with more than a call");
+}
+
+#[test]
 fn calls_on_their_way_to_admission_count_too() {
     let now = Instant::now();
     let min = SETTINGS.caller_in_flight_min;
