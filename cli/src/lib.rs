@@ -42,6 +42,7 @@ mod port;
 pub mod probe;
 pub mod roles;
 pub mod serve;
+mod services;
 pub mod settings;
 pub mod settings_args;
 mod show;

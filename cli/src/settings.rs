@@ -1,19 +1,13 @@
-//! All settings of a process, each section declared by the crate that uses it.
+//! The settings of a process itself; those of its services are in the [list](crate::services), each section declared by
+//! the crate that uses it.
 
 use openorder_config::settings::{Leaf, Settings, Visitor};
 use openorder_config::value::Raw;
 use openorder_config::{Secret, settings};
-use openorder_gateway::GatewaySettings;
-use openorder_inventory::InventorySettings;
-use openorder_messaging::KafkaSettings;
-use openorder_notification::NotificationSettings;
-use openorder_operations::OperationsSettings;
-use openorder_order::OrderSettings;
-use openorder_payment::PaymentSettings;
-use openorder_product::ProductSettings;
-use openorder_telemetry::TelemetrySettings;
 
-use crate::roles::Role;
+pub use crate::services::ProcessSettings;
+
+use crate::services::Role;
 
 settings! {
     /// The process itself.
@@ -38,50 +32,6 @@ settings! {
     pub struct AdminSettings {
         /// Address of /livez, /readyz, /metrics and /config (the settings, without secrets).
         listen_address: String = "127.0.0.1:8081";
-    }
-}
-
-settings! {
-    /// All settings of a process.
-    pub struct ProcessSettings {
-        /// The process itself.
-        process: RuntimeSettings;
-        /// The port for operators.
-        admin: AdminSettings;
-        /// Traces, logs and metrics.
-        telemetry: TelemetrySettings;
-        /// Kafka, shared by all roles.
-        kafka: KafkaSettings;
-        /// The gateway.
-        gateway: GatewaySettings;
-        /// The order service.
-        order: OrderSettings;
-        /// The product service.
-        product: ProductSettings;
-        /// The inventory service.
-        inventory: InventorySettings;
-        /// The payment service.
-        payment: PaymentSettings;
-        /// The notification service.
-        notification: NotificationSettings;
-        /// The operations service.
-        operations: OperationsSettings;
-    }
-}
-
-impl ProcessSettings {
-    /// Where a role listens.
-    #[must_use]
-    pub fn listen_address(&self, role: Role) -> &str {
-        match role {
-            Role::Gateway => &self.gateway.listen_address,
-            Role::Order => &self.order.listen_address,
-            Role::Product => &self.product.listen_address,
-            Role::Inventory => &self.inventory.listen_address,
-            Role::Payment => &self.payment.listen_address,
-            Role::Notification => &self.notification.listen_address,
-            Role::Operations => &self.operations.listen_address,
-        }
     }
 }
 

@@ -36,6 +36,8 @@ use crate::settings::ProcessSettings;
 use crate::settings_args::SettingsArgs;
 use crate::time::duration;
 
+pub(crate) use services::Consumed;
+
 use database::Databases;
 use report::{Findings, Invariant, Outcome, Report};
 
