@@ -27,6 +27,7 @@ pub(crate) struct System {
     program: PathBuf,
     folder: PathBuf,
     keys: Vec<String>,
+    roles: Vec<String>,
     gateway_port: u16,
     admin_ports: Vec<u16>,
     postgres: u32,
@@ -75,6 +76,7 @@ impl System {
         for key in &keys {
             let (section, field) = key.rsplit_once('.').unwrap_or(("", key));
             let value = match field {
+                role if section == "services" => port_of(role).map(|port| format!("http://127.0.0.1:{port}")),
                 "listen_address" => port_of(section).map(|port| format!("127.0.0.1:{port}")),
                 "database_url" => Some(stack.database_url(&format!("{name}_{}", section.replace('.', "_")))?),
                 "redis_url" => Some(stack.redis_url()),
@@ -83,7 +85,7 @@ impl System {
                 "otlp_endpoint" => Some(stack.otlp_endpoint()),
                 // The load says which orders are traced.
                 "incoming_trace" => Some("trust".to_owned()),
-                other => other.strip_suffix("_url").and_then(port_of).map(|port| format!("http://127.0.0.1:{port}")),
+                _ => None,
             };
             if let Some(value) = value {
                 lines.push(format!("{key} = \"{value}\"\n"));
@@ -94,6 +96,7 @@ impl System {
             name: name.to_owned(),
             program: program.to_owned(),
             gateway_port: *port_of("gateway").context("the program has no gateway")?,
+            roles: listeners.iter().filter(|role| **role != "admin").map(|role| (*role).to_owned()).collect(),
             keys,
             admin_ports: free_ports(PROCESSES_MAX)?,
             postgres: stack.pid("postgres")?,
@@ -108,6 +111,11 @@ impl System {
         let batches = [".committer.batch_max", ".consumer.batch_max", ".relay.batch_max"];
         let of_batches = self.keys.iter().filter(|key| batches.iter().any(|end| key.ends_with(end)));
         of_batches.map(|key| format!("{key}=1")).collect()
+    }
+
+    /// Every role of the program.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(String::as_str)
     }
 
     pub(crate) fn program(&self) -> &Path {

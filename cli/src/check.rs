@@ -53,13 +53,13 @@ impl Visitor for Forms {
         let shown = value.shown();
         let name = key.rsplit('.').next().unwrap_or(key);
         let (holds, form) = match name {
+            _ if key.starts_with("services.") => (is_service(&shown), "http://host:port"),
             "listen_address" => (is_address(&shown), "host:port with a port from 1 to 65535, such as 127.0.0.1:8080"),
             "database_url" => {
                 (has_scheme(&shown, &["postgres", "postgresql"]), "postgres://user:password@host:port/database")
             }
             "brokers" => (shown.split(',').all(|one| is_address(one.trim())), "host:port, with commas between several"),
             "redis_url" => (has_scheme(&shown, &["redis", "rediss"]), "redis://host:port"),
-            _ if Role::ALL.iter().any(|role| name == format!("{role}_url")) => (is_service(&shown), "http://host:port"),
             _ => return,
         };
         if !holds {
@@ -120,9 +120,9 @@ mod tests {
         let mut settings = ProcessSettings::default();
         settings.admin.listen_address = "8081".to_owned();
         settings.kafka.brokers = "a:1, b".to_owned();
-        settings.gateway.order_url = "https://order:8101".to_owned();
+        settings.services.order = "https://order:8101".to_owned();
         settings.inventory.database_url = Secret::new("hunter2");
-        let expected = ["admin.listen_address", "kafka.brokers", "gateway.order_url", "inventory.database_url"];
+        let expected = ["admin.listen_address", "kafka.brokers", "services.order", "inventory.database_url"];
         assert_eq!(keys(&settings, &[]), expected);
         let told = check(&settings, &[]).iter().map(ToString::to_string).collect::<String>();
         assert!(!told.contains("hunter2"), "{told}");

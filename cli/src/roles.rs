@@ -25,7 +25,9 @@ impl fmt::Display for Role {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use openorder_config::settings::{Leaf, Settings, Visitor};
 
     use super::*;
     use crate::settings::ProcessSettings;
@@ -39,6 +41,27 @@ mod tests {
             assert_eq!(Role::parse(role.name()), Some(*role));
         }
         assert_eq!(Role::parse("all"), None);
+    }
+
+    #[test]
+    fn every_service_listens_where_the_others_look_for_it() {
+        let mut settings = ProcessSettings::default();
+        let mut urls = Texts::default();
+        settings.services.visit("", &mut urls);
+        let services = Role::ALL.iter().filter(|role| **role != Role::Gateway);
+        let listens: BTreeMap<String, String> =
+            services.map(|role| (role.to_string(), format!("http://{}", settings.listen_address(*role)))).collect();
+        assert_eq!(urls.0, listens);
+    }
+
+    /// Settings with their values.
+    #[derive(Default)]
+    struct Texts(BTreeMap<String, String>);
+
+    impl Visitor for Texts {
+        fn setting(&mut self, key: &str, _: &[&'static str], value: &mut dyn Leaf) {
+            self.0.insert(key.to_owned(), value.shown());
+        }
     }
 
     #[test]

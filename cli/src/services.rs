@@ -1,8 +1,8 @@
-//! The services that this program has, a line each: their roles, the sections of their settings, and what `verify` looks
-//! at are made from it.
+//! The services that this program has, a line each: their roles, the sections of their settings, where they answer, what
+//! the gateway routes to, what operators look after and what `verify` looks at are made from it.
 
 use openorder_config::{Secret, settings};
-use openorder_gateway::GatewaySettings;
+use openorder_gateway::{Backend, GatewaySettings};
 use openorder_inventory::InventorySettings;
 use openorder_messaging::{DatabaseSettings, KafkaSettings, RoleContext};
 use openorder_notification::NotificationSettings;
@@ -11,7 +11,7 @@ use openorder_order::OrderSettings;
 use openorder_payment::PaymentSettings;
 use openorder_product::ProductSettings;
 use openorder_rpc::PageTokens;
-use openorder_service::Host;
+use openorder_service::{Host, ServiceSpec, ServiceUrls};
 use openorder_telemetry::TelemetrySettings;
 
 use crate::roles::Serving;
@@ -22,13 +22,8 @@ use crate::verify::Consumed;
 /// events of others. The section has the name of the role (a test holds it to that).
 macro_rules! services {
     (
-        with_events {
-            $($(#[doc = $doc:literal])+ $role:ident = $section:ident: $settings:ty, $service:ident
-                $(follows $subscription:ident)?;)*
-        }
-        without_events {
-            $($(#[doc = $other_doc:literal])+ $other:ident = $other_section:ident: $other_settings:ty, $other_service:ident;)*
-        }
+        $($(#[doc = $doc:literal])+ $role:ident = $section:ident: $settings:ty, $service:ident
+            $(follows $subscription:ident)?;)*
     ) => {
         /// What a process can serve; one process may serve several.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,20 +31,20 @@ macro_rules! services {
             /// The one port for callers from outside.
             Gateway,
             $($(#[doc = $doc])+ $role,)*
-            $($(#[doc = $other_doc])+ $other,)*
+            /// What operators see and do.
+            Operations,
         }
 
         impl Role {
             /// Every role, the gateway first.
-            pub const ALL: &[Self] = &[Self::Gateway, $(Self::$role,)* $(Self::$other,)*];
+            pub const ALL: &[Self] = &[Self::Gateway, $(Self::$role,)* Self::Operations];
 
-            /// Its name: on the command line, as the section of its settings, as the service in traces and logs.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
+            /// What it is to its process; none for the gateway.
+            pub(crate) const fn spec(self) -> Option<&'static ServiceSpec> {
                 match self {
-                    Self::Gateway => "gateway",
-                    $(Self::$role => $service::SPEC.role,)*
-                    $(Self::$other => $other_service::SPEC.role,)*
+                    Self::Gateway => None,
+                    $(Self::$role => Some(&$service::SPEC),)*
+                    Self::Operations => Some(&openorder_operations::SPEC),
                 }
             }
 
@@ -60,17 +55,33 @@ macro_rules! services {
                 settings: &ProcessSettings,
                 page_tokens: PageTokens,
             ) -> Serving {
-                let (all, kafka) = (settings.clone(), settings.kafka.clone());
+                let (all, urls) = (settings.clone(), settings.urls());
                 match self {
                     Self::Gateway => Box::pin(async move {
                         let (telemetry, readiness, shutdown) = (context.telemetry, context.readiness, context.shutdown);
-                        openorder_gateway::serve(telemetry, &readiness, all.gateway, &shutdown).await
+                        openorder_gateway::serve(telemetry, &readiness, all.gateway, backends(&urls)?, &shutdown).await
                     }),
-                    $(Self::$role => Box::pin($service::serve(Host::new(context, all.$section, kafka, page_tokens))),)*
-                    $(Self::$other => {
-                        Box::pin($other_service::serve(Host::new(context, all.$other_section, kafka, page_tokens)))
-                    })*
+                    $(Self::$role => Box::pin($service::serve(
+                        Host::new(context, all.$section, all.kafka, page_tokens).with_urls(urls),
+                    )),)*
+                    Self::Operations => Box::pin(async move {
+                        let host = Host::new(context, all.operations, all.kafka, page_tokens).with_urls(urls);
+                        openorder_operations::serve(host, &[$($service::SPEC.role,)*]).await
+                    }),
                 }
+            }
+        }
+
+        settings! {
+            /// Where each service answers, for all who call it.
+            pub struct ServicesSettings {
+                $(
+                    $(#[doc = $doc])+
+                    #[doc = " Where its service answers, `http://host:port`."]
+                    $section: String = <$settings>::URL;
+                )*
+                /// What operators see and do. Where its service answers, `http://host:port`.
+                operations: String = OperationsSettings::URL;
             }
         }
 
@@ -85,10 +96,13 @@ macro_rules! services {
                 telemetry: TelemetrySettings;
                 /// Kafka, shared by all roles.
                 kafka: KafkaSettings;
+                /// Where each service answers.
+                services: ServicesSettings;
                 /// The gateway.
                 gateway: GatewaySettings;
                 $($(#[doc = $doc])+ $section: $settings;)*
-                $($(#[doc = $other_doc])+ $other_section: $other_settings;)*
+                /// What operators see and do.
+                operations: OperationsSettings;
             }
         }
 
@@ -99,8 +113,14 @@ macro_rules! services {
                 match role {
                     Role::Gateway => &self.gateway.listen_address,
                     $(Role::$role => &self.$section.listen_address,)*
-                    $(Role::$other => &self.$other_section.listen_address,)*
+                    Role::Operations => &self.operations.listen_address,
                 }
+            }
+
+            fn urls(&self) -> ServiceUrls {
+                let operations = (openorder_operations::SPEC.role, self.services.operations.clone());
+                let others = [$(($service::SPEC.role, self.services.$section.clone()),)*];
+                others.into_iter().chain([operations]).collect()
             }
         }
 
@@ -113,10 +133,9 @@ macro_rules! services {
         impl Service {
             pub(crate) const ALL: &[Self] = &[$(Self::$role,)*];
 
-            /// The name of its role, group and settings.
-            pub(crate) const fn name(self) -> &'static str {
+            const fn spec(self) -> &'static ServiceSpec {
                 match self {
-                    $(Self::$role => $service::SPEC.role,)*
+                    $(Self::$role => &$service::SPEC,)*
                 }
             }
 
@@ -129,13 +148,6 @@ macro_rules! services {
             pub(crate) const fn database_settings(self, settings: &ProcessSettings) -> &DatabaseSettings {
                 match self {
                     $(Self::$role => &settings.$section.database,)*
-                }
-            }
-
-            /// The topics that its relay publishes to.
-            pub(crate) const fn publishes(self) -> &'static [&'static str] {
-                match self {
-                    $(Self::$role => $service::SPEC.publishes,)*
                 }
             }
 
@@ -156,20 +168,52 @@ macro_rules! services {
 }
 
 services! {
-    with_events {
-        /// Orders and their saga.
-        Order = order: OrderSettings, openorder_order follows subscription;
-        /// The catalogue.
-        Product = product: ProductSettings, openorder_product;
-        /// Stock levels and reservations.
-        Inventory = inventory: InventorySettings, openorder_inventory follows subscription;
-        /// Wallets and payments.
-        Payment = payment: PaymentSettings, openorder_payment follows subscription;
-        /// What customers are told.
-        Notification = notification: NotificationSettings, openorder_notification follows subscription;
+    /// Orders and their saga.
+    Order = order: OrderSettings, openorder_order follows subscription;
+    /// The catalogue.
+    Product = product: ProductSettings, openorder_product;
+    /// Stock levels and reservations.
+    Inventory = inventory: InventorySettings, openorder_inventory follows subscription;
+    /// Wallets and payments.
+    Payment = payment: PaymentSettings, openorder_payment follows subscription;
+    /// What customers are told.
+    Notification = notification: NotificationSettings, openorder_notification follows subscription;
+}
+
+impl Role {
+    /// Its name: on the command line, as the section of its settings, as the service in traces and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.spec() {
+            Some(spec) => spec.role,
+            None => "gateway",
+        }
     }
-    without_events {
-        /// What operators see and do.
-        Operations = operations: OperationsSettings, openorder_operations;
+
+    /// Full names of the gRPC services that it answers, health and reflection aside; none for the gateway.
+    pub(crate) const fn grpc_services(self) -> &'static [&'static str] {
+        match self.spec() {
+            Some(spec) => spec.grpc_services,
+            None => &[],
+        }
     }
+}
+
+impl Service {
+    /// The name of its role, group and settings.
+    pub(crate) const fn name(self) -> &'static str {
+        self.spec().role
+    }
+
+    /// The topics that its relay publishes to.
+    pub(crate) const fn publishes(self) -> &'static [&'static str] {
+        self.spec().publishes
+    }
+}
+
+/// What the gateway routes to.
+fn backends(urls: &ServiceUrls) -> anyhow::Result<Vec<Backend>> {
+    let answers = |spec: &'static ServiceSpec| spec.grpc_services.iter().map(move |service| (spec.role, *service));
+    let services = Role::ALL.iter().filter_map(|role| role.spec()).flat_map(answers);
+    services.map(|(role, service)| Ok(Backend { role, service, url: urls.of(role)?.to_owned() })).collect()
 }

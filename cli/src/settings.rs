@@ -50,10 +50,9 @@ struct Move<'a> {
 impl Visitor for Move<'_> {
     fn setting(&mut self, key: &str, _: &[&'static str], value: &mut dyn Leaf) {
         let role = self.role.name();
-        let name = key.rsplit('.').next().unwrap_or(key);
         let text = if key.strip_suffix(".listen_address") == Some(role) {
             self.address.to_owned()
-        } else if name.strip_suffix("_url") == Some(role) {
+        } else if key.strip_prefix("services.") == Some(role) {
             format!("http://{}", self.address)
         } else {
             return;
@@ -74,9 +73,7 @@ mod tests {
         settings.listen_on(Role::Gateway, "127.0.0.1:2");
         assert_eq!(settings.listen_address(Role::Product), "127.0.0.1:1");
         assert_eq!(settings.listen_address(Role::Gateway), "127.0.0.1:2");
-        for url in [&settings.gateway.product_url, &settings.order.product_url, &settings.inventory.product_url] {
-            assert_eq!(url, "http://127.0.0.1:1");
-        }
-        assert_eq!(settings.gateway.order_url, ProcessSettings::default().gateway.order_url);
+        assert_eq!(settings.services.product, "http://127.0.0.1:1");
+        assert_eq!(settings.services.order, ProcessSettings::default().services.order);
     }
 }

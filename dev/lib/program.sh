@@ -15,10 +15,12 @@ script_variables=(
   OPENORDER_OTLP_ENDPOINT OPENORDER_JAEGER_URL OPENORDER_SMTP_PORT OPENORDER_MAIL_PORT OPENORDER_SMTP_URL
   OPENORDER_MAIL_URL
 )
-services=(order product inventory payment notification operations)
 
 gateway_address=${OPENORDER_GATEWAY_LISTEN_ADDRESS:-127.0.0.1:8080}
 admin_address=${OPENORDER_ADMIN_LISTEN_ADDRESS:-127.0.0.1:8081}
+
+# The roles that have a database of their own: a folder each.
+program_services() { (cd "$repository/services" && printf '%s\n' *); }
 
 # Exports the stack's addresses as settings of the program, where the user has not set them, and the rest not at all.
 program_environment() {
@@ -26,7 +28,7 @@ program_environment() {
   eval "$("$dev/stack" env)"
   server=$(sed -E 's#^([a-z]+://[^/?]+).*#\1#' <<<"$OPENORDER_POSTGRES_URL")
   if [[ "$OPENORDER_POSTGRES_URL" == *\?* ]]; then query="?${OPENORDER_POSTGRES_URL#*\?}"; fi
-  for service in "${services[@]}"; do
+  for service in $(program_services); do
     variable=OPENORDER_${service^^}_DATABASE_URL
     export "$variable=${!variable:-$server/openorder_$service$query}"
   done

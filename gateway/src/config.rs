@@ -16,18 +16,6 @@ settings! {
         listen_address: String = "127.0.0.1:8080";
         /// Allows an address that other machines can reach, although callers are not authenticated.
         allow_insecure_listen: bool = false;
-        /// Where the order service answers.
-        order_url: String = "http://127.0.0.1:8101";
-        /// Where the product service answers.
-        product_url: String = "http://127.0.0.1:8102";
-        /// Where the inventory service answers.
-        inventory_url: String = "http://127.0.0.1:8103";
-        /// Where the payment service answers.
-        payment_url: String = "http://127.0.0.1:8104";
-        /// Where the notification service answers.
-        notification_url: String = "http://127.0.0.1:8105";
-        /// Where the operations service answers.
-        operations_url: String = "http://127.0.0.1:8106";
         /// Largest request in bytes.
         request_body_limit_bytes: usize = 1_048_576, 1_024..=67_108_864;
         /// Bytes of requests in memory at a time, from their arrival until their calls are answered; more are refused at

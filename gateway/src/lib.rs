@@ -53,7 +53,7 @@ use crate::routes::RouteTable;
 /// Every caller until there is sign-in.
 const ANONYMOUS: &str = "anonymous-operator";
 
-/// Runs the gateway until shutdown.
+/// Runs the gateway in front of these services until shutdown.
 ///
 /// # Errors
 ///
@@ -62,11 +62,11 @@ pub async fn serve(
     role: RoleTelemetry,
     readiness: &Readiness,
     settings: GatewaySettings,
+    backends: Vec<Backend>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     address::check(&settings).await?;
     let listener = openorder_rpc::listen(&settings.listen_address).await?;
-    let backends = backends(&settings);
     serve_backends(role, readiness, listener, &settings, PUBLIC_FILE_DESCRIPTOR_SET, backends, shutdown).await
 }
 
@@ -102,18 +102,6 @@ pub async fn serve_backends(
         () = serve_connections(name, listener, &connection, gateway, shutdown) => Ok(()),
         () = poll.run() => Ok(()),
     }
-}
-
-fn backends(settings: &GatewaySettings) -> Vec<Backend> {
-    let backend = |role, service, url: &String| Backend { role, service, url: url.clone() };
-    vec![
-        backend("order", "openorder.order.v1.OrderService", &settings.order_url),
-        backend("product", "openorder.product.v1.ProductService", &settings.product_url),
-        backend("inventory", "openorder.inventory.v1.InventoryService", &settings.inventory_url),
-        backend("payment", "openorder.payment.v1.PaymentService", &settings.payment_url),
-        backend("notification", "openorder.notification.v1.NotificationService", &settings.notification_url),
-        backend("operations", "openorder.operations.v1.OperationsService", &settings.operations_url),
-    ]
 }
 
 /// Reflection, both versions, of the services behind the gateway.

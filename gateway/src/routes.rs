@@ -52,7 +52,7 @@ impl RouteTable {
         let mut table = Self { methods: HashMap::new(), services: Vec::new() };
         for backend in backends {
             let upstream = Upstream::new(&backend.url, client)
-                .with_context(|| format!("gateway.{}_url", backend.role))
+                .with_context(|| format!("services.{}", backend.role))
                 .map(Arc::new)?;
             let admission = Admission::new(backend.role, admission);
             let found = table.add(&descriptors, backend.service, &upstream, &admission);

@@ -16,13 +16,12 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{Shop, Verified};
+use crate::{Shop, Verified, roles};
 
 /// How long a start may take, on a busy machine.
 const START_BOUND: Duration = Duration::from_secs(60);
 /// How long something that has to come may take, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
-const SERVICES: [&str; 6] = ["order", "product", "inventory", "payment", "notification", "operations"];
 
 /// One process with all roles, or with those that were asked for.
 pub struct Deployment {
@@ -58,7 +57,6 @@ impl Deployment {
     }
 
     fn configure(&mut self, settings: &[(&str, &str)]) {
-        let ports: Vec<SocketAddr> = SERVICES.iter().map(|_| free_address()).collect();
         let kafka = self.world.kafka();
         let mut sections: Vec<(String, String)> = vec![
             ("admin".to_owned(), format!("listen_address = \"{}\"", self.admin)),
@@ -80,25 +78,14 @@ impl Deployment {
                 ),
             ),
         ];
-        for (service, address) in SERVICES.iter().zip(&ports) {
-            let url = self.world.database_url(service);
-            sections.push(("gateway".to_owned(), format!("{service}_url = \"http://{address}\"")));
+        for service in roles::behind_gateway() {
+            let (address, url) = (free_address(), self.world.database_url(service));
+            sections.push(("services".to_owned(), format!("{service} = \"http://{address}\"")));
             sections.push((
                 (*service).to_owned(),
                 format!("listen_address = \"{address}\"\ndatabase_url = \"{}\"", url.expose()),
             ));
             sections.push((format!("{service}.database"), "connections_max = 8\nprobe_interval_ms = 500".to_owned()));
-        }
-        sections.push((
-            "order".to_owned(),
-            format!("product_url = \"http://{}\"\ninventory_url = \"http://{}\"", ports[1], ports[2]),
-        ));
-        sections.push((
-            "inventory".to_owned(),
-            format!("product_url = \"http://{}\"\norder_url = \"http://{}\"", ports[1], ports[0]),
-        ));
-        for (service, address) in SERVICES.iter().zip(&ports).filter(|(service, _)| **service != "operations") {
-            sections.push(("operations".to_owned(), format!("{service}_url = \"http://{address}\"")));
         }
         sections.extend(settings.iter().map(|(section, lines)| ((*section).to_owned(), (*lines).to_owned())));
         // TOML wants each section once.

@@ -18,6 +18,7 @@ pub mod fleet;
 mod hostile;
 pub mod load;
 mod outcome;
+mod roles;
 mod servers;
 mod shop;
 mod signal;

@@ -9,8 +9,6 @@ use crate::processes::resident_mib;
 use crate::rows::Part;
 
 const STARTS: usize = 5;
-const ROLES: &[&[&str]] =
-    &[&["gateway"], &["order"], &["product"], &["inventory"], &["payment"], &["notification"], &["operations"]];
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     if !bench.needs(Part::Start) {
@@ -28,7 +26,9 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
 
 /// Each role as a process of its own, under the load of the maximum.
 pub(crate) async fn memory(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    let running = bench.system.start(ROLES, &[]).await?;
+    let roles: Vec<[&str; 1]> = bench.system.roles().map(|role| [role]).collect();
+    let processes: Vec<&[&str]> = roles.iter().map(|role| &role[..]).collect();
+    let running = bench.system.start(&processes, &[]).await?;
     let pids = running.pids();
     let mut largest: BTreeMap<&str, f64> = BTreeMap::new();
     {

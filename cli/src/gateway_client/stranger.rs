@@ -13,21 +13,13 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::client::GatewayClient;
+use crate::roles::Role;
 use crate::{http, port};
 
 /// How long one question may take. Whoever takes longer may be a gateway that starts, or that has much to do.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Where the gateway listens by default, for advice.
 const USUAL: &str = "127.0.0.1:8080 by default";
-/// Services behind the gateway, each with the role that serves it alone.
-const SERVICES: &[(&str, &str)] = &[
-    ("openorder.order.v1.OrderService", "order"),
-    ("openorder.product.v1.ProductService", "product"),
-    ("openorder.inventory.v1.InventoryService", "inventory"),
-    ("openorder.payment.v1.PaymentService", "payment"),
-    ("openorder.notification.v1.NotificationService", "notification"),
-    ("openorder.operations.v1.OperationsService", "operations"),
-];
 
 /// An ApiVersions request of Kafka, version 0, without a client id; its correlation id comes back with the answer.
 const KAFKA_REQUEST: &[u8] = b"\x00\x00\x00\x0a\x00\x12\x00\x00open\xff\xff";
@@ -79,9 +71,10 @@ async fn is_kafka(address: &str) -> std::io::Result<bool> {
 /// It is a service's own port, or none of OpenOrder's.
 pub(crate) async fn recognise_service(gateway: &GatewayClient) -> anyhow::Result<()> {
     let mut known = Vec::new();
-    for (service, role) in SERVICES {
+    for role in Role::ALL {
+        let Some(service) = role.grpc_services().first() else { continue };
         match knows(gateway, service).await {
-            Ok(()) => known.push(*role),
+            Ok(()) => known.push(role),
             Err(status) if is_not_found(&status) => {}
             // A web server that speaks HTTP/2 as well, such as the admin port, or somebody else's gRPC.
             Err(status) if is_unimplemented(&status) => {

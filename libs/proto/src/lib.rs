@@ -1,7 +1,6 @@
 //! The contract of OpenOrder, generated from `proto/`: messages, service clients and servers, and events.
 //!
-//! - [`order`], [`product`], [`inventory`], [`payment`], [`notification`], [`operations`]: one bounded context
-//!   each, in `v1`; the comments are those of the `.proto` files;
+//! - a module for each bounded context, such as [`order`], with `v1` in it; the comments are those of the `.proto` files;
 //! - [`internal`]: what OpenOrder's own processes alone ask of each other;
 //! - [`event`]: the option that makes a message an event;
 //! - [`google`]: vendored common types; the well-known types are those of `prost_types`;
@@ -19,7 +18,7 @@ mod contract {
 }
 
 pub use contract::google;
-pub use contract::openorder::{event, internal, inventory, notification, operations, order, payment, product};
+pub use contract::openorder::*;
 pub use events::{EventMessage, by_type, event_types, topics};
 pub use lists::ListRequest;
 

@@ -1,10 +1,11 @@
 //! A service as a process runs it: its port, its database, its runners, its end.
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
+use anyhow::Context;
 use openorder_messaging::{Application, Backbone, Committer, KafkaSettings, RoleContext, Subscription};
 use openorder_pipeline::Pipeline;
-use openorder_rpc::{PageTokens, RpcClientSettings, UpstreamChannel, UpstreamUrlError};
+use openorder_rpc::{PageTokens, RpcClientSettings, UpstreamChannel};
 use openorder_runtime::OnExit;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
@@ -23,6 +24,26 @@ pub struct ServiceSpec {
     pub publishes: &'static [&'static str],
 }
 
+/// Where each service answers, `http://host:port`, by its role.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceUrls(Arc<BTreeMap<&'static str, String>>);
+
+impl ServiceUrls {
+    /// The URL of a service's role.
+    ///
+    /// # Errors
+    /// When there is no such service.
+    pub fn of(&self, role: &str) -> anyhow::Result<&str> {
+        self.0.get(role).map(String::as_str).with_context(|| format!("no service {role} is known"))
+    }
+}
+
+impl FromIterator<(&'static str, String)> for ServiceUrls {
+    fn from_iter<I: IntoIterator<Item = (&'static str, String)>>(urls: I) -> Self {
+        Self(Arc::new(urls.into_iter().collect()))
+    }
+}
+
 /// What a service is given to run with.
 pub struct Host<S> {
     /// Name, tracer, readiness and tasks of the role.
@@ -33,20 +54,29 @@ pub struct Host<S> {
     pub kafka: KafkaSettings,
     /// The tokens of its lists.
     pub page_tokens: PageTokens,
+    /// Where the other services answer.
+    pub urls: ServiceUrls,
 }
 
 impl<S: HostSettings> Host<S> {
-    /// Puts together what a service is given.
+    /// Puts together what a service is given that calls no other.
     pub fn new(role: RoleContext, settings: S, kafka: KafkaSettings, page_tokens: PageTokens) -> Self {
-        Self { role, settings, kafka, page_tokens }
+        Self { role, settings, kafka, page_tokens, urls: ServiceUrls::default() }
     }
 
-    /// A channel to another service.
+    /// With the services that it may call.
+    #[must_use]
+    pub fn with_urls(self, urls: ServiceUrls) -> Self {
+        Self { urls, ..self }
+    }
+
+    /// A channel to another service, by its role.
     ///
     /// # Errors
-    /// When the URL cannot be used.
-    pub fn channel(&self, url: &str, client: &RpcClientSettings) -> Result<UpstreamChannel, UpstreamUrlError> {
-        openorder_rpc::channel(&self.role.telemetry, url, client)
+    /// When there is no such service, or its URL cannot be used.
+    pub fn channel(&self, service: &str, client: &RpcClientSettings) -> anyhow::Result<UpstreamChannel> {
+        let url = self.urls.of(service)?;
+        openorder_rpc::channel(&self.role.telemetry, url, client).with_context(|| format!("services.{service}"))
     }
 
     /// Binds the port, waits for the database and brings its schema up to date. The port answers when the service is
@@ -55,7 +85,7 @@ impl<S: HostSettings> Host<S> {
     /// # Errors
     /// When the port cannot be bound, or the process has to end before the database answered.
     pub async fn start(self, spec: &'static ServiceSpec, migrations: &Migrator) -> anyhow::Result<Service<S>> {
-        let Self { role, settings, kafka, page_tokens } = self;
+        let Self { role, settings, kafka, page_tokens, urls: _ } = self;
         let listener = openorder_rpc::listen(settings.listen_address()).await?;
         let starting = Backbone::start(&role, settings.database_url(), settings.database(), &kafka, migrations);
         // Boxed: the future of opening a database is large, and needed once.

@@ -1,7 +1,7 @@
 //! What the services of OpenOrder have in common; knows no business.
 //!
 //! - [`service_settings!`]: the settings of a service, its own and those that every service has;
-//! - [`Host`], [`Service`]: a service as a process runs it, from its [`ServiceSpec`];
+//! - [`Host`], [`Service`]: a service as a process runs it, from its [`ServiceSpec`], with the [`ServiceUrls`] of the others;
 //! - [`Commands`]: a call becomes a command with its request id, and its answer one of its kind.
 
 mod commands;
@@ -17,5 +17,5 @@ pub mod parts {
 }
 
 pub use commands::{Commands, request_key};
-pub use host::{Host, Service, ServiceSpec};
+pub use host::{Host, Service, ServiceSpec, ServiceUrls};
 pub use settings::{ConsumingSettings, HostSettings, ServiceSettings};

@@ -64,6 +64,11 @@ macro_rules! service_settings {
             keeps { $($keeps)* }
         }
 
+        impl $name {
+            /// Where the service answers unless told otherwise.
+            pub const URL: &'static str = concat!("http://127.0.0.1:", $port);
+        }
+
         impl $crate::HostSettings for $name {
             fn listen_address(&self) -> &str {
                 &self.listen_address

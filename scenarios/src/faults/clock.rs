@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use crate::clock::Clocks;
-use crate::fleet::{Fleet, ROLES};
 use crate::load::{Load, Plan};
 use crate::{Outcome, Servers, faults::Length};
+use crate::{fleet::Fleet, roles};
 
 /// Further than any deadline, and than a broker tolerates in a publisher.
 const JUMP_S: i64 = 2 * 3_600;
 
 /// A clock that is wrong calls orders off too early or too late; it loses none, doubles none, and keeps none waiting.
 pub async fn clock(servers: Servers, length: Length) -> (Servers, Outcome) {
-    let roles = length.pick(&ROLES[..1], &ROLES[..]);
+    let roles = length.pick(&roles::all()[..1], roles::all());
     let wrong_for = Duration::from_secs(length.pick(2, 3));
     let mut fleet = Fleet::start(servers, &[]).await;
     let clocks = Clocks::new(fleet.folder()).await;

@@ -6,9 +6,9 @@ use openorder_messaging::KafkaSettings;
 use openorder_proto::topics;
 use sqlx::Row;
 
-use crate::fleet::{Fleet, SERVICES};
 use crate::load::{Load, Plan};
 use crate::{Outcome, Servers, faults::Length};
+use crate::{fleet::Fleet, roles};
 
 /// Services with a group.
 const GROUPS: [&str; 4] = ["order", "inventory", "payment", "notification"];
@@ -74,7 +74,7 @@ async fn fingerprints(fleet: &Fleet) -> Vec<(String, String)> {
         ("payment", "wallet"),
         ("notification", "notification"),
     ];
-    let logs = SERVICES.map(|service| (service, "event_log"));
+    let logs = roles::with_events().iter().map(|service| (*service, "event_log")).collect::<Vec<_>>();
     let mut found = Vec::new();
     for (service, table) in tables.into_iter().chain(logs) {
         let mut connection = fleet.database(service).await;

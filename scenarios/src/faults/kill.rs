@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fleet::{Fleet, ROLES};
 use crate::load::{Load, Plan};
 use crate::servers::rand_number;
 use crate::{Outcome, Servers, faults::Length};
+use crate::{fleet::Fleet, roles};
 
 /// Any role, at any time: 20 times in 60 seconds of load.
 pub async fn kill_at_random(servers: Servers, length: Length) -> (Servers, Outcome) {
@@ -16,7 +16,7 @@ pub async fn kill_at_random(servers: Servers, length: Length) -> (Servers, Outco
     for time in 0..times {
         let due = within * (time as u32 + 1) / (times as u32 + 1);
         tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
-        let role = ROLES[rand_number() as usize % ROLES.len()];
+        let role = roles::all()[rand_number() as usize % roles::all().len()];
         let index = fleet.running(role)[0];
         fleet.kill(index).await;
         // Down for up to a second, then back.
@@ -35,7 +35,7 @@ pub async fn kill_in_turn(servers: Servers, length: Length) -> (Servers, Outcome
     let load = Load::start(&fleet, Plan::default()).await;
     let mut recovery = Duration::ZERO;
     for _ in 0..rounds {
-        for role in ROLES {
+        for role in roles::all() {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let index = fleet.running(role)[0];
             fleet.kill(index).await;
@@ -44,7 +44,7 @@ pub async fn kill_in_turn(servers: Servers, length: Length) -> (Servers, Outcome
             recovery = recovery.max(load.probe().await);
         }
     }
-    end(fleet, load, "SIGKILL of every role in turn", rounds * ROLES.len(), recovery).await
+    end(fleet, load, "SIGKILL of every role in turn", rounds * roles::all().len(), recovery).await
 }
 
 /// Stops the load, judges, gives the servers back.

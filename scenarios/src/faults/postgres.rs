@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use sqlx::{Connection, Executor};
 
-use crate::fleet::{Fleet, SERVICES};
 use crate::load::{Load, Plan};
 use crate::servers::Part;
 use crate::signal::Signal;
 use crate::{Outcome, Servers, faults::Length};
+use crate::{fleet::Fleet, roles};
 
 /// How long a statement of the services may run.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -16,7 +16,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Restarted, killed, all connections cut, statements cut by their timeout.
 pub async fn postgres(servers: Servers, length: Length) -> (Servers, Outcome) {
     let line = format!("statement_timeout_ms = {}", STATEMENT_TIMEOUT.as_millis());
-    let sections = SERVICES.map(|service| format!("{service}.database"));
+    let sections = roles::with_events().iter().map(|service| format!("{service}.database")).collect::<Vec<_>>();
     let settings: Vec<(&str, &str)> = sections.iter().map(|section| (section.as_str(), line.as_str())).collect();
     let mut fleet = Fleet::start(servers, &settings).await;
     let load = Load::start(&fleet, Plan::default()).await;
@@ -45,7 +45,7 @@ pub async fn postgres(servers: Servers, length: Length) -> (Servers, Outcome) {
     recovery = recovery.max(load.probe().await);
 
     // Whoever writes waits for longer than a statement may take.
-    for service in SERVICES {
+    for service in roles::with_events().iter().copied() {
         lock_log(&fleet, service).await;
         times += 1;
     }
@@ -68,7 +68,7 @@ pub async fn read_only(servers: Servers, length: Length) -> (Servers, Outcome) {
     let fleet = Fleet::start(servers, &[]).await;
     let load = Load::start(&fleet, Plan::default()).await;
     let mut recovery = Duration::ZERO;
-    for service in SERVICES {
+    for service in roles::with_events().iter().copied() {
         let name = fleet.database_name(service);
         fleet.administer(&format!("alter database \"{name}\" set default_transaction_read_only = on")).await;
         // The setting holds for connections that are made from now on.
@@ -82,5 +82,5 @@ pub async fn read_only(servers: Servers, length: Length) -> (Servers, Outcome) {
             .await;
         recovery = recovery.max(load.probe().await);
     }
-    super::kill::end(fleet, load, "database of a service read-only", SERVICES.len(), recovery).await
+    super::kill::end(fleet, load, "database of a service read-only", roles::with_events().len(), recovery).await
 }

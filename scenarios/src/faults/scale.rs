@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::fleet::{Fleet, SERVICES};
 use crate::load::{Load, Plan};
 use crate::signal::Signal;
 use crate::{Outcome, Servers, faults::Length};
+use crate::{fleet::Fleet, roles};
 
 /// A second and a third instance of each service are added under load, and the older ones taken away.
 pub async fn scale(servers: Servers, length: Length) -> (Servers, Outcome) {
@@ -13,7 +13,7 @@ pub async fn scale(servers: Servers, length: Length) -> (Servers, Outcome) {
     let mut fleet = Fleet::start(servers, &[]).await;
     let load = Load::start(&fleet, Plan::default()).await;
     let mut times = 0;
-    for service in SERVICES {
+    for service in roles::with_events().iter().copied() {
         for _ in 0..more {
             fleet.add(service).await;
             times += 1;
@@ -22,7 +22,7 @@ pub async fn scale(servers: Servers, length: Length) -> (Servers, Outcome) {
     }
     fleet.ready().await;
     tokio::time::sleep(Duration::from_secs(length.pick(1, 5))).await;
-    for service in SERVICES {
+    for service in roles::with_events().iter().copied() {
         // The oldest go, so that relays and partitions have to move.
         for index in fleet.running(service).into_iter().take(more) {
             fleet.remove(index).await;

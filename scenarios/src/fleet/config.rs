@@ -5,9 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::Servers;
-
-use super::SERVICES;
+use crate::{Servers, roles};
 
 /// Writes the file: a line that comes later in `settings` stands instead of one of the same name.
 pub(super) fn write(
@@ -25,22 +23,14 @@ pub(super) fn write(
     all.set("kafka", "session_timeout_ms", "6000");
     all.set("telemetry", "otlp_endpoint", "\"\"");
     all.set("notification", "redis_url", &format!("\"{}\"", servers.redis));
-    for service in SERVICES {
-        all.set("operations", &format!("{service}_url"), &format!("\"http://{}\"", address(service)));
-    }
-    for service in SERVICES.into_iter().chain(["operations"]) {
-        all.set("gateway", &format!("{service}_url"), &format!("\"http://{}\"", address(service)));
+    for service in roles::behind_gateway() {
+        all.set("services", service, &format!("\"http://{}\"", address(service)));
         all.set(service, "database_url", &format!("\"{}/{name}_{service}\"", servers.postgres));
         all.set(&format!("{service}.database"), "connections_max", "8");
         all.set(&format!("{service}.database"), "probe_interval_ms", "500");
     }
     // Instances of a service share the calls, and one that was away is found again soon.
     all.set("gateway.client", "connections", "4");
-    for caller in ["order", "inventory"] {
-        all.set(caller, "product_url", &format!("\"http://{}\"", address("product")));
-    }
-    all.set("inventory", "order_url", &format!("\"http://{}\"", address("order")));
-    all.set("order", "inventory_url", &format!("\"http://{}\"", address("inventory")));
     for (section, lines) in settings {
         for line in lines.lines() {
             let (name, value) = line.split_once('=').expect("name = value");

@@ -11,17 +11,13 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{Servers, Shop, Verified, deployment::program, servers::rand_number};
+use crate::{Servers, Shop, Verified, deployment::program, roles, servers::rand_number};
 
 use balancer::Balancer;
 pub use instance::Instance;
 
-/// All roles, the gateway last: the others are there when it asks for them.
-pub const ROLES: [&str; 7] = ["order", "product", "inventory", "payment", "notification", "operations", "gateway"];
 /// The process that serves every role.
 pub const WHOLE: &str = "all";
-/// Those that take part in an order, each with a database.
-pub const SERVICES: [&str; 5] = ["order", "product", "inventory", "payment", "notification"];
 
 /// A system of many processes.
 pub struct Fleet {
@@ -41,13 +37,13 @@ impl Fleet {
     pub async fn start(servers: Servers, settings: &[(&str, &str)]) -> Self {
         let (name, folder) = place();
         let mut balancers = Vec::new();
-        for role in ROLES {
+        for role in roles::all().iter().copied() {
             balancers.push((role, Balancer::start().await));
         }
         let addresses: Vec<_> = balancers.iter().map(|(role, balancer)| (*role, balancer.address())).collect();
         config::write(&folder.join("openorder.toml"), &name, &servers, &addresses, settings);
         let mut fleet = Self { servers, instances: Vec::new(), name, folder, balancers, environment: Vec::new() };
-        for role in ROLES {
+        for role in roles::all().iter().copied() {
             fleet.add(role).await;
         }
         fleet.ready().await;
@@ -57,8 +53,9 @@ impl Fleet {
     /// One process that serves every role, ready. `settings` are further lines of TOML, by section.
     pub async fn start_whole(servers: Servers, settings: &[(&str, &str)]) -> Self {
         let (name, folder) = place();
-        let addresses = ROLES.map(|role| (role, openorder_testing::free_address()));
-        let listen = addresses.map(|(role, address)| (role, format!("listen_address = \"{address}\"")));
+        let addresses: Vec<_> = roles::all().iter().map(|role| (*role, openorder_testing::free_address())).collect();
+        let listen: Vec<_> =
+            addresses.iter().map(|(role, address)| (*role, format!("listen_address = \"{address}\""))).collect();
         let mut lines = settings.to_vec();
         lines.extend(listen.iter().map(|(role, line)| (*role, line.as_str())));
         config::write(&folder.join("openorder.toml"), &name, &servers, &addresses, &lines);
@@ -229,7 +226,7 @@ impl Fleet {
         for instance in &mut self.instances {
             instance.kill().await;
         }
-        for service in SERVICES.into_iter().chain(["operations"]) {
+        for service in roles::behind_gateway() {
             let name = self.database_name(service);
             self.administer(&format!("drop database if exists \"{name}\" with (force)")).await;
         }

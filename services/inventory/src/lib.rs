@@ -45,8 +45,8 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
 pub async fn serve(host: Host<InventorySettings>) -> anyhow::Result<()> {
-    let products = host.channel(&host.settings.product_url, &host.settings.client)?;
-    let orders = host.channel(&host.settings.order_url, &host.settings.client)?;
+    let products = host.channel("product", &host.settings.client)?;
+    let orders = host.channel("order", &host.settings.client)?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let (settings, backbone) = (service.settings().clone(), Arc::clone(service.backbone()));
     let seeds = Arc::new(Seeds::new(backbone.pool().clone(), ProductServiceClient::new(products)));

@@ -39,15 +39,15 @@ async fn start() -> Service {
     let address = free_address().to_string();
     let settings = InventorySettings {
         listen_address: address.clone(),
-        // Nobody is there: these tests bring products by their events, and no reservation lives long enough here.
-        product_url: format!("http://{}", free_address()),
-        order_url: format!("http://{}", free_address()),
         database_url: world.database_url("inventory"),
         database: world.database(),
         ..InventorySettings::default()
     };
     let role = world.role("inventory");
-    tokio::spawn(serve(Host::new(role, settings, world.kafka(), PageTokens::new(b"test"))));
+    // Nobody is there: these tests bring products by their events, and no reservation lives long enough here.
+    let urls = ["product", "order"].map(|role| (role, format!("http://{}", free_address())));
+    let host = Host::new(role, settings, world.kafka(), PageTokens::new(b"test")).with_urls(urls.into_iter().collect());
+    tokio::spawn(serve(host));
     let telemetry = RoleTelemetry::disabled("test");
     let channel = openorder_rpc::channel(
         &telemetry,

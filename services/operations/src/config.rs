@@ -10,16 +10,6 @@ settings! {
     pub struct OperationsSettings {
         /// Address that the gRPC server listens on.
         listen_address: String = "127.0.0.1:8106";
-        /// Where the order service answers.
-        order_url: String = "http://127.0.0.1:8101";
-        /// Where the product service answers.
-        product_url: String = "http://127.0.0.1:8102";
-        /// Where the inventory service answers.
-        inventory_url: String = "http://127.0.0.1:8103";
-        /// Where the payment service answers.
-        payment_url: String = "http://127.0.0.1:8104";
-        /// Where the notification service answers.
-        notification_url: String = "http://127.0.0.1:8105";
         /// Where traces can be seen, the beginning of the links to them; empty for no links.
         jaeger_url: String = "http://127.0.0.1:16686";
         /// How long one service may take to answer before it counts as unreachable, in milliseconds.
@@ -49,6 +39,11 @@ settings! {
         /// Calls to the services.
         client: RpcClientSettings;
     }
+}
+
+impl OperationsSettings {
+    /// Where the service answers unless told otherwise.
+    pub const URL: &'static str = "http://127.0.0.1:8106";
 }
 
 impl HostSettings for OperationsSettings {

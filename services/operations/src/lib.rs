@@ -33,12 +33,12 @@ static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 pub const SPEC: ServiceSpec =
     ServiceSpec { role: "operations", grpc_services: &["openorder.operations.v1.OperationsService"], publishes: &[] };
 
-/// Runs the service until shutdown.
+/// Runs the service until shutdown. `services` are the roles that have events, dead letters and consumer groups.
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<OperationsSettings>) -> anyhow::Result<()> {
-    let services = Services::new(&host.role.telemetry, &host.settings)?;
+pub async fn serve(host: Host<OperationsSettings>, services: &[&'static str]) -> anyhow::Result<()> {
+    let services = Services::new(&host, services)?;
     let kafka = host.kafka.clone();
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let (role, settings, backbone) =

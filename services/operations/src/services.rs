@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use openorder_proto::internal::operations::v1::pipeline_service_client::PipelineServiceClient;
 use openorder_proto::operations::v1::UnreachableService;
-use openorder_rpc::{CallContext, UpstreamChannel, UpstreamUrlError, fault_of, rejection};
-use openorder_telemetry::RoleTelemetry;
+use openorder_rpc::{CallContext, UpstreamChannel, fault_of, rejection};
+use openorder_service::Host;
 use openorder_types::{Fault, Rejection};
 use tonic::{Request, Response, Status};
 
@@ -47,20 +47,13 @@ impl<T> Answers<T> {
 }
 
 impl Services {
-    pub(crate) fn new(telemetry: &RoleTelemetry, settings: &OperationsSettings) -> Result<Self, UpstreamUrlError> {
-        let urls = [
-            ("order", &settings.order_url),
-            ("product", &settings.product_url),
-            ("inventory", &settings.inventory_url),
-            ("payment", &settings.payment_url),
-            ("notification", &settings.notification_url),
-        ];
-        let service = |(role, url): (&'static str, &String)| {
-            let channel = openorder_rpc::channel(telemetry, url, &settings.client)?;
+    pub(crate) fn new(host: &Host<OperationsSettings>, roles: &[&'static str]) -> anyhow::Result<Self> {
+        let service = |role: &&'static str| {
+            let channel = host.channel(role, &host.settings.client)?;
             Ok(Service { role, client: PipelineServiceClient::new(channel) })
         };
-        let all = urls.into_iter().map(service).collect::<Result<_, _>>()?;
-        Ok(Self { all, timeout: Duration::from_millis(settings.service_timeout_ms) })
+        let all = roles.iter().map(service).collect::<anyhow::Result<_>>()?;
+        Ok(Self { all, timeout: Duration::from_millis(host.settings.service_timeout_ms) })
     }
 
     /// Their roles.

@@ -49,8 +49,8 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
 pub async fn serve(host: Host<OrderSettings>) -> anyhow::Result<()> {
-    let products = host.channel(&host.settings.product_url, &host.settings.client)?;
-    let inventory = host.channel(&host.settings.inventory_url, &host.settings.client)?;
+    let products = host.channel("product", &host.settings.client)?;
+    let inventory = host.channel("inventory", &host.settings.client)?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let (settings, backbone) = (service.settings().clone(), Arc::clone(service.backbone()));
     let committer = service.run_with(Arc::new(Orders::new(settings.timeouts())), consumers::subscription());
