@@ -11,7 +11,7 @@ use openorder_order::OrderSettings;
 use openorder_payment::PaymentSettings;
 use openorder_product::ProductSettings;
 use openorder_rpc::PageTokens;
-use openorder_service::{Host, ServiceSpec, ServiceUrls};
+use openorder_service::{Host, HostSettings, ServiceSpec, ServiceUrls};
 use openorder_telemetry::TelemetrySettings;
 
 use crate::roles::Serving;
@@ -78,10 +78,10 @@ macro_rules! services {
                 $(
                     $(#[doc = $doc])+
                     #[doc = " Where its service answers, `http://host:port`."]
-                    $section: String = <$settings>::URL;
+                    $section: String = <$settings as HostSettings>::URL;
                 )*
                 /// What operators see and do. Where its service answers, `http://host:port`.
-                operations: String = OperationsSettings::URL;
+                operations: String = <OperationsSettings as HostSettings>::URL;
             }
         }
 

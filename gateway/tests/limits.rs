@@ -184,7 +184,7 @@ async fn only_this_machine_is_listened_to_until_callers_sign_in() {
         let shutdown = Shutdown::new();
         // Stopped before it begins: what is asked is whether it would begin.
         shutdown.trigger();
-        serve(RoleTelemetry::disabled("gateway"), &Readiness::new(), settings, &shutdown).await
+        serve(RoleTelemetry::disabled("gateway"), &Readiness::new(), settings, Vec::new(), &shutdown).await
     };
     for address in ["0.0.0.0:0", "[::]:0"] {
         let refusal = run(address, false).await.unwrap_err().to_string();

@@ -6,6 +6,9 @@ use openorder_rpc::RpcServerSettings;
 
 /// What the settings of every role with a database say.
 pub trait HostSettings: Settings + Send + Sync + 'static {
+    /// Where the service answers by default, `http://host:port`.
+    const URL: &'static str;
+
     /// Address that the gRPC server listens on, `host:port`.
     fn listen_address(&self) -> &str;
     /// URL of its own database.
@@ -64,12 +67,9 @@ macro_rules! service_settings {
             keeps { $($keeps)* }
         }
 
-        impl $name {
-            /// Where the service answers unless told otherwise.
-            pub const URL: &'static str = concat!("http://127.0.0.1:", $port);
-        }
-
         impl $crate::HostSettings for $name {
+            const URL: &'static str = concat!("http://127.0.0.1:", $port);
+
             fn listen_address(&self) -> &str {
                 &self.listen_address
             }

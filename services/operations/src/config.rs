@@ -41,12 +41,9 @@ settings! {
     }
 }
 
-impl OperationsSettings {
-    /// Where the service answers unless told otherwise.
-    pub const URL: &'static str = "http://127.0.0.1:8106";
-}
-
 impl HostSettings for OperationsSettings {
+    const URL: &'static str = "http://127.0.0.1:8106";
+
     fn listen_address(&self) -> &str {
         &self.listen_address
     }
