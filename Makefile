@@ -25,7 +25,7 @@ test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the protobuf 
 	@dev/check tests proto compose context collector alerts
 
 lint: ## Formatting, clippy, dependencies, shell scripts, stubs in other languages, what the local stack leaves to other users
-	@dev/check format clippy deny features scripts stubs stack
+	@dev/check format clippy example deny features scripts stubs stack
 
 fmt: ## Format Rust and protobuf files
 	@cargo fmt --all

@@ -24,6 +24,7 @@ mod front;
 mod http;
 pub mod mail_server;
 mod raw;
+mod service;
 mod topics;
 
 use std::{
@@ -50,6 +51,7 @@ pub use front::BrokerFront;
 pub use http::get_json;
 pub use raw::{RawRecord, noise, send_raw};
 pub use rdkafka::Message;
+pub use service::start_service;
 pub use topics::{
     OpenTransaction, Tail, TestProducer, abort_transaction, alter_topic, create_topic, delete_all_records,
     delete_records, group_lag, header, recreate_topic, reset_group,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use openorder_messaging::KafkaSettings;
+use openorder_proto::EventMessage;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
@@ -11,6 +12,7 @@ use rdkafka::{
     message::{Header, Headers, OwnedHeaders, OwnedMessage},
     producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _},
 };
+use uuid::Uuid;
 
 use crate::World;
 
@@ -107,6 +109,13 @@ impl TestProducer {
             .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
         let record = FutureRecord::to(&topic).key(key).payload(payload).headers(headers);
         self.producer.send(record, Duration::from_secs(10)).await.expect("the broker takes the message");
+    }
+
+    /// Sends an event as another service publishes it, with an id of its own.
+    pub async fn publish<M: EventMessage>(&self, key: &str, message: &M) {
+        let id = Uuid::now_v7().to_string();
+        let headers = [("ce_id", id.as_str()), ("ce_type", M::EVENT_TYPE), ("ce_source", "/openorder/test")];
+        self.send(M::TOPIC, key, &headers, &message.encode_to_vec()).await;
     }
 }
 
