@@ -2,18 +2,25 @@
 //!
 //! - [`service_settings!`]: the settings of a service, its own and those that every service has;
 //! - [`Host`], [`Service`]: a service as a process runs it, from its [`ServiceSpec`];
+//! - [`subscription!`]: what a service makes of the events of others;
 //! - [`Commands`]: a call becomes a command with its request id, and its answer one of its kind.
 
 mod commands;
 mod host;
 mod settings;
+mod subscription;
 
-/// What [`service_settings!`] writes its code with.
+/// What [`service_settings!`] and [`subscription!`] write their code with.
 #[doc(hidden)]
 pub mod parts {
     pub use openorder_config::{Secret, settings};
-    pub use openorder_messaging::{CommitterSettings, ConsumerSettings, DatabaseSettings, RelaySettings};
+    pub use openorder_messaging::{
+        CommitterSettings, ConsumerSettings, DatabaseSettings, DecodeError, Received, RelaySettings, Subscription,
+    };
+    pub use openorder_proto::{EventMessage, topics};
     pub use openorder_rpc::{RpcClientSettings, RpcServerSettings};
+
+    pub use crate::subscription::{is_known, is_of_topic, meaning, without_meaning};
 }
 
 pub use commands::{Commands, request_key};
