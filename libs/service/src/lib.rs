@@ -3,9 +3,11 @@
 //! - [`service_settings!`]: the settings of a service, its own and those that every service has;
 //! - [`Host`], [`Service`]: a service as a process runs it, from its [`ServiceSpec`];
 //! - [`subscription!`]: what a service makes of the events of others;
+//! - [`NewEvents`]: the events that a batch leads to, each with its [`Aggregate`];
 //! - [`Commands`]: a call becomes a command with its request id, and its answer one of its kind.
 
 mod commands;
+mod events;
 mod host;
 mod settings;
 mod subscription;
@@ -24,5 +26,6 @@ pub mod parts {
 }
 
 pub use commands::{Commands, request_key};
+pub use events::{Aggregate, NewEvents};
 pub use host::{Host, Service, ServiceSpec};
 pub use settings::{ConsumingSettings, HostSettings, ServiceSettings};

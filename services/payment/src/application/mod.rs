@@ -25,8 +25,8 @@ impl Application for Payments {
     ) -> Result<Outcomes<PaymentReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch).await?;
         let mut outcomes = Vec::with_capacity(batch.len());
-        for (cause, envelope) in batch.iter().enumerate() {
-            outcomes.push(set.execute(&envelope.command, cause)?);
+        for (index, envelope) in batch.iter().enumerate() {
+            outcomes.push(set.execute(index, &envelope.command)?);
         }
         set.save(unit).await?;
         Ok(outcomes)

@@ -23,8 +23,8 @@ impl Application for Catalogue {
         batch: &[Envelope<Command>],
     ) -> Result<Outcomes<ProductReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch).await?;
-        let outcomes =
-            batch.iter().enumerate().map(|(cause, envelope)| set.execute(&envelope.command, cause)).collect();
+        let commands = batch.iter().map(|envelope| &envelope.command).enumerate();
+        let outcomes = commands.map(|(index, command)| set.execute(index, command)).collect();
         set.save(unit).await?;
         Ok(outcomes)
     }
