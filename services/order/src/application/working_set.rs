@@ -28,7 +28,7 @@ pub(crate) struct WorkingSet {
     timers: BTreeMap<Uuid, Timestamp>,
     /// Compensations that failed, or no longer do.
     failed: BTreeMap<Uuid, bool>,
-    /// Whether something is asked back.
+    /// Whether stock or money is requested back.
     undoes: bool,
     events: NewEvents,
     timeouts: SagaTimeouts,

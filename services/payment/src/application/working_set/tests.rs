@@ -196,7 +196,7 @@ fn a_refund_is_credited_once_and_answered_again_only_to_an_operator_who_asks() {
 }
 
 #[test]
-fn what_failed_is_said_again_only_to_an_operator_who_asks() {
+fn a_failure_is_answered_again_only_to_an_operator_who_asks() {
     let mut store = given(&[pay(1, "ada", 100, "EUR")]);
     store.run(&[refund(1, "ada", 100)], 1);
     assert_eq!(store.published(1), []);
@@ -293,7 +293,7 @@ fn check_money(store: &Store) -> Result<(), TestCaseError> {
         prop_assert!(*balance >= 0, "{} went below nothing", wallet.user_id);
         let message = wallet.balance.unwrap();
         let message = Money::from_units_nanos(&message.currency_code, message.units, message.nanos).unwrap();
-        prop_assert_eq!(message.minor_units(), *balance, "an event tells the balance after it");
+        prop_assert_eq!(message.minor_units(), *balance, "an event has the balance after it");
         match (change < 0, refund_of) {
             (true, _) => captured -= change,
             (false, Some(_)) => refunded += change,
@@ -343,7 +343,7 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
                 let is_refund =
                     |other: &Command| matches!(other, Command::Refund { .. }) && order_of(other) == order_of(command);
                 let is_first = !history[..index].iter().any(is_refund);
-                prop_assert!(answers.len() <= usize::from(is_first), "said again: {:?}", answers);
+                prop_assert!(answers.len() <= usize::from(is_first), "answered again: {:?}", answers);
             }
         }
     }
