@@ -39,7 +39,6 @@ impl Rules {
     }
 }
 
-/// All work of the inventory service.
 pub struct Inventory {
     seeds: Arc<Seeds>,
     rules: Rules,

@@ -19,7 +19,6 @@ use crate::{
 
 type Outcome = Result<InventoryReply, Rejection>;
 
-/// The levels and reservations of a batch.
 pub(crate) struct WorkingSet {
     state: State,
     stored_levels: HashSet<Sku>,

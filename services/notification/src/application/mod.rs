@@ -22,7 +22,6 @@ use crate::{
     domain::{Channel, Command, Notification, Status},
 };
 
-/// All work of the notification service.
 pub struct Notifications {
     telemetry: RoleTelemetry,
     rules: Rules,

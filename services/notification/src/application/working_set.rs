@@ -15,7 +15,6 @@ use crate::{
 
 type Outcome = Result<NotificationReply, Rejection>;
 
-/// The preferences and notifications of a batch.
 pub(crate) struct WorkingSet<'a> {
     state: State,
     changed_preferences: BTreeSet<UserId>,

@@ -11,7 +11,6 @@ pub use reply::PaymentReply;
 
 use crate::{application::working_set::WorkingSet, domain::Command};
 
-/// All work of the payment service.
 pub struct Payments;
 
 impl Application for Payments {

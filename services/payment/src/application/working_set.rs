@@ -15,7 +15,6 @@ use crate::{
 
 type Outcome = Result<PaymentReply, Rejection>;
 
-/// The wallets and payments of a batch.
 pub(crate) struct WorkingSet {
     state: State,
     stored_wallets: HashSet<UserId>,

@@ -10,7 +10,6 @@ pub use reply::ProductReply;
 
 use crate::{application::working_set::WorkingSet, domain::Command};
 
-/// All work of the product service.
 pub struct Catalogue;
 
 impl Application for Catalogue {

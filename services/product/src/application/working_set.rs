@@ -17,7 +17,6 @@ use crate::{
 
 type Outcome = Result<ProductReply, Rejection>;
 
-/// The products of a batch.
 pub(crate) struct WorkingSet {
     state: State,
     stored: HashSet<Uuid>,
