@@ -297,7 +297,7 @@ impl<A: Application> Worker<A> {
             return Ok(Vec::new());
         }
         prepared?;
-        unit.set_causes(envelopes.iter().map(|envelope| envelope.trace.clone()).collect());
+        unit.set_command_traces(envelopes.iter().map(|envelope| envelope.trace.clone()).collect());
         let outcomes = self.application.execute(unit, envelopes).await?;
         if outcomes.len() != envelopes.len() {
             return Err(Fault::permanent("a use case gave another number of outcomes than commands"));

@@ -13,8 +13,8 @@ pub struct NewEvent {
     pub event_type: &'static str,
     /// Topic without the deployment's prefix, `order.lifecycle.v1`.
     pub topic: &'static str,
-    /// Kafka key: events of one key keep their order.
-    pub key: String,
+    /// Kafka key, where it is not the id of the aggregate: events of one key keep their order.
+    pub key: Option<String>,
     /// What kind of thing the aggregate is, such as `order`: ids of different types may be the same.
     pub aggregate_type: &'static str,
     /// The aggregate that the event belongs to; CloudEvents subject.
@@ -23,8 +23,17 @@ pub struct NewEvent {
     pub aggregate_version: i64,
     /// The encoded protobuf message of the event.
     pub payload: Vec<u8>,
-    /// Index, in the batch handed to the use case, of the command that caused the event: the event joins its trace.
-    pub cause: usize,
+    /// Why the event happened, in stable `UPPER_SNAKE`, for its span; empty where the type says it.
+    pub reason: String,
+    /// Index, in the batch handed to the use case, of the command that led to the event: the event joins its trace.
+    pub command_index: usize,
+}
+
+impl NewEvent {
+    /// Kafka key: events of one key keep their order.
+    pub fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or(&self.aggregate_id)
+    }
 }
 
 /// An event as it stands in the log.

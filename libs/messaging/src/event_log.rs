@@ -37,7 +37,7 @@ pub(crate) async fn append(
         ids.push(pending.event_id);
         types.push(event.event_type);
         topics.push(event.topic);
-        keys.push((event.key != event.aggregate_id).then_some(event.key.as_str()));
+        keys.push(event.key.as_deref().filter(|key| *key != event.aggregate_id));
         aggregates.push(event.aggregate_id.as_str());
         kinds.push(event.aggregate_type);
         versions.push(event.aggregate_version);

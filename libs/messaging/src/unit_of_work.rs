@@ -36,7 +36,7 @@ pub struct UnitOfWork {
     transaction: Transaction<'static, Postgres>,
     telemetry: RoleTelemetry,
     now: Timestamp,
-    causes: Vec<TraceContext>,
+    command_traces: Vec<TraceContext>,
     events: Vec<PendingEvent>,
 }
 
@@ -57,14 +57,14 @@ impl UnitOfWork {
             transaction,
             telemetry: telemetry.clone(),
             now: Utc::now().trunc_subsecs(6),
-            causes: Vec::new(),
+            command_traces: Vec::new(),
             events: Vec::new(),
         })
     }
 
-    /// Sets the traces that [`NewEvent::cause`] points into.
-    pub(crate) fn set_causes(&mut self, causes: Vec<TraceContext>) {
-        self.causes = causes;
+    /// Sets the traces of the commands, by [`NewEvent::command_index`].
+    pub(crate) fn set_command_traces(&mut self, traces: Vec<TraceContext>) {
+        self.command_traces = traces;
     }
 
     /// The connection of the transaction.
@@ -91,14 +91,9 @@ impl UnitOfWork {
     }
 
     /// Appends an event; it is written, under the log's lock, as the last act before the commit. Returns its id.
-    pub fn append(&mut self, event: NewEvent) -> Uuid {
-        self.append_because(event, "")
-    }
-
-    /// As [`Self::append`]; the event's span says why it happened, in stable `UPPER_SNAKE`.
-    pub fn append_because(&mut self, event: NewEvent, reason: &str) -> Uuid {
+    pub fn append(&mut self, mut event: NewEvent) -> Uuid {
         let none = TraceContext::default();
-        let parent = self.causes.get(event.cause).unwrap_or(&none);
+        let parent = self.command_traces.get(event.command_index).unwrap_or(&none);
         let event_id = Uuid::now_v7();
         let topic = event.topic;
         let mut span =
@@ -109,10 +104,10 @@ impl UnitOfWork {
             span.set("messaging.operation.type", "create");
             span.set("messaging.destination.name", topic);
             span.set("messaging.message.id", event_id.to_string());
-            span.set("messaging.message.conversation_id", event.key.clone());
+            span.set("messaging.message.conversation_id", event.key().to_owned());
             span.set("openorder.event.type", event.event_type);
-            if !reason.is_empty() {
-                span.set("openorder.event.reason", reason.to_owned());
+            if !event.reason.is_empty() {
+                span.set("openorder.event.reason", std::mem::take(&mut event.reason));
             }
         }
         self.events.push(PendingEvent { event, event_id, span });
@@ -153,7 +148,7 @@ impl Appended {
             trace: pending.trace().clone(),
             event_type: Cow::Borrowed(pending.event.event_type),
             topic: Cow::Borrowed(pending.event.topic),
-            key: pending.event.key,
+            key: pending.event.key.unwrap_or_else(|| pending.event.aggregate_id.clone()),
             aggregate_id: pending.event.aggregate_id,
             aggregate_version: pending.event.aggregate_version,
             payload: pending.event.payload,

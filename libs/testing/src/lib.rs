@@ -39,9 +39,9 @@ use std::{
 };
 
 use openorder_config::Secret;
-use openorder_messaging::{DatabaseSettings, KafkaSettings, RawHeaders, Received, RoleContext, Subscription};
+use openorder_messaging::{DatabaseSettings, KafkaSettings, RoleContext};
 use openorder_runtime::{Readiness, Shutdown, Tasks};
-use openorder_telemetry::{RoleTelemetry, TraceContext};
+use openorder_telemetry::RoleTelemetry;
 use rand::Rng;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
 use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -248,33 +248,6 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
         }
         assert!(started.elapsed() < bound, "{what}: not within {bound:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Checks that a subscription passes over exactly those known events of its topics that its `decode` has no use for.
-///
-/// # Panics
-/// Naming the event where the two differ.
-pub fn check_passed_over<C>(subscription: &Subscription<C>) {
-    for event in openorder_proto::events::ALL.iter().filter(|event| subscription.topics.contains(&event.topic)) {
-        let message = Received {
-            topic: event.topic.to_owned(),
-            partition: 0,
-            offset: 0,
-            key: Vec::new(),
-            event_id: uuid::Uuid::nil(),
-            event_type: event.event_type.to_owned(),
-            source: String::new(),
-            payload: Vec::new(),
-            trace: TraceContext::default(),
-            headers: RawHeaders::default(),
-        };
-        // An empty message of a type that means something is malformed, or means something.
-        let without_meaning = matches!((subscription.decode)(&message), Ok(None));
-        assert_eq!((subscription.passes_over)(event.topic, event.event_type), without_meaning, "{}", event.event_type);
-    }
-    for topic in &subscription.topics {
-        assert!(!(subscription.passes_over)(topic, "unknown.event.type"), "an unknown type is for decode to judge");
     }
 }
 

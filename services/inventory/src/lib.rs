@@ -9,6 +9,8 @@
 //! - `grpc/`: parse, call, answer;
 //! - [`serve`]: how it is put together.
 
+#![allow(missing_docs, reason = "no crate imports the rules of a service: where a name says it all, it stands alone")]
+
 mod application;
 mod config;
 mod consumers;

@@ -240,7 +240,7 @@ impl<A: Application> Handler<A> {
         if faults::enabled() && envelopes.iter().any(|envelope| (self.injects)(&envelope.command)) {
             return Err(Fault::retryable("the message asks for a fault").because(faults::REASON));
         }
-        unit.set_causes(envelopes.iter().map(|envelope| envelope.trace.clone()).collect());
+        unit.set_command_traces(envelopes.iter().map(|envelope| envelope.trace.clone()).collect());
         let outcomes = self.application.execute(unit, envelopes).await?;
         if outcomes.len() != envelopes.len() {
             return Err(Fault::permanent("a use case gave another number of outcomes than commands"));

@@ -119,7 +119,7 @@ impl Application for Ledger {
     async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<Add>]) -> Result<Outcomes<Added>, Fault> {
         self.batches.lock().unwrap().push(batch.len());
         let mut outcomes = Vec::with_capacity(batch.len());
-        for (cause, envelope) in batch.iter().enumerate() {
+        for (command_index, envelope) in batch.iter().enumerate() {
             let Add { key, number } = &envelope.command;
             if *number < 0 {
                 outcomes.push(Err(Rejection::failed_precondition("NEGATIVE", "not below zero")));
@@ -141,12 +141,13 @@ impl Application for Ledger {
             unit.append(NewEvent {
                 event_type: ADDED,
                 topic: TOPIC,
-                key: key.clone(),
+                key: None,
                 aggregate_type: "ledger",
                 aggregate_id: key.clone(),
                 aggregate_version: version,
                 payload: number.to_be_bytes().to_vec(),
-                cause,
+                reason: String::new(),
+                command_index,
             });
             outcomes.push(Ok(Added(*number)));
         }

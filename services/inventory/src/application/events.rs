@@ -1,8 +1,8 @@
 //! From the facts of the domain to protobuf events.
 
-use openorder_messaging::{NewEvent, UnitOfWork};
 use openorder_proto::{EventMessage, inventory::v1 as proto};
 use openorder_rpc::timestamp_to_proto;
+use openorder_service::{Aggregate, NewEvents};
 use openorder_types::{Sku, Timestamp};
 use uuid::Uuid;
 
@@ -11,10 +11,6 @@ use crate::{
     present,
 };
 
-/// Events of a batch in the order in which they were decided.
-#[derive(Default)]
-pub(crate) struct Events(Vec<NewEvent>);
-
 /// An event, the state that it led to, and its time.
 pub(crate) struct Decided<'a> {
     pub(crate) event: &'a Event,
@@ -22,131 +18,102 @@ pub(crate) struct Decided<'a> {
     pub(crate) now: Timestamp,
 }
 
-impl Events {
-    pub(crate) fn append_to(self, unit: &mut UnitOfWork) {
-        for event in self.0 {
-            unit.append(event);
+/// Adds the message of an event that is published.
+pub(crate) fn publish(events: &mut NewEvents, decided: &Decided<'_>) {
+    use proto::StockAdjustmentCause as Cause;
+    match decided.event {
+        Event::ProductNumbered { .. } | Event::ReservationShipped { .. } => {}
+        Event::StockSeeded { sku, initial_quantity, .. } => {
+            adjusted(events, decided, sku, Adjustment::of(*initial_quantity, Cause::InitialStock));
         }
-    }
-
-    /// Adds the message of an event that is published.
-    pub(crate) fn publish(&mut self, decided: &Decided<'_>, cause: usize) {
-        use proto::StockAdjustmentCause as Cause;
-        match decided.event {
-            Event::ProductNumbered { .. } | Event::ReservationShipped { .. } => {}
-            Event::StockSeeded { sku, initial_quantity, .. } => {
-                self.adjusted(decided, sku, Adjustment::of(*initial_quantity, Cause::InitialStock), cause);
-            }
-            Event::StockReplaced { sku, delta, .. } => {
-                self.adjusted(decided, sku, Adjustment::of(*delta, Cause::ProductReplaced), cause);
-            }
-            Event::FormerStockRetired { sku, quantity } => {
-                self.adjusted(decided, sku, Adjustment::of(-quantity, Cause::ProductReplaced), cause);
-            }
-            Event::StockAdjusted { sku, delta, reason } => {
-                self.adjusted(decided, sku, Adjustment { reason, ..Adjustment::of(*delta, Cause::Manual) }, cause);
-            }
-            Event::StockShipped { sku, quantity, order_id } => {
-                let adjustment = Adjustment { order_id: Some(*order_id), ..Adjustment::of(-quantity, Cause::Shipped) };
-                self.adjusted(decided, sku, adjustment, cause);
-            }
-            Event::StockLow { sku, threshold_quantity } => {
-                let threshold_quantity = present::quantity(*threshold_quantity);
-                let message = |stock| proto::StockLow { stock: Some(stock), threshold_quantity };
-                self.of_sku(decided, sku, message, cause);
-            }
-            Event::StockDepleted { sku } => {
-                self.of_sku(decided, sku, |stock| proto::StockDepleted { stock: Some(stock) }, cause);
-            }
-            Event::Reserved(reservation) => self.reserved(reservation, cause),
-            Event::ReservationRejected { reservation, shortfalls } => self.rejected(reservation, shortfalls, cause),
-            Event::Released { order_id, given_back, .. } => {
-                if let Some(reservation) = decided.state.reservations.get(order_id) {
-                    self.released(reservation, given_back, cause);
-                }
+        Event::StockReplaced { sku, delta, .. } => {
+            adjusted(events, decided, sku, Adjustment::of(*delta, Cause::ProductReplaced));
+        }
+        Event::FormerStockRetired { sku, quantity } => {
+            adjusted(events, decided, sku, Adjustment::of(-quantity, Cause::ProductReplaced));
+        }
+        Event::StockAdjusted { sku, delta, reason } => {
+            adjusted(events, decided, sku, Adjustment { reason, ..Adjustment::of(*delta, Cause::Manual) });
+        }
+        Event::StockShipped { sku, quantity, order_id } => {
+            let adjustment = Adjustment { order_id: Some(*order_id), ..Adjustment::of(-quantity, Cause::Shipped) };
+            adjusted(events, decided, sku, adjustment);
+        }
+        Event::StockLow { sku, threshold_quantity } => {
+            let threshold_quantity = present::quantity(*threshold_quantity);
+            let message = |stock| proto::StockLow { stock: Some(stock), threshold_quantity };
+            of_sku(events, decided, sku, message);
+        }
+        Event::StockDepleted { sku } => {
+            of_sku(events, decided, sku, |stock| proto::StockDepleted { stock: Some(stock) });
+        }
+        Event::Reserved(reservation) => reserved(events, reservation),
+        Event::ReservationRejected { reservation, shortfalls } => rejected(events, reservation, shortfalls),
+        Event::Released { order_id, given_back, .. } => {
+            if let Some(reservation) = decided.state.reservations.get(order_id) {
+                released(events, reservation, given_back);
             }
         }
     }
+}
 
-    fn reserved(&mut self, reservation: &Reservation, cause: usize) {
-        let message = proto::StockReserved {
-            order_id: reservation.order_id.to_string(),
-            lines: reservation.lines.iter().map(present::line).collect(),
-            version: reservation.version,
-            expire_time: reservation.expire_time.as_ref().map(timestamp_to_proto),
-        };
-        self.of_order(reservation, &message, cause);
-    }
+fn reserved(events: &mut NewEvents, reservation: &Reservation) {
+    let message = proto::StockReserved {
+        order_id: reservation.order_id.to_string(),
+        lines: reservation.lines.iter().map(present::line).collect(),
+        version: reservation.version,
+        expire_time: reservation.expire_time.as_ref().map(timestamp_to_proto),
+    };
+    of_order(events, reservation, &message);
+}
 
-    fn rejected(&mut self, reservation: &Reservation, shortfalls: &[Shortfall], cause: usize) {
-        let unknown = shortfalls.iter().any(|shortfall| shortfall.reason == ShortfallReason::UnknownSku);
-        let reason = if unknown { ShortfallReason::UnknownSku } else { ShortfallReason::OutOfStock };
-        let message = proto::StockRejected {
-            order_id: reservation.order_id.to_string(),
-            reason: present::shortfall_reason(reason).into(),
-            shortfalls: shortfalls.iter().map(present::shortfall).collect(),
-            version: reservation.version,
-        };
-        self.of_order(reservation, &message, cause);
-    }
+fn rejected(events: &mut NewEvents, reservation: &Reservation, shortfalls: &[Shortfall]) {
+    let unknown = shortfalls.iter().any(|shortfall| shortfall.reason == ShortfallReason::UnknownSku);
+    let reason = if unknown { ShortfallReason::UnknownSku } else { ShortfallReason::OutOfStock };
+    let message = proto::StockRejected {
+        order_id: reservation.order_id.to_string(),
+        reason: present::shortfall_reason(reason).into(),
+        shortfalls: shortfalls.iter().map(present::shortfall).collect(),
+        version: reservation.version,
+    };
+    of_order(events, reservation, &message);
+}
 
-    fn released(&mut self, reservation: &Reservation, given_back: &[Line], cause: usize) {
-        let message = proto::StockReleased {
-            order_id: reservation.order_id.to_string(),
-            lines: given_back.iter().map(present::line).collect(),
-            reason: present::release_reason(&reservation.reason).into(),
-            version: reservation.version,
-        };
-        self.of_order(reservation, &message, cause);
-    }
+fn released(events: &mut NewEvents, reservation: &Reservation, given_back: &[Line]) {
+    let message = proto::StockReleased {
+        order_id: reservation.order_id.to_string(),
+        lines: given_back.iter().map(present::line).collect(),
+        reason: present::release_reason(&reservation.reason).into(),
+        version: reservation.version,
+    };
+    of_order(events, reservation, &message);
+}
 
-    fn adjusted(&mut self, decided: &Decided<'_>, sku: &Sku, adjustment: Adjustment<'_>, cause: usize) {
-        let message = |stock| proto::StockAdjusted {
-            stock: Some(stock),
-            delta: present::delta(adjustment.delta),
-            cause: adjustment.cause.into(),
-            reason: adjustment.reason.to_owned(),
-            order_id: adjustment.order_id.map(|id| id.to_string()).unwrap_or_default(),
-        };
-        self.of_sku(decided, sku, message, cause);
-    }
+fn adjusted(events: &mut NewEvents, decided: &Decided<'_>, sku: &Sku, adjustment: Adjustment<'_>) {
+    let message = |stock| proto::StockAdjusted {
+        stock: Some(stock),
+        delta: present::delta(adjustment.delta),
+        cause: adjustment.cause.into(),
+        reason: adjustment.reason.to_owned(),
+        order_id: adjustment.order_id.map(|id| id.to_string()).unwrap_or_default(),
+    };
+    of_sku(events, decided, sku, message);
+}
 
-    fn of_order<M: EventMessage>(&mut self, reservation: &Reservation, message: &M, cause: usize) {
-        self.push("reservation", reservation.order_id.to_string(), reservation.version, message, cause);
-    }
+fn of_order<M: EventMessage>(events: &mut NewEvents, reservation: &Reservation, message: &M) {
+    events.append(message, Aggregate::new("reservation", reservation.order_id, reservation.version));
+}
 
-    /// Adds the message of a level as the event left it.
-    fn of_sku<M: EventMessage>(
-        &mut self,
-        decided: &Decided<'_>,
-        sku: &Sku,
-        message: impl FnOnce(proto::Stock) -> M,
-        cause: usize,
-    ) {
-        if let Some(level) = decided.state.levels.get(sku) {
-            let message = message(present::stock(level, decided.now));
-            self.push("stock_level", level.sku.to_string(), level.event_version, &message, cause);
-        }
-    }
-
-    fn push<M: EventMessage>(
-        &mut self,
-        aggregate_type: &'static str,
-        id: String,
-        version: i64,
-        message: &M,
-        cause: usize,
-    ) {
-        self.0.push(NewEvent {
-            event_type: M::EVENT_TYPE,
-            topic: M::TOPIC,
-            key: id.clone(),
-            aggregate_type,
-            aggregate_id: id,
-            aggregate_version: version,
-            payload: message.encode_to_vec(),
-            cause,
-        });
+/// Adds the message of a level as the event left it.
+fn of_sku<M: EventMessage>(
+    events: &mut NewEvents,
+    decided: &Decided<'_>,
+    sku: &Sku,
+    message: impl FnOnce(proto::Stock) -> M,
+) {
+    if let Some(level) = decided.state.levels.get(sku) {
+        let message = message(present::stock(level, decided.now));
+        events.append(&message, Aggregate::new("stock_level", &level.sku, level.event_version));
     }
 }
 

@@ -39,7 +39,6 @@ impl Rules {
     }
 }
 
-/// All work of the inventory service.
 pub struct Inventory {
     seeds: Arc<Seeds>,
     rules: Rules,
@@ -77,8 +76,8 @@ impl Application for Inventory {
         batch: &[Envelope<Command>],
     ) -> Result<Outcomes<InventoryReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch, &self.seeds, self.rules).await?;
-        let outcomes =
-            batch.iter().enumerate().map(|(cause, envelope)| set.execute(&envelope.command, cause)).collect();
+        let commands = batch.iter().map(|envelope| &envelope.command).enumerate();
+        let outcomes = commands.map(|(index, command)| set.execute(index, command)).collect();
         set.save(unit).await?;
         Ok(outcomes)
     }

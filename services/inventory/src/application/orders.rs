@@ -13,7 +13,6 @@ use crate::domain::{OrderPhase, OrderState};
 /// Orders read in one call.
 const ASK_MAX: usize = 500;
 
-/// Knows where to ask about orders.
 #[derive(Clone)]
 pub(crate) struct Orders(OrderServiceClient<UpstreamChannel>);
 

@@ -42,7 +42,7 @@ impl Seeds {
         Self { pool, products, known: Mutex::default(), initial: Mutex::default() }
     }
 
-    /// Those of the SKUs whose products' initial stock the catalogue said, which may have had no level then.
+    /// Those of the SKUs whose initial stock was looked up in the catalogue; they may have had no level then.
     pub(crate) fn found<'a>(&self, skus: impl Iterator<Item = &'a Sku>) -> Vec<(Sku, Seed)> {
         let initial = self.initial.lock().unwrap_or_else(PoisonError::into_inner);
         if initial.is_empty() {
@@ -115,7 +115,7 @@ impl Seeds {
     }
 }
 
-/// A catalogue that cannot answer is waited for: "unknown" is said only when it said so.
+/// A catalogue that cannot answer is waited for: a SKU is unknown only when the catalogue answered so.
 fn fault_of_product(status: tonic::Status) -> Fault {
     fault_of("product", &status).unwrap_or_else(|| Fault::retryable("the product service gave no answer"))
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use openorder_messaging::{Envelope, UnitOfWork};
+use openorder_service::NewEvents;
 use openorder_types::{Fault, Rejection, Sku};
 use uuid::Uuid;
 
 use crate::{
     application::{
         InventoryReply, Rules, Seeds,
-        events::{Decided, Events},
+        events::{self, Decided},
         seeds::Seed,
     },
     domain::{Command, Decision, Event, Line, SeedSource, State, StockLevel, decide, evolve},
@@ -18,14 +19,13 @@ use crate::{
 
 type Outcome = Result<InventoryReply, Rejection>;
 
-/// The levels and reservations of a batch.
 pub(crate) struct WorkingSet {
     state: State,
     stored_levels: HashSet<Sku>,
     stored_reservations: HashSet<Uuid>,
     changed_levels: BTreeSet<Sku>,
     changed_reservations: BTreeSet<Uuid>,
-    events: Events,
+    events: NewEvents,
     context: Decision,
 }
 
@@ -56,39 +56,41 @@ impl WorkingSet {
             state: State { levels, reservations: HashMap::new() },
             changed_levels: BTreeSet::new(),
             changed_reservations: BTreeSet::new(),
-            events: Events::default(),
+            events: NewEvents::default(),
             context: rules.at(unit.now()),
         };
         for (sku, seed) in seeds.found(skus.into_iter()) {
-            let cause = batch.iter().position(|envelope| skus_of(&envelope.command).contains(&&sku)).unwrap_or(0);
-            set.seed(sku, seed, cause);
+            let first = batch.iter().position(|envelope| skus_of(&envelope.command).contains(&&sku));
+            set.events.begin_command(first.unwrap_or(0));
+            set.seed(sku, seed);
         }
         set.state.reservations = found.into_iter().map(|reservation| (reservation.order_id, reservation)).collect();
         Ok(set)
     }
 
     /// The catalogue answered before the event of the product's creation arrived.
-    fn seed(&mut self, sku: Sku, seed: Seed, cause: usize) {
+    fn seed(&mut self, sku: Sku, seed: Seed) {
         let Seed { product_number, initial_quantity } = seed;
         let command = Command::Seed { sku, product_number, initial_quantity, source: SeedSource::Catalogue };
         // A seed is never rejected.
         for event in decide(&self.state, &command, &self.context).unwrap_or_default() {
-            self.apply(&event, cause);
+            self.apply(&event);
         }
     }
 
-    /// Decides one command on what the commands before it have left.
-    pub(crate) fn execute(&mut self, command: &Command, cause: usize) -> Outcome {
+    /// Decides one command, whose index in the batch this is, on what the commands before it have left.
+    pub(crate) fn execute(&mut self, index: usize, command: &Command) -> Outcome {
+        self.events.begin_command(index);
         for event in decide(&self.state, command, &self.context)? {
-            self.apply(&event, cause);
+            self.apply(&event);
         }
         Ok(self.reply(command))
     }
 
-    fn apply(&mut self, event: &Event, cause: usize) {
+    fn apply(&mut self, event: &Event) {
         evolve(&mut self.state, event);
         self.mark_changed(event);
-        self.events.publish(&Decided { event, state: &self.state, now: self.context.now }, cause);
+        events::publish(&mut self.events, &Decided { event, state: &self.state, now: self.context.now });
     }
 
     fn mark_changed(&mut self, event: &Event) {

@@ -10,7 +10,6 @@ use crate::domain::Line;
 pub enum Command {
     /// A product was added: its SKU gets its initial stock, once a product.
     Seed {
-        /// SKU of the product.
         sku: Sku,
         /// Number of the product; 0: not known.
         product_number: i64,
@@ -21,7 +20,6 @@ pub enum Command {
     },
     /// Pieces arrive or go other than by orders.
     Adjust {
-        /// SKU of the level.
         sku: Sku,
         /// Pieces to add or take away, not 0.
         delta: i64,
@@ -30,14 +28,12 @@ pub enum Command {
     },
     /// All lines are held for an order, or none.
     Reserve {
-        /// Order that the pieces are held for.
         order_id: Uuid,
         /// Each SKU once.
         lines: Vec<Line>,
     },
     /// What is held for an order is given back; nothing will be held for it later.
     Release {
-        /// Order that the pieces were held for.
         order_id: Uuid,
         /// Stable, `UPPER_SNAKE`.
         reason: String,
@@ -45,20 +41,11 @@ pub enum Command {
         answer_again: bool,
     },
     /// What is held for an order has run out of time, and the order needs it no more: it is given back.
-    Expire {
-        /// Order that the pieces were held for.
-        order_id: Uuid,
-    },
+    Expire { order_id: Uuid },
     /// What is held for an order that has long been settled is given back.
-    Reconcile {
-        /// Order that the pieces were held for.
-        order_id: Uuid,
-    },
+    Reconcile { order_id: Uuid },
     /// The pieces held for an order left the warehouse.
-    Ship {
-        /// Order that the pieces were held for.
-        order_id: Uuid,
-    },
+    Ship { order_id: Uuid },
 }
 
 /// How the initial stock of a product became known.

@@ -13,16 +13,13 @@ use crate::domain::{
 /// Levels and reservations that commands are decided on. One that is missing does not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// By their SKU.
     pub levels: HashMap<Sku, StockLevel>,
-    /// By their order.
     pub reservations: HashMap<Uuid, Reservation>,
 }
 
 /// What a decision depends on besides the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
-    /// Time of the decision.
     pub now: Timestamp,
     /// Available pieces at which a stock counts as low.
     pub low_threshold_quantity: i64,

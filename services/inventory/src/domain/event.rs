@@ -10,7 +10,6 @@ use crate::domain::{Line, Reservation, Shortfall};
 pub enum Event {
     /// The SKU got its first stock.
     StockSeeded {
-        /// SKU of the level.
         sku: Sku,
         /// Number of the product; 0: not known.
         product_number: i64,
@@ -18,24 +17,16 @@ pub enum Event {
         initial_quantity: i64,
     },
     /// A level that was made before products had numbers got the number of its product. Not published.
-    ProductNumbered {
-        /// SKU of the level.
-        sku: Sku,
-        /// Number of the product.
-        product_number: i64,
-    },
+    ProductNumbered { sku: Sku, product_number: i64 },
     /// The SKU belongs to a later product now.
     StockReplaced {
-        /// SKU of the level.
         sku: Sku,
-        /// Number of the later product.
         product_number: i64,
         /// By how many pieces the number on hand changes.
         delta: i64,
     },
     /// Pieces arrived or went other than by orders.
     StockAdjusted {
-        /// SKU of the level.
         sku: Sku,
         /// Pieces added or taken away.
         delta: i64,
@@ -43,17 +34,9 @@ pub enum Event {
         reason: String,
     },
     /// What is available fell to the threshold.
-    StockLow {
-        /// SKU of the level.
-        sku: Sku,
-        /// The threshold.
-        threshold_quantity: i64,
-    },
+    StockLow { sku: Sku, threshold_quantity: i64 },
     /// Nothing is available any more.
-    StockDepleted {
-        /// SKU of the level.
-        sku: Sku,
-    },
+    StockDepleted { sku: Sku },
     /// All lines of an order are held.
     Reserved(Reservation),
     /// None of the lines of an order is held.
@@ -65,36 +48,21 @@ pub enum Event {
     },
     /// What was held for an order was given back, or the order was called off before anything was held.
     Released {
-        /// Order that the pieces were held for.
         order_id: Uuid,
         /// Stable, `UPPER_SNAKE`.
         reason: String,
         /// Lines that were held until now; empty in an answer that is repeated.
         given_back: Vec<Line>,
-        /// Time of the release.
         time: Timestamp,
     },
     /// Pieces of a former product were given back, and are not sold any more. Follows [`Event::Released`].
     FormerStockRetired {
-        /// SKU of the level.
         sku: Sku,
         /// Pieces that are gone.
         quantity: i64,
     },
     /// The pieces held for an order left the warehouse. Not published; the levels' events are.
-    ReservationShipped {
-        /// Order that the pieces were held for.
-        order_id: Uuid,
-        /// Time at which they left.
-        time: Timestamp,
-    },
+    ReservationShipped { order_id: Uuid, time: Timestamp },
     /// Held pieces of one SKU left the warehouse. Follows [`Event::ReservationShipped`].
-    StockShipped {
-        /// SKU of the level.
-        sku: Sku,
-        /// Pieces that left.
-        quantity: i64,
-        /// Order that they left with.
-        order_id: Uuid,
-    },
+    StockShipped { sku: Sku, quantity: i64, order_id: Uuid },
 }

@@ -8,11 +8,9 @@ pub const QUANTITY_MAX: i64 = 2_000_000_000;
 /// The stock of one SKU, in pieces. Always 0 ≤ reserved ≤ on hand ≤ [`QUANTITY_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StockLevel {
-    /// Stock keeping unit.
     pub sku: Sku,
     /// In the warehouse: initial + adjustments − shipped.
     pub on_hand_quantity: i64,
-    /// Held for orders.
     pub reserved_quantity: i64,
     /// One more for every change.
     pub version: i64,

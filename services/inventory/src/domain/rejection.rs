@@ -37,7 +37,6 @@ pub fn reservation_shipped(order_id: Uuid) -> Rejection {
     Rejection::failed_precondition("RESERVATION_SHIPPED", text).with("order_id", order_id)
 }
 
-/// The order never had a reservation.
 pub fn reservation_not_found(order_id: Uuid) -> Rejection {
     Rejection::not_found("RESERVATION_NOT_FOUND", "nothing is held for this order").with("order_id", order_id)
 }

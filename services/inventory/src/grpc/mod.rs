@@ -30,7 +30,6 @@ const RESERVATIONS: &str = "inventory.reservations";
 /// Name of the list in page tokens.
 const MISMATCHES: &str = "inventory.reservation_mismatches";
 
-/// The service's routes.
 pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Inventory>, page_tokens: PageTokens) -> Routes {
     Routes::new(InventoryServiceServer::new(InventoryGrpc { backbone, committer, page_tokens }))
 }

@@ -22,7 +22,6 @@ use crate::{
     domain::{Channel, Command, Notification, Status},
 };
 
-/// All work of the notification service.
 pub struct Notifications {
     telemetry: RoleTelemetry,
     rules: Rules,
@@ -83,9 +82,9 @@ impl Application for Notifications {
     ) -> Result<Outcomes<NotificationReply>, Fault> {
         let started = SystemTime::now();
         let mut set = WorkingSet::load(unit, batch, self.rules).await?;
-        let outcomes = batch.iter().enumerate().map(|(cause, envelope)| set.execute(envelope, cause)).collect();
-        for (made, cause) in set.save(unit).await? {
-            if let Some(envelope) = batch.get(cause) {
+        let outcomes = batch.iter().enumerate().map(|(index, envelope)| set.execute(index, envelope)).collect();
+        for (made, index) in set.save(unit).await? {
+            if let Some(envelope) = batch.get(index) {
                 self.trace(&made, envelope, started);
             }
         }

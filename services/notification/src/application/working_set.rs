@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use openorder_messaging::{Envelope, NewEvent, UnitOfWork};
+use openorder_messaging::{Envelope, UnitOfWork};
+use openorder_service::NewEvents;
 use openorder_types::{Fault, Rejection, Timestamp, UserId};
 use uuid::Uuid;
 
@@ -14,7 +15,6 @@ use crate::{
 
 type Outcome = Result<NotificationReply, Rejection>;
 
-/// The preferences and notifications of a batch.
 pub(crate) struct WorkingSet<'a> {
     state: State,
     changed_preferences: BTreeSet<UserId>,
@@ -24,7 +24,7 @@ pub(crate) struct WorkingSet<'a> {
     /// Each with its number over all rounds of its notification.
     attempts: Vec<(i32, &'a Delivery)>,
     /// Of notifications that existed before.
-    events: Vec<NewEvent>,
+    events: NewEvents,
     rules: Rules,
     now: Timestamp,
 }
@@ -67,14 +67,15 @@ impl<'a> WorkingSet<'a> {
             changed_notifications: BTreeSet::new(),
             new: Vec::new(),
             attempts: Vec::new(),
-            events: Vec::new(),
+            events: NewEvents::default(),
             rules,
             now: unit.now(),
         })
     }
 
-    /// Decides one command on what the commands before it have left.
-    pub(crate) fn execute(&mut self, envelope: &'a Envelope<Command>, cause: usize) -> Outcome {
+    /// Decides one command, whose index in the batch this is, on what the commands before it have left.
+    pub(crate) fn execute(&mut self, index: usize, envelope: &'a Envelope<Command>) -> Outcome {
+        self.events.begin_command(index);
         let traceparent = match &envelope.command {
             Command::Notify(_) => envelope.trace.traceparent(),
             _ => String::new(),
@@ -82,7 +83,7 @@ impl<'a> WorkingSet<'a> {
         let Rules { handovers, attempts_max } = self.rules;
         let context = Decision { now: self.now, handovers, attempts_max, traceparent: &traceparent };
         for event in decide(&self.state, &envelope.command, &context)? {
-            self.apply(event, cause);
+            self.apply(event);
         }
         if let Command::Delivered(delivery) = &envelope.command
             && let Some(one) = self.state.notifications.get(&delivery.notification_id)
@@ -92,10 +93,10 @@ impl<'a> WorkingSet<'a> {
         Ok(self.reply(&envelope.command))
     }
 
-    fn apply(&mut self, event: Event, cause: usize) {
+    fn apply(&mut self, event: Event) {
         let published = match &event {
             Event::Decided(one) => {
-                self.new.push((one.notification_id, cause));
+                self.new.push((one.notification_id, self.events.command_index()));
                 None
             }
             Event::PreferencesChanged(preferences) => {
@@ -112,8 +113,9 @@ impl<'a> WorkingSet<'a> {
             }
         };
         evolve(&mut self.state, event);
-        let published = published.and_then(|id| self.state.notifications.get(&id));
-        self.events.extend(published.and_then(|one| events::of(one, cause)));
+        if let Some(one) = published.and_then(|id| self.state.notifications.get(&id)) {
+            events::publish(&mut self.events, one);
+        }
     }
 
     fn reply(&self, command: &Command) -> NotificationReply {
@@ -138,15 +140,17 @@ impl<'a> WorkingSet<'a> {
         let changed = self.changed_notifications.iter().filter_map(|id| self.state.notifications.get(id));
         persistence::update_notifications(unit.connection(), &changed.collect::<Vec<_>>()).await?;
         persistence::insert_attempts(unit.connection(), &self.attempts).await?;
-        let new = self.new.into_iter().filter_map(|(id, cause)| Some((self.state.notifications.remove(&id)?, cause)));
-        let (new, causes): (Vec<Notification>, Vec<usize>) = new.unzip();
+        let new = self.new.into_iter().filter_map(|(id, index)| Some((self.state.notifications.remove(&id)?, index)));
+        let (new, indexes): (Vec<Notification>, Vec<usize>) = new.unzip();
         let inserted = persistence::insert_notifications(unit.connection(), &new).await?;
         let inserted: HashSet<Uuid> = inserted.into_iter().collect();
         let new: Vec<_> =
-            new.into_iter().zip(causes).filter(|(one, _)| inserted.contains(&one.notification_id)).collect();
-        for event in self.events.into_iter().chain(new.iter().filter_map(|(one, cause)| events::of(one, *cause))) {
-            unit.append(event);
+            new.into_iter().zip(indexes).filter(|(one, _)| inserted.contains(&one.notification_id)).collect();
+        for (one, index) in &new {
+            self.events.begin_command(*index);
+            events::publish(&mut self.events, one);
         }
+        self.events.append_to(unit);
         Ok(new)
     }
 }

@@ -11,17 +11,9 @@ pub enum Command {
     /// An order changed in a way that its customer is notified of.
     Notify(Box<Notice>),
     /// A user changes its preferences.
-    UpdatePreferences {
-        /// Owner of the preferences.
-        user_id: UserId,
-        /// New values.
-        change: PreferencesChange,
-    },
+    UpdatePreferences { user_id: UserId, change: PreferencesChange },
     /// A notification is to be sent once more.
-    Resend {
-        /// Notification to send.
-        notification_id: Uuid,
-    },
+    Resend { notification_id: Uuid },
     /// An attempt to hand a notification over has ended.
     Delivered(Box<Delivery>),
 }
@@ -29,15 +21,11 @@ pub enum Command {
 /// One attempt to hand a notification over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// The notification.
     pub notification_id: Uuid,
     /// The round that the attempt belongs to: a late result does not touch a later round.
     pub round: i32,
-    /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
     pub ended_at: Timestamp,
-    /// How it ended.
     pub outcome: DeliveryOutcome,
     /// When another attempt is due, if there is to be one.
     pub retry_at: Timestamp,

@@ -17,7 +17,6 @@ use crate::domain::{
 pub struct State {
     /// By their user.
     pub preferences: HashMap<UserId, Preferences>,
-    /// By their id.
     pub notifications: HashMap<Uuid, Notification>,
 }
 
@@ -30,7 +29,6 @@ impl State {
 /// What a decision depends on besides the state.
 #[derive(Debug, Clone, Copy)]
 pub struct Decision<'a> {
-    /// Time of the decision.
     pub now: Timestamp,
     /// When the messages of each channel leave.
     pub handovers: Handovers,

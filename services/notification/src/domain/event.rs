@@ -12,20 +12,16 @@ pub enum Event {
     Decided(Box<Notification>),
     /// A notification is sent once more.
     RoundBegun {
-        /// UUID version 7.
         notification_id: Uuid,
         /// When the message leaves.
         handover: Handover,
-        /// Time of the request.
         time: Timestamp,
     },
     /// An attempt to hand a notification over has ended.
     AttemptEnded {
-        /// UUID version 7.
         notification_id: Uuid,
         /// What follows from it.
         result: AttemptResult,
-        /// Time at which the attempt ended.
         time: Timestamp,
     },
     /// The preferences of a user have other values now. Not published.

@@ -10,17 +10,13 @@ use crate::domain::{Channel, Kind};
 pub struct Notice {
     /// Ids of the notifications to be.
     pub notification_ids: ChannelIds,
-    /// Order that the notice is about.
     pub order_id: Uuid,
-    /// Its customer.
     pub user_id: UserId,
     /// Where mail goes, if there is an address.
     pub recipient: Option<EmailAddress>,
-    /// Kind of the change.
     pub kind: Kind,
     /// What the customer pays.
     pub total: Option<Money>,
-    /// What was ordered.
     pub lines: Vec<NoticeLine>,
     /// Why, in stable `UPPER_SNAKE`; empty where there is nothing to explain.
     pub reason: String,
@@ -31,11 +27,8 @@ pub struct Notice {
 /// An id for a notification over each channel, UUID version 7; those of channels that are not wanted are not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelIds {
-    /// Of the mail.
     pub email: Uuid,
-    /// Of the text message.
     pub sms: Uuid,
-    /// Of the message in the app.
     pub push: Uuid,
 }
 
@@ -54,10 +47,7 @@ impl ChannelIds {
 /// One position of the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticeLine {
-    /// Name of the product.
     pub display_name: String,
-    /// Number of pieces.
     pub quantity: i64,
-    /// Price of all of them.
     pub line_total: Option<Money>,
 }

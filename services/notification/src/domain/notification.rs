@@ -48,7 +48,6 @@ impl Handovers {
 /// A notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// UUID version 7.
     pub notification_id: Uuid,
     /// The order that it is about.
     pub order_id: Uuid,

@@ -24,7 +24,6 @@ use crate::{
 /// Name of the list in page tokens.
 const NOTIFICATIONS: &str = "notification.notifications";
 
-/// The service's routes.
 pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Notifications>, page_tokens: PageTokens) -> Routes {
     Routes::new(NotificationServiceServer::new(NotificationGrpc { backbone, committer, page_tokens }))
 }

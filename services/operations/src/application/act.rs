@@ -16,12 +16,12 @@ use uuid::Uuid;
 use super::{Operations, logged};
 use crate::persistence::{self, Act, NewAct, NewEntry, State};
 
-/// What is asked for.
-pub(super) struct Asked<'a, M> {
+/// An act as its caller requests it.
+pub(super) struct ActRequest<'a, M> {
     pub(super) method: &'static str,
     pub(super) request_id: &'a str,
     pub(super) reason: &'a str,
-    /// The whole request: what the request id stands for.
+    /// The whole message: the request id belongs to its content.
     pub(super) message: &'a M,
     /// What the trail shows of it.
     pub(super) arguments: Value,
@@ -44,10 +44,14 @@ impl Begun {
 impl Operations {
     /// Claims the request id and writes the entry, both or neither: an intent without an entry would be an act that
     /// nobody can find. An act that has its outcome already gets no other entry.
-    pub(super) async fn begin<M: Message>(&self, call: &CallContext, asked: Asked<'_, M>) -> Result<Begun, Status> {
-        let fingerprint = RequestFingerprint::of(asked.method, asked.message).meaning;
+    pub(super) async fn begin<M: Message>(
+        &self,
+        call: &CallContext,
+        request: ActRequest<'_, M>,
+    ) -> Result<Begun, Status> {
+        let fingerprint = RequestFingerprint::of(request.method, request.message).meaning;
         let (caller, entry) = (call.caller.subject.as_str(), Uuid::now_v7());
-        let (method, request_id) = (asked.method, asked.request_id);
+        let (method, request_id) = (request.method, request.request_id);
         let new = NewAct { caller, request_id, method, fingerprint: &fingerprint, audit_entry_id: entry };
         let mut transaction = self.transaction().await.map_err(logged)?;
         let act = persistence::claim(&mut transaction, &new).await.map_err(logged)?;
@@ -63,15 +67,15 @@ impl Operations {
             audit_entry_id: entry,
             method,
             caller,
-            reason: asked.reason,
+            reason: request.reason,
             request_id,
-            arguments: &asked.arguments,
+            arguments: &request.arguments,
             trace_id: &trace_id,
         };
         persistence::begin(&mut *transaction, &new).await.map_err(logged)?;
         persistence::keep_alive(&mut *transaction, &act, entry).await.map_err(logged)?;
         transaction.commit().await.map_err(fault).map_err(logged)?;
-        tracing::info!(method, request_id, caller, reason = asked.reason, audit_entry_id = %entry, "an operator acts");
+        tracing::info!(method, request_id, caller, reason = request.reason, audit_entry_id = %entry, "an operator acts");
         Ok(Begun { act, entry })
     }
 
@@ -125,7 +129,7 @@ impl Operations {
         self.pool().begin().await.map_err(fault)
     }
 
-    /// Says that the act is being worked on; a failure shows soon enough elsewhere.
+    /// Notes that the act is being worked on; a failure shows soon enough elsewhere.
     pub(super) async fn keep_alive(&self, begun: &Begun) {
         if let Err(fault) = persistence::keep_alive(self.pool(), &begun.act, begun.entry).await {
             tracing::debug!(%fault, "no sign of life was written");

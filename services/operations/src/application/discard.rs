@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::{
     Operations,
-    act::{Asked, Begun},
+    act::{ActRequest, Begun},
     letters::sequence_of,
     logged, replay,
     selection::{self, Target},
@@ -61,14 +61,14 @@ impl Operations {
             });
             return Ok(DiscardDeadLettersResponse { groups: groups.collect(), audit_entry_id: String::new() });
         }
-        let asked = Asked {
+        let request = ActRequest {
             method: METHOD,
             request_id: &message.request_id,
             reason: &message.reason,
             message: &message,
             arguments: json!({ "set": selection::shown(&message.dead_letter_ids, message.filter.as_ref()) }),
         };
-        let begun = self.begin(call, asked).await?;
+        let begun = self.begin(call, request).await?;
         if let Some(done) = begun.act.outcome.clone().and_then(|outcome| serde_json::from_value(outcome).ok()) {
             return Ok(answer(done, &begun));
         }

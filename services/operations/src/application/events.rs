@@ -23,7 +23,7 @@ use tonic::Status;
 
 use super::{
     Operations, Progress, WAITING_MAX,
-    act::{Asked, Begun},
+    act::{ActRequest, Begun},
     logged, unbounded,
 };
 use crate::{
@@ -98,7 +98,7 @@ impl Operations {
         let place = self.place()?;
         let lock = self.alone(call, &message.request_id).await?;
         let rate = if message.rate_per_second == 0 { RATE_DEFAULT } else { message.rate_per_second };
-        let asked = Asked {
+        let request = ActRequest {
             method: METHOD,
             request_id: &message.request_id,
             reason: &message.reason,
@@ -108,7 +108,7 @@ impl Operations {
                 "filter": shown(&filter),
             }),
         };
-        let begun = self.begin(call, asked).await?;
+        let begun = self.begin(call, request).await?;
         if let Some(counts) =
             begun.act.outcome.clone().and_then(|outcome| serde_json::from_value::<Counts>(outcome).ok())
         {
@@ -152,8 +152,8 @@ impl Operations {
         target: &Service,
         filter: &EventFilter,
     ) -> Result<Vec<String>, Status> {
-        let asked = self.services.request(call, GetPipelineStateRequest {});
-        let state = target.client.clone().get_pipeline_state(asked).await.map_err(|status| passed_on(&status))?;
+        let request = self.services.request(call, GetPipelineStateRequest {});
+        let state = target.client.clone().get_pipeline_state(request).await.map_err(|status| passed_on(&status))?;
         let read = state.into_inner().consumed_topics;
         let group = target.role;
         let refuse = |text: String| rejection(Rejection::failed_precondition("NOT_SUBSCRIBED", text));
@@ -218,7 +218,7 @@ impl Operations {
         counts.total = way.frozen.total;
         drop(sender.try_send(Ok(counts.answer(ReplayPhase::Frozen, begun.entry_id()))));
         let interval = Duration::from_millis(self.settings.progress_interval_ms);
-        let mut told = Instant::now();
+        let mut reported_at = Instant::now();
         loop {
             let began = Instant::now();
             let before = counts.read;
@@ -240,8 +240,8 @@ impl Operations {
                 drop(sender.send(answer).await);
                 return;
             }
-            if told.elapsed() >= interval {
-                told = Instant::now();
+            if reported_at.elapsed() >= interval {
+                reported_at = Instant::now();
                 drop(sender.try_send(Ok(counts.answer(ReplayPhase::Running, begun.entry_id()))));
             }
             tokio::select! {

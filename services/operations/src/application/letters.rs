@@ -22,7 +22,7 @@ use crate::{
 const DEAD_LETTERS: &str = "operations.dead_letters";
 pub(super) const PAGE_SIZE_DEFAULT: u32 = 50;
 pub(super) const PAGE_SIZE_MAX: u32 = 500;
-/// Causes that one group tells at most.
+/// Causes listed for one group at most.
 const CAUSES_MAX: i32 = 200;
 
 impl Operations {

@@ -33,7 +33,7 @@ pub(crate) type Progress<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Sen
 /// Answers of a replay that may wait for a slow caller.
 const WAITING_MAX: usize = 16;
 
-/// All that the use cases stand on.
+/// The use cases, with all that they need.
 pub(crate) struct Operations {
     role: RoleContext,
     settings: OperationsSettings,
@@ -71,7 +71,7 @@ impl Operations {
     }
 }
 
-/// The cause stands in the log; the caller hears that something is away, or nothing of it.
+/// The cause is logged; the caller learns at most that something is away.
 fn logged(fault: Fault) -> Status {
     status(query_failed(fault))
 }

@@ -30,7 +30,7 @@ impl Operations {
         let observe_time = Utc::now();
         let groups: Vec<String> = services.iter().map(|service| service.role.to_owned()).collect();
         let found = self.lag.read(&groups).await.map_err(|error| {
-            tracing::warn!(%error, "Kafka does not tell the lag");
+            tracing::warn!(%error, "the lag cannot be read from Kafka");
             Refusal::dependency_unavailable(Duration::from_secs(1))
         })?;
         let mut groups: Vec<_> = found.into_iter().filter(GroupLag::is_known).map(group).collect();
@@ -55,7 +55,7 @@ impl Operations {
         let lag_error = lags.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let lags = lags.unwrap_or_default();
         let unfinished_acts = persistence::unfinished(self.pool(), self.alive_within()).await.map_err(logged)?;
-        let asked = Asked { lags: &lags, lag_told: lag_error.is_empty(), now: observe_time };
+        let lags = Lags { groups: &lags, are_known: lag_error.is_empty(), now: observe_time };
         let mut roles: Vec<RoleHealth> = self
             .services
             .roles()
@@ -63,10 +63,10 @@ impl Operations {
                 let given = states.given.iter().find(|(one, _)| *one == role);
                 let state = given.and_then(|(_, answer)| answer.state.clone());
                 let missing = states.unreachable.iter().find(|one| one.role == role);
-                self.role_health(role, state, missing.map_or("", |one| one.detail.as_str()), &asked)
+                self.role_health(role, state, missing.map_or("", |one| one.detail.as_str()), &lags)
             })
             .collect();
-        roles.push(self.role_health(self.role.telemetry.role(), Some(self.own_state()), "", &asked));
+        roles.push(self.role_health(self.role.telemetry.role(), Some(self.own_state()), "", &lags));
         Ok(GetPipelineHealthResponse {
             healthy: unfinished_acts == 0 && lag_error.is_empty() && roles.iter().all(|role| role.concerns.is_empty()),
             roles,
@@ -76,18 +76,18 @@ impl Operations {
         })
     }
 
-    fn role_health(&self, role: &str, state: Option<PipelineState>, missing: &str, asked: &Asked<'_>) -> RoleHealth {
-        let lag = asked.lags.iter().find(|lag| lag.group == role);
+    fn role_health(&self, role: &str, state: Option<PipelineState>, missing: &str, lags: &Lags<'_>) -> RoleHealth {
+        let lag = lags.groups.iter().find(|lag| lag.group == role);
         let thresholds = Thresholds {
             unpublished_age_max: Duration::from_millis(self.settings.unpublished_age_max_ms),
             lag_age_max: Duration::from_millis(self.settings.lag_age_max_ms),
         };
-        let observed = Observed { state: state.as_ref().ok_or(missing), lag, now: asked.now };
+        let observed = Observed { state: state.as_ref().ok_or(missing), lag, now: lags.now };
         RoleHealth {
             role: role.to_owned(),
             reachable: state.is_some(),
             concerns: concerns(observed, thresholds),
-            lag: if asked.lag_told { lag.map_or(0, GroupLag::total) } else { -1 },
+            lag: if lags.are_known { lag.map_or(0, GroupLag::total) } else { -1 },
             state,
         }
     }
@@ -106,10 +106,10 @@ impl Operations {
     }
 }
 
-/// What Kafka said, and when.
-struct Asked<'a> {
-    lags: &'a [GroupLag],
-    lag_told: bool,
+/// The lag of all groups, and when it was read.
+struct Lags<'a> {
+    groups: &'a [GroupLag],
+    are_known: bool,
     now: Timestamp,
 }
 

@@ -22,7 +22,7 @@ use tonic::Status;
 
 use super::{
     Operations, Progress, WAITING_MAX,
-    act::{Asked, Begun},
+    act::{ActRequest, Begun},
     logged,
     selection::{self, Target},
     unbounded,
@@ -114,14 +114,14 @@ impl Operations {
         }
         let place = self.place()?;
         let set = selection::shown(&message.dead_letter_ids, message.filter.as_ref());
-        let asked = Asked {
+        let request = ActRequest {
             method: METHOD,
             request_id: &message.request_id,
             reason: &message.reason,
             message: &message,
             arguments: json!({ "set": set, "rate_per_second": rate(&message) }),
         };
-        let begun = self.begin(call, asked).await?;
+        let begun = self.begin(call, request).await?;
         if let Some(jobs) = begun.act.outcome.clone().and_then(|outcome| serde_json::from_value::<Jobs>(outcome).ok()) {
             send(&sender, jobs.answer(ReplayPhase::Done, &begun));
             return Ok(answers);
@@ -307,14 +307,14 @@ impl Operations {
         let mut jobs = jobs.ok_or_else(unknown)?;
         // The cancellation is an act of its own; asking again cancels nothing more.
         let request_id = format!("cancel-{}", act.request_id).chars().take(64).collect::<String>();
-        let asked = Asked {
+        let request = ActRequest {
             method: "CancelReplay",
             request_id: &request_id,
             reason: &message.reason,
             message: &CancelReplayRequest { reason: String::new(), ..message.clone() },
             arguments: json!({ "request_id": message.request_id, "caller": act.caller }),
         };
-        let begun = self.begin(call, asked).await?;
+        let begun = self.begin(call, request).await?;
         for job in &mut jobs.jobs {
             let mut service = self.services.find(&job.group)?;
             let request = self.services.request(call, CancelGroupReplayRequest { job_id: job.job_id.clone() });
@@ -359,7 +359,7 @@ fn dry_run(counted: Vec<(&'static str, CountGroupReplayResponse)>) -> ReplayDead
     }
 }
 
-/// Progress that a slow caller misses is told by the next.
+/// Progress that a slow caller misses is part of the next.
 fn send(sender: &Sender, answer: ReplayDeadLettersResponse) {
     drop(sender.try_send(Ok(answer)));
 }

@@ -40,7 +40,7 @@ impl Operations {
             from,
             until,
             before,
-            // One more tells whether there is another page.
+            // One more than the page: whether there is another one.
             limit: i64::from(size) + 1,
         };
         let found = persistence::list(self.pool(), &filter, self.alive_within()).await.map_err(logged)?;
@@ -82,9 +82,9 @@ mod tests {
             (State::Failed, AuditState::Failed),
             (State::Unfinished, AuditState::Unfinished),
         ];
-        for (state, told) in all {
-            assert_eq!(state as i32, told as i32);
-            assert_eq!(state_of(told), Some(state));
+        for (state, shown) in all {
+            assert_eq!(state as i32, shown as i32);
+            assert_eq!(state_of(shown), Some(state));
         }
     }
 }

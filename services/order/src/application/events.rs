@@ -1,8 +1,8 @@
 //! The facts and requests that a batch brings about, as protobuf events.
 
-use openorder_messaging::NewEvent;
-use openorder_proto::{EventMessage, inventory::v1 as inventory, order::v1 as proto, payment::v1 as payment};
+use openorder_proto::{inventory::v1 as inventory, order::v1 as proto, payment::v1 as payment};
 use openorder_rpc::money_to_proto;
+use openorder_service::{Aggregate, NewEvents};
 
 use crate::{
     domain::{CancellationCause, Order, OrderEvent, OrderStatus},
@@ -25,13 +25,9 @@ macro_rules! event {
     };
 }
 
-/// The event of `order.lifecycle.v1` for a fact; `order` is as it stands after it.
-pub(crate) fn lifecycle(
-    order: &Order,
-    event: &OrderEvent,
-    previous: Option<OrderStatus>,
-    command_index: usize,
-) -> NewEvent {
+/// Appends the event of `order.lifecycle.v1` for a fact; `order` is as the fact left it.
+pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEvent, previous: Option<OrderStatus>) {
+    let aggregate = aggregate(order, order.version);
     match event {
         OrderEvent::Created => {
             let message = event!(OrderCreated, order,
@@ -39,19 +35,19 @@ pub(crate) fn lifecycle(
                 reservation_mode: present::reservation_mode(order.reservation_mode).into(),
                 payment_mode: present::payment_mode(order.payment_mode).into(),
                 create_time: Some(openorder_rpc::timestamp_to_proto(&order.create_time)));
-            of(order, &message, command_index)
+            events.append(&message, aggregate);
         }
         OrderEvent::Confirmed => {
             let mode = present::payment_mode(order.payment_mode);
-            of(order, &event!(OrderConfirmed, order, payment_mode: mode.into()), command_index)
+            events.append(&event!(OrderConfirmed, order, payment_mode: mode.into()), aggregate);
         }
         OrderEvent::Paid { payment_id } => {
             let message = event!(OrderPaid, order, lines: present::lines(order), payment_id: payment_id.clone());
-            of(order, &message, command_index)
+            events.append(&message, aggregate);
         }
-        OrderEvent::Preparing => of(order, &event!(OrderPreparing, order), command_index),
-        OrderEvent::Shipped => of(order, &event!(OrderShipped, order, lines: present::lines(order)), command_index),
-        OrderEvent::Delivered => of(order, &event!(OrderDelivered, order, lines: present::lines(order)), command_index),
+        OrderEvent::Preparing => events.append(&event!(OrderPreparing, order), aggregate),
+        OrderEvent::Shipped => events.append(&event!(OrderShipped, order, lines: present::lines(order)), aggregate),
+        OrderEvent::Delivered => events.append(&event!(OrderDelivered, order, lines: present::lines(order)), aggregate),
         OrderEvent::Cancelled { cause, reason, detail } => {
             let message = event!(OrderCancelled, order,
                 lines: present::lines(order),
@@ -59,25 +55,25 @@ pub(crate) fn lifecycle(
                 status_reason: reason.clone(),
                 status_detail: detail.clone(),
                 previous_status: previous.map_or(proto::OrderStatus::Unspecified, present::status).into());
-            of(order, &message, command_index)
+            events.append_because(&message, aggregate, reason);
         }
         OrderEvent::Rejected { reason, detail } => {
             let message = event!(OrderRejected, order,
                 lines: present::lines(order),
                 status_reason: reason.clone(),
                 status_detail: detail.clone());
-            of(order, &message, command_index)
+            events.append_because(&message, aggregate, reason);
         }
         OrderEvent::CompensationFailed { stock_open, payment_open, undo_attempts } => {
             let message = event!(OrderCompensationFailed, order,
                 stock_open: *stock_open,
                 payment_open: *payment_open,
                 undo_attempts: i32::try_from(*undo_attempts).unwrap_or(i32::MAX));
-            of(order, &message, command_index)
+            events.append(&message, aggregate);
         }
         OrderEvent::CompensationRetried { operator, reason } => {
             let message = event!(OrderCompensationRetried, order, operator: operator.clone(), reason: reason.clone());
-            of(order, &message, command_index)
+            events.append(&message, aggregate);
         }
         OrderEvent::CompensationSettled { operator, reason, stock, payment } => {
             let message = event!(OrderCompensationSettled, order,
@@ -85,31 +81,18 @@ pub(crate) fn lifecycle(
                 reason: reason.clone(),
                 stock_settled: *stock,
                 payment_settled: *payment);
-            of(order, &message, command_index)
+            events.append(&message, aggregate);
         }
     }
 }
 
-fn of<M: EventMessage>(order: &Order, message: &M, command_index: usize) -> NewEvent {
-    new(order, order.version, message, command_index)
+/// Requests are streams of their own in the topics of others: their versions count the requests.
+fn aggregate(order: &Order, version: i64) -> Aggregate {
+    Aggregate::new("order", order.order_id, version)
 }
 
-fn new<M: EventMessage>(order: &Order, version: i64, message: &M, command_index: usize) -> NewEvent {
-    let id = order.order_id.to_string();
-    NewEvent {
-        event_type: M::EVENT_TYPE,
-        topic: M::TOPIC,
-        key: id.clone(),
-        aggregate_type: "order",
-        aggregate_id: id,
-        aggregate_version: version,
-        payload: message.encode_to_vec(),
-        cause: command_index,
-    }
-}
-
-/// Asks the inventory service to give the stock back. These requests are a stream of their own in its topic.
-pub(crate) fn release(record: &Record, cause: CancellationCause, answer_again: bool, command_index: usize) -> NewEvent {
+/// Requests of the inventory service that it gives the stock back.
+pub(crate) fn release(events: &mut NewEvents, record: &Record, cause: CancellationCause, answer_again: bool) {
     let reason = match cause {
         CancellationCause::PaymentFailed => inventory::StockReleaseReason::PaymentFailed,
         CancellationCause::StepTimedOut => inventory::StockReleaseReason::StepTimedOut,
@@ -122,11 +105,11 @@ pub(crate) fn release(record: &Record, cause: CancellationCause, answer_again: b
         order_version: record.order.version,
         answer_again,
     };
-    new(&record.order, record.saga.releases, &message, command_index)
+    events.append(&message, aggregate(&record.order, record.saga.releases));
 }
 
-/// Asks the payment service to give the money back, or never to take it.
-pub(crate) fn refund(record: &Record, cause: CancellationCause, answer_again: bool, command_index: usize) -> NewEvent {
+/// Requests of the payment service that it gives the money back, or never takes it.
+pub(crate) fn refund(events: &mut NewEvents, record: &Record, cause: CancellationCause, answer_again: bool) {
     let reason = match cause {
         CancellationCause::StepTimedOut => payment::PaymentRefundReason::StepTimedOut,
         _ => payment::PaymentRefundReason::OrderCancelled,
@@ -139,5 +122,5 @@ pub(crate) fn refund(record: &Record, cause: CancellationCause, answer_again: bo
         order_version: record.order.version,
         answer_again,
     };
-    new(&record.order, record.saga.refunds, &message, command_index)
+    events.append(&message, aggregate(&record.order, record.saga.refunds));
 }

@@ -39,7 +39,7 @@ impl Application for Orders {
 
     async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<Command>]) -> Result<Outcomes<OrderReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch, self.timeouts).await?;
-        let outcomes = batch.iter().enumerate().map(|(index, envelope)| set.decide(envelope, index)).collect();
+        let outcomes = batch.iter().enumerate().map(|(index, envelope)| set.decide(index, envelope)).collect();
         set.save(unit).await?;
         Ok(outcomes)
     }

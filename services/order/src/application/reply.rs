@@ -5,7 +5,7 @@ use openorder_proto::order::v1::Order;
 use openorder_types::CallError;
 use prost::Message;
 
-/// Reply of a command: the order as it stands after it; none for a fact that was taken note of.
+/// Reply of a command: the order as the command left it; none for a fact, which has no caller.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OrderReply(pub(crate) Option<Box<Order>>);
 

@@ -162,7 +162,7 @@ impl Default for OpenSagas {
 }
 
 impl OpenSagas {
-    /// Counts and shows; what cannot be counted is not shown. What waits has a timer or stands in a table of its own:
+    /// Counts and shows; what cannot be counted is not shown. What waits has a timer or a row in a table of its own:
     /// counting reads few settled orders.
     async fn record(&mut self, backbone: &Backbone) {
         let counts = match persistence::count_unsettled_sagas(backbone.pool()).await {

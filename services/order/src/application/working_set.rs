@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use openorder_messaging::{Envelope, NewEvent, UnitOfWork};
+use openorder_messaging::{Envelope, UnitOfWork};
+use openorder_service::NewEvents;
 use openorder_telemetry::TraceContext;
 use openorder_types::{Fault, Rejection, Sku, Timestamp};
 use uuid::Uuid;
@@ -27,11 +28,9 @@ pub(crate) struct WorkingSet {
     timers: BTreeMap<Uuid, Timestamp>,
     /// Compensations that failed, or no longer do.
     failed: BTreeMap<Uuid, bool>,
-    /// Whether something is asked back.
+    /// Whether stock or money is requested back.
     undoes: bool,
-    events: Vec<NewEvent>,
-    /// Why some of the events happened, by their indexes.
-    reasons: HashMap<usize, String>,
+    events: NewEvents,
     timeouts: SagaTimeouts,
     now: Timestamp,
 }
@@ -63,18 +62,18 @@ impl WorkingSet {
             timers: BTreeMap::new(),
             failed: BTreeMap::new(),
             undoes: false,
-            events: Vec::new(),
-            reasons: HashMap::new(),
+            events: NewEvents::default(),
             timeouts,
             now,
         })
     }
 
-    /// Decides one command on what the commands before it have left.
-    pub(crate) fn decide(&mut self, envelope: &Envelope<Command>, command_index: usize) -> Outcome {
+    /// Decides one command, whose index in the batch this is, on what the commands before it have left.
+    pub(crate) fn decide(&mut self, index: usize, envelope: &Envelope<Command>) -> Outcome {
+        self.events.begin_command(index);
         match &envelope.command {
-            Command::Create(new) => self.create(new, &envelope.trace, command_index),
-            Command::Order { order_id, command } => self.change(*order_id, command, command_index),
+            Command::Create(new) => self.create(new, &envelope.trace),
+            Command::Order { order_id, command } => self.change(*order_id, command),
             Command::Catalogue(item) => {
                 self.catalogue_changes.push(item.as_ref().clone());
                 Ok(OrderReply(None))
@@ -82,21 +81,21 @@ impl WorkingSet {
         }
     }
 
-    fn create(&mut self, new: &NewOrder, trace: &TraceContext, command_index: usize) -> Outcome {
+    fn create(&mut self, new: &NewOrder, trace: &TraceContext) -> Outcome {
         let Creation { order, saga, events } = domain::create(new, &self.context())?;
         let order_id = order.order_id;
-        self.events.push(events::lifecycle(&order, &OrderEvent::Created, None, command_index));
+        events::lifecycle(&mut self.events, &order, &OrderEvent::Created, None);
         self.records.insert(order_id, Record { order, saga, trace: trace.clone() });
         self.made.insert(order_id);
-        self.apply(order_id, &events, command_index);
+        self.apply(order_id, &events);
         self.arm(order_id, None);
         self.reply(order_id)
     }
 
-    fn change(&mut self, order_id: Uuid, command: &OrderCommand, command_index: usize) -> Outcome {
+    fn change(&mut self, order_id: Uuid, command: &OrderCommand) -> Outcome {
         let record = self.records.get(&order_id).ok_or_else(|| rejection::order_not_found(order_id))?;
         let events = domain::decide(record.state(), command, &self.context())?;
-        self.apply(order_id, &events, command_index);
+        self.apply(order_id, &events);
         match command {
             // The timer that is being looked at is forgotten: what the saga waits for now gets one of its own.
             OrderCommand::CheckDeadline(open) => self.arm(order_id, Some(open)),
@@ -116,35 +115,30 @@ impl WorkingSet {
     }
 
     /// Changes an order by what was decided, and takes down what is to be written and published.
-    fn apply(&mut self, order_id: Uuid, events: &[Event], command_index: usize) {
+    fn apply(&mut self, order_id: Uuid, events: &[Event]) {
         let Some(record) = self.records.get_mut(&order_id).filter(|_| !events.is_empty()) else { return };
         let failed_before = record.saga.step == Step::CompensationFailed;
         for event in events {
             let previous = record.order.status;
             domain::evolve(&mut record.order, &mut record.saga, event, self.now);
-            let published = match event {
+            match event {
                 Event::Order(event) => {
                     log_failed_compensation(order_id, event);
-                    if let OrderEvent::Cancelled { reason, .. } | OrderEvent::Rejected { reason, .. } = event {
-                        self.reasons.insert(self.events.len(), reason.clone());
-                    }
-                    events::lifecycle(&record.order, event, Some(previous), command_index)
+                    events::lifecycle(&mut self.events, &record.order, event, Some(previous));
                 }
                 Event::ReleaseRequested { cause, answer_again } => {
                     self.undoes = true;
-                    events::release(record, *cause, *answer_again, command_index)
+                    events::release(&mut self.events, record, *cause, *answer_again);
                 }
                 Event::RefundRequested { cause, answer_again } => {
                     self.undoes = true;
-                    events::refund(record, *cause, *answer_again, command_index)
+                    events::refund(&mut self.events, record, *cause, *answer_again);
                 }
-                Event::Saga(_) => continue,
+                Event::Saga(_) => {}
                 Event::StockLost => {
                     tracing::error!(%order_id, "the stock of a shipped order was released: the counts of the warehouse are wrong");
-                    continue;
                 }
-            };
-            self.events.push(published);
+            }
         }
         let failed = record.saga.step == Step::CompensationFailed;
         if failed != failed_before {
@@ -178,9 +172,7 @@ impl WorkingSet {
         persistence::note_failed_compensations(unit.connection(), &self.failed).await?;
         let items: Vec<&CatalogItem> = self.catalogue_changes.iter().collect();
         persistence::upsert_catalogue(unit.connection(), &items).await?;
-        for (index, event) in self.events.into_iter().enumerate() {
-            unit.append_because(event, self.reasons.get(&index).map_or("", String::as_str));
-        }
+        self.events.append_to(unit);
         Ok(())
     }
 }

@@ -1,36 +1,29 @@
 //! `inventory.stock.v1`: the answers of the reserve step and of its compensation.
 
-use openorder_messaging::{DecodeError, Received};
-use openorder_proto::{event_types, inventory::v1 as inventory, reasons::Word};
-
-use crate::{
-    application::Command,
-    consumers::{others, signal},
-    saga::Signal,
+use openorder_proto::{
+    inventory::v1::{StockRejected, StockReleaseReason, StockReleased, StockReserved, StockShortfall},
+    reasons::Word,
 };
+use openorder_types::ValueError;
 
-pub(super) fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
-    match message.event_type.as_str() {
-        event_types::STOCK_RESERVED => {
-            let reserved: inventory::StockReserved = message.decode()?;
-            signal(message, &reserved.order_id, Signal::StockReserved)
-        }
-        event_types::STOCK_REJECTED => {
-            let rejected: inventory::StockRejected = message.decode()?;
-            let detail = rejected.shortfalls.iter().map(shortfall).collect::<Vec<_>>().join("; ");
-            let reason = rejected.reason().word().to_owned();
-            signal(message, &rejected.order_id, Signal::StockRejected { reason, detail: clip(detail) })
-        }
-        event_types::STOCK_RELEASED => {
-            let released: inventory::StockReleased = message.decode()?;
-            let expired = released.reason() == inventory::StockReleaseReason::Expired;
-            signal(message, &released.order_id, Signal::StockReleased { expired })
-        }
-        _ => others(message),
-    }
+use crate::{application::Command, consumers::signal, saga::Signal};
+
+pub(super) fn reserved(event: StockReserved) -> Result<Command, ValueError> {
+    signal(&event.order_id, Signal::StockReserved)
 }
 
-fn shortfall(line: &inventory::StockShortfall) -> String {
+pub(super) fn rejected(event: StockRejected) -> Result<Command, ValueError> {
+    let detail = event.shortfalls.iter().map(shortfall).collect::<Vec<_>>().join("; ");
+    let reason = event.reason().word().to_owned();
+    signal(&event.order_id, Signal::StockRejected { reason, detail: clip(detail) })
+}
+
+pub(super) fn released(event: StockReleased) -> Result<Command, ValueError> {
+    let expired = event.reason() == StockReleaseReason::Expired;
+    signal(&event.order_id, Signal::StockReleased { expired })
+}
+
+fn shortfall(line: &StockShortfall) -> String {
     format!("{}: {} asked for, {} available", line.sku, line.requested_quantity, line.available_quantity)
 }
 

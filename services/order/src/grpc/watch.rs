@@ -1,4 +1,4 @@
-//! WatchOrder: the order as it stands, and again after each change.
+//! WatchOrder: the order at once, and again after each change.
 
 use std::{sync::Arc, time::Duration};
 

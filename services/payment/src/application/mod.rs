@@ -11,7 +11,6 @@ pub use reply::PaymentReply;
 
 use crate::{application::working_set::WorkingSet, domain::Command};
 
-/// All work of the payment service.
 pub struct Payments;
 
 impl Application for Payments {
@@ -25,8 +24,8 @@ impl Application for Payments {
     ) -> Result<Outcomes<PaymentReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch).await?;
         let mut outcomes = Vec::with_capacity(batch.len());
-        for (cause, envelope) in batch.iter().enumerate() {
-            outcomes.push(set.execute(&envelope.command, cause)?);
+        for (index, envelope) in batch.iter().enumerate() {
+            outcomes.push(set.execute(index, &envelope.command)?);
         }
         set.save(unit).await?;
         Ok(outcomes)

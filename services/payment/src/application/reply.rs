@@ -4,9 +4,7 @@ use openorder_messaging::stored_reply;
 use openorder_proto::payment::v1::Wallet;
 
 stored_reply! {
-    /// Reply of a command.
     pub enum PaymentReply, noted = 2 {
-        /// A wallet after its change.
         1 = Wallet(Wallet),
     }
 }

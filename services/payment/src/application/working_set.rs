@@ -3,25 +3,25 @@
 use std::collections::{BTreeSet, HashSet};
 
 use openorder_messaging::{Envelope, UnitOfWork};
+use openorder_service::NewEvents;
 use openorder_types::{Fault, Rejection, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::{
-    application::{PaymentReply, events::Events},
+    application::{PaymentReply, events},
     domain::{Command, Decision, Event, Payment, PaymentState, State, Wallet, decide, evolve},
     persistence, present,
 };
 
 type Outcome = Result<PaymentReply, Rejection>;
 
-/// The wallets and payments of a batch.
 pub(crate) struct WorkingSet {
     state: State,
     stored_wallets: HashSet<UserId>,
     stored_payments: HashSet<Uuid>,
     changed_wallets: BTreeSet<UserId>,
     changed_payments: BTreeSet<Uuid>,
-    events: Events,
+    events: NewEvents,
     context: Decision,
 }
 
@@ -50,17 +50,18 @@ impl WorkingSet {
             },
             changed_wallets: BTreeSet::new(),
             changed_payments: BTreeSet::new(),
-            events: Events::default(),
+            events: NewEvents::default(),
             context: Decision { now },
         }
     }
 
-    /// Decides one command on what the commands before it have left.
+    /// Decides one command, whose index in the batch this is, on what the commands before it have left.
     ///
     /// # Errors
     /// A permanent fault when money cannot be given back where it was taken. Nobody waits for the answer to a refund: a
     /// rejection would leave the customer without the money, and no operator would hear of it.
-    pub(crate) fn execute(&mut self, command: &Command, cause: usize) -> Result<Outcome, Fault> {
+    pub(crate) fn execute(&mut self, index: usize, command: &Command) -> Result<Outcome, Fault> {
+        self.events.begin_command(index);
         let events = match decide(&self.state, command, &self.context) {
             Ok(events) => events,
             Err(rejection) if matches!(command, Command::Refund { .. }) => return Err(Fault::permanent(rejection)),
@@ -69,7 +70,7 @@ impl WorkingSet {
         for event in &events {
             evolve(&mut self.state, event);
             self.mark_changed(event);
-            self.events.publish(event, &self.state, cause);
+            events::publish(&mut self.events, event, &self.state);
         }
         Ok(Ok(self.reply(command)))
     }

@@ -1,61 +1,39 @@
-//! What other services' events mean to this one: decode, then a command.
+//! What other services' events mean to this one: a file a topic.
 
 mod order_lifecycle;
 mod payment_transaction;
 
-use openorder_messaging::{DecodeError, Received, Subscription};
-use openorder_proto::{event_types, google::r#type::Money as MoneyMessage, topics};
-use openorder_types::Money;
+use openorder_proto::{
+    google::r#type::Money as MoneyMessage, order::v1::OrderConfirmed, payment::v1::PaymentRefundRequested,
+};
+use openorder_service::subscription;
+use openorder_types::{Money, ValueError};
 
 use crate::domain::{Amount, Command};
 
-/// The topics that the payment service follows.
-pub fn subscription() -> Subscription<Command> {
-    Subscription {
-        topics: vec![topics::ORDER_LIFECYCLE, topics::PAYMENT_TRANSACTION],
-        decode,
-        passes_over,
-        injects: |_| false,
-    }
-}
-
-/// The event types that mean something here; all others that are known are passed over.
-const ACTS_ON: &[&str] = &[event_types::ORDER_CONFIRMED, event_types::PAYMENT_REFUND_REQUESTED];
-
-fn passes_over(topic: &str, event_type: &str) -> bool {
-    !ACTS_ON.contains(&event_type) && openorder_proto::by_type(event_type).is_some_and(|known| known.topic == topic)
-}
-
-fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
-    match message.topic.as_str() {
-        topics::ORDER_LIFECYCLE => order_lifecycle::decode(message),
-        topics::PAYMENT_TRANSACTION => payment_transaction::decode(message),
-        _ => Err(DecodeError::UnknownType(message.event_type.clone())),
-    }
-}
-
-/// For the types that this service does not act on: known ones are passed over, unknown ones are an error.
-fn others(message: &Received) -> Result<Option<Command>, DecodeError> {
-    match openorder_proto::by_type(&message.event_type) {
-        Some(known) if known.topic == message.topic => Ok(None),
-        _ => Err(DecodeError::UnknownType(message.event_type.clone())),
+subscription! {
+    /// What the payment service follows.
+    pub fn subscription() -> Subscription<Command> {
+        ORDER_LIFECYCLE {
+            OrderConfirmed => order_lifecycle::confirmed,
+        }
+        PAYMENT_TRANSACTION {
+            PaymentRefundRequested => payment_transaction::refund_requested,
+        }
     }
 }
 
 /// An amount that has to move.
-fn amount(message: &Received, money: &MoneyMessage) -> Result<Amount, DecodeError> {
+fn amount(money: &MoneyMessage) -> Result<Amount, ValueError> {
     let money = Money::from_units_nanos(&money.currency_code, money.units, money.nanos)
-        .map_err(|error| DecodeError::malformed(message, error))?;
-    Amount::parse(money).map_err(|error| DecodeError::malformed(message, error))
+        .map_err(|error| ValueError::new(error.reason(), error.to_string()))?;
+    Amount::parse(money)
 }
 
 #[cfg(test)]
 mod tests {
-    use openorder_proto::{
-        EventMessage,
-        order::v1::{OrderConfirmed, OrderCreated, PaymentMode},
-        payment::v1::{PaymentCompleted, PaymentRefundReason, PaymentRefundRequested},
-    };
+    use openorder_messaging::{DecodeError, Received};
+    use openorder_proto::{EventMessage, order::v1::PaymentMode, payment::v1::PaymentRefundReason};
     use openorder_types::{Currency, UserId};
     use uuid::Uuid;
 
@@ -75,6 +53,10 @@ mod tests {
             trace: openorder_telemetry::TraceContext::default(),
             headers: openorder_messaging::RawHeaders::default(),
         }
+    }
+
+    fn decode(message: &Received) -> Result<Option<Command>, DecodeError> {
+        (subscription().decode)(message)
     }
 
     fn eur(units: i64) -> Option<MoneyMessage> {
@@ -164,20 +146,5 @@ mod tests {
         assert_eq!(command(&newer), Some(refund(None, RefundReason::Other)));
         let wrong = PaymentRefundRequested { user_id: "not a user".to_owned(), ..refund_requested() };
         assert!(matches!(decode(&received(&wrong)), Err(DecodeError::Malformed { .. })));
-    }
-
-    #[test]
-    fn other_known_events_are_passed_over_and_unknown_ones_are_an_error() {
-        assert_eq!(decode(&received(&OrderCreated::default())).unwrap(), None);
-        assert_eq!(decode(&received(&PaymentCompleted::default())).unwrap(), None, "its own");
-        let unknown = Received { event_type: "order.lifecycle.sold".to_owned(), ..received(&confirmed()) };
-        assert!(matches!(decode(&unknown), Err(DecodeError::UnknownType(_))));
-        let elsewhere = Received { topic: topics::ORDER_LIFECYCLE.to_owned(), ..received(&refund_requested()) };
-        assert!(matches!(decode(&elsewhere), Err(DecodeError::UnknownType(_))), "of another topic");
-    }
-
-    #[test]
-    fn exactly_the_events_without_meaning_are_passed_over() {
-        openorder_testing::check_passed_over(&subscription());
     }
 }

@@ -31,12 +31,10 @@ impl Amount {
         Self::parse(money)
     }
 
-    /// The amount as money.
     pub const fn money(self) -> Money {
         self.0
     }
 
-    /// Its currency.
     pub const fn currency(self) -> Currency {
         self.0.currency()
     }

@@ -9,19 +9,12 @@ use crate::domain::{Amount, RefundReason};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Money is put into a wallet; the first charge opens it.
-    Charge {
-        /// Owner of the wallet.
-        user_id: UserId,
-        /// Money that is put in.
-        amount: Amount,
-    },
+    Charge { user_id: UserId, amount: Amount },
     /// An order is to be paid from its customer's wallet.
     Pay {
         /// UUID v7 of the payment to be; not used if there is one for the order.
         payment_id: Uuid,
-        /// Order that is paid.
         order_id: Uuid,
-        /// Customer who pays.
         user_id: UserId,
         /// The order's total.
         amount: Amount,
@@ -30,13 +23,11 @@ pub enum Command {
     Refund {
         /// UUID v7 of the payment that is recorded as voided; not used if there is one for the order.
         payment_id: Uuid,
-        /// Order whose payment is given back.
         order_id: Uuid,
         /// Customer of the order; who gets money back is who paid.
         user_id: UserId,
         /// The order's total, where it is known.
         amount: Option<Amount>,
-        /// Why the money is given back.
         reason: RefundReason,
         /// Whether the answer is published even if it was before.
         answer_again: bool,

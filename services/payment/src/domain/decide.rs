@@ -13,16 +13,13 @@ use crate::domain::{
 /// Wallets and payments that commands are decided on. One that is missing does not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// By their owner.
     pub wallets: HashMap<UserId, Wallet>,
-    /// By their order.
     pub payments: HashMap<Uuid, Payment>,
 }
 
 /// What a decision depends on besides the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
-    /// Time of the decision.
     pub now: Timestamp,
 }
 

@@ -11,34 +11,17 @@ pub enum Event {
     /// A payment was decided: completed, or failed.
     PaymentDecided(Payment),
     /// A completed payment is given back.
-    PaymentRefunded {
-        /// Order that was paid.
-        order_id: Uuid,
-        /// Money that is given back.
-        amount: Amount,
-        /// Why it is given back.
-        reason: RefundReason,
-        /// Time of the decision.
-        time: Timestamp,
-    },
+    PaymentRefunded { order_id: Uuid, amount: Amount, reason: RefundReason, time: Timestamp },
     /// The state of a payment is answered again, as an operator wants it.
-    PaymentAnsweredAgain {
-        /// Order of the payment.
-        order_id: Uuid,
-        /// Time of the decision.
-        time: Timestamp,
-    },
+    PaymentAnsweredAgain { order_id: Uuid, time: Timestamp },
     /// The balance of a wallet changed.
     BalanceChanged {
-        /// Owner of the wallet.
         user_id: UserId,
-        /// Money that moved.
         amount: Amount,
         /// Balance after it.
         balance: Money,
         /// Which way, and why.
         movement: Movement,
-        /// Time of the decision.
         time: Timestamp,
     },
 }

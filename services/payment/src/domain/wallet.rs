@@ -11,13 +11,10 @@ pub const BALANCE_MINOR_UNITS_MAX: i64 = 1_000_000_000_000_000;
 /// A wallet: one currency, never less than nothing in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wallet {
-    /// Its owner.
     pub user_id: UserId,
-    /// What is in it.
     pub balance: Money,
     /// One more for every change, each of which is one event; 0 before the first charge.
     pub version: i64,
-    /// When the balance last changed.
     pub update_time: Timestamp,
 }
 

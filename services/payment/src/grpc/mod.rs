@@ -24,7 +24,6 @@ use crate::{
 /// Name of the list in page tokens.
 const PAYMENTS: &str = "payment.payments";
 
-/// The service's routes.
 pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Payments>, page_tokens: PageTokens) -> Routes {
     Routes::new(PaymentServiceServer::new(PaymentGrpc { backbone, committer, page_tokens }))
 }

@@ -10,7 +10,6 @@ pub use reply::ProductReply;
 
 use crate::{application::working_set::WorkingSet, domain::Command};
 
-/// All work of the product service.
 pub struct Catalogue;
 
 impl Application for Catalogue {
@@ -23,8 +22,8 @@ impl Application for Catalogue {
         batch: &[Envelope<Command>],
     ) -> Result<Outcomes<ProductReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch).await?;
-        let outcomes =
-            batch.iter().enumerate().map(|(cause, envelope)| set.execute(&envelope.command, cause)).collect();
+        let commands = batch.iter().map(|envelope| &envelope.command).enumerate();
+        let outcomes = commands.map(|(index, command)| set.execute(index, command)).collect();
         set.save(unit).await?;
         Ok(outcomes)
     }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
-use openorder_messaging::{Envelope, NewEvent, UnitOfWork};
-use openorder_proto::{EventMessage, product::v1 as proto};
+use openorder_messaging::{Envelope, UnitOfWork};
+use openorder_proto::product::v1 as proto;
 use openorder_rpc::timestamp_to_proto;
+use openorder_service::{Aggregate, NewEvents};
 use openorder_types::{Fault, Rejection, Timestamp};
 use uuid::Uuid;
 
@@ -16,14 +17,13 @@ use crate::{
 
 type Outcome = Result<ProductReply, Rejection>;
 
-/// The products of a batch.
 pub(crate) struct WorkingSet {
     state: State,
     stored: HashSet<Uuid>,
     changed: BTreeSet<Uuid>,
     /// Drawn for the products to be, in the order of making.
     numbers: VecDeque<i64>,
-    events: Vec<NewEvent>,
+    events: NewEvents,
     now: Timestamp,
 }
 
@@ -53,13 +53,14 @@ impl WorkingSet {
             state: State::of(found),
             changed: BTreeSet::new(),
             numbers: numbers.into(),
-            events: Vec::new(),
+            events: NewEvents::default(),
             now,
         }
     }
 
-    /// Decides one command on what the commands before it have left.
-    pub(crate) fn execute(&mut self, command: &Command, cause: usize) -> Outcome {
+    /// Decides one command, whose index in the batch this is, on what the commands before it have left.
+    pub(crate) fn execute(&mut self, index: usize, command: &Command) -> Outcome {
+        self.events.begin_command(index);
         // One number was drawn for each product of the batch.
         let product_number = self.numbers.front().copied().unwrap_or_default();
         let event = decide(&self.state, command, &Decision { now: self.now, product_number })?;
@@ -71,17 +72,18 @@ impl WorkingSet {
         self.changed.insert(event.product_id());
         let product = self.state.find(&ProductKey::Id(event.product_id()))?;
         let shown = present::product(product);
+        let aggregate = Aggregate::new("product", product.product_id, product.version);
         match &event {
             Event::Created(_) => {
                 self.numbers.pop_front();
-                self.events.push(new_event(product, &proto::ProductCreated { product: Some(shown.clone()) }, cause));
+                self.events.append(&proto::ProductCreated { product: Some(shown.clone()) }, aggregate);
             }
             Event::Updated { changes, .. } => {
                 let update_mask = Some(present::mask(&changes.fields()));
                 let message = proto::ProductUpdated { product: Some(shown.clone()), update_mask };
-                self.events.push(new_event(product, &message, cause));
+                self.events.append(&message, aggregate);
             }
-            Event::Deleted { .. } => self.events.push(new_event(product, &deleted(product), cause)),
+            Event::Deleted { .. } => self.events.append(&deleted(product), aggregate),
         }
         Ok(ProductReply(shown))
     }
@@ -91,9 +93,7 @@ impl WorkingSet {
         let changed = self.changed.iter().filter_map(|id| self.state.product(*id));
         let (stored, new): (Vec<_>, Vec<_>) = changed.partition(|product| self.stored.contains(&product.product_id));
         persistence::save(unit.connection(), &new, &stored).await?;
-        for event in self.events {
-            unit.append(event);
-        }
+        self.events.append_to(unit);
         Ok(())
     }
 }
@@ -112,19 +112,6 @@ fn deleted(product: &Product) -> proto::ProductDeleted {
         version: product.version,
         delete_time: product.delete_time.as_ref().map(timestamp_to_proto),
         product_number: product.product_number,
-    }
-}
-
-fn new_event<M: EventMessage>(product: &Product, message: &M, cause: usize) -> NewEvent {
-    NewEvent {
-        event_type: M::EVENT_TYPE,
-        topic: M::TOPIC,
-        key: product.product_id.to_string(),
-        aggregate_type: "product",
-        aggregate_id: product.product_id.to_string(),
-        aggregate_version: product.version,
-        payload: message.encode_to_vec(),
-        cause,
     }
 }
 
@@ -165,20 +152,21 @@ mod tests {
     }
 
     fn published(set: &WorkingSet) -> Vec<(&'static str, String, i64)> {
-        set.events.iter().map(|event| (event.event_type, event.key.clone(), event.aggregate_version)).collect()
+        let events = set.events.as_slice().iter();
+        events.map(|event| (event.event_type, event.key().to_owned(), event.aggregate_version)).collect()
     }
 
     #[test]
     fn commands_of_one_batch_see_each_other() {
         let mut set = WorkingSet::of(Vec::new(), vec![1, 2], now());
-        assert!(set.execute(&create(1, "A"), 0).is_ok());
-        let taken = set.execute(&create(2, "A"), 1).unwrap_err();
+        assert!(set.execute(0, &create(1, "A")).is_ok());
+        let taken = set.execute(1, &create(2, "A")).unwrap_err();
         assert_eq!(taken.reason, "SKU_ALREADY_EXISTS");
         assert!(taken.metadata.contains(&("product_id", Uuid::from_u128(1).to_string())));
-        assert_eq!(set.execute(&reprice("A", 90), 2).unwrap().0.version, 2);
-        assert!(set.execute(&Command::Delete { key: key("A") }, 3).unwrap().0.delete_time.is_some());
-        assert_eq!(set.execute(&reprice("A", 80), 4).unwrap_err().reason, "PRODUCT_NOT_FOUND");
-        assert_eq!(set.execute(&create(3, "A"), 5).unwrap().0.version, 1);
+        assert_eq!(set.execute(2, &reprice("A", 90)).unwrap().0.version, 2);
+        assert!(set.execute(3, &Command::Delete { key: key("A") }).unwrap().0.delete_time.is_some());
+        assert_eq!(set.execute(4, &reprice("A", 80)).unwrap_err().reason, "PRODUCT_NOT_FOUND");
+        assert_eq!(set.execute(5, &create(3, "A")).unwrap().0.version, 1);
         let (first, third) = (Uuid::from_u128(1).to_string(), Uuid::from_u128(3).to_string());
         assert_eq!(
             published(&set),
@@ -189,19 +177,20 @@ mod tests {
                 (event_types::PRODUCT_CREATED, third, 1),
             ]
         );
-        assert_eq!(set.events.iter().map(|event| event.cause).collect::<Vec<_>>(), [0, 2, 3, 5]);
+        let commands: Vec<usize> = set.events.as_slice().iter().map(|event| event.command_index).collect();
+        assert_eq!(commands, [0, 2, 3, 5]);
     }
 
     #[test]
     fn a_rejected_or_empty_change_leaves_nothing_behind() {
         let mut set = WorkingSet::of(Vec::new(), vec![1, 2], now());
-        set.execute(&create(1, "A"), 0).unwrap();
+        set.execute(0, &create(1, "A")).unwrap();
         let stored = vec![set.state.find(&key("A")).unwrap().clone()];
         let mut set = WorkingSet::of(stored, vec![2], now());
-        assert_eq!(set.execute(&reprice("A", 100), 0).unwrap().0.version, 1);
+        assert_eq!(set.execute(0, &reprice("A", 100)).unwrap().0.version, 1);
         let stale = Command::Update { key: key("A"), changes: Changes::default(), expected_version: Some(9) };
-        assert_eq!(set.execute(&stale, 1).unwrap_err().reason, "PRODUCT_VERSION_MISMATCH");
-        assert!(set.execute(&create(2, "A"), 2).is_err());
-        assert!(set.changed.is_empty() && set.events.is_empty());
+        assert_eq!(set.execute(1, &stale).unwrap_err().reason, "PRODUCT_VERSION_MISMATCH");
+        assert!(set.execute(2, &create(2, "A")).is_err());
+        assert!(set.changed.is_empty() && set.events.as_slice().is_empty());
     }
 }

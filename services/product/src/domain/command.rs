@@ -19,7 +19,6 @@ pub enum ProductKey {
 pub struct NewProduct {
     /// UUID version 7, drawn by whoever makes the command.
     pub product_id: Uuid,
-    /// Stock keeping unit.
     pub sku: Sku,
     /// Name that customers see.
     pub display_name: DisplayName,
@@ -34,11 +33,8 @@ pub struct NewProduct {
 /// The fields to change, each with its new value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// New name.
     pub display_name: Option<DisplayName>,
-    /// New description.
     pub description: Option<Description>,
-    /// New price.
     pub price: Option<Price>,
 }
 
@@ -66,20 +62,15 @@ impl Changes {
 /// A command of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Adds a product.
     Create(NewProduct),
-    /// Changes a product.
     Update {
-        /// Product to change.
         key: ProductKey,
-        /// New values.
         changes: Changes,
         /// Only if it has this version.
         expected_version: Option<i64>,
     },
     /// Takes a product out of the catalogue.
     Delete {
-        /// Product to delete.
         key: ProductKey,
     },
 }

@@ -11,7 +11,6 @@ use crate::domain::{Changes, Command, Event, NewProduct, Product, ProductKey, re
 /// Products that commands are decided on. One that is missing does not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// By their id.
     products: HashMap<Uuid, Product>,
     /// Ids of those that are not deleted, by their SKU.
     live: HashMap<Sku, Uuid>,
@@ -45,7 +44,6 @@ impl State {
 /// What a decision depends on besides the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
-    /// Time of the decision.
     pub now: Timestamp,
     /// Number of the next product that is added; above those of all products before.
     pub product_number: i64,

@@ -12,24 +12,16 @@ pub enum Event {
     Created(Product),
     /// Fields of the product have other values now.
     Updated {
-        /// UUID version 7.
         product_id: Uuid,
         /// The new values; none is the field's former value.
         changes: Changes,
-        /// Time of the change.
         time: Timestamp,
     },
     /// The product was taken out of the catalogue.
-    Deleted {
-        /// UUID version 7.
-        product_id: Uuid,
-        /// Time of the deletion.
-        time: Timestamp,
-    },
+    Deleted { product_id: Uuid, time: Timestamp },
 }
 
 impl Event {
-    /// The product that the event is about.
     pub const fn product_id(&self) -> Uuid {
         match self {
             Self::Created(product) => product.product_id,

@@ -8,16 +8,12 @@ use crate::domain::{Description, DisplayName, InitialStock, NewProduct, Price};
 /// A field that can change; its name is the contract's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// `display_name`.
     DisplayName,
-    /// `description`.
     Description,
-    /// `price`.
     Price,
 }
 
 impl Field {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::DisplayName, Self::Description, Self::Price];
 
     /// The field's path in `openorder.product.v1.Product`.
@@ -29,16 +25,13 @@ impl Field {
         }
     }
 
-    /// The field with this path.
     pub fn of_path(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|field| field.path() == path)
     }
 }
 
-/// Something that is sold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Product {
-    /// UUID version 7.
     pub product_id: Uuid,
     /// Stock keeping unit; never changes.
     pub sku: Sku,
@@ -52,11 +45,8 @@ pub struct Product {
     pub initial_stock: InitialStock,
     /// 1, then one more for every change; each version has one event.
     pub version: i64,
-    /// When it was made.
     pub create_time: Timestamp,
-    /// When it last changed.
     pub update_time: Timestamp,
-    /// When it was deleted.
     pub delete_time: Option<Timestamp>,
     /// Drawn in the database, from 1: a later product has a higher one, whatever the clocks say.
     pub product_number: i64,

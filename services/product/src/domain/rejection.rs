@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use crate::domain::ProductKey;
 
-/// Nothing has this key.
 pub fn not_found(key: &ProductKey) -> Rejection {
     let rejection = Rejection::not_found("PRODUCT_NOT_FOUND", "there is no such product");
     match key {
@@ -21,7 +20,6 @@ pub fn sku_taken(sku: &Sku, product_id: Uuid) -> Rejection {
         .with("product_id", product_id)
 }
 
-/// The product was deleted before.
 pub(crate) fn deleted(product_id: Uuid) -> Rejection {
     Rejection::failed_precondition("PRODUCT_DELETED", "the product was deleted").with("product_id", product_id)
 }

@@ -18,8 +18,6 @@ const INITIAL_STOCK_MAX: i64 = 1_000_000_000;
 pub struct DisplayName(String);
 
 impl DisplayName {
-    /// Checks a name.
-    ///
     /// # Errors
     /// `DISPLAY_NAME_MALFORMED`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
@@ -29,7 +27,6 @@ impl DisplayName {
         NAME.parse(text).map(|text| Self(text.into_string()))
     }
 
-    /// The text itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -48,7 +45,6 @@ impl Description {
         DESCRIPTION.parse(text).map(|text| Self(text.into_string()))
     }
 
-    /// The text itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -59,8 +55,6 @@ impl Description {
 pub struct Price(Money);
 
 impl Price {
-    /// Checks an amount.
-    ///
     /// # Errors
     /// `PRICE_OUT_OF_RANGE`.
     pub fn parse(amount: Money) -> Result<Self, ValueError> {
@@ -71,7 +65,6 @@ impl Price {
         }
     }
 
-    /// The amount.
     pub const fn amount(&self) -> Money {
         self.0
     }
@@ -82,8 +75,6 @@ impl Price {
 pub struct InitialStock(i64);
 
 impl InitialStock {
-    /// Checks a number of pieces.
-    ///
     /// # Errors
     /// `INITIAL_STOCK_OUT_OF_RANGE`.
     pub fn parse(pieces: impl Into<i64>) -> Result<Self, ValueError> {
@@ -95,7 +86,6 @@ impl InitialStock {
         }
     }
 
-    /// The number of pieces.
     pub const fn get(self) -> i64 {
         self.0
     }

@@ -27,7 +27,6 @@ use crate::{
 /// Name of the list in page tokens.
 const PRODUCTS: &str = "product.products";
 
-/// The service's routes.
 pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Catalogue>, page_tokens: PageTokens) -> Routes {
     Routes::new(ProductServiceServer::new(ProductGrpc { backbone, committer, page_tokens }))
 }

@@ -20,8 +20,8 @@ struct Store {
 }
 
 impl Store {
-    /// Runs a batch as the service does, on what it would load and no more. `cause` of the log counts all commands.
-    fn run(&mut self, batch: &[Command], first_cause: usize) -> Vec<Outcome> {
+    /// Runs a batch as the service does, on what it would load and no more. In the log, commands are counted over all batches.
+    fn run(&mut self, batch: &[Command], first_index: usize) -> Vec<Outcome> {
         let orders: BTreeSet<Uuid> = batch.iter().filter_map(order_of).collect();
         let payments: Vec<Payment> =
             orders.iter().filter_map(|order_id| self.payments.get(order_id)).cloned().collect();
@@ -31,13 +31,13 @@ impl Store {
         let outcomes = batch
             .iter()
             .enumerate()
-            .map(|(index, command)| set.execute(command, first_cause + index).unwrap())
+            .map(|(index, command)| set.execute(first_index + index, command).unwrap())
             .collect();
         let changed = set.changed_wallets.iter().map(|user_id| set.state.wallets[user_id].clone());
         self.wallets.extend(changed.map(|wallet| (wallet.user_id.clone(), wallet)));
         let changed = set.changed_payments.iter().map(|order_id| set.state.payments[order_id].clone());
         self.payments.extend(changed.map(|payment| (payment.order_id, payment)));
-        self.log.extend(set.events.all().iter().cloned());
+        self.log.extend(set.events.as_slice().iter().cloned());
         outcomes
     }
 
@@ -49,9 +49,9 @@ impl Store {
         self.payments[&Uuid::from_u128(order)].state
     }
 
-    /// Type less its topic, aggregate and version of the events from `cause` on.
-    fn published(&self, cause: usize) -> Vec<(&str, &str, i64)> {
-        let since = self.log.iter().filter(|event| event.cause >= cause);
+    /// Type less its topic, aggregate and version of the events from this command on.
+    fn published(&self, first_index: usize) -> Vec<(&str, &str, i64)> {
+        let since = self.log.iter().filter(|event| event.command_index >= first_index);
         let short = |event: &'static str| event.rsplit('.').next().unwrap_or(event);
         since.map(|event| (short(event.event_type), event.aggregate_id.as_str(), event.aggregate_version)).collect()
     }
@@ -196,7 +196,7 @@ fn a_refund_is_credited_once_and_answered_again_only_to_an_operator_who_asks() {
 }
 
 #[test]
-fn what_failed_is_said_again_only_to_an_operator_who_asks() {
+fn a_failure_is_answered_again_only_to_an_operator_who_asks() {
     let mut store = given(&[pay(1, "ada", 100, "EUR")]);
     store.run(&[refund(1, "ada", 100)], 1);
     assert_eq!(store.published(1), []);
@@ -239,9 +239,9 @@ fn a_refund_that_cannot_be_credited_is_a_fault_and_changes_nothing() {
     let store = given(&[charge("ada", 500, "EUR"), pay(1, "ada", 100, "EUR")]);
     let payments = store.payments.into_values().collect();
     let mut set = WorkingSet::new(Vec::new(), payments, Timestamp::UNIX_EPOCH);
-    let fault = set.execute(&refund(1, "ada", 100), 0).unwrap_err();
+    let fault = set.execute(0, &refund(1, "ada", 100)).unwrap_err();
     assert!(matches!(fault, Fault::Permanent { .. }), "{fault}");
-    assert!(set.changed_payments.is_empty() && set.events.all().is_empty());
+    assert!(set.changed_payments.is_empty() && set.events.as_slice().is_empty());
 }
 
 /// As an operator asks, who wants the answer again.
@@ -293,7 +293,7 @@ fn check_money(store: &Store) -> Result<(), TestCaseError> {
         prop_assert!(*balance >= 0, "{} went below nothing", wallet.user_id);
         let message = wallet.balance.unwrap();
         let message = Money::from_units_nanos(&message.currency_code, message.units, message.nanos).unwrap();
-        prop_assert_eq!(message.minor_units(), *balance, "an event tells the balance after it");
+        prop_assert_eq!(message.minor_units(), *balance, "an event has the balance after it");
         match (change < 0, refund_of) {
             (true, _) => captured -= change,
             (false, Some(_)) => refunded += change,
@@ -318,7 +318,7 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
     let mut versions: HashMap<(&str, &str), i64> = HashMap::new();
     let (mut completed, mut given_back) = (HashSet::new(), HashSet::new());
     for event in &store.log {
-        prop_assert_eq!(&event.key, &event.aggregate_id);
+        prop_assert_eq!(event.key(), &event.aggregate_id);
         let version = versions.entry((event.topic, event.aggregate_id.as_str())).or_default();
         *version += 1;
         prop_assert_eq!(event.aggregate_version, *version);
@@ -330,9 +330,9 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
             prop_assert!(given_back.insert(order_id), "given back twice");
         }
     }
-    for (cause, command) in history.iter().enumerate() {
+    for (index, command) in history.iter().enumerate() {
         let answers =
-            store.log.iter().filter(|event| event.cause == cause && event.topic == proto::PaymentFailed::TOPIC);
+            store.log.iter().filter(|event| event.command_index == index && event.topic == proto::PaymentFailed::TOPIC);
         let answers: Vec<&str> = answers.map(|event| event.event_type).collect();
         match command {
             Command::Charge { .. } => prop_assert!(answers.is_empty()),
@@ -342,8 +342,8 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
                 prop_assert!(answers.iter().all(|answer| known.contains(answer)), "{:?}", answers);
                 let is_refund =
                     |other: &Command| matches!(other, Command::Refund { .. }) && order_of(other) == order_of(command);
-                let is_first = !history[..cause].iter().any(is_refund);
-                prop_assert!(answers.len() <= usize::from(is_first), "said again: {:?}", answers);
+                let is_first = !history[..index].iter().any(is_refund);
+                prop_assert!(answers.len() <= usize::from(is_first), "answered again: {:?}", answers);
             }
         }
     }
@@ -379,8 +379,8 @@ proptest! {
     #[test]
     fn money_is_conserved_and_no_order_is_charged_twice(history in proptest::collection::vec(commands(), 0..80)) {
         let mut store = Store::default();
-        for (cause, command) in history.iter().enumerate() {
-            store.run(std::slice::from_ref(command), cause);
+        for (index, command) in history.iter().enumerate() {
+            store.run(std::slice::from_ref(command), index);
             check_money(&store)?;
         }
         check_log(&store, &history)?;
@@ -395,12 +395,12 @@ proptest! {
     ) {
         let (mut one_by_one, mut batched) = (Store::default(), Store::default());
         let single: Vec<Outcome> =
-            history.iter().enumerate().flat_map(|(cause, command)| one_by_one.run(std::slice::from_ref(command), cause)).collect();
-        let (mut rest, mut cause, mut together) = (history.as_slice(), 0, Vec::new());
+            history.iter().enumerate().flat_map(|(index, command)| one_by_one.run(std::slice::from_ref(command), index)).collect();
+        let (mut rest, mut index, mut together) = (history.as_slice(), 0, Vec::new());
         for size in sizes {
             let (batch, later) = rest.split_at(size.min(rest.len()));
-            together.extend(batched.run(batch, cause));
-            cause += batch.len();
+            together.extend(batched.run(batch, index));
+            index += batch.len();
             rest = later;
         }
         prop_assert_eq!(single, together);
