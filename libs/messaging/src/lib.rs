@@ -56,7 +56,7 @@ pub use backbone::{Backbone, Changes, RoleContext};
 pub use backlog::{Unpublished, unpublished};
 pub use committer::Committer;
 pub use consumer::{Decode, Injects, PassesOver, Subscription};
-pub use database::{OpenError, POSTGRES, fault, migrator, open};
+pub use database::{OpenError, POSTGRES, migrator, open};
 pub use event::{DecodeError, LoggedEvent, NewEvent, RawHeaders, Received};
 pub use kafka::KAFKA;
 pub use maintenance::first_id_of;

@@ -1,6 +1,5 @@
 //! Table `stock_level`.
 
-use openorder_messaging::fault;
 use openorder_types::{Fault, Sku, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 
@@ -20,8 +19,7 @@ pub async fn lock(connection: &mut PgConnection, skus: &[&str]) -> Result<Vec<Le
     )
     .bind(skus)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(level).collect()
 }
 
@@ -36,8 +34,7 @@ pub async fn find(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Le
     )
     .bind(skus)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(level).collect()
 }
 
@@ -46,11 +43,10 @@ pub async fn find(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Le
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn existing_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<(String, i64)>, Fault> {
-    sqlx::query_as("select sku, product_number from stock_level where sku = any ($1)")
+    Ok(sqlx::query_as("select sku, product_number from stock_level where sku = any ($1)")
         .bind(skus)
         .fetch_all(executor)
-        .await
-        .map_err(fault)
+        .await?)
 }
 
 /// Writes new levels, which must not exist, and changed ones, which must be locked.
@@ -103,19 +99,19 @@ async fn write(
     let event_versions: Vec<i64> = levels.iter().map(|level| level.event_version).collect();
     let products: Vec<i64> = levels.iter().map(|level| level.product_number).collect();
     let query = sqlx::query(sql).bind(skus).bind(on_hand).bind(reserved).bind(versions).bind(event_versions).bind(now);
-    query.bind(products).execute(connection).await.map_err(fault)?;
+    query.bind(products).execute(connection).await?;
     Ok(())
 }
 
 fn level(row: &PgRow) -> Result<Level, Fault> {
-    let sku: String = row.try_get("sku").map_err(fault)?;
+    let sku: String = row.try_get("sku")?;
     let level = StockLevel {
         sku: Sku::parse(&sku).map_err(Fault::permanent)?,
-        on_hand_quantity: row.try_get("on_hand_quantity").map_err(fault)?,
-        reserved_quantity: row.try_get("reserved_quantity").map_err(fault)?,
-        version: row.try_get("version").map_err(fault)?,
-        event_version: row.try_get("event_version").map_err(fault)?,
-        product_number: row.try_get("product_number").map_err(fault)?,
+        on_hand_quantity: row.try_get("on_hand_quantity")?,
+        reserved_quantity: row.try_get("reserved_quantity")?,
+        version: row.try_get("version")?,
+        event_version: row.try_get("event_version")?,
+        product_number: row.try_get("product_number")?,
     };
-    Ok((level, row.try_get("update_time").map_err(fault)?))
+    Ok((level, row.try_get("update_time")?))
 }

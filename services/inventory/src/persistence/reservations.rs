@@ -1,6 +1,5 @@
 //! Table `reservation`.
 
-use openorder_messaging::fault;
 use openorder_types::{Fault, Quantity, Sku, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
@@ -42,8 +41,7 @@ pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<
     )
     .bind(orders)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(reservation).collect()
 }
 
@@ -65,8 +63,7 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) ->
     .bind(filter.before)
     .bind(limit)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(reservation).collect()
 }
 
@@ -110,8 +107,7 @@ async fn insert(connection: &mut PgConnection, new: &[&Reservation]) -> Result<(
     .bind(updated)
     .bind(expire)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -140,8 +136,7 @@ async fn update(connection: &mut PgConnection, changed: &[&Reservation]) -> Resu
     .bind(updated)
     .bind(expire)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -160,8 +155,7 @@ pub async fn keep(executor: impl PgExecutor<'_>, orders: &[Uuid], now: Timestamp
     .bind(orders)
     .bind(now)
     .execute(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -176,8 +170,7 @@ pub async fn find(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<
     )
     .bind(orders)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(reservation).collect()
 }
 
@@ -194,8 +187,8 @@ fn stored_lines(lines: &[Line]) -> Result<String, Fault> {
 }
 
 pub(super) fn reservation(row: &PgRow) -> Result<Reservation, Fault> {
-    let state: i16 = row.try_get("state").map_err(fault)?;
-    let stored: sqlx::types::Json<Vec<StoredLine>> = row.try_get("lines").map_err(fault)?;
+    let state: i16 = row.try_get("state")?;
+    let stored: sqlx::types::Json<Vec<StoredLine>> = row.try_get("lines")?;
     let lines = stored.0.into_iter().map(|line| {
         let (sku, quantity) = (Sku::parse(&line.sku), Quantity::parse(line.quantity));
         Ok(Line {
@@ -205,13 +198,13 @@ pub(super) fn reservation(row: &PgRow) -> Result<Reservation, Fault> {
         })
     });
     Ok(Reservation {
-        order_id: row.try_get("order_id").map_err(fault)?,
+        order_id: row.try_get("order_id")?,
         lines: lines.collect::<Result<_, Fault>>()?,
         state: ReservationState::from_number(state).ok_or_else(|| Fault::permanent("unknown reservation state"))?,
-        reason: row.try_get("reason").map_err(fault)?,
-        version: row.try_get("version").map_err(fault)?,
-        create_time: row.try_get("create_time").map_err(fault)?,
-        update_time: row.try_get("update_time").map_err(fault)?,
-        expire_time: row.try_get("expire_at").map_err(fault)?,
+        reason: row.try_get("reason")?,
+        version: row.try_get("version")?,
+        create_time: row.try_get("create_time")?,
+        update_time: row.try_get("update_time")?,
+        expire_time: row.try_get("expire_at")?,
     })
 }

@@ -1,6 +1,5 @@
 //! Table `notification`.
 
-use openorder_messaging::fault;
 use openorder_types::{Fault, Timestamp, UserId};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -42,39 +41,38 @@ pub async fn insert(connection: &mut PgConnection, new: &[Notification]) -> Resu
     let created: Vec<Timestamp> = new.iter().map(|one| one.create_time).collect();
     let sent: Vec<Option<Timestamp>> = new.iter().map(|one| one.send_time).collect();
     let due: Vec<Option<Timestamp>> = new.iter().map(|one| one.next_attempt_at).collect();
-    sqlx::query_scalar(
-        "insert into notification \
-         (notification_id, order_id, user_id, kind, channel, status, recipient, subject, body, round, attempts, \
-          round_attempts, failure_reason, traceparent, version, event_version, create_time, request_time, send_time, \
-          next_attempt_at) \
-         select i, o, u, k, c, s, r, j, b, 1, a, a, f, t, 1, e, z, z, w, d \
-         from (select unnest($1::uuid[]) as i, unnest($2::uuid[]) as o, unnest($3::text[]) as u, \
-                      unnest($4::smallint[]) as k, unnest($5::smallint[]) as c, unnest($6::smallint[]) as s, \
-                      unnest($7::text[]) as r, unnest($8::text[]) as j, unnest($9::text[]) as b, \
-                      unnest($10::integer[]) as a, unnest($11::text[]) as f, unnest($12::text[]) as t, \
-                      unnest($13::bigint[]) as e, unnest($14::timestamptz[]) as z, unnest($15::timestamptz[]) as w, \
-                      unnest($16::timestamptz[]) as d) as n \
-         on conflict on constraint notification_natural_key do nothing returning notification_id",
-    )
-    .bind(ids)
-    .bind(orders)
-    .bind(users)
-    .bind(kinds)
-    .bind(channels)
-    .bind(statuses)
-    .bind(recipients)
-    .bind(subjects)
-    .bind(bodies)
-    .bind(attempts)
-    .bind(reasons)
-    .bind(traces)
-    .bind(event_versions)
-    .bind(created)
-    .bind(sent)
-    .bind(due)
-    .fetch_all(connection)
-    .await
-    .map_err(fault)
+    Ok(sqlx::query_scalar(
+            "insert into notification \
+             (notification_id, order_id, user_id, kind, channel, status, recipient, subject, body, round, attempts, \
+              round_attempts, failure_reason, traceparent, version, event_version, create_time, request_time, send_time, \
+              next_attempt_at) \
+             select i, o, u, k, c, s, r, j, b, 1, a, a, f, t, 1, e, z, z, w, d \
+             from (select unnest($1::uuid[]) as i, unnest($2::uuid[]) as o, unnest($3::text[]) as u, \
+                          unnest($4::smallint[]) as k, unnest($5::smallint[]) as c, unnest($6::smallint[]) as s, \
+                          unnest($7::text[]) as r, unnest($8::text[]) as j, unnest($9::text[]) as b, \
+                          unnest($10::integer[]) as a, unnest($11::text[]) as f, unnest($12::text[]) as t, \
+                          unnest($13::bigint[]) as e, unnest($14::timestamptz[]) as z, unnest($15::timestamptz[]) as w, \
+                          unnest($16::timestamptz[]) as d) as n \
+             on conflict on constraint notification_natural_key do nothing returning notification_id",
+        )
+        .bind(ids)
+        .bind(orders)
+        .bind(users)
+        .bind(kinds)
+        .bind(channels)
+        .bind(statuses)
+        .bind(recipients)
+        .bind(subjects)
+        .bind(bodies)
+        .bind(attempts)
+        .bind(reasons)
+        .bind(traces)
+        .bind(event_versions)
+        .bind(created)
+        .bind(sent)
+        .bind(due)
+        .fetch_all(connection)
+        .await?)
 }
 
 /// Writes changed notifications, which must be locked.
@@ -118,8 +116,7 @@ pub async fn update(connection: &mut PgConnection, changed: &[&Notification]) ->
     .bind(due)
     .bind(requested)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -132,8 +129,7 @@ pub async fn lock(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Not
         sqlx::query("select * from notification where notification_id = any ($1) order by notification_id for update")
             .bind(ids)
             .fetch_all(connection)
-            .await
-            .map_err(fault)?;
+            .await?;
     rows.iter().map(notification).collect()
 }
 
@@ -153,8 +149,7 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) ->
     .bind(filter.before)
     .bind(limit)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(notification).collect()
 }
 
@@ -163,40 +158,40 @@ fn address(recipient: Option<&Recipient>) -> &str {
 }
 
 pub(super) fn kind(row: &PgRow) -> Result<Kind, Fault> {
-    let number: i16 = row.try_get("kind").map_err(fault)?;
+    let number: i16 = row.try_get("kind")?;
     Kind::from_number(number).ok_or_else(|| Fault::permanent("unknown kind of notification"))
 }
 
 fn channel(row: &PgRow) -> Result<Channel, Fault> {
-    let number: i16 = row.try_get("channel").map_err(fault)?;
+    let number: i16 = row.try_get("channel")?;
     Channel::from_number(number).ok_or_else(|| Fault::permanent("unknown channel"))
 }
 
 fn notification(row: &PgRow) -> Result<Notification, Fault> {
-    let user: String = row.try_get("user_id").map_err(fault)?;
+    let user: String = row.try_get("user_id")?;
     let channel = channel(row)?;
-    let status: i16 = row.try_get("status").map_err(fault)?;
-    let recipient: String = row.try_get("recipient").map_err(fault)?;
+    let status: i16 = row.try_get("status")?;
+    let recipient: String = row.try_get("recipient")?;
     Ok(Notification {
-        notification_id: row.try_get("notification_id").map_err(fault)?,
-        order_id: row.try_get("order_id").map_err(fault)?,
+        notification_id: row.try_get("notification_id")?,
+        order_id: row.try_get("order_id")?,
         user_id: UserId::parse(&user).map_err(Fault::permanent)?,
         kind: kind(row)?,
         channel,
         status: Status::from_number(status).ok_or_else(|| Fault::permanent("unknown status of a notification"))?,
         recipient: Recipient::parse(channel, &recipient).ok(),
-        subject: row.try_get("subject").map_err(fault)?,
-        body: row.try_get("body").map_err(fault)?,
-        round: row.try_get("round").map_err(fault)?,
-        attempts: row.try_get("attempts").map_err(fault)?,
-        round_attempts: row.try_get("round_attempts").map_err(fault)?,
-        failure_reason: row.try_get("failure_reason").map_err(fault)?,
-        traceparent: row.try_get("traceparent").map_err(fault)?,
-        version: row.try_get("version").map_err(fault)?,
-        event_version: row.try_get("event_version").map_err(fault)?,
-        create_time: row.try_get("create_time").map_err(fault)?,
-        request_time: row.try_get("request_time").map_err(fault)?,
-        send_time: row.try_get("send_time").map_err(fault)?,
-        next_attempt_at: row.try_get("next_attempt_at").map_err(fault)?,
+        subject: row.try_get("subject")?,
+        body: row.try_get("body")?,
+        round: row.try_get("round")?,
+        attempts: row.try_get("attempts")?,
+        round_attempts: row.try_get("round_attempts")?,
+        failure_reason: row.try_get("failure_reason")?,
+        traceparent: row.try_get("traceparent")?,
+        version: row.try_get("version")?,
+        event_version: row.try_get("event_version")?,
+        create_time: row.try_get("create_time")?,
+        request_time: row.try_get("request_time")?,
+        send_time: row.try_get("send_time")?,
+        next_attempt_at: row.try_get("next_attempt_at")?,
     })
 }

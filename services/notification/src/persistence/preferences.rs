@@ -1,6 +1,5 @@
 //! Table `preferences`.
 
-use openorder_messaging::fault;
 use openorder_types::{Fault, UserId};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 
@@ -18,8 +17,7 @@ pub async fn find(executor: impl PgExecutor<'_>, users: &[&str]) -> Result<Vec<P
     )
     .bind(users)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(preferences).collect()
 }
 
@@ -35,8 +33,7 @@ pub async fn lock(connection: &mut PgConnection, users: &[&str]) -> Result<Vec<P
     )
     .bind(users)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(preferences).collect()
 }
 
@@ -89,7 +86,7 @@ async fn write(connection: &mut PgConnection, sql: &'static str, all: &[&Prefere
         all.iter().map(|one| one.push_token.as_ref().map(PushToken::as_str).unwrap_or_default()).collect();
     let query = sqlx::query(sql).bind(users).bind(email).bind(sms).bind(push).bind(muted).bind(versions).bind(times);
     let query = query.bind(numbers).bind(tokens);
-    query.execute(connection).await.map_err(fault)?;
+    query.execute(connection).await?;
     Ok(())
 }
 
@@ -100,19 +97,19 @@ fn kinds(preferences: &Preferences) -> String {
 }
 
 fn preferences(row: &PgRow) -> Result<Preferences, Fault> {
-    let user: String = row.try_get("user_id").map_err(fault)?;
-    let muted: Vec<i16> = row.try_get("muted_kinds").map_err(fault)?;
-    let number: String = row.try_get("phone_number").map_err(fault)?;
-    let token: String = row.try_get("push_token").map_err(fault)?;
+    let user: String = row.try_get("user_id")?;
+    let muted: Vec<i16> = row.try_get("muted_kinds")?;
+    let number: String = row.try_get("phone_number")?;
+    let token: String = row.try_get("push_token")?;
     Ok(Preferences {
         user_id: UserId::parse(&user).map_err(Fault::permanent)?,
-        email_enabled: row.try_get("email_enabled").map_err(fault)?,
-        sms_enabled: row.try_get("sms_enabled").map_err(fault)?,
-        push_enabled: row.try_get("push_enabled").map_err(fault)?,
+        email_enabled: row.try_get("email_enabled")?,
+        sms_enabled: row.try_get("sms_enabled")?,
+        push_enabled: row.try_get("push_enabled")?,
         muted_kinds: muted.into_iter().filter_map(Kind::from_number).collect(),
         phone_number: PhoneNumber::parse(&number).ok(),
         push_token: PushToken::parse(&token).ok(),
-        version: row.try_get("version").map_err(fault)?,
-        update_time: Some(row.try_get("update_time").map_err(fault)?),
+        version: row.try_get("version")?,
+        update_time: Some(row.try_get("update_time")?),
     })
 }

@@ -1,6 +1,5 @@
 //! Table `catalog_item`: the catalogue as orders need it.
 
-use openorder_messaging::fault;
 use openorder_types::{Currency, Fault, Money, Sku, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -18,8 +17,7 @@ pub async fn load(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Ca
     )
     .bind(skus)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(item).collect()
 }
 
@@ -28,11 +26,10 @@ pub async fn load(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Ca
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn orderable_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<String>, Fault> {
-    sqlx::query_scalar("select sku from catalog_item where sku = any ($1) and not deleted")
+    Ok(sqlx::query_scalar("select sku from catalog_item where sku = any ($1) and not deleted")
         .bind(skus)
         .fetch_all(executor)
-        .await
-        .map_err(fault)
+        .await?)
 }
 
 /// Takes over what the catalogue says. An older version of a product never replaces a newer one, and an older
@@ -84,8 +81,7 @@ pub async fn upsert(connection: &mut PgConnection, items: &[&CatalogItem]) -> Re
     .bind(deleted)
     .bind(numbers)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -94,7 +90,7 @@ pub async fn upsert(connection: &mut PgConnection, items: &[&CatalogItem]) -> Re
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn fresh_until(executor: impl PgExecutor<'_>) -> Result<Timestamp, Fault> {
-    sqlx::query_scalar("select fresh_until from catalogue_state").fetch_one(executor).await.map_err(fault)
+    Ok(sqlx::query_scalar("select fresh_until from catalogue_state").fetch_one(executor).await?)
 }
 
 /// Notes that the copy holds every change that was published until `time`; what another instance noted stands if it is
@@ -103,24 +99,23 @@ pub async fn fresh_until(executor: impl PgExecutor<'_>) -> Result<Timestamp, Fau
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn note_fresh(executor: impl PgExecutor<'_>, time: Timestamp) -> Result<Timestamp, Fault> {
-    sqlx::query_scalar("update catalogue_state set fresh_until = greatest(fresh_until, $1) returning fresh_until")
+    Ok(sqlx::query_scalar("update catalogue_state set fresh_until = greatest(fresh_until, $1) returning fresh_until")
         .bind(time)
         .fetch_one(executor)
-        .await
-        .map_err(fault)
+        .await?)
 }
 
 fn item(row: &PgRow) -> Result<CatalogItem, Fault> {
-    let sku: String = row.try_get("sku").map_err(fault)?;
-    let currency: String = row.try_get("currency").map_err(fault)?;
+    let sku: String = row.try_get("sku")?;
+    let currency: String = row.try_get("currency")?;
     let currency = Currency::parse(&currency).map_err(Fault::permanent)?;
     Ok(CatalogItem {
         sku: Sku::parse(&sku).map_err(Fault::permanent)?,
-        product_id: row.try_get("product_id").map_err(fault)?,
-        product_version: row.try_get("product_version").map_err(fault)?,
-        product_number: row.try_get("product_number").map_err(fault)?,
-        display_name: row.try_get("display_name").map_err(fault)?,
-        unit_price: Money::new(row.try_get("unit_price_minor").map_err(fault)?, currency),
-        deleted: row.try_get("deleted").map_err(fault)?,
+        product_id: row.try_get("product_id")?,
+        product_version: row.try_get("product_version")?,
+        product_number: row.try_get("product_number")?,
+        display_name: row.try_get("display_name")?,
+        unit_price: Money::new(row.try_get("unit_price_minor")?, currency),
+        deleted: row.try_get("deleted")?,
     })
 }

@@ -1,7 +1,7 @@
 //! Table `orders`.
 
 use chrono::TimeDelta;
-use openorder_messaging::{fault, first_id_of};
+use openorder_messaging::first_id_of;
 use openorder_types::{Fault, Timestamp, UserId};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -70,8 +70,7 @@ pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<
     let rows = sqlx::query(columns!("from orders where order_id = any ($1) order by order_id for update"))
         .bind(orders)
         .fetch_all(connection)
-        .await
-        .map_err(fault)?;
+        .await?;
     rows.iter().map(read).collect()
 }
 
@@ -80,11 +79,7 @@ pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn find(executor: impl PgExecutor<'_>, order_id: Uuid) -> Result<Option<Record>, Fault> {
-    let row = sqlx::query(columns!("from orders where order_id = $1"))
-        .bind(order_id)
-        .fetch_optional(executor)
-        .await
-        .map_err(fault)?;
+    let row = sqlx::query(columns!("from orders where order_id = $1")).bind(order_id).fetch_optional(executor).await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -133,8 +128,7 @@ pub async fn list(connection: &mut PgConnection, filter: &Filter, limit: i64, sc
         .bind(limit + 1)
         .bind(filter.customer_id.as_ref().map(UserId::as_str))
         .fetch_all(&mut *connection)
-        .await
-        .map_err(fault)?;
+        .await?;
     let records: Vec<Record> = rows.iter().map(read).collect::<Result<_, _>>()?;
     let is_full = records.len() as u64 > limit.unsigned_abs();
     let looked_down_to = if is_full { None } else { last_scanned(connection, filter, scan_max).await? };
@@ -164,7 +158,7 @@ async fn last_scanned(connection: &mut PgConnection, filter: &Filter, scan_max: 
         .bind(below)
         .bind(scan_max - 1),
     };
-    query.fetch_optional(connection).await.map_err(fault)
+    Ok(query.fetch_optional(connection).await?)
 }
 
 /// Writes new orders.
@@ -232,8 +226,7 @@ pub async fn insert(connection: &mut PgConnection, records: &[&Record]) -> Resul
     .bind(traces)
     .bind(create_times)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -275,7 +268,6 @@ pub async fn update(connection: &mut PgConnection, records: &[&Record]) -> Resul
     .bind(columns.step_times)
     .bind(columns.update_times)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }

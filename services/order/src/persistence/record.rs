@@ -1,6 +1,5 @@
 //! An order with its saga and trace, as it is stored.
 
-use openorder_messaging::fault;
 use openorder_telemetry::TraceContext;
 use openorder_types::{Currency, EmailAddress, Fault, Money, Quantity, Sku, UserId};
 use serde::{Deserialize, Serialize};
@@ -79,46 +78,46 @@ fn read_lines(text: &str) -> Result<Vec<OrderLine>, Fault> {
 }
 
 fn number<T>(row: &PgRow, column: usize, read: impl Fn(i16) -> Option<T>) -> Result<T, Fault> {
-    let number: i16 = row.try_get(column).map_err(fault)?;
+    let number: i16 = row.try_get(column)?;
     read(number).ok_or_else(|| Fault::permanent(format!("number {number} in column {column} of orders is not known")))
 }
 
 /// Reads a row by the places of its columns, as `orders.rs` names them: names would be looked up for each row.
 pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
     let order = read_order(row)?;
-    let cause: i16 = row.try_get(17).map_err(fault)?;
-    let reason: String = row.try_get(18).map_err(fault)?;
-    let undo_attempts: i32 = row.try_get(19).map_err(fault)?;
+    let cause: i16 = row.try_get(17)?;
+    let reason: String = row.try_get(18)?;
+    let undo_attempts: i32 = row.try_get(19)?;
     let saga = Saga {
         step: number(row, 14, Step::from_number)?,
         stock: number(row, 15, Participant::from_number)?,
         payment: number(row, 16, Participant::from_number)?,
         pending: CancellationCause::from_number(cause).map(|cause| (cause, reason)),
         undo_attempts: u32::try_from(undo_attempts).unwrap_or(0),
-        releases: row.try_get(20).map_err(fault)?,
-        refunds: row.try_get(21).map_err(fault)?,
-        step_time: row.try_get(22).map_err(fault)?,
+        releases: row.try_get(20)?,
+        refunds: row.try_get(21)?,
+        step_time: row.try_get(22)?,
     };
-    let trace: Option<&[u8]> = row.try_get(13).map_err(fault)?;
+    let trace: Option<&[u8]> = row.try_get(13)?;
     let trace = trace.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default();
     Ok(Record { order, saga, trace })
 }
 
 fn read_order(row: &PgRow) -> Result<Order, Fault> {
-    let customer_id: String = row.try_get(1).map_err(fault)?;
-    let email: String = row.try_get(2).map_err(fault)?;
-    let lines: String = row.try_get(7).map_err(fault)?;
-    let currency: Option<String> = row.try_get(8).map_err(fault)?;
-    let total: Option<i64> = row.try_get(9).map_err(fault)?;
+    let customer_id: String = row.try_get(1)?;
+    let email: String = row.try_get(2)?;
+    let lines: String = row.try_get(7)?;
+    let currency: Option<String> = row.try_get(8)?;
+    let total: Option<i64> = row.try_get(9)?;
     let currency = currency.map(|code| Currency::parse(&code)).transpose().map_err(Fault::permanent)?;
     let customer_email =
         (!email.is_empty()).then(|| EmailAddress::parse(&email)).transpose().map_err(Fault::permanent)?;
     Ok(Order {
-        order_id: row.try_get(0).map_err(fault)?,
+        order_id: row.try_get(0)?,
         customer_id: UserId::parse(&customer_id).map_err(Fault::permanent)?,
         customer_email,
         status: number(row, 3, |number| OrderStatus::from_number(i32::from(number)))?,
-        version: row.try_get(4).map_err(fault)?,
+        version: row.try_get(4)?,
         lines: read_lines(&lines)?,
         total: total.zip(currency).map(|(minor_units, currency)| Money::new(minor_units, currency)),
         reservation_mode: number(row, 5, |number| match number {
@@ -131,11 +130,11 @@ fn read_order(row: &PgRow) -> Result<Order, Fault> {
             2 => Some(PaymentMode::Manual),
             _ => None,
         })?,
-        status_reason: row.try_get(10).map_err(fault)?,
-        status_detail: row.try_get(11).map_err(fault)?,
-        payment_id: row.try_get(12).map_err(fault)?,
-        create_time: row.try_get(23).map_err(fault)?,
-        update_time: row.try_get(24).map_err(fault)?,
+        status_reason: row.try_get(10)?,
+        status_detail: row.try_get(11)?,
+        payment_id: row.try_get(12)?,
+        create_time: row.try_get(23)?,
+        update_time: row.try_get(24)?,
     })
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use openorder_messaging::fault;
 use openorder_types::Fault;
 use sqlx::{PgConnection, PgExecutor, Row};
 use uuid::Uuid;
@@ -44,8 +43,7 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &SagaFilter, limit: i64
     .bind(filter.after)
     .bind(limit)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(read).collect()
 }
 
@@ -63,11 +61,7 @@ pub async fn find(executor: impl PgExecutor<'_>, order_id: Uuid, step: Option<St
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn find_many(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<Record>, Fault> {
-    let rows = sqlx::query(columns!("from orders where order_id = any ($1)"))
-        .bind(orders)
-        .fetch_all(executor)
-        .await
-        .map_err(fault)?;
+    let rows = sqlx::query(columns!("from orders where order_id = any ($1)")).bind(orders).fetch_all(executor).await?;
     rows.iter().map(read).collect()
 }
 
@@ -84,15 +78,13 @@ pub async fn note_failed(connection: &mut PgConnection, changes: &BTreeMap<Uuid,
         sqlx::query("insert into compensation_failed (order_id) select unnest($1::uuid[]) on conflict do nothing")
             .bind(failed)
             .execute(&mut *connection)
-            .await
-            .map_err(fault)?;
+            .await?;
     }
     if !ended.is_empty() {
         sqlx::query("delete from compensation_failed where order_id = any ($1)")
             .bind(ended)
             .execute(connection)
-            .await
-            .map_err(fault)?;
+            .await?;
     }
     Ok(())
 }
@@ -111,10 +103,9 @@ pub async fn count_unsettled(executor: impl PgExecutor<'_>) -> Result<Vec<(Step,
     )
     .bind(Step::UNSETTLED.map(|step| step as i16).as_slice())
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     let counted: Vec<(i16, i64)> =
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(fault)?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?;
     let count = |step: Step| counted.iter().find(|(number, _)| *number == step as i16).map_or(0, |(_, count)| *count);
     Ok(Step::UNSETTLED.into_iter().map(|step| (step, count(step))).collect())
 }

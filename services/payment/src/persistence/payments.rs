@@ -1,6 +1,5 @@
 //! Table `payment`.
 
-use openorder_messaging::fault;
 use openorder_types::{Currency, Fault, Money, Timestamp, UserId};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -42,8 +41,7 @@ pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<
     let rows = sqlx::query("select * from payment where order_id = any ($1) order by order_id for update")
         .bind(orders)
         .fetch_all(connection)
-        .await
-        .map_err(fault)?;
+        .await?;
     rows.iter().map(payment).collect()
 }
 
@@ -56,7 +54,7 @@ pub async fn find(executor: impl PgExecutor<'_>, key: Key) -> Result<Option<Paym
         Key::Payment(payment_id) => sqlx::query("select * from payment where payment_id = $1").bind(payment_id),
         Key::Order(order_id) => sqlx::query("select * from payment where order_id = $1").bind(order_id),
     };
-    let row = query.fetch_optional(executor).await.map_err(fault)?;
+    let row = query.fetch_optional(executor).await?;
     row.as_ref().map(payment).transpose()
 }
 
@@ -77,8 +75,7 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) ->
     .bind(filter.before)
     .bind(limit)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(payment).collect()
 }
 
@@ -126,8 +123,7 @@ async fn insert(connection: &mut PgConnection, new: &[&Payment]) -> Result<(), F
     .bind(created)
     .bind(updated)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -154,8 +150,7 @@ async fn update(connection: &mut PgConnection, changed: &[&Payment]) -> Result<(
     .bind(versions)
     .bind(updated)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -184,30 +179,30 @@ impl States {
 }
 
 fn payment(row: &PgRow) -> Result<Payment, Fault> {
-    let user_id: String = row.try_get("user_id").map_err(fault)?;
+    let user_id: String = row.try_get("user_id")?;
     Ok(Payment {
-        payment_id: row.try_get("payment_id").map_err(fault)?,
-        order_id: row.try_get("order_id").map_err(fault)?,
+        payment_id: row.try_get("payment_id")?,
+        order_id: row.try_get("order_id")?,
         user_id: UserId::parse(&user_id).map_err(Fault::permanent)?,
         state: state(row)?,
-        version: row.try_get("version").map_err(fault)?,
-        create_time: row.try_get("create_time").map_err(fault)?,
-        update_time: row.try_get("update_time").map_err(fault)?,
+        version: row.try_get("version")?,
+        create_time: row.try_get("create_time")?,
+        update_time: row.try_get("update_time")?,
     })
 }
 
 fn state(row: &PgRow) -> Result<PaymentState, Fault> {
     let amount = amount(row)?;
     let taken = || amount.ok_or_else(|| Fault::permanent("a payment that was taken has no amount"));
-    match row.try_get("state").map_err(fault)? {
+    match row.try_get("state")? {
         COMPLETED => Ok(PaymentState::Completed { amount: taken()? }),
         FAILED => {
-            let reason = FailureReason::from_number(row.try_get("failure_reason").map_err(fault)?);
+            let reason = FailureReason::from_number(row.try_get("failure_reason")?);
             let reason = reason.ok_or_else(|| Fault::permanent("unknown failure reason"))?;
             Ok(PaymentState::Failed { amount, reason })
         }
         REFUNDED => {
-            let reason = RefundReason::from_number(row.try_get("refund_reason").map_err(fault)?);
+            let reason = RefundReason::from_number(row.try_get("refund_reason")?);
             let reason = reason.ok_or_else(|| Fault::permanent("unknown refund reason"))?;
             Ok(PaymentState::Refunded { amount: taken()?, reason })
         }
@@ -216,8 +211,8 @@ fn state(row: &PgRow) -> Result<PaymentState, Fault> {
 }
 
 fn amount(row: &PgRow) -> Result<Option<Amount>, Fault> {
-    let currency: Option<String> = row.try_get("currency").map_err(fault)?;
-    let minor_units: Option<i64> = row.try_get("amount_minor_units").map_err(fault)?;
+    let currency: Option<String> = row.try_get("currency")?;
+    let minor_units: Option<i64> = row.try_get("amount_minor_units")?;
     let Some((currency, minor_units)) = currency.zip(minor_units) else { return Ok(None) };
     let currency = Currency::parse(&currency).map_err(Fault::permanent)?;
     Amount::parse(Money::new(minor_units, currency)).map(Some).map_err(Fault::permanent)

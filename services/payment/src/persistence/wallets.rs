@@ -1,6 +1,5 @@
 //! Table `wallet`.
 
-use openorder_messaging::fault;
 use openorder_types::{Currency, Fault, Money, Timestamp, UserId};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 
@@ -17,8 +16,7 @@ pub async fn lock(connection: &mut PgConnection, users: &[&str]) -> Result<Vec<W
     )
     .bind(users)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(wallet).collect()
 }
 
@@ -32,8 +30,7 @@ pub async fn find(executor: impl PgExecutor<'_>, user_id: &UserId) -> Result<Opt
     )
     .bind(user_id.as_str())
     .fetch_optional(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     row.as_ref().map(wallet).transpose()
 }
 
@@ -71,18 +68,18 @@ async fn write(connection: &mut PgConnection, sql: &'static str, wallets: &[&Wal
     let versions: Vec<i64> = wallets.iter().map(|wallet| wallet.version).collect();
     let updated: Vec<Timestamp> = wallets.iter().map(|wallet| wallet.update_time).collect();
     let query = sqlx::query(sql).bind(users).bind(currencies).bind(balances).bind(versions).bind(updated);
-    query.execute(connection).await.map_err(fault)?;
+    query.execute(connection).await?;
     Ok(())
 }
 
 fn wallet(row: &PgRow) -> Result<Wallet, Fault> {
-    let user_id: String = row.try_get("user_id").map_err(fault)?;
-    let currency: String = row.try_get("currency").map_err(fault)?;
-    let balance: i64 = row.try_get("balance_minor_units").map_err(fault)?;
+    let user_id: String = row.try_get("user_id")?;
+    let currency: String = row.try_get("currency")?;
+    let balance: i64 = row.try_get("balance_minor_units")?;
     Ok(Wallet {
         user_id: UserId::parse(&user_id).map_err(Fault::permanent)?,
         balance: Money::new(balance, Currency::parse(&currency).map_err(Fault::permanent)?),
-        version: row.try_get("version").map_err(fault)?,
-        update_time: row.try_get("update_time").map_err(fault)?,
+        version: row.try_get("version")?,
+        update_time: row.try_get("update_time")?,
     })
 }

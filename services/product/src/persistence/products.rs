@@ -1,6 +1,5 @@
 //! Table `product`.
 
-use openorder_messaging::fault;
 use openorder_types::{Currency, Fault, Money, Sku, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -30,12 +29,11 @@ pub async fn draw_numbers(connection: &mut PgConnection, count: usize) -> Result
     if count == 0 {
         return Ok(Vec::new());
     }
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(MAKING_LOCK).execute(&mut *connection).await.map_err(fault)?;
-    sqlx::query_scalar("select nextval('product_number') from generate_series(1, $1)")
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(MAKING_LOCK).execute(&mut *connection).await?;
+    Ok(sqlx::query_scalar("select nextval('product_number') from generate_series(1, $1)")
         .bind(i64::try_from(count).unwrap_or(i64::MAX))
         .fetch_all(connection)
-        .await
-        .map_err(fault)
+        .await?)
 }
 
 /// Locks the products with these ids, and those with these SKUs that are not deleted, in one order for all
@@ -53,8 +51,7 @@ pub async fn lock(connection: &mut PgConnection, ids: &[Uuid], skus: &[&str]) ->
     .bind(ids)
     .bind(skus)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(product).collect()
 }
 
@@ -70,8 +67,7 @@ pub async fn find_by_id(executor: impl PgExecutor<'_>, product_id: Uuid) -> Resu
     )
     .bind(product_id)
     .fetch_optional(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     row.as_ref().map(product).transpose()
 }
 
@@ -87,8 +83,7 @@ pub async fn find_by_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Resul
     )
     .bind(skus)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(product).collect()
 }
 
@@ -107,8 +102,7 @@ pub async fn list(executor: impl PgExecutor<'_>, page: Page) -> Result<Vec<Produ
     .bind(page.show_deleted)
     .bind(page.limit)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(product).collect()
 }
 
@@ -146,8 +140,7 @@ async fn insert(connection: &mut PgConnection, new: &[&Product]) -> Result<(), F
     .bind(column(new, |product| product.delete_time))
     .bind(column(new, |product| product.product_number))
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -174,8 +167,7 @@ async fn update(connection: &mut PgConnection, changed: &[&Product]) -> Result<(
     .bind(column(changed, |product| product.update_time))
     .bind(column(changed, |product| product.delete_time))
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -184,25 +176,25 @@ fn column<T>(products: &[&Product], value: impl Fn(&Product) -> T) -> Vec<T> {
 }
 
 fn product(row: &PgRow) -> Result<Product, Fault> {
-    let sku: &str = row.try_get("sku").map_err(fault)?;
-    let display_name: &str = row.try_get("display_name").map_err(fault)?;
-    let description: &str = row.try_get("description").map_err(fault)?;
-    let currency: &str = row.try_get("price_currency").map_err(fault)?;
+    let sku: &str = row.try_get("sku")?;
+    let display_name: &str = row.try_get("display_name")?;
+    let description: &str = row.try_get("description")?;
+    let currency: &str = row.try_get("price_currency")?;
     let currency = Currency::parse(currency).map_err(Fault::permanent)?;
-    let price = Money::new(row.try_get("price_minor_units").map_err(fault)?, currency);
-    let initial_stock: i64 = row.try_get("initial_stock_quantity").map_err(fault)?;
+    let price = Money::new(row.try_get("price_minor_units")?, currency);
+    let initial_stock: i64 = row.try_get("initial_stock_quantity")?;
     Ok(Product {
-        product_id: row.try_get("product_id").map_err(fault)?,
+        product_id: row.try_get("product_id")?,
         sku: Sku::parse(sku).map_err(Fault::permanent)?,
         display_name: DisplayName::parse(display_name).map_err(Fault::permanent)?,
         description: Description::parse(description).map_err(Fault::permanent)?,
         price: Price::parse(price).map_err(Fault::permanent)?,
         initial_stock: InitialStock::parse(initial_stock).map_err(Fault::permanent)?,
-        version: row.try_get("version").map_err(fault)?,
-        create_time: row.try_get::<Timestamp, _>("create_time").map_err(fault)?,
-        update_time: row.try_get::<Timestamp, _>("update_time").map_err(fault)?,
-        delete_time: row.try_get("delete_time").map_err(fault)?,
-        product_number: row.try_get("product_number").map_err(fault)?,
+        version: row.try_get("version")?,
+        create_time: row.try_get::<Timestamp, _>("create_time")?,
+        update_time: row.try_get::<Timestamp, _>("update_time")?,
+        delete_time: row.try_get("delete_time")?,
+        product_number: row.try_get("product_number")?,
     })
 }
 
