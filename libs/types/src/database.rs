@@ -1,8 +1,13 @@
-//! What an error of PostgreSQL means to the runners; with the feature `sqlx`.
+//! What an error of PostgreSQL means to the runners, and how a currency is written; with the feature `sqlx`.
 
-use sqlx::Error;
+use sqlx::{
+    Encode, Error, Postgres, Type,
+    encode::IsNull,
+    error::BoxDynError,
+    postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo},
+};
 
-use crate::{CallError, Fault};
+use crate::{CallError, Currency, Fault};
 
 /// Name of the dependency in faults, readiness and metrics.
 pub const POSTGRES: &str = "postgres";
@@ -68,6 +73,25 @@ fn classify(code: &str, detail: String) -> Fault {
             Some("08" | "28" | "3D" | "53" | "57" | "58") => Fault::outage(POSTGRES, detail),
             _ => Fault::permanent(detail).because(REFUSED),
         },
+    }
+}
+
+impl Type<Postgres> for Currency {
+    fn type_info() -> PgTypeInfo {
+        <str as Type<Postgres>>::type_info()
+    }
+}
+
+impl PgHasArrayType for Currency {
+    fn array_type_info() -> PgTypeInfo {
+        <&str>::array_type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for Currency {
+    /// As its code.
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        <&str as Encode<'_, Postgres>>::encode_by_ref(&self.as_str(), buffer)
     }
 }
 
