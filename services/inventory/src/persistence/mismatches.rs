@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{MismatchKind, Reservation},
-    persistence::reservations::reservation,
+    persistence::reservations::{RESERVATION, reservation},
 };
 
 /// A reservation that contradicts its order.
@@ -159,16 +159,16 @@ pub async fn count(executor: impl PgExecutor<'_>) -> Result<Vec<(MismatchKind, i
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn list(executor: impl PgExecutor<'_>, after: Option<Uuid>, limit: i64) -> Result<Vec<Mismatch>, Fault> {
-    let rows = sqlx::query(
-        "select order_id, state, lines, reason, version, create_time, update_time, expire_at, kind, order_status, \
-                detect_time \
+    let rows = RESERVATION
+        .select(
+            ", kind, order_status, detect_time \
          from reservation_mismatch join reservation using (order_id) \
          where $1::uuid is null or order_id > $1 order by order_id limit $2",
-    )
-    .bind(after)
-    .bind(limit)
-    .fetch_all(executor)
-    .await?;
+        )
+        .bind(after)
+        .bind(limit)
+        .fetch_all(executor)
+        .await?;
     let found = rows.iter().map(|row| {
         let kind: i16 = row.try_get("kind")?;
         Ok(Mismatch {

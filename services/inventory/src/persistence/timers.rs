@@ -36,7 +36,8 @@ pub async fn claim_due(
     .bind(limit)
     .fetch_all(executor)
     .await?;
-    let timers = rows.iter().map(|row| Ok(DueTimer { timer_id: row.try_get(0)?, orders: row.try_get(1)? }));
+    let timers =
+        rows.iter().map(|row| Ok(DueTimer { timer_id: row.try_get("timer_id")?, orders: row.try_get("order_ids")? }));
     timers.collect()
 }
 

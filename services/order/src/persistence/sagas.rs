@@ -7,7 +7,10 @@ use sqlx::{PgConnection, PgExecutor, Row};
 use uuid::Uuid;
 
 use crate::{
-    persistence::{Record, orders::columns, record::read},
+    persistence::{
+        Record,
+        record::{ORDERS, read},
+    },
     saga::Step,
 };
 
@@ -31,19 +34,20 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &SagaFilter, limit: i64
     let steps = filter.step.map_or_else(|| Step::UNSETTLED.to_vec(), |step| vec![step]);
     let with_timer = steps.iter().any(|step| *step != Step::CompensationFailed);
     let numbers: Vec<i16> = steps.iter().map(|step| *step as i16).collect();
-    let rows = sqlx::query(columns!(
-        "from orders \
+    let rows = ORDERS
+        .select(
+            "from orders \
          where order_id = any (array (select unnest(order_ids) from saga_timer where $1 \
                                       union select order_id from compensation_failed)) \
            and saga_step = any ($2) and ($3::uuid is null or order_id > $3) \
-         order by order_id limit $4"
-    ))
-    .bind(with_timer)
-    .bind(numbers)
-    .bind(filter.after)
-    .bind(limit)
-    .fetch_all(executor)
-    .await?;
+         order by order_id limit $4",
+        )
+        .bind(with_timer)
+        .bind(numbers)
+        .bind(filter.after)
+        .bind(limit)
+        .fetch_all(executor)
+        .await?;
     rows.iter().map(read).collect()
 }
 
@@ -61,7 +65,7 @@ pub async fn find(executor: impl PgExecutor<'_>, order_id: Uuid, step: Option<St
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn find_many(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<Record>, Fault> {
-    let rows = sqlx::query(columns!("from orders where order_id = any ($1)")).bind(orders).fetch_all(executor).await?;
+    let rows = ORDERS.select("from orders where order_id = any ($1)").bind(orders).fetch_all(executor).await?;
     rows.iter().map(read).collect()
 }
 

@@ -62,7 +62,8 @@ pub async fn claim_due(
     .bind(limit)
     .fetch_all(executor)
     .await?;
-    let timers = rows.iter().map(|row| Ok(DueTimer { timer_id: row.try_get(0)?, orders: row.try_get(1)? }));
+    let timers =
+        rows.iter().map(|row| Ok(DueTimer { timer_id: row.try_get("timer_id")?, orders: row.try_get("order_ids")? }));
     timers.collect()
 }
 
@@ -95,12 +96,12 @@ pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Resul
 }
 
 fn open_saga(row: &PgRow) -> Result<OpenSaga, Fault> {
-    let step: i16 = row.try_get(1)?;
-    let trace: Option<&[u8]> = row.try_get(3)?;
+    let step: i16 = row.try_get("saga_step")?;
+    let trace: Option<&[u8]> = row.try_get("trace_context")?;
     Ok(OpenSaga {
-        order_id: row.try_get(0)?,
+        order_id: row.try_get("order_id")?,
         step: Step::from_number(step).ok_or_else(|| Fault::permanent("unknown step of a saga"))?,
-        step_time: row.try_get(2)?,
+        step_time: row.try_get("saga_step_time")?,
         trace: trace.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default(),
     })
 }
