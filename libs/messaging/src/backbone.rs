@@ -187,14 +187,13 @@ impl Backbone {
     /// # Errors
     /// [`Fault`] of the database.
     pub async fn read(&self) -> Result<Transaction<'static, Postgres>, Fault> {
-        let mut transaction = self.pool.begin().await.map_err(database::fault)?;
+        let mut transaction = self.pool.begin().await?;
         sqlx::query(
             "select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true)",
         )
         .bind(self.read_statement_timeout_ms.to_string())
         .execute(&mut *transaction)
-        .await
-        .map_err(database::fault)?;
+        .await?;
         Ok(transaction)
     }
 

@@ -3,8 +3,6 @@
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgPool, Row};
 
-use crate::database::fault;
-
 /// More are not counted: the number only has to say "many".
 const COUNTED_MAX: i64 = 1_000_000;
 
@@ -29,9 +27,8 @@ pub async fn unpublished(pool: &PgPool) -> Result<Unpublished, Fault> {
     )
     .bind(COUNTED_MAX)
     .fetch_one(pool)
-    .await
-    .map_err(fault)?;
-    Ok(Unpublished { events: row.try_get(0).map_err(fault)?, oldest: row.try_get(1).map_err(fault)? })
+    .await?;
+    Ok(Unpublished { events: row.try_get(0)?, oldest: row.try_get(1)? })
 }
 
 /// When the oldest unpublished event was decided.
@@ -41,5 +38,5 @@ pub async fn unpublished(pool: &PgPool) -> Result<Unpublished, Fault> {
 pub(crate) async fn oldest_unpublished(pool: &PgPool) -> Result<Option<Timestamp>, Fault> {
     let sql = "select occurred_at from event_log where position > (select position from relay_cursor) \
                order by position limit 1";
-    sqlx::query_scalar(sql).fetch_optional(pool).await.map_err(fault)
+    Ok(sqlx::query_scalar(sql).fetch_optional(pool).await?)
 }

@@ -20,7 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     Application, Backbone, CommitterSettings, Envelope, Outcomes, Reply, UnitOfWork,
     committer::isolation::Verdict,
-    database::fault,
     metrics::Metrics,
     request_results::{self, RequestKey},
 };
@@ -89,7 +88,7 @@ impl<A: Application> Committer<A> {
     /// # Errors
     /// `REQUEST_ID_REUSED` as [`Self::submit`]; `Unavailable` while the database is away.
     pub async fn recall(&self, key: &RequestKey) -> Result<Option<A::Reply>, CallError> {
-        let mut connection = self.backbone.pool().acquire().await.map_err(fault)?;
+        let mut connection = self.backbone.pool().acquire().await?;
         let seen = request_results::load(&mut connection, &[key]).await?;
         seen.into_values().next().map(|stored| stored.answer(key)).transpose()
     }

@@ -1,4 +1,4 @@
-//! A service's own PostgreSQL database: connecting, migrating, and what its errors mean.
+//! A service's own PostgreSQL database: connecting and migrating. What its errors mean is in `openorder_types::database`.
 
 mod sessions;
 
@@ -6,7 +6,8 @@ use std::{borrow::Cow, str::FromStr, sync::LazyLock, time::Duration};
 
 use openorder_config::Secret;
 use openorder_migrations::migrations;
-use openorder_types::Fault;
+pub use openorder_types::database::POSTGRES;
+pub(crate) use openorder_types::database::is_timeout;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool, SqlStr,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
@@ -14,13 +15,6 @@ use sqlx::{
 };
 
 use crate::DatabaseSettings;
-
-/// Name of the dependency in faults, readiness and metrics.
-pub const POSTGRES: &str = "postgres";
-
-/// Name of the same, where it answers and a statement still ran into a time limit: a lock of a migration, a disk that
-/// is slow, or one piece of work that is too large.
-pub(crate) const POSTGRES_IN_TIME: &str = "postgres-in-time";
 
 static MESSAGING: LazyLock<Migrator> = migrations!();
 
@@ -137,57 +131,6 @@ async fn create_if_missing(options: &PgConnectOptions) -> Result<(), sqlx::Error
     connection.close().await
 }
 
-/// What a database error means to a runner: an outage waits, a retryable error is tried again, all else is permanent.
-pub fn fault(error: sqlx::Error) -> Fault {
-    use sqlx::Error;
-    let detail = error.to_string();
-    match &error {
-        Error::Database(database) => match database.code().as_deref() {
-            Some(code) => classify(code, detail),
-            None => Fault::permanent(detail).because(REFUSED),
-        },
-        Error::Io(_)
-        | Error::Tls(_)
-        | Error::Protocol(_)
-        | Error::PoolTimedOut
-        | Error::PoolClosed
-        | Error::WorkerCrashed => Fault::Outage { dependency: POSTGRES, detail },
-        _ => Fault::permanent(detail).because("STORED_VALUE_UNREADABLE"),
-    }
-}
-
-/// Whether a statement ran into a time limit.
-pub(crate) fn is_timeout(fault: &Fault) -> bool {
-    matches!(fault, Fault::Outage { dependency: POSTGRES_IN_TIME, .. })
-}
-
-/// Another transaction was in the way.
-const CONFLICT: &str = "DATABASE_CONFLICT";
-/// The database does not take what the work wants to write.
-const REFUSED: &str = "DATABASE_REFUSED";
-
-/// By SQLSTATE (PostgreSQL, appendix A).
-fn classify(code: &str, detail: String) -> Fault {
-    match code {
-        // A unique key that another transaction took meanwhile: on the next try the decision sees the other's row.
-        "23505" => Fault::retryable(detail).because(CONFLICT),
-        // statement_timeout, lock_timeout, and an operator who cancelled the statement.
-        "57014" | "55P03" => Fault::outage(POSTGRES_IN_TIME, detail),
-        // Read-only: a standby, or a disk that is full. 55000: a database that accepts no connections; no statement
-        // of ours is out of sequence otherwise. 25P03: the server ended a transaction that stood still too long,
-        // because this process did.
-        "25006" | "55000" | "25P03" => Fault::outage(POSTGRES, detail),
-        _ => match code.get(..2) {
-            // Serialization failures and deadlocks.
-            Some("40") => Fault::retryable(detail).because(CONFLICT),
-            // Connections, resources, the operator, the system; 28 and 3D: the server refuses this service or its
-            // database. All are told at connecting, and none is the work's doing.
-            Some("08" | "28" | "3D" | "53" | "57" | "58") => Fault::outage(POSTGRES, detail),
-            _ => Fault::permanent(detail).because(REFUSED),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,21 +148,5 @@ mod tests {
         };
         assert!(!read.migrations.is_empty());
         assert_eq!(of(&MESSAGING), of(&read));
-    }
-
-    #[test]
-    fn a_refused_connection_is_an_outage_and_a_deadlock_is_retried() {
-        let outage = fault(sqlx::Error::PoolTimedOut);
-        assert!(matches!(outage, Fault::Outage { dependency: POSTGRES, .. }));
-        assert!(matches!(classify("57P01", String::new()), Fault::Outage { .. }));
-        for refused in ["25006", "28P01", "3D000", "55000", "25P03"] {
-            assert!(matches!(classify(refused, String::new()), Fault::Outage { .. }), "{refused}");
-        }
-        assert!(matches!(classify("40P01", String::new()), Fault::Retryable { .. }));
-        for late in ["57014", "55P03"] {
-            assert!(is_timeout(&classify(late, String::new())), "{late}");
-        }
-        assert!(!is_timeout(&outage));
-        assert!(matches!(classify("22003", String::new()), Fault::Permanent { .. }));
     }
 }

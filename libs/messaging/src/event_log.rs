@@ -11,7 +11,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{LoggedEvent, database::fault, unit_of_work::PendingEvent};
+use crate::{LoggedEvent, unit_of_work::PendingEvent};
 
 /// Advisory lock of the appenders, in the service's own database.
 pub(crate) const APPEND_LOCK: i64 = 0x6f70_656e_0001;
@@ -45,32 +45,31 @@ pub(crate) async fn append(
         traces.push(trace.is_valid().then(|| trace.to_bytes()));
         states.push(trace.has_tracestate().then(|| trace.tracestate()));
     }
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(APPEND_LOCK).execute(&mut *connection).await.map_err(fault)?;
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(APPEND_LOCK).execute(&mut *connection).await?;
     // Positions are drawn one after the other, by nobody else, in the order of the arrays.
-    sqlx::query_scalar(
-        "with appended as (\
-           insert into event_log (event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, \
-                                  trace_context, tracestate, occurred_at, aggregate_type) \
-           select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), \
-                  unnest($6::bigint[]), unnest($7::bytea[]), unnest($8::bytea[]), unnest($9::text[]), $10, \
-                  unnest($11::text[]) \
-           returning position) \
-         select case when max(position) - min(position) = count(*) - 1 then min(position) end from appended",
-    )
-    .bind(ids)
-    .bind(types)
-    .bind(topics)
-    .bind(keys)
-    .bind(aggregates)
-    .bind(versions)
-    .bind(payloads)
-    .bind(traces)
-    .bind(states)
-    .bind(now)
-    .bind(kinds)
-    .fetch_one(connection)
-    .await
-    .map_err(fault)
+    Ok(sqlx::query_scalar(
+            "with appended as (\
+               insert into event_log (event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, \
+                                      trace_context, tracestate, occurred_at, aggregate_type) \
+               select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), \
+                      unnest($6::bigint[]), unnest($7::bytea[]), unnest($8::bytea[]), unnest($9::text[]), $10, \
+                      unnest($11::text[]) \
+               returning position) \
+             select case when max(position) - min(position) = count(*) - 1 then min(position) end from appended",
+        )
+        .bind(ids)
+        .bind(types)
+        .bind(topics)
+        .bind(keys)
+        .bind(aggregates)
+        .bind(versions)
+        .bind(payloads)
+        .bind(traces)
+        .bind(states)
+        .bind(now)
+        .bind(kinds)
+        .fetch_one(connection)
+        .await?)
 }
 
 /// Reads a row of the columns that the queries below name, by their places: names would be looked up for each row.
@@ -106,9 +105,8 @@ pub async fn read_after(executor: impl PgExecutor<'_>, position: i64, limit: i64
     .bind(position)
     .bind(limit)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
-    rows.iter().map(logged).collect::<Result<_, _>>().map_err(fault)
+    .await?;
+    Ok(rows.iter().map(logged).collect::<Result<_, _>>()?)
 }
 
 /// The history of one aggregate, in the order of its events, from behind this position of the log on, at most
@@ -131,7 +129,6 @@ pub async fn history(
     .bind(after)
     .bind(limit)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
-    rows.iter().map(logged).collect::<Result<_, _>>().map_err(fault)
+    .await?;
+    Ok(rows.iter().map(logged).collect::<Result<_, _>>()?)
 }

@@ -2,10 +2,9 @@
 
 use std::{pin::pin, time::Duration};
 
-use openorder_types::Fault;
 use sqlx::PgConnection;
 
-use crate::{LoggedEvent, database::fault};
+use crate::LoggedEvent;
 
 /// Bytes of a batch at first; Kafka's own default of `max.message.bytes` is a little more.
 const BATCH_BYTES: usize = 1_000_000;
@@ -95,7 +94,7 @@ pub(crate) fn blocked_by(event: &LoggedEvent, topic_max: Option<usize>) -> Strin
 ///
 /// # Errors
 /// Those of the work, or the session is gone.
-pub(crate) async fn keeping_alive<T, E: From<Fault>>(
+pub(crate) async fn keeping_alive<T, E: From<sqlx::Error>>(
     connection: &mut PgConnection,
     interval: Duration,
     work: impl Future<Output = Result<T, E>>,
@@ -107,7 +106,7 @@ pub(crate) async fn keeping_alive<T, E: From<Fault>>(
             result = &mut work => return result,
             () = tokio::time::sleep(interval) => {}
         }
-        sqlx::query("select").execute(&mut *connection).await.map_err(fault)?;
+        sqlx::query("select").execute(&mut *connection).await?;
     }
 }
 

@@ -9,6 +9,7 @@
 //! - [`consumer`]: batches from Kafka, each event once in effect (inbox), failing keys parked, tried again, dead;
 //! - [`dead_letters`]: copies of dead messages on their topic, for Kafka's tools;
 //! - [`backbone`]: puts these together for a service.
+//! - [`Table`]: the columns of a service's table, each named once, and the statements that write a batch of its rows;
 //! - [`desk`]: what an operator does with what failed: look, replay, discard, redeliver;
 //! - [`lag`]: how far consumer groups are behind, as Kafka tells it;
 //! - [`client`]: Kafka clients that live long: watched, replaced, closed;
@@ -48,6 +49,7 @@ mod scan;
 mod security;
 mod settings;
 mod startup;
+mod table;
 mod tail;
 mod unit_of_work;
 
@@ -56,7 +58,7 @@ pub use backbone::{Backbone, Changes, RoleContext};
 pub use backlog::{Unpublished, unpublished};
 pub use committer::Committer;
 pub use consumer::{Decode, Injects, PassesOver, Subscription};
-pub use database::{OpenError, POSTGRES, fault, migrator, open};
+pub use database::{OpenError, POSTGRES, migrator, open};
 pub use event::{DecodeError, LoggedEvent, NewEvent, RawHeaders, Received};
 pub use kafka::KAFKA;
 pub use maintenance::first_id_of;
@@ -65,5 +67,6 @@ pub use request_results::RequestKey;
 pub use route::RouteMonitor;
 pub use scan::{ScanFrom, Scanned, TopicScan, committed_offsets};
 pub use settings::{CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings, UnknownTypes};
+pub use table::Table;
 pub use tail::{Tail, TailError};
 pub use unit_of_work::UnitOfWork;

@@ -9,7 +9,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgPool, Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
-use crate::{Backbone, DatabaseSettings, backlog, consumer::parking, database::fault, metrics::Metrics};
+use crate::{Backbone, DatabaseSettings, backlog, consumer::parking, metrics::Metrics};
 
 /// Rows deleted by one statement, so that upkeep never holds up the work.
 const PRUNE_BATCH_ROWS: i64 = 5_000;
@@ -116,7 +116,7 @@ async fn prune(pool: &PgPool, settings: &DatabaseSettings) -> Result<(), Fault> 
 /// Deletes batch by batch until one was not full.
 async fn until_few(delete: impl Fn() -> Query<'static, Postgres, PgArguments>, pool: &PgPool) -> Result<(), Fault> {
     loop {
-        let done = delete().bind(PRUNE_BATCH_ROWS).execute(pool).await.map_err(fault)?;
+        let done = delete().bind(PRUNE_BATCH_ROWS).execute(pool).await?;
         if done.rows_affected() < PRUNE_BATCH_ROWS.unsigned_abs() {
             return Ok(());
         }

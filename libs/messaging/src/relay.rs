@@ -29,7 +29,6 @@ use sqlx::{PgConnection, Row};
 use crate::{
     Backbone, LoggedEvent, RelaySettings,
     client::{ClientHealth, KafkaClient},
-    database::fault,
     deliveries::{CountingProducer, is_too_large},
     event_log,
     fit::{BatchSize, Fit, Refusal, blocked_by, keeping_alive},
@@ -72,7 +71,7 @@ impl From<Fault> for Lost {
 
 impl From<sqlx::Error> for Lost {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(fault(error))
+        Self::Database(error.into())
     }
 }
 

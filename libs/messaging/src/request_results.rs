@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use openorder_types::{CallError, Fault, Rejection, Timestamp};
 use sqlx::{PgConnection, Row};
 
-use crate::{Reply, database::fault};
+use crate::Reply;
 
 /// Identifies a command across repetitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,16 +73,11 @@ pub(crate) async fn load(
     .bind(callers)
     .bind(ids)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in rows {
-        let stored = Stored {
-            fingerprint: row.try_get(3).map_err(fault)?,
-            method: row.try_get(2).map_err(fault)?,
-            reply: row.try_get(4).map_err(fault)?,
-        };
-        let key = (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?);
+        let stored = Stored { fingerprint: row.try_get(3)?, method: row.try_get(2)?, reply: row.try_get(4)? };
+        let key = (row.try_get(0)?, row.try_get(1)?);
         found.insert(key, stored);
     }
     Ok(found)
@@ -115,7 +110,6 @@ pub(crate) async fn save(
     .bind(replies)
     .bind(now)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }

@@ -8,11 +8,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::{
-    LoggedEvent, NewEvent,
-    database::{POSTGRES, fault},
-    event_log,
-};
+use crate::{LoggedEvent, NewEvent, database::POSTGRES, event_log};
 
 /// Rows found by key are found in one way, whether one or a thousand: the statements are planned once a connection, and
 /// not once a batch. A plan made while a table was empty would else be to read all of it, and stay.
@@ -74,14 +70,14 @@ impl UnitOfWork {
 
     /// Marks a place that [`Self::roll_back_to`] comes back to; the latest one only.
     pub(crate) async fn set_savepoint(&mut self) -> Result<Savepoint, Fault> {
-        sqlx::raw_sql("savepoint piece").execute(self.connection()).await.map_err(fault)?;
+        sqlx::raw_sql("savepoint piece").execute(self.connection()).await?;
         Ok(Savepoint { events: self.events.len() })
     }
 
     /// Forgets what was written and appended since the savepoint.
     pub(crate) async fn roll_back_to(&mut self, savepoint: Savepoint) -> Result<(), Fault> {
         self.events.truncate(savepoint.events);
-        sqlx::raw_sql("rollback to savepoint piece").execute(self.connection()).await.map_err(fault)?;
+        sqlx::raw_sql("rollback to savepoint piece").execute(self.connection()).await?;
         Ok(())
     }
 
@@ -120,7 +116,7 @@ impl UnitOfWork {
         if !self.events.is_empty() {
             first_position = event_log::append(&mut self.transaction, &self.events, self.now).await?;
         }
-        self.transaction.commit().await.map_err(fault)?;
+        self.transaction.commit().await?;
         Ok(Appended { first_position, events: self.events, at: self.now })
     }
 }

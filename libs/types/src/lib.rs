@@ -7,10 +7,13 @@
 //! - [`text`]: what people write for people ([`FreeText`]), without what a terminal would obey;
 //! - [`caller`]: who asks, and for whom they may act;
 //! - [`error`]: a [`Rejection`] is the caller's doing, a [`Fault`] is ours, a [`CallError`] is what a
-//!   submitted command may end in. Only `openorder-rpc` turns them into gRPC codes.
+//!   submitted command may end in. Only `openorder-rpc` turns them into gRPC codes;
+//! - `database`, with the feature `sqlx`: what an error of PostgreSQL is as a [`Fault`].
 
 pub mod caller;
 pub mod currency;
+#[cfg(feature = "sqlx")]
+pub mod database;
 pub mod error;
 pub mod money;
 pub mod text;

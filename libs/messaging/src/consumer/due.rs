@@ -13,7 +13,7 @@ use crate::{
         failure::{Failure, Verdict},
         stored::{self, Key, RecordTime},
     },
-    database::{POSTGRES, fault},
+    database::POSTGRES,
 };
 
 /// A parked message that is tried again.
@@ -38,7 +38,7 @@ impl Due {
 pub(crate) async fn look(pool: &PgPool, limit: i64) -> Result<Vec<Due>, Fault> {
     let mut transaction = pool.begin().await.map_err(|error| Fault::outage(POSTGRES, error))?;
     let due = due(&mut transaction, Utc::now(), limit).await?;
-    transaction.rollback().await.map_err(fault)?;
+    transaction.rollback().await?;
     Ok(due)
 }
 
@@ -53,17 +53,16 @@ async fn due(connection: &mut PgConnection, now: Timestamp, limit: i64) -> Resul
     .bind(now)
     .bind(limit)
     .fetch_all(&mut *connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     if first.is_empty() {
         return Ok(Vec::new());
     }
     let (mut topics, mut keys, mut sequences, mut attempts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in &first {
-        attempts.push(row.try_get::<i32, _>(3).map_err(fault)?);
-        sequences.push(row.try_get::<i64, _>(0).map_err(fault)?);
-        topics.push(row.try_get::<String, _>(1).map_err(fault)?);
-        keys.push(row.try_get::<Vec<u8>, _>(2).map_err(fault)?);
+        attempts.push(row.try_get::<i32, _>(3)?);
+        sequences.push(row.try_get::<i64, _>(0)?);
+        topics.push(row.try_get::<String, _>(1)?);
+        keys.push(row.try_get::<Vec<u8>, _>(2)?);
     }
     // A statement of its own, after the locks: what went in behind a first row before it was locked can be seen.
     // One that failed before is tried alone: what waits behind it follows when it is through.
@@ -80,14 +79,13 @@ async fn due(connection: &mut PgConnection, now: Timestamp, limit: i64) -> Resul
     .bind(attempts)
     .bind(limit)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     let mut stopped: HashSet<Key> = HashSet::new();
     let mut due = Vec::with_capacity(rows.len());
     for row in &rows {
         let one = read(row)?;
         let key = stored::key(&one.message);
-        if row.try_get::<i16, _>("state").map_err(fault)? != 1 {
+        if row.try_get::<i16, _>("state")? != 1 {
             stopped.insert(key);
         } else if !stopped.contains(&key) {
             due.push(one);
@@ -114,8 +112,7 @@ pub(crate) async fn take(connection: &mut PgConnection, part: &[Due]) -> Result<
     .bind(sequences)
     .bind(attempts)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     let locked: HashSet<i64> = locked.into_iter().collect();
     let mut stopped: HashSet<Key> = HashSet::new();
     let mut kept = Vec::with_capacity(part.len());
@@ -132,9 +129,9 @@ pub(crate) async fn take(connection: &mut PgConnection, part: &[Due]) -> Result<
 
 fn read(row: &PgRow) -> Result<Due, Fault> {
     Ok(Due {
-        sequence: row.try_get("sequence").map_err(fault)?,
-        attempts: row.try_get("attempts").map_err(fault)?,
-        replay_job_id: row.try_get("replay_job_id").map_err(fault)?,
+        sequence: row.try_get("sequence")?,
+        attempts: row.try_get("attempts")?,
+        replay_job_id: row.try_get("replay_job_id")?,
         message: stored::message(row)?,
         recorded: stored::record_time(row)?,
     })
@@ -148,11 +145,10 @@ pub(crate) async fn remove(connection: &mut PgConnection, handled: &[i64], now: 
     let rows = sqlx::query("delete from parked_message where sequence = any($1) returning topic, key")
         .bind(handled)
         .fetch_all(&mut *connection)
-        .await
-        .map_err(fault)?;
+        .await?;
     let mut keys: HashSet<Key> = HashSet::with_capacity(rows.len());
     for row in &rows {
-        keys.insert((row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?));
+        keys.insert((row.try_get(0)?, row.try_get(1)?));
     }
     let (topics, keys): (Vec<String>, Vec<Vec<u8>>) = keys.into_iter().unzip();
     sqlx::query(
@@ -165,8 +161,7 @@ pub(crate) async fn remove(connection: &mut PgConnection, handled: &[i64], now: 
     .bind(keys)
     .bind(now)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -199,8 +194,7 @@ pub(crate) async fn note_failure(
     .bind(&failure.text)
     .bind(i32::from(verdict.counts()))
     .execute(&mut *connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     if changed.rows_affected() == 0 {
         return Ok(false);
     }
@@ -213,8 +207,7 @@ pub(crate) async fn note_failure(
     )
     .bind(due.sequence)
     .execute(&mut *connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     if verdict.counts() {
         record_attempt(&mut *connection, due.sequence, failure, settings.attempts_recorded_max, now).await?;
     }
@@ -240,14 +233,12 @@ async fn record_attempt(
     .bind(failure.reason)
     .bind(&failure.text)
     .fetch_one(&mut *connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     sqlx::query("delete from parked_attempt where sequence = $1 and number <= $2")
         .bind(sequence)
         .bind(number.saturating_sub(recorded_max))
         .execute(connection)
-        .await
-        .map_err(fault)?;
+        .await?;
     Ok(())
 }
 
@@ -260,8 +251,7 @@ pub(crate) async fn note_replayed(connection: &mut PgConnection, handled: &[i64]
     .bind(handled)
     .bind(now)
     .execute(&mut *connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     keep_history(connection, handled, now).await
 }
 
@@ -279,8 +269,7 @@ async fn keep_history(executor: impl PgExecutor<'_>, handled: &[i64], now: Times
     .bind(handled)
     .bind(now)
     .execute(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -302,7 +291,6 @@ pub(crate) async fn note_failed_again(
     .bind(failure.reason)
     .bind(&failure.text)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }

@@ -6,8 +6,6 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::database::fault;
-
 /// Claims the ids; those that come back are new. Waits for another instance that is claiming one of them.
 pub(crate) async fn claim(connection: &mut PgConnection, ids: &[Uuid], now: Timestamp) -> Result<HashSet<Uuid>, Fault> {
     if ids.is_empty() {
@@ -24,7 +22,6 @@ pub(crate) async fn claim(connection: &mut PgConnection, ids: &[Uuid], now: Time
     .bind(sorted)
     .bind(now)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(new.into_iter().collect())
 }

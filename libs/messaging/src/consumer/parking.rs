@@ -23,7 +23,6 @@ use crate::{
         failure::{Failure, Verdict},
         stored::{self, Key, RecordTime},
     },
-    database::fault,
 };
 
 /// When a message is looked at that could not be put behind the first of its key, because that one is being retried.
@@ -41,7 +40,7 @@ pub(crate) struct Park<'a> {
 pub(crate) async fn parked_keys(connection: &mut PgConnection, messages: &[&Received]) -> Result<HashSet<Key>, Fault> {
     // Nearly always nothing is parked at all: then no key has to be looked up.
     let any = sqlx::query("select from parked_message order by sequence limit 1");
-    if messages.is_empty() || any.fetch_optional(&mut *connection).await.map_err(fault)?.is_none() {
+    if messages.is_empty() || any.fetch_optional(&mut *connection).await?.is_none() {
         return Ok(HashSet::new());
     }
     let first = first_of_keys(connection, messages).await?;
@@ -63,10 +62,9 @@ async fn first_of_keys(connection: &mut PgConnection, messages: &[&Received]) ->
     .bind(topics)
     .bind(keys)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     let read = |row: &sqlx::postgres::PgRow| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?));
-    rows.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(fault)
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }
 
 /// Parks messages in their order.
@@ -104,8 +102,7 @@ async fn hold(connection: &mut PgConnection, sequences: Vec<i64>) -> Result<Hash
     )
     .bind(sequences)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(held.into_iter().collect())
 }
 
@@ -206,8 +203,7 @@ impl<'a> Rows<'a> {
         .bind(now)
         .bind(self.recorded_by_broker)
         .execute(connection)
-        .await
-        .map_err(fault)?;
+        .await?;
         Ok(())
     }
 }
@@ -218,9 +214,8 @@ pub(crate) async fn counts(executor: impl PgExecutor<'_>) -> Result<(i64, i64), 
         "select count(*) filter (where state = 1) as parked, count(*) filter (where state = 2) as dead from parked_message",
     )
     .fetch_one(executor)
-    .await
-    .map_err(fault)?;
-    Ok((row.try_get("parked").map_err(fault)?, row.try_get("dead").map_err(fault)?))
+    .await?;
+    Ok((row.try_get("parked")?, row.try_get("dead")?))
 }
 
 /// What the messages in the table wait for: for its bounds.
@@ -242,9 +237,8 @@ pub(crate) async fn waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, Fa
          from parked_message p left join dead on dead.topic = p.topic and dead.hash = sha256(p.key)",
     )
     .fetch_one(executor)
-    .await
-    .map_err(fault)?;
-    Ok(Waiting { retried: row.try_get("retried").map_err(fault)?, stopped: row.try_get("stopped").map_err(fault)? })
+    .await?;
+    Ok(Waiting { retried: row.try_get("retried")?, stopped: row.try_get("stopped")? })
 }
 
 /// Which of the messages' keys have a dead message in the table.
@@ -259,8 +253,7 @@ pub(crate) async fn stopped_keys(connection: &mut PgConnection, messages: &[&Rec
     .bind(topics)
     .bind(keys)
     .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     let read = |row: &sqlx::postgres::PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
-    rows.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(fault)
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }

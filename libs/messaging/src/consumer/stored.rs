@@ -4,7 +4,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{RawHeaders, Received, consumer::receive, database::fault};
+use crate::{RawHeaders, Received, consumer::receive};
 
 /// The time of a Kafka record, and whose it is.
 #[derive(Debug, Clone, Copy)]
@@ -37,21 +37,20 @@ pub(crate) const COLUMNS: &str = "topic, key, partition, \"offset\", event_id, p
 
 /// The message of a row that has [`COLUMNS`].
 pub(crate) fn message(row: &PgRow) -> Result<Received, Fault> {
-    let topic: String = row.try_get("topic").map_err(fault)?;
-    let (partition, offset): (i32, i64) =
-        (row.try_get("partition").map_err(fault)?, row.try_get("offset").map_err(fault)?);
-    let key = kafka_key(row.try_get("key").map_err(fault)?, partition, offset);
-    let payload: Vec<u8> = row.try_get("payload").map_err(fault)?;
-    let headers = headers(row.try_get("headers").map_err(fault)?)?;
+    let topic: String = row.try_get("topic")?;
+    let (partition, offset): (i32, i64) = (row.try_get("partition")?, row.try_get("offset")?);
+    let key = kafka_key(row.try_get("key")?, partition, offset);
+    let payload: Vec<u8> = row.try_get("payload")?;
+    let headers = headers(row.try_get("headers")?)?;
     let mut message = receive::from_parts(&topic, partition, offset, Some(&key), Some(&payload), headers);
-    message.event_id = row.try_get::<Uuid, _>("event_id").map_err(fault)?;
+    message.event_id = row.try_get::<Uuid, _>("event_id")?;
     Ok(message)
 }
 
 /// The time of a row's Kafka record.
 pub(crate) fn record_time(row: &PgRow) -> Result<RecordTime, Fault> {
-    let at = row.try_get("recorded_at").map_err(fault)?;
-    Ok(RecordTime { at, by_broker: row.try_get("recorded_by_broker").map_err(fault)? })
+    let at = row.try_get("recorded_at")?;
+    Ok(RecordTime { at, by_broker: row.try_get("recorded_by_broker")? })
 }
 
 /// Headers as they are stored: names and hexadecimal values, in order; names may stand several times.

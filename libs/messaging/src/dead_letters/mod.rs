@@ -17,7 +17,6 @@ use crate::{
     Backbone, ConsumerSettings, Received,
     client::KafkaClient,
     consumer::stored::{self, RecordTime},
-    database::fault,
     deliveries::CountingProducer,
     kafka,
     unit_of_work::UnitOfWork,
@@ -128,7 +127,7 @@ impl DeadLetters {
     /// One cheap look, nearly always all there is to do.
     async fn has_unpublished(&self) -> Result<bool, Fault> {
         let sql = "select exists (select from parked_message where state = 2 and published_at is null)";
-        sqlx::query_scalar(sql).fetch_one(self.backbone.pool()).await.map_err(fault)
+        Ok(sqlx::query_scalar(sql).fetch_one(self.backbone.pool()).await?)
     }
 
     async fn begin(&self) -> Result<UnitOfWork, String> {
@@ -144,16 +143,12 @@ impl DeadLetters {
         let mine: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
             .bind(DEAD_LETTERS_LOCK)
             .fetch_one(&mut *connection)
-            .await
-            .map_err(fault)?;
+            .await?;
         if !mine {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(self.settings.dead_letter_batch_max)
-            .fetch_all(connection)
-            .await
-            .map_err(fault)?;
+        let rows =
+            sqlx::query(AssertSqlSafe(sql)).bind(self.settings.dead_letter_batch_max).fetch_all(connection).await?;
         rows.iter().map(letter).collect()
     }
 
@@ -178,13 +173,13 @@ impl DeadLetters {
 
 fn letter(row: &PgRow) -> Result<Letter, Fault> {
     Ok(Letter {
-        sequence: row.try_get("sequence").map_err(fault)?,
+        sequence: row.try_get("sequence")?,
         message: stored::message(row)?,
         recorded: stored::record_time(row)?,
-        dead_at: row.try_get("dead_at").map_err(fault)?,
-        attempts: row.try_get("attempts").map_err(fault)?,
-        error_class: row.try_get("error_class").map_err(fault)?,
-        error_reason: row.try_get("error_reason").map_err(fault)?,
+        dead_at: row.try_get("dead_at")?,
+        attempts: row.try_get("attempts")?,
+        error_class: row.try_get("error_class")?,
+        error_reason: row.try_get("error_reason")?,
     })
 }
 

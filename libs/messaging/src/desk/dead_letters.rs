@@ -7,7 +7,7 @@ use sqlx::{Postgres, QueryBuilder, Row, postgres::PgRow};
 use super::{
     Attempt, Cause, Counts, DeadLetter, DeadLetterDetail, Desk, Filter, Page, ParkedMessage, filter::Time, limit,
 };
-use crate::{consumer::stored, database::fault};
+use crate::consumer::stored;
 
 /// Columns of a list, of the table with the alias `p`. The trace's parent stands in the headers, in hexadecimal. Key and
 /// type are as long as somebody else liked, and cut: a page of them has to fit into an answer.
@@ -38,8 +38,8 @@ impl Desk {
             QueryBuilder::new(format!("select {LISTED}{DEAD_LISTED} from parked_message p where p.state = 2"));
         filter.push_to(&mut query, Time::Dead);
         push_page(&mut query, after, limit);
-        let rows = query.build().fetch_all(self.pool()).await.map_err(fault)?;
-        let letters = rows.iter().map(dead_letter).collect::<Result<_, _>>().map_err(fault)?;
+        let rows = query.build().fetch_all(self.pool()).await?;
+        let letters = rows.iter().map(dead_letter).collect::<Result<_, _>>()?;
         Ok(Page::of(letters, limit, |letter: &DeadLetter| letter.sequence))
     }
 
@@ -53,11 +53,11 @@ impl Desk {
              from parked_message p where p.state = 2 and p.sequence = "
         ));
         query.push_bind(sequence);
-        let Some(row) = query.build().fetch_optional(self.pool()).await.map_err(fault)? else { return Ok(None) };
-        let dead_letter = dead_letter(&row).map_err(fault)?;
-        let payload = row.try_get("payload").map_err(fault)?;
-        let headers = stored::headers(row.try_get("headers").map_err(fault)?)?;
-        let attempts = attempts(row.try_get("attempts_made").map_err(fault)?)?;
+        let Some(row) = query.build().fetch_optional(self.pool()).await? else { return Ok(None) };
+        let dead_letter = dead_letter(&row)?;
+        let payload = row.try_get("payload")?;
+        let headers = stored::headers(row.try_get("headers")?)?;
+        let attempts = attempts(row.try_get("attempts_made")?)?;
         Ok(Some(DeadLetterDetail { dead_letter, payload, headers, attempts }))
     }
 
@@ -74,8 +74,8 @@ impl Desk {
         filter.push_to(&mut query, Time::Dead);
         query.push(" group by topic, left(event_type, 256), error_class, error_reason order by count desc, topic, 2, error_reason limit ");
         query.push_bind(limit(page_size));
-        let rows = query.build().fetch_all(self.pool()).await.map_err(fault)?;
-        rows.iter().map(cause).collect::<Result<_, _>>().map_err(fault)
+        let rows = query.build().fetch_all(self.pool()).await?;
+        Ok(rows.iter().map(cause).collect::<Result<_, _>>()?)
     }
 
     /// Parked messages (not the dead ones), oldest first, at most `page_size` after the sequence `after`.
@@ -92,8 +92,8 @@ impl Desk {
         let mut query = QueryBuilder::new(format!("select {LISTED} from parked_message p where p.state = 1"));
         filter.push_to(&mut query, Time::Parked);
         push_page(&mut query, after, limit);
-        let rows = query.build().fetch_all(self.pool()).await.map_err(fault)?;
-        let parked = rows.iter().map(parked).collect::<Result<_, _>>().map_err(fault)?;
+        let rows = query.build().fetch_all(self.pool()).await?;
+        let parked = rows.iter().map(parked).collect::<Result<_, _>>()?;
         Ok(Page::of(parked, limit, |parked: &ParkedMessage| parked.sequence))
     }
 
@@ -111,19 +111,15 @@ impl Desk {
                     min(dead_at) filter (where state = 2) as oldest_dead_at from parked_message",
         )
         .fetch_one(self.pool())
-        .await
-        .map_err(fault)?;
-        let counts = |row: &PgRow| {
-            Ok(Counts {
-                parked: row.try_get("parked")?,
-                waiting: row.try_get("waiting")?,
-                dead: row.try_get("dead")?,
-                unpublished: row.try_get("unpublished")?,
-                oldest_parked_at: row.try_get("oldest_parked_at")?,
-                oldest_dead_at: row.try_get("oldest_dead_at")?,
-            })
-        };
-        counts(&row).map_err(fault)
+        .await?;
+        Ok(Counts {
+            parked: row.try_get("parked")?,
+            waiting: row.try_get("waiting")?,
+            dead: row.try_get("dead")?,
+            unpublished: row.try_get("unpublished")?,
+            oldest_parked_at: row.try_get("oldest_parked_at")?,
+            oldest_dead_at: row.try_get("oldest_dead_at")?,
+        })
     }
 }
 

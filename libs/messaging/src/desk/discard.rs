@@ -13,7 +13,6 @@ use super::{
 use crate::{
     RawHeaders,
     consumer::{due, stored},
-    database::fault,
 };
 
 /// Which dead letters are given up, by whom and why.
@@ -113,8 +112,7 @@ impl Desk {
         )
         .bind(&discard.sequences)
         .fetch_all(unit.connection())
-        .await
-        .map_err(fault)?;
+        .await?;
         let before = discarded_before(unit.connection(), &discard.sequences).await?;
         // Also one that a replay has not released yet: it is left out of it.
         let dead: Vec<i64> = found.iter().filter(|(_, state, _)| *state == 2).map(|(sequence, ..)| *sequence).collect();
@@ -136,14 +134,12 @@ impl Desk {
             .bind(&discard.requested_by)
             .bind(&discard.reason)
             .execute(unit.connection())
-            .await
-            .map_err(fault)?;
+            .await?;
         sqlx::query("update replay_item set outcome = 6, finished_at = $2 where sequence = any($1) and outcome = 1")
             .bind(&dead)
             .bind(now)
             .execute(unit.connection())
-            .await
-            .map_err(fault)?;
+            .await?;
         due::remove(unit.connection(), &dead, now).await?;
         unit.commit().await?;
         tracing::info!(sequences = ?dead, by = discard.requested_by, "dead letters discarded");
@@ -164,7 +160,7 @@ impl Desk {
         let mut query = QueryBuilder::new("select p.* from dead_letter_history p where true");
         filter.push_to(&mut query, Time::Resolved);
         push_page(&mut query, after, limit);
-        let rows = query.build().fetch_all(self.pool()).await.map_err(fault)?;
+        let rows = query.build().fetch_all(self.pool()).await?;
         let entries = rows.iter().map(history_entry).collect::<Result<_, _>>()?;
         Ok(Page::of(entries, limit, |entry: &HistoryEntry| entry.sequence))
     }
@@ -177,36 +173,32 @@ async fn discarded_before(connection: &mut PgConnection, sequences: &[i64]) -> R
     )
     .bind(sequences)
     .fetch_one(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(before.unsigned_abs())
 }
 
 fn history_entry(row: &PgRow) -> Result<HistoryEntry, Fault> {
-    let resolution: String = row.try_get("resolution").map_err(fault)?;
-    let headers = stored::headers(row.try_get("headers").map_err(fault)?)?;
-    let attempts = attempts(row.try_get("attempts").map_err(fault)?)?;
-    let read = || {
-        Ok(HistoryEntry {
-            sequence: row.try_get("sequence")?,
-            topic: row.try_get("topic")?,
-            key: key(row)?,
-            partition: row.try_get("partition")?,
-            offset: row.try_get("offset")?,
-            event_id: row.try_get("event_id")?,
-            event_type: row.try_get("event_type")?,
-            payload: row.try_get("payload")?,
-            headers,
-            error_class: row.try_get("error_class")?,
-            error_reason: row.try_get("error_reason")?,
-            error_text: row.try_get("error_text")?,
-            attempts,
-            dead_at: row.try_get("dead_at")?,
-            resolution: if resolution == "replayed" { Resolution::Replayed } else { Resolution::Discarded },
-            resolved_at: row.try_get("resolved_at")?,
-            resolved_by: row.try_get("resolved_by")?,
-            reason: row.try_get("reason")?,
-        })
-    };
-    read().map_err(fault)
+    let resolution: String = row.try_get("resolution")?;
+    let headers = stored::headers(row.try_get("headers")?)?;
+    let attempts = attempts(row.try_get("attempts")?)?;
+    Ok(HistoryEntry {
+        sequence: row.try_get("sequence")?,
+        topic: row.try_get("topic")?,
+        key: key(row)?,
+        partition: row.try_get("partition")?,
+        offset: row.try_get("offset")?,
+        event_id: row.try_get("event_id")?,
+        event_type: row.try_get("event_type")?,
+        payload: row.try_get("payload")?,
+        headers,
+        error_class: row.try_get("error_class")?,
+        error_reason: row.try_get("error_reason")?,
+        error_text: row.try_get("error_text")?,
+        attempts,
+        dead_at: row.try_get("dead_at")?,
+        resolution: if resolution == "replayed" { Resolution::Replayed } else { Resolution::Discarded },
+        resolved_at: row.try_get("resolved_at")?,
+        resolved_by: row.try_get("resolved_by")?,
+        reason: row.try_get("reason")?,
+    })
 }

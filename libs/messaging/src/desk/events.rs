@@ -6,7 +6,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::QueryBuilder;
 
 use super::{Desk, Page, limit};
-use crate::{LoggedEvent, database::fault, event_log};
+use crate::{LoggedEvent, event_log};
 
 /// Which events of the log are meant: all conditions that are set have to hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,8 +69,8 @@ impl Desk {
             query.push(" and occurred_at < ").push_bind(until);
         }
         query.push(" order by position limit ").push_bind(limit + 1);
-        let rows = query.build().fetch_all(self.pool()).await.map_err(fault)?;
-        let events = rows.iter().map(event_log::logged).collect::<Result<Vec<_>, _>>().map_err(fault)?;
+        let rows = query.build().fetch_all(self.pool()).await?;
+        let events = rows.iter().map(event_log::logged).collect::<Result<Vec<_>, _>>()?;
         let mut page = Page::of(events, limit, |event: &LoggedEvent| event.position);
         if page.next.is_none() && end < i64::MAX && self.goes_on(end, filter.until).await? {
             page.next = Some(end);
@@ -84,8 +84,7 @@ impl Desk {
             sqlx::query_scalar("select occurred_at from event_log where position > $1 order by position limit 1")
                 .bind(position)
                 .fetch_optional(self.pool())
-                .await
-                .map_err(fault)?;
+                .await?;
         Ok(next.is_some_and(|next| until.is_none_or(|until| next < until + COMMIT_LATE_MAX)))
     }
 
@@ -95,8 +94,7 @@ impl Desk {
         let (mut low, mut high): (i64, i64) =
             sqlx::query_as("select coalesce(min(position), 1) - 1, coalesce(max(position), 0) from event_log")
                 .fetch_one(self.pool())
-                .await
-                .map_err(fault)?;
+                .await?;
         while low < high {
             let middle = low + (high - low) / 2;
             let next: Option<(i64, Timestamp)> = sqlx::query_as(
@@ -104,8 +102,7 @@ impl Desk {
             )
             .bind(middle)
             .fetch_optional(self.pool())
-            .await
-            .map_err(fault)?;
+            .await?;
             match next {
                 Some((position, at)) if at < time => low = position,
                 _ => high = middle,

@@ -8,7 +8,6 @@ use super::{
     Desk, Filter, ItemOutcome, Page, ReplayCount, ReplayItem, ReplayJob, ReplayRequest, ReplayState, check_reason,
     dead_letters::push_page, filter::Time, limit,
 };
-use crate::database::fault;
 
 /// Dead letters that a replay may release per second.
 const RATE_MAX: u32 = 10_000;
@@ -43,16 +42,13 @@ impl Desk {
                                                      and f.sequence < l.sequence)) as waiting_behind, \
                     (select count(*) from meant where replay_job_id is not null) as in_other_replays",
         );
-        let row = query.build().fetch_one(self.pool()).await.map_err(fault)?;
-        let read = || {
-            Ok(ReplayCount {
-                items: row.try_get("items")?,
-                keys: row.try_get("keys")?,
-                waiting_behind: row.try_get("waiting_behind")?,
-                in_other_replays: row.try_get("in_other_replays")?,
-            })
-        };
-        read().map_err(fault)
+        let row = query.build().fetch_one(self.pool()).await?;
+        Ok(ReplayCount {
+            items: row.try_get("items")?,
+            keys: row.try_get("keys")?,
+            waiting_behind: row.try_get("waiting_behind")?,
+            in_other_replays: row.try_get("in_other_replays")?,
+        })
     }
 
     /// Freezes the set and begins. The service itself releases the items then, no faster than the rate, whichever
@@ -87,8 +83,7 @@ impl Desk {
             .bind(job_id)
             .bind(i32::try_from(frozen).unwrap_or(i32::MAX))
             .execute(unit.connection())
-            .await
-            .map_err(fault)?;
+            .await?;
         unit.commit().await?;
         tracing::info!(%job_id, items = frozen, by = request.requested_by, "replay begins");
         self.replay(job_id).await?.ok_or(CallError::Internal)
@@ -101,7 +96,7 @@ impl Desk {
     pub async fn replay(&self, job_id: Uuid) -> Result<Option<ReplayJob>, Fault> {
         let mut query = QueryBuilder::new(JOB);
         query.push("j.job_id = ").push_bind(job_id);
-        let row = query.build().fetch_optional(self.pool()).await.map_err(fault)?;
+        let row = query.build().fetch_optional(self.pool()).await?;
         row.as_ref().map(job).transpose()
     }
 
@@ -109,7 +104,7 @@ impl Desk {
         let mut query = QueryBuilder::new(JOB);
         query.push("j.request_id = ").push_bind(&request.request_id);
         query.push(" and j.requested_by = ").push_bind(&request.requested_by);
-        let row = query.build().fetch_optional(executor).await.map_err(fault)?;
+        let row = query.build().fetch_optional(executor).await?;
         row.as_ref().map(job).transpose()
     }
 
@@ -122,7 +117,7 @@ impl Desk {
         // UUID v7: the order of the ids is the order of the jobs.
         query.push("j.job_id < ").push_bind(before.unwrap_or(Uuid::max()));
         query.push(" order by j.job_id desc limit ").push_bind(limit(page_size));
-        let rows = query.build().fetch_all(self.pool()).await.map_err(fault)?;
+        let rows = query.build().fetch_all(self.pool()).await?;
         rows.iter().map(job).collect()
     }
 
@@ -140,7 +135,7 @@ impl Desk {
         let mut query = QueryBuilder::new("select p.* from replay_item p where p.job_id = ");
         query.push_bind(job_id);
         push_page(&mut query, after, limit);
-        let rows = query.build().fetch_all(self.pool()).await.map_err(fault)?;
+        let rows = query.build().fetch_all(self.pool()).await?;
         let items = rows.iter().map(item).collect::<Result<_, _>>()?;
         Ok(Page::of(items, limit, |item: &ReplayItem| item.sequence))
     }
@@ -157,21 +152,18 @@ impl Desk {
                 .bind(job_id)
                 .bind(now)
                 .execute(unit.connection())
-                .await
-                .map_err(fault)?;
+                .await?;
         if cancelled.rows_affected() == 1 {
             // The messages first, like everybody who locks both.
             sqlx::query("update parked_message set replay_job_id = null where replay_job_id = $1 and state = 2")
                 .bind(job_id)
                 .execute(unit.connection())
-                .await
-                .map_err(fault)?;
+                .await?;
             sqlx::query("update replay_item set outcome = 5, finished_at = $2 where job_id = $1 and outcome = 1")
                 .bind(job_id)
                 .bind(now)
                 .execute(unit.connection())
-                .await
-                .map_err(fault)?;
+                .await?;
             unit.commit().await?;
             tracing::info!(%job_id, "replay cancelled");
         }
@@ -230,8 +222,7 @@ async fn insert_job(
     .bind(i32::try_from(request.rate_per_second).unwrap_or(i32::MAX))
     .bind(now)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(inserted.rows_affected() == 1)
 }
 
@@ -250,41 +241,38 @@ async fn freeze(connection: &mut PgConnection, job_id: Uuid, request: &ReplayReq
          insert into replay_item (job_id, sequence, event_id, topic, key, event_type, outcome) select ",
     );
     query.push_bind(job_id).push(", sequence, event_id, topic, key, event_type, 1 from frozen");
-    Ok(query.build().execute(connection).await.map_err(fault)?.rows_affected())
+    Ok(query.build().execute(connection).await?.rows_affected())
 }
 
 fn job(row: &PgRow) -> Result<ReplayJob, Fault> {
-    let filter: Filter = serde_json::from_value(row.try_get("filter").map_err(fault)?).map_err(Fault::permanent)?;
+    let filter: Filter = serde_json::from_value(row.try_get("filter")?).map_err(Fault::permanent)?;
     let count = |name: &str| row.try_get::<i64, _>(name).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-    let state = match row.try_get::<i16, _>("state").map_err(fault)? {
+    let state = match row.try_get::<i16, _>("state")? {
         1 => ReplayState::Running,
         2 => ReplayState::Completed,
         _ => ReplayState::Cancelled,
     };
-    let read = || {
-        Ok(ReplayJob {
-            job_id: row.try_get("job_id")?,
-            request_id: row.try_get("request_id")?,
-            requested_by: row.try_get("requested_by")?,
-            reason: row.try_get("reason")?,
-            filter,
-            rate_per_second: u32::try_from(row.try_get::<i32, _>("rate_per_second")?).unwrap_or_default(),
-            state,
-            items: u32::try_from(row.try_get::<i32, _>("items")?).unwrap_or_default(),
-            waiting: count("waiting")?,
-            released: count("released")?,
-            succeeded: count("succeeded")?,
-            failed: count("failed")?,
-            left_out: count("left_out")?,
-            created_at: row.try_get("created_at")?,
-            finished_at: row.try_get("finished_at")?,
-        })
-    };
-    read().map_err(fault)
+    Ok(ReplayJob {
+        job_id: row.try_get("job_id")?,
+        request_id: row.try_get("request_id")?,
+        requested_by: row.try_get("requested_by")?,
+        reason: row.try_get("reason")?,
+        filter,
+        rate_per_second: u32::try_from(row.try_get::<i32, _>("rate_per_second")?).unwrap_or_default(),
+        state,
+        items: u32::try_from(row.try_get::<i32, _>("items")?).unwrap_or_default(),
+        waiting: count("waiting")?,
+        released: count("released")?,
+        succeeded: count("succeeded")?,
+        failed: count("failed")?,
+        left_out: count("left_out")?,
+        created_at: row.try_get("created_at")?,
+        finished_at: row.try_get("finished_at")?,
+    })
 }
 
 fn item(row: &PgRow) -> Result<ReplayItem, Fault> {
-    let outcome = match row.try_get::<i16, _>("outcome").map_err(fault)? {
+    let outcome = match row.try_get::<i16, _>("outcome")? {
         1 => ItemOutcome::Waiting,
         2 => ItemOutcome::Released,
         3 => ItemOutcome::Succeeded,
@@ -292,19 +280,16 @@ fn item(row: &PgRow) -> Result<ReplayItem, Fault> {
         5 => ItemOutcome::Cancelled,
         _ => ItemOutcome::Discarded,
     };
-    let read = || {
-        Ok(ReplayItem {
-            sequence: row.try_get("sequence")?,
-            event_id: row.try_get("event_id")?,
-            topic: row.try_get("topic")?,
-            key: row.try_get("key")?,
-            event_type: row.try_get("event_type")?,
-            outcome,
-            released_at: row.try_get("released_at")?,
-            finished_at: row.try_get("finished_at")?,
-            error_reason: row.try_get("error_reason")?,
-            error_text: row.try_get("error_text")?,
-        })
-    };
-    read().map_err(fault)
+    Ok(ReplayItem {
+        sequence: row.try_get("sequence")?,
+        event_id: row.try_get("event_id")?,
+        topic: row.try_get("topic")?,
+        key: row.try_get("key")?,
+        event_type: row.try_get("event_type")?,
+        outcome,
+        released_at: row.try_get("released_at")?,
+        finished_at: row.try_get("finished_at")?,
+        error_reason: row.try_get("error_reason")?,
+        error_text: row.try_get("error_text")?,
+    })
 }

@@ -7,7 +7,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use crate::{Backbone, ConsumerSettings, UnitOfWork, database::fault};
+use crate::{Backbone, ConsumerSettings, UnitOfWork};
 
 /// Running replays that one round looks at.
 const JOBS_MAX: i64 = 100;
@@ -38,8 +38,7 @@ async fn step(backbone: &Backbone, interval: Duration, first: bool) -> Result<()
         sqlx::query_scalar("select job_id from replay_job where state = 1 order by created_at limit $1")
             .bind(JOBS_MAX)
             .fetch_all(backbone.pool())
-            .await
-            .map_err(fault)?;
+            .await?;
     for job_id in running {
         let work = backbone.telemetry().trace(work_span!("step replay", %job_id), &TraceContext::NONE);
         let stepped = work.run(step_one(backbone, job_id, interval)).await;
@@ -73,11 +72,10 @@ async fn step_job(
     )
     .bind(job_id)
     .fetch_optional(&mut *connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     let Some(row) = row else { return Ok(false) };
-    let rate: i32 = row.try_get("rate_per_second").map_err(fault)?;
-    let stepped_at: Timestamp = row.try_get("stepped_at").map_err(fault)?;
+    let rate: i32 = row.try_get("rate_per_second")?;
+    let stepped_at: Timestamp = row.try_get("stepped_at")?;
     let allowance = Allowance::new(rate, stepped_at, now, interval);
     if allowance.items > 0 {
         let released = release(connection, job_id, allowance.items, now).await?;
@@ -85,8 +83,7 @@ async fn step_job(
             .bind(job_id)
             .bind(allowance.used_up_to(released))
             .execute(&mut *connection)
-            .await
-            .map_err(fault)?;
+            .await?;
     }
     let ended = sqlx::query(
         "update replay_job set state = 2, finished_at = $2 \
@@ -95,8 +92,7 @@ async fn step_job(
     .bind(job_id)
     .bind(now)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(ended.rows_affected() == 1)
 }
 
@@ -108,8 +104,7 @@ async fn release(connection: &mut PgConnection, job_id: Uuid, items: i64, now: T
     .bind(job_id)
     .bind(items)
     .fetch_all(&mut *connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     // The messages first, like everybody who locks both.
     sqlx::query(
         "update parked_message set state = 1, attempts = 0, next_attempt_at = $3 \
@@ -119,8 +114,7 @@ async fn release(connection: &mut PgConnection, job_id: Uuid, items: i64, now: T
     .bind(job_id)
     .bind(now)
     .execute(&mut *connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     sqlx::query(
         "update replay_item set outcome = 2, released_at = $3 where job_id = $1 and sequence = any($2) and outcome = 1",
     )
@@ -128,8 +122,7 @@ async fn release(connection: &mut PgConnection, job_id: Uuid, items: i64, now: T
     .bind(&next)
     .bind(now)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(i64::try_from(next.len()).unwrap_or(i64::MAX))
 }
 

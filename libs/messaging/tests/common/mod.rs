@@ -12,7 +12,7 @@ use std::{
 use openorder_messaging::{
     Application, Backbone, Committer, CommitterSettings, ConsumerSettings, DatabaseSettings, DecodeError, Envelope,
     KafkaSettings, NewEvent, Outcomes, Received, RelaySettings, Reply, RequestKey, RoleContext, Subscription,
-    UnitOfWork, desk::Desk, fault,
+    UnitOfWork, desk::Desk,
 };
 use openorder_telemetry::TraceContext;
 use openorder_testing::{TestProducer, World};
@@ -73,7 +73,7 @@ impl Ledger {
         let open = "select count(*) from pg_stat_activity \
                     where datname = current_database() and state like 'idle in transaction%'";
         for _ in 0..400 {
-            if sqlx::query_scalar::<_, i64>(open).fetch_one(pool).await.map_err(fault)? == 0 {
+            if sqlx::query_scalar::<_, i64>(open).fetch_one(pool).await? == 0 {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -127,7 +127,7 @@ impl Application for Ledger {
             }
             self.misbehave(key).await?;
             if key.starts_with("endless") && !self.mended.load(Ordering::SeqCst) {
-                sqlx::query("select pg_sleep(600)").execute(&mut *unit.connection()).await.map_err(fault)?;
+                sqlx::query("select pg_sleep(600)").execute(&mut *unit.connection()).await?;
             }
             let version: i64 = sqlx::query_scalar(
                 "with new as (insert into ledger (key, number) values ($1, $2)) \
@@ -136,8 +136,7 @@ impl Application for Ledger {
             .bind(key)
             .bind(number)
             .fetch_one(&mut *unit.connection())
-            .await
-            .map_err(fault)?;
+            .await?;
             unit.append(NewEvent {
                 event_type: ADDED,
                 topic: TOPIC,

@@ -1,10 +1,24 @@
 //! Table `stock_level`.
 
-use openorder_messaging::fault;
+use std::sync::LazyLock;
+
+use openorder_messaging::Table;
 use openorder_types::{Fault, Sku, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 
 use crate::domain::StockLevel;
+
+static STOCK_LEVEL: LazyLock<Table<StockLevel>> = LazyLock::new(|| {
+    Table::new("stock_level", "sku")
+        .text("sku", |level: &StockLevel| level.sku.as_str())
+        .changing()
+        .column("on_hand_quantity", |level| level.on_hand_quantity)
+        .column("reserved_quantity", |level| level.reserved_quantity)
+        .column("version", |level| level.version)
+        .column("event_version", |level| level.event_version)
+        .column("product_number", |level| level.product_number)
+        .given::<Timestamp>("update_time")
+});
 
 /// A level with the time of its last change.
 pub type Level = (StockLevel, Timestamp);
@@ -14,14 +28,11 @@ pub type Level = (StockLevel, Timestamp);
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn lock(connection: &mut PgConnection, skus: &[&str]) -> Result<Vec<Level>, Fault> {
-    let rows = sqlx::query(
-        "select sku, on_hand_quantity, reserved_quantity, version, event_version, product_number, update_time from stock_level \
-         where sku = any ($1) order by sku for update",
-    )
-    .bind(skus)
-    .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+    let rows = STOCK_LEVEL
+        .select("from stock_level where sku = any ($1) order by sku for update")
+        .bind(skus)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(level).collect()
 }
 
@@ -30,14 +41,7 @@ pub async fn lock(connection: &mut PgConnection, skus: &[&str]) -> Result<Vec<Le
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn find(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Level>, Fault> {
-    let rows = sqlx::query(
-        "select sku, on_hand_quantity, reserved_quantity, version, event_version, product_number, update_time from stock_level \
-         where sku = any ($1)",
-    )
-    .bind(skus)
-    .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    let rows = STOCK_LEVEL.select("from stock_level where sku = any ($1)").bind(skus).fetch_all(executor).await?;
     rows.iter().map(level).collect()
 }
 
@@ -46,11 +50,10 @@ pub async fn find(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Le
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn existing_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<(String, i64)>, Fault> {
-    sqlx::query_as("select sku, product_number from stock_level where sku = any ($1)")
+    Ok(sqlx::query_as("select sku, product_number from stock_level where sku = any ($1)")
         .bind(skus)
         .fetch_all(executor)
-        .await
-        .map_err(fault)
+        .await?)
 }
 
 /// Writes new levels, which must not exist, and changed ones, which must be locked.
@@ -63,59 +66,24 @@ pub async fn save(
     changed: &[&StockLevel],
     now: Timestamp,
 ) -> Result<(), Fault> {
-    write(
-        &mut *connection,
-        "insert into stock_level (sku, on_hand_quantity, reserved_quantity, version, event_version, update_time, \
-                                  product_number) \
-         select unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), \
-                unnest($5::bigint[]), $6, unnest($7::bigint[])",
-        new,
-        now,
-    )
-    .await?;
-    write(
-        connection,
-        "update stock_level set on_hand_quantity = n.on_hand, reserved_quantity = n.reserved, version = n.version, \
-                event_version = n.event_version, update_time = $6, product_number = n.product_number \
-         from (select unnest($1::text[]) as sku, unnest($2::bigint[]) as on_hand, unnest($3::bigint[]) as reserved, \
-                      unnest($4::bigint[]) as version, unnest($5::bigint[]) as event_version, \
-                      unnest($7::bigint[]) as product_number) as n \
-         where stock_level.sku = n.sku",
-        changed,
-        now,
-    )
-    .await
-}
-
-async fn write(
-    connection: &mut PgConnection,
-    sql: &'static str,
-    levels: &[&StockLevel],
-    now: Timestamp,
-) -> Result<(), Fault> {
-    if levels.is_empty() {
-        return Ok(());
+    if !new.is_empty() {
+        STOCK_LEVEL.insert_query(new)?.bind(now).execute(&mut *connection).await?;
     }
-    let skus: Vec<&str> = levels.iter().map(|level| level.sku.as_str()).collect();
-    let on_hand: Vec<i64> = levels.iter().map(|level| level.on_hand_quantity).collect();
-    let reserved: Vec<i64> = levels.iter().map(|level| level.reserved_quantity).collect();
-    let versions: Vec<i64> = levels.iter().map(|level| level.version).collect();
-    let event_versions: Vec<i64> = levels.iter().map(|level| level.event_version).collect();
-    let products: Vec<i64> = levels.iter().map(|level| level.product_number).collect();
-    let query = sqlx::query(sql).bind(skus).bind(on_hand).bind(reserved).bind(versions).bind(event_versions).bind(now);
-    query.bind(products).execute(connection).await.map_err(fault)?;
+    if !changed.is_empty() {
+        STOCK_LEVEL.update_query(changed)?.bind(now).execute(connection).await?;
+    }
     Ok(())
 }
 
 fn level(row: &PgRow) -> Result<Level, Fault> {
-    let sku: String = row.try_get("sku").map_err(fault)?;
+    let sku: String = row.try_get("sku")?;
     let level = StockLevel {
         sku: Sku::parse(&sku).map_err(Fault::permanent)?,
-        on_hand_quantity: row.try_get("on_hand_quantity").map_err(fault)?,
-        reserved_quantity: row.try_get("reserved_quantity").map_err(fault)?,
-        version: row.try_get("version").map_err(fault)?,
-        event_version: row.try_get("event_version").map_err(fault)?,
-        product_number: row.try_get("product_number").map_err(fault)?,
+        on_hand_quantity: row.try_get("on_hand_quantity")?,
+        reserved_quantity: row.try_get("reserved_quantity")?,
+        version: row.try_get("version")?,
+        event_version: row.try_get("event_version")?,
+        product_number: row.try_get("product_number")?,
     };
-    Ok((level, row.try_get("update_time").map_err(fault)?))
+    Ok((level, row.try_get("update_time")?))
 }

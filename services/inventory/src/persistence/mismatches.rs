@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use openorder_messaging::fault;
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgExecutor, Row};
 use uuid::Uuid;
 
 use crate::{
     domain::{MismatchKind, Reservation},
-    persistence::reservations::reservation,
+    persistence::reservations::{RESERVATION, reservation},
 };
 
 /// A reservation that contradicts its order.
@@ -44,12 +43,11 @@ pub async fn claim_round(
     now: Timestamp,
     interval: Duration,
 ) -> Result<Option<Option<Uuid>>, Fault> {
-    sqlx::query_scalar("update reconciler set next_at = $2 where next_at <= $1 returning after_id")
+    Ok(sqlx::query_scalar("update reconciler set next_at = $2 where next_at <= $1 returning after_id")
         .bind(now)
         .bind(now + interval)
         .fetch_optional(executor)
-        .await
-        .map_err(fault)
+        .await?)
 }
 
 /// The next round begins after `last`.
@@ -57,7 +55,7 @@ pub async fn claim_round(
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn end_round(executor: impl PgExecutor<'_>, last: Option<Uuid>) -> Result<(), Fault> {
-    sqlx::query("update reconciler set after_id = $1").bind(last).execute(executor).await.map_err(fault)?;
+    sqlx::query("update reconciler set after_id = $1").bind(last).execute(executor).await?;
     Ok(())
 }
 
@@ -84,9 +82,8 @@ pub async fn part(
     .bind(before)
     .bind(limit)
     .fetch_one(executor)
-    .await
-    .map_err(fault)?;
-    Ok(ReservationsToCompare { last: row.try_get(0).map_err(fault)?, candidates: row.try_get(1).map_err(fault)? })
+    .await?;
+    Ok(ReservationsToCompare { last: row.try_get(0)?, candidates: row.try_get(1)? })
 }
 
 /// Notes these contradictions; one that is known keeps the time when it was found. Returns the new ones.
@@ -118,9 +115,8 @@ pub async fn note(
     .bind(statuses)
     .bind(now)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
-    rows.iter().map(|row| row.try_get(0).map_err(fault)).collect()
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// Forgets what was put right.
@@ -131,11 +127,7 @@ pub async fn resolve(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<(
     if orders.is_empty() {
         return Ok(());
     }
-    sqlx::query("delete from reservation_mismatch where order_id = any ($1)")
-        .bind(orders)
-        .execute(executor)
-        .await
-        .map_err(fault)?;
+    sqlx::query("delete from reservation_mismatch where order_id = any ($1)").bind(orders).execute(executor).await?;
     Ok(())
 }
 
@@ -144,11 +136,10 @@ pub async fn resolve(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<(
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn known(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>, Fault> {
-    sqlx::query_scalar("select order_id from reservation_mismatch order by detect_time, order_id limit $1")
+    Ok(sqlx::query_scalar("select order_id from reservation_mismatch order by detect_time, order_id limit $1")
         .bind(limit)
         .fetch_all(executor)
-        .await
-        .map_err(fault)
+        .await?)
 }
 
 /// How many there are of each kind.
@@ -156,12 +147,9 @@ pub async fn known(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn count(executor: impl PgExecutor<'_>) -> Result<Vec<(MismatchKind, i64)>, Fault> {
-    let rows = sqlx::query("select kind, count(*) from reservation_mismatch group by kind")
-        .fetch_all(executor)
-        .await
-        .map_err(fault)?;
+    let rows = sqlx::query("select kind, count(*) from reservation_mismatch group by kind").fetch_all(executor).await?;
     let counted: Vec<(i16, i64)> =
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(fault)?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?;
     let count = |kind: MismatchKind| counted.iter().find(|(number, _)| *number == kind as i16).map_or(0, |row| row.1);
     Ok(MismatchKind::ALL.into_iter().map(|kind| (kind, count(kind))).collect())
 }
@@ -171,24 +159,23 @@ pub async fn count(executor: impl PgExecutor<'_>) -> Result<Vec<(MismatchKind, i
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn list(executor: impl PgExecutor<'_>, after: Option<Uuid>, limit: i64) -> Result<Vec<Mismatch>, Fault> {
-    let rows = sqlx::query(
-        "select order_id, state, lines, reason, version, create_time, update_time, expire_at, kind, order_status, \
-                detect_time \
+    let rows = RESERVATION
+        .select(
+            ", kind, order_status, detect_time \
          from reservation_mismatch join reservation using (order_id) \
          where $1::uuid is null or order_id > $1 order by order_id limit $2",
-    )
-    .bind(after)
-    .bind(limit)
-    .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+        )
+        .bind(after)
+        .bind(limit)
+        .fetch_all(executor)
+        .await?;
     let found = rows.iter().map(|row| {
-        let kind: i16 = row.try_get("kind").map_err(fault)?;
+        let kind: i16 = row.try_get("kind")?;
         Ok(Mismatch {
             reservation: reservation(row)?,
             kind: MismatchKind::from_number(kind).ok_or_else(|| Fault::permanent("unknown kind of mismatch"))?,
-            order_status: row.try_get("order_status").map_err(fault)?,
-            detect_time: row.try_get("detect_time").map_err(fault)?,
+            order_status: row.try_get("order_status")?,
+            detect_time: row.try_get("detect_time")?,
         })
     });
     found.collect()

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use openorder_messaging::fault;
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgExecutor, Row};
 use uuid::Uuid;
@@ -36,10 +35,10 @@ pub async fn claim_due(
     .bind(now + lease)
     .bind(limit)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
-    let timers = rows.iter().map(|row| Ok(DueTimer { timer_id: row.try_get(0)?, orders: row.try_get(1)? }));
-    timers.collect::<Result<_, _>>().map_err(fault)
+    .await?;
+    let timers =
+        rows.iter().map(|row| Ok(DueTimer { timer_id: row.try_get("timer_id")?, orders: row.try_get("order_ids")? }));
+    timers.collect()
 }
 
 /// Those of the orders whose stock is held and has run out of time, with when it had.
@@ -51,14 +50,13 @@ pub async fn expired(
     orders: &[Uuid],
     now: Timestamp,
 ) -> Result<Vec<(Uuid, Timestamp)>, Fault> {
-    sqlx::query_as(
+    Ok(sqlx::query_as(
         "select order_id, expire_at from reservation where order_id = any ($1) and state = 1 and expire_at <= $2",
     )
     .bind(orders)
     .bind(now)
     .fetch_all(executor)
-    .await
-    .map_err(fault)
+    .await?)
 }
 
 /// Has a timer come back at `due` for these orders alone; for none, forgets it.
@@ -79,6 +77,6 @@ pub async fn put_off(
             .bind(orders)
             .bind(due)
     };
-    query.execute(executor).await.map_err(fault)?;
+    query.execute(executor).await?;
     Ok(())
 }

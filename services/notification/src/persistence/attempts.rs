@@ -1,6 +1,5 @@
 //! Table `delivery_attempt`.
 
-use openorder_messaging::fault;
 use openorder_types::Fault;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -38,7 +37,6 @@ pub async fn insert(connection: &mut PgConnection, attempts: &[(i32, &Delivery)]
     .bind(reasons)
     .bind(details)
     .execute(connection)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! Table `notification`, as the delivery worker sees it: what is due.
 
-use openorder_messaging::fault;
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -65,8 +64,7 @@ pub async fn take_due(
     .bind(limit)
     .bind(channel as i16)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(|row| due(row, channel)).collect()
 }
 
@@ -87,8 +85,7 @@ pub async fn give_back(executor: impl PgExecutor<'_>, untried: &[(Uuid, Timestam
     .bind(ids)
     .bind(due)
     .execute(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -97,28 +94,27 @@ pub async fn give_back(executor: impl PgExecutor<'_>, untried: &[(Uuid, Timestam
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn count_waiting(executor: impl PgExecutor<'_>, channel: Channel, limit: i64) -> Result<i64, Fault> {
-    sqlx::query_scalar(
+    Ok(sqlx::query_scalar(
         "select count(*) from (select from notification where status = 1 and channel = $1 limit $2) as waiting",
     )
     .bind(channel as i16)
     .bind(limit)
     .fetch_one(executor)
-    .await
-    .map_err(fault)
+    .await?)
 }
 
 fn due(row: &PgRow, channel: Channel) -> Result<Due, Fault> {
-    let recipient: String = row.try_get("recipient").map_err(fault)?;
+    let recipient: String = row.try_get("recipient")?;
     Ok(Due {
-        notification_id: row.try_get("notification_id").map_err(fault)?,
-        order_id: row.try_get("order_id").map_err(fault)?,
+        notification_id: row.try_get("notification_id")?,
+        order_id: row.try_get("order_id")?,
         kind: kind(row)?,
         recipient: Recipient::parse(channel, &recipient).map_err(Fault::permanent)?,
-        subject: row.try_get("subject").map_err(fault)?,
-        body: row.try_get("body").map_err(fault)?,
-        round: row.try_get("round").map_err(fault)?,
-        round_attempts: row.try_get("round_attempts").map_err(fault)?,
-        request_time: row.try_get("request_time").map_err(fault)?,
-        traceparent: row.try_get("traceparent").map_err(fault)?,
+        subject: row.try_get("subject")?,
+        body: row.try_get("body")?,
+        round: row.try_get("round")?,
+        round_attempts: row.try_get("round_attempts")?,
+        request_time: row.try_get("request_time")?,
+        traceparent: row.try_get("traceparent")?,
     })
 }

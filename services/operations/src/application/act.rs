@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use openorder_messaging::fault;
 use openorder_rpc::{CallContext, RequestFingerprint, reason_of, rejection};
 use openorder_telemetry::{Traced, fail_work};
 use openorder_types::{Fault, Rejection};
@@ -74,7 +73,7 @@ impl Operations {
         };
         persistence::begin(&mut *transaction, &new).await.map_err(logged)?;
         persistence::keep_alive(&mut *transaction, &act, entry).await.map_err(logged)?;
-        transaction.commit().await.map_err(fault).map_err(logged)?;
+        transaction.commit().await.map_err(Fault::from).map_err(logged)?;
         tracing::info!(method, request_id, caller, reason = request.reason, audit_entry_id = %entry, "an operator acts");
         Ok(Begun { act, entry })
     }
@@ -86,7 +85,7 @@ impl Operations {
             let mut transaction = self.transaction().await?;
             persistence::complete(&mut *transaction, begun.entry, State::Refused, &outcome).await?;
             persistence::forget(&mut *transaction, &begun.act).await?;
-            transaction.commit().await.map_err(fault)
+            transaction.commit().await.map_err(Fault::from)
         };
         if let Err(fault) = done.await {
             tracing::warn!(%fault, audit_entry_id = %begun.entry, "a refusal is missing in the trail");
@@ -119,14 +118,14 @@ impl Operations {
             let mut transaction = self.transaction().await?;
             persistence::set_outcome(&mut *transaction, &begun.act, outcome).await?;
             persistence::complete(&mut *transaction, begun.entry, State::Succeeded, outcome).await?;
-            transaction.commit().await.map_err(fault)
+            transaction.commit().await.map_err(Fault::from)
         };
         done.await.map_err(logged)
     }
 
     /// An act and its entry in the trail change together, or not at all.
     async fn transaction(&self) -> Result<Transaction<'static, Postgres>, Fault> {
-        self.pool().begin().await.map_err(fault)
+        Ok(self.pool().begin().await?)
     }
 
     /// Notes that the act is being worked on; a failure shows soon enough elsewhere.

@@ -129,7 +129,7 @@ impl Operations {
 
     /// One replay of a request id at a time: the lock ends with its connection.
     async fn alone(&self, call: &CallContext, request_id: &str) -> Result<PgConnection, Status> {
-        let fault = |error| logged(openorder_messaging::fault(error));
+        let fault = |error: sqlx::Error| logged(error.into());
         let mut connection = self.pool().acquire().await.map_err(fault)?.detach();
         let digest = Sha256::digest(format!("{METHOD}\0{}\0{request_id}", call.caller.subject));
         let key = digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));

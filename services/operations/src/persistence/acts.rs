@@ -1,7 +1,6 @@
 //! Table `act`: intents by their request id.
 
 use chrono::Utc;
-use openorder_messaging::fault;
 use openorder_types::Fault;
 use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row, postgres::PgRow};
@@ -61,24 +60,21 @@ pub(crate) async fn claim(transaction: &mut PgConnection, new: &NewAct<'_>) -> R
     .bind(new.audit_entry_id)
     .bind(Utc::now())
     .execute(&mut *transaction)
-    .await
-    .map_err(fault)?;
+    .await?;
     let row =
         sqlx::query(sqlx::AssertSqlSafe(format!("select {COLUMNS} from act where caller = $1 and request_id = $2")))
             .bind(new.caller)
             .bind(new.request_id)
             .fetch_one(transaction)
-            .await
-            .map_err(fault)?;
-    read(&row, made.rows_affected() == 1).map_err(fault)
+            .await?;
+    Ok(read(&row, made.rows_affected() == 1)?)
 }
 
 /// The intents of a request id, whoever's they are, of one method.
 pub(crate) async fn request(executor: impl PgExecutor<'_>, request_id: &str, method: &str) -> Result<Vec<Act>, Fault> {
     let sql = format!("select {COLUMNS} from act where request_id = $1 and method = $2 order by alive_at desc");
-    let rows =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(request_id).bind(method).fetch_all(executor).await.map_err(fault)?;
-    rows.iter().map(|row| read(row, false)).collect::<Result<_, _>>().map_err(fault)
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(request_id).bind(method).fetch_all(executor).await?;
+    Ok(rows.iter().map(|row| read(row, false)).collect::<Result<_, _>>()?)
 }
 
 /// Forgets an intent that was refused: only results are remembered.
@@ -87,8 +83,7 @@ pub(crate) async fn forget(executor: impl PgExecutor<'_>, act: &Act) -> Result<(
         .bind(&act.caller)
         .bind(&act.request_id)
         .execute(executor)
-        .await
-        .map_err(fault)?;
+        .await?;
     Ok(())
 }
 
@@ -111,14 +106,7 @@ pub(crate) async fn set_outcome(executor: impl PgExecutor<'_>, act: &Act, outcom
 }
 
 async fn set(executor: impl PgExecutor<'_>, sql: &'static str, act: &Act, value: &Value) -> Result<(), Fault> {
-    sqlx::query(sql)
-        .bind(&act.caller)
-        .bind(&act.request_id)
-        .bind(value)
-        .bind(Utc::now())
-        .execute(executor)
-        .await
-        .map_err(fault)?;
+    sqlx::query(sql).bind(&act.caller).bind(&act.request_id).bind(value).bind(Utc::now()).execute(executor).await?;
     Ok(())
 }
 
@@ -130,7 +118,6 @@ pub(crate) async fn keep_alive(executor: impl PgExecutor<'_>, act: &Act, audit_e
         .bind(Utc::now())
         .bind(audit_entry_id)
         .execute(executor)
-        .await
-        .map_err(fault)?;
+        .await?;
     Ok(())
 }

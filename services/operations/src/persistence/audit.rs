@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use openorder_messaging::fault;
 use openorder_types::{Fault, Timestamp};
 use serde_json::Value;
 use sqlx::{PgExecutor, PgPool, Row, postgres::PgRow};
@@ -88,8 +87,7 @@ pub(crate) async fn begin(executor: impl PgExecutor<'_>, new: &NewEntry<'_>) -> 
     .bind(new.trace_id)
     .bind(Utc::now())
     .execute(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -109,8 +107,7 @@ pub(crate) async fn complete(
     .bind(outcome)
     .bind(Utc::now())
     .execute(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }
 
@@ -144,9 +141,8 @@ pub(crate) async fn list(pool: &PgPool, filter: &Filter, alive_within: Duration)
         .bind(filter.before)
         .bind(filter.limit)
         .fetch_all(pool)
-        .await
-        .map_err(fault)?;
-    rows.iter().map(read).collect::<Result<_, _>>().map_err(fault)
+        .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
 fn read(row: &PgRow) -> Result<Entry, sqlx::Error> {
@@ -167,9 +163,8 @@ fn read(row: &PgRow) -> Result<Entry, sqlx::Error> {
 
 /// How many acts began, have no outcome under any entry, and are worked on by nobody.
 pub(crate) async fn unfinished(pool: &PgPool, alive_within: Duration) -> Result<i64, Fault> {
-    sqlx::query_scalar("select count(*) from act where outcome is null and alive_at < $1")
+    Ok(sqlx::query_scalar("select count(*) from act where outcome is null and alive_at < $1")
         .bind(Utc::now() - alive_within)
         .fetch_one(pool)
-        .await
-        .map_err(fault)
+        .await?)
 }

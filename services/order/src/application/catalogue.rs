@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use openorder_messaging::fault;
 use openorder_proto::product::v1::{BatchGetProductsRequest, Product, product_service_client::ProductServiceClient};
 use openorder_rpc::{CallContext, UpstreamChannel, ask_in_parts, fault_of};
 use openorder_types::{CallError, Fault, Money, Sku, ValueError, parse_uuid};
@@ -95,7 +94,7 @@ impl Catalogue {
             .map(item)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Fault::permanent(error.message))?;
-        let mut connection = self.pool.acquire().await.map_err(fault)?;
+        let mut connection = self.pool.acquire().await?;
         persistence::upsert_catalogue(&mut connection, &items.iter().collect::<Vec<_>>()).await?;
         let mut is_sold: ProductAnswers = skus.into_iter().map(|sku| (sku, false)).collect();
         for item in &items {

@@ -1,6 +1,8 @@
 //! An order with its saga and trace, as it is stored.
 
-use openorder_messaging::fault;
+use std::sync::LazyLock;
+
+use openorder_messaging::Table;
 use openorder_telemetry::TraceContext;
 use openorder_types::{Currency, EmailAddress, Fault, Money, Quantity, Sku, UserId};
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,39 @@ impl Record {
     }
 }
 
+/// Table `orders`, whose rows have an order and its saga.
+pub(super) static ORDERS: LazyLock<Table<Record>> = LazyLock::new(|| {
+    Table::new("orders", "order_id")
+        .column("order_id", |record: &Record| record.order.order_id)
+        .text("customer_id", |record| record.order.customer_id.as_str())
+        .text("customer_email", |record| record.order.customer_email.as_ref().map_or("", EmailAddress::as_str))
+        .column("reservation_mode", |record| record.order.reservation_mode as i16)
+        .column("payment_mode", |record| record.order.payment_mode as i16)
+        .composed("lines", |record| stored_lines(&record.order.lines))
+        .written_as("{}::json")
+        .read_as("lines::text as lines")
+        .column("currency", |record| record.order.total.map(|total| total.currency()))
+        .column("total_minor", |record| record.order.total.map(|total| total.minor_units()))
+        .column("trace_context", |record| record.trace.is_valid().then(|| record.trace.to_bytes()))
+        .column("create_time", |record| record.order.create_time)
+        .changing()
+        .column("status", |record| record.order.status as i16)
+        .column("version", |record| record.order.version)
+        .text("status_reason", |record| &record.order.status_reason)
+        .text("status_detail", |record| &record.order.status_detail)
+        .text("payment_id", |record| &record.order.payment_id)
+        .column("saga_step", |record| record.saga.step as i16)
+        .column("saga_stock", |record| record.saga.stock as i16)
+        .column("saga_payment", |record| record.saga.payment as i16)
+        .column("saga_cause", |record| record.saga.pending.as_ref().map_or(0, |(cause, _)| *cause as i16))
+        .text("saga_reason", |record| record.saga.pending.as_ref().map_or("", |(_, reason)| reason.as_str()))
+        .column("saga_undo_attempts", |record| i32::try_from(record.saga.undo_attempts).unwrap_or(i32::MAX))
+        .column("saga_releases", |record| record.saga.releases)
+        .column("saga_refunds", |record| record.saga.refunds)
+        .column("saga_step_time", |record| record.saga.step_time)
+        .column("update_time", |record| record.order.update_time)
+});
+
 /// A line as it is stored; amounts in minor units of the order's currency.
 #[derive(Serialize, Deserialize)]
 struct StoredLine<'a> {
@@ -40,7 +75,7 @@ struct StoredLine<'a> {
     product_number: i64,
 }
 
-pub(super) fn stored_lines(lines: &[OrderLine]) -> Result<String, Fault> {
+fn stored_lines(lines: &[OrderLine]) -> Result<String, Fault> {
     let currencies: Vec<Option<Currency>> =
         lines.iter().map(|line| line.price.map(|(unit, _)| unit.currency())).collect();
     let stored: Vec<StoredLine<'_>> = lines
@@ -78,111 +113,63 @@ fn read_lines(text: &str) -> Result<Vec<OrderLine>, Fault> {
     lines.collect()
 }
 
-fn number<T>(row: &PgRow, column: usize, read: impl Fn(i16) -> Option<T>) -> Result<T, Fault> {
-    let number: i16 = row.try_get(column).map_err(fault)?;
+fn number<T>(row: &PgRow, column: &str, read: impl Fn(i16) -> Option<T>) -> Result<T, Fault> {
+    let number: i16 = row.try_get(column)?;
     read(number).ok_or_else(|| Fault::permanent(format!("number {number} in column {column} of orders is not known")))
 }
 
-/// Reads a row by the places of its columns, as `orders.rs` names them: names would be looked up for each row.
+/// Reads a row of all columns.
 pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
     let order = read_order(row)?;
-    let cause: i16 = row.try_get(17).map_err(fault)?;
-    let reason: String = row.try_get(18).map_err(fault)?;
-    let undo_attempts: i32 = row.try_get(19).map_err(fault)?;
+    let cause: i16 = row.try_get("saga_cause")?;
+    let reason: String = row.try_get("saga_reason")?;
+    let undo_attempts: i32 = row.try_get("saga_undo_attempts")?;
     let saga = Saga {
-        step: number(row, 14, Step::from_number)?,
-        stock: number(row, 15, Participant::from_number)?,
-        payment: number(row, 16, Participant::from_number)?,
+        step: number(row, "saga_step", Step::from_number)?,
+        stock: number(row, "saga_stock", Participant::from_number)?,
+        payment: number(row, "saga_payment", Participant::from_number)?,
         pending: CancellationCause::from_number(cause).map(|cause| (cause, reason)),
         undo_attempts: u32::try_from(undo_attempts).unwrap_or(0),
-        releases: row.try_get(20).map_err(fault)?,
-        refunds: row.try_get(21).map_err(fault)?,
-        step_time: row.try_get(22).map_err(fault)?,
+        releases: row.try_get("saga_releases")?,
+        refunds: row.try_get("saga_refunds")?,
+        step_time: row.try_get("saga_step_time")?,
     };
-    let trace: Option<&[u8]> = row.try_get(13).map_err(fault)?;
+    let trace: Option<&[u8]> = row.try_get("trace_context")?;
     let trace = trace.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default();
     Ok(Record { order, saga, trace })
 }
 
 fn read_order(row: &PgRow) -> Result<Order, Fault> {
-    let customer_id: String = row.try_get(1).map_err(fault)?;
-    let email: String = row.try_get(2).map_err(fault)?;
-    let lines: String = row.try_get(7).map_err(fault)?;
-    let currency: Option<String> = row.try_get(8).map_err(fault)?;
-    let total: Option<i64> = row.try_get(9).map_err(fault)?;
+    let customer_id: String = row.try_get("customer_id")?;
+    let email: String = row.try_get("customer_email")?;
+    let lines: String = row.try_get("lines")?;
+    let currency: Option<String> = row.try_get("currency")?;
+    let total: Option<i64> = row.try_get("total_minor")?;
     let currency = currency.map(|code| Currency::parse(&code)).transpose().map_err(Fault::permanent)?;
     let customer_email =
         (!email.is_empty()).then(|| EmailAddress::parse(&email)).transpose().map_err(Fault::permanent)?;
     Ok(Order {
-        order_id: row.try_get(0).map_err(fault)?,
+        order_id: row.try_get("order_id")?,
         customer_id: UserId::parse(&customer_id).map_err(Fault::permanent)?,
         customer_email,
-        status: number(row, 3, |number| OrderStatus::from_number(i32::from(number)))?,
-        version: row.try_get(4).map_err(fault)?,
+        status: number(row, "status", |number| OrderStatus::from_number(i32::from(number)))?,
+        version: row.try_get("version")?,
         lines: read_lines(&lines)?,
         total: total.zip(currency).map(|(minor_units, currency)| Money::new(minor_units, currency)),
-        reservation_mode: number(row, 5, |number| match number {
+        reservation_mode: number(row, "reservation_mode", |number| match number {
             1 => Some(ReservationMode::Immediate),
             2 => Some(ReservationMode::Deferred),
             _ => None,
         })?,
-        payment_mode: number(row, 6, |number| match number {
+        payment_mode: number(row, "payment_mode", |number| match number {
             1 => Some(PaymentMode::Automatic),
             2 => Some(PaymentMode::Manual),
             _ => None,
         })?,
-        status_reason: row.try_get(10).map_err(fault)?,
-        status_detail: row.try_get(11).map_err(fault)?,
-        payment_id: row.try_get(12).map_err(fault)?,
-        create_time: row.try_get(23).map_err(fault)?,
-        update_time: row.try_get(24).map_err(fault)?,
+        status_reason: row.try_get("status_reason")?,
+        status_detail: row.try_get("status_detail")?,
+        payment_id: row.try_get("payment_id")?,
+        create_time: row.try_get("create_time")?,
+        update_time: row.try_get("update_time")?,
     })
-}
-
-/// What changes in an order's row after it was made, as columns for UNNEST.
-#[derive(Default)]
-pub(super) struct ChangingColumns {
-    pub(super) order_ids: Vec<uuid::Uuid>,
-    pub(super) statuses: Vec<i16>,
-    pub(super) versions: Vec<i64>,
-    pub(super) status_reasons: Vec<String>,
-    pub(super) status_details: Vec<String>,
-    pub(super) payment_ids: Vec<String>,
-    pub(super) steps: Vec<i16>,
-    pub(super) stocks: Vec<i16>,
-    pub(super) payments: Vec<i16>,
-    pub(super) causes: Vec<i16>,
-    pub(super) reasons: Vec<String>,
-    pub(super) undo_attempts: Vec<i32>,
-    pub(super) releases: Vec<i64>,
-    pub(super) refunds: Vec<i64>,
-    pub(super) step_times: Vec<openorder_types::Timestamp>,
-    pub(super) update_times: Vec<openorder_types::Timestamp>,
-}
-
-impl ChangingColumns {
-    pub(super) fn of(records: &[&Record]) -> Self {
-        let mut columns = Self::default();
-        for Record { order, saga, .. } in records {
-            columns.order_ids.push(order.order_id);
-            columns.statuses.push(order.status as i16);
-            columns.versions.push(order.version);
-            columns.status_reasons.push(order.status_reason.clone());
-            columns.status_details.push(order.status_detail.clone());
-            columns.payment_ids.push(order.payment_id.clone());
-            columns.steps.push(saga.step as i16);
-            columns.stocks.push(saga.stock as i16);
-            columns.payments.push(saga.payment as i16);
-            let (cause, reason) =
-                saga.pending.clone().map_or((0, String::new()), |(cause, reason)| (cause as i16, reason));
-            columns.causes.push(cause);
-            columns.reasons.push(reason);
-            columns.undo_attempts.push(i32::try_from(saga.undo_attempts).unwrap_or(i32::MAX));
-            columns.releases.push(saga.releases);
-            columns.refunds.push(saga.refunds);
-            columns.step_times.push(saga.step_time);
-            columns.update_times.push(order.update_time);
-        }
-        columns
-    }
 }

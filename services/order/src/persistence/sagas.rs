@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use openorder_messaging::fault;
 use openorder_types::Fault;
 use sqlx::{PgConnection, PgExecutor, Row};
 use uuid::Uuid;
 
 use crate::{
-    persistence::{Record, orders::columns, record::read},
+    persistence::{
+        Record,
+        record::{ORDERS, read},
+    },
     saga::Step,
 };
 
@@ -32,20 +34,20 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &SagaFilter, limit: i64
     let steps = filter.step.map_or_else(|| Step::UNSETTLED.to_vec(), |step| vec![step]);
     let with_timer = steps.iter().any(|step| *step != Step::CompensationFailed);
     let numbers: Vec<i16> = steps.iter().map(|step| *step as i16).collect();
-    let rows = sqlx::query(columns!(
-        "from orders \
+    let rows = ORDERS
+        .select(
+            "from orders \
          where order_id = any (array (select unnest(order_ids) from saga_timer where $1 \
                                       union select order_id from compensation_failed)) \
            and saga_step = any ($2) and ($3::uuid is null or order_id > $3) \
-         order by order_id limit $4"
-    ))
-    .bind(with_timer)
-    .bind(numbers)
-    .bind(filter.after)
-    .bind(limit)
-    .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+         order by order_id limit $4",
+        )
+        .bind(with_timer)
+        .bind(numbers)
+        .bind(filter.after)
+        .bind(limit)
+        .fetch_all(executor)
+        .await?;
     rows.iter().map(read).collect()
 }
 
@@ -63,11 +65,7 @@ pub async fn find(executor: impl PgExecutor<'_>, order_id: Uuid, step: Option<St
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn find_many(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<Record>, Fault> {
-    let rows = sqlx::query(columns!("from orders where order_id = any ($1)"))
-        .bind(orders)
-        .fetch_all(executor)
-        .await
-        .map_err(fault)?;
+    let rows = ORDERS.select("from orders where order_id = any ($1)").bind(orders).fetch_all(executor).await?;
     rows.iter().map(read).collect()
 }
 
@@ -84,15 +82,13 @@ pub async fn note_failed(connection: &mut PgConnection, changes: &BTreeMap<Uuid,
         sqlx::query("insert into compensation_failed (order_id) select unnest($1::uuid[]) on conflict do nothing")
             .bind(failed)
             .execute(&mut *connection)
-            .await
-            .map_err(fault)?;
+            .await?;
     }
     if !ended.is_empty() {
         sqlx::query("delete from compensation_failed where order_id = any ($1)")
             .bind(ended)
             .execute(connection)
-            .await
-            .map_err(fault)?;
+            .await?;
     }
     Ok(())
 }
@@ -111,10 +107,9 @@ pub async fn count_unsettled(executor: impl PgExecutor<'_>) -> Result<Vec<(Step,
     )
     .bind(Step::UNSETTLED.map(|step| step as i16).as_slice())
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     let counted: Vec<(i16, i64)> =
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(fault)?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?;
     let count = |step: Step| counted.iter().find(|(number, _)| *number == step as i16).map_or(0, |(_, count)| *count);
     Ok(Step::UNSETTLED.into_iter().map(|step| (step, count(step))).collect())
 }

@@ -6,7 +6,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use openorder_messaging::fault;
 use openorder_telemetry::TraceContext;
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
@@ -37,8 +36,7 @@ pub async fn arm(connection: &mut PgConnection, timers: &[(Uuid, Timestamp)]) ->
             .bind(due)
             .bind(orders)
             .execute(&mut *connection)
-            .await
-            .map_err(fault)?;
+            .await?;
     }
     Ok(())
 }
@@ -63,10 +61,10 @@ pub async fn claim_due(
     .bind(now + lease)
     .bind(limit)
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
-    let timers = rows.iter().map(|row| Ok(DueTimer { timer_id: row.try_get(0)?, orders: row.try_get(1)? }));
-    timers.collect::<Result<_, _>>().map_err(fault)
+    .await?;
+    let timers =
+        rows.iter().map(|row| Ok(DueTimer { timer_id: row.try_get("timer_id")?, orders: row.try_get("order_ids")? }));
+    timers.collect()
 }
 
 /// A saga that still waits for something.
@@ -93,18 +91,17 @@ pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Resul
     .bind(orders)
     .bind(open.as_slice())
     .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    .await?;
     rows.iter().map(open_saga).collect()
 }
 
 fn open_saga(row: &PgRow) -> Result<OpenSaga, Fault> {
-    let step: i16 = row.try_get(1).map_err(fault)?;
-    let trace: Option<&[u8]> = row.try_get(3).map_err(fault)?;
+    let step: i16 = row.try_get("saga_step")?;
+    let trace: Option<&[u8]> = row.try_get("trace_context")?;
     Ok(OpenSaga {
-        order_id: row.try_get(0).map_err(fault)?,
+        order_id: row.try_get("order_id")?,
         step: Step::from_number(step).ok_or_else(|| Fault::permanent("unknown step of a saga"))?,
-        step_time: row.try_get(2).map_err(fault)?,
+        step_time: row.try_get("saga_step_time")?,
         trace: trace.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default(),
     })
 }
@@ -115,6 +112,6 @@ fn open_saga(row: &PgRow) -> Result<OpenSaga, Fault> {
 /// [`Fault`] of the database.
 pub async fn forget(executor: impl PgExecutor<'_>, timers: &[DueTimer]) -> Result<(), Fault> {
     let ids: Vec<i64> = timers.iter().map(|timer| timer.timer_id).collect();
-    sqlx::query("delete from saga_timer where timer_id = any ($1)").bind(ids).execute(executor).await.map_err(fault)?;
+    sqlx::query("delete from saga_timer where timer_id = any ($1)").bind(ids).execute(executor).await?;
     Ok(())
 }

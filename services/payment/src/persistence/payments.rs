@@ -1,7 +1,9 @@
 //! Table `payment`.
 
-use openorder_messaging::fault;
-use openorder_types::{Currency, Fault, Money, Timestamp, UserId};
+use std::sync::LazyLock;
+
+use openorder_messaging::Table;
+use openorder_types::{Currency, Fault, Money, UserId};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
@@ -11,6 +13,32 @@ use crate::domain::{Amount, FailureReason, Payment, PaymentState, RefundReason};
 const COMPLETED: i16 = 2;
 const FAILED: i16 = 3;
 const REFUNDED: i16 = 4;
+
+static PAYMENT: LazyLock<Table<Payment>> = LazyLock::new(|| {
+    Table::new("payment", "order_id")
+        .column("order_id", |payment: &Payment| payment.order_id)
+        .column("payment_id", |payment| payment.payment_id)
+        .text("user_id", |payment| payment.user_id.as_str())
+        .column("currency", |payment| payment.amount().map(Amount::currency))
+        .column("amount_minor_units", |payment| payment.amount().map(|amount| amount.money().minor_units()))
+        .column("create_time", |payment| payment.create_time)
+        .changing()
+        .column("state", |payment| match payment.state {
+            PaymentState::Completed { .. } => COMPLETED,
+            PaymentState::Failed { .. } => FAILED,
+            PaymentState::Refunded { .. } => REFUNDED,
+        })
+        .column("failure_reason", |payment| match payment.state {
+            PaymentState::Failed { reason, .. } => reason as i16,
+            PaymentState::Completed { .. } | PaymentState::Refunded { .. } => 0,
+        })
+        .column("refund_reason", |payment| match payment.state {
+            PaymentState::Refunded { reason, .. } => reason as i16,
+            PaymentState::Completed { .. } | PaymentState::Failed { .. } => 0,
+        })
+        .column("version", |payment| payment.version)
+        .column("update_time", |payment| payment.update_time)
+});
 
 /// What a payment is looked up by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +67,11 @@ pub struct Filter {
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<Payment>, Fault> {
-    let rows = sqlx::query("select * from payment where order_id = any ($1) order by order_id for update")
+    let rows = PAYMENT
+        .select("from payment where order_id = any ($1) order by order_id for update")
         .bind(orders)
         .fetch_all(connection)
-        .await
-        .map_err(fault)?;
+        .await?;
     rows.iter().map(payment).collect()
 }
 
@@ -53,10 +81,10 @@ pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<
 /// [`Fault`] of the database.
 pub async fn find(executor: impl PgExecutor<'_>, key: Key) -> Result<Option<Payment>, Fault> {
     let query = match key {
-        Key::Payment(payment_id) => sqlx::query("select * from payment where payment_id = $1").bind(payment_id),
-        Key::Order(order_id) => sqlx::query("select * from payment where order_id = $1").bind(order_id),
+        Key::Payment(payment_id) => PAYMENT.select("from payment where payment_id = $1").bind(payment_id),
+        Key::Order(order_id) => PAYMENT.select("from payment where order_id = $1").bind(order_id),
     };
-    let row = query.fetch_optional(executor).await.map_err(fault)?;
+    let row = query.fetch_optional(executor).await?;
     row.as_ref().map(payment).transpose()
 }
 
@@ -65,20 +93,20 @@ pub async fn find(executor: impl PgExecutor<'_>, key: Key) -> Result<Option<Paym
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) -> Result<Vec<Payment>, Fault> {
-    let rows = sqlx::query(
-        "select * from payment \
+    let rows = PAYMENT
+        .select(
+            "from payment \
          where ($1::text is null or user_id = $1) and ($2::uuid is null or order_id = $2) \
            and ($3::smallint is null or state = $3) and ($4::uuid is null or payment_id < $4) \
          order by payment_id desc limit $5",
-    )
-    .bind(filter.user_id.as_ref().map(UserId::as_str))
-    .bind(filter.order_id)
-    .bind(filter.state)
-    .bind(filter.before)
-    .bind(limit)
-    .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+        )
+        .bind(filter.user_id.as_ref().map(UserId::as_str))
+        .bind(filter.order_id)
+        .bind(filter.state)
+        .bind(filter.before)
+        .bind(limit)
+        .fetch_all(executor)
+        .await?;
     rows.iter().map(payment).collect()
 }
 
@@ -88,126 +116,35 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) ->
 /// # Errors
 /// [`Fault`] of the database; retryable when another transaction made one of the new ones first.
 pub async fn save(connection: &mut PgConnection, new: &[&Payment], changed: &[&Payment]) -> Result<(), Fault> {
-    insert(connection, new).await?;
-    update(connection, changed).await
-}
-
-async fn insert(connection: &mut PgConnection, new: &[&Payment]) -> Result<(), Fault> {
-    if new.is_empty() {
-        return Ok(());
-    }
-    let orders: Vec<Uuid> = new.iter().map(|one| one.order_id).collect();
-    let ids: Vec<Uuid> = new.iter().map(|one| one.payment_id).collect();
-    let users: Vec<&str> = new.iter().map(|one| one.user_id.as_str()).collect();
-    let currencies: Vec<Option<String>> =
-        new.iter().map(|one| one.amount().map(|amount| amount.currency().to_string())).collect();
-    let amounts: Vec<Option<i64>> =
-        new.iter().map(|one| one.amount().map(|amount| amount.money().minor_units())).collect();
-    let states = States::of(new);
-    let versions: Vec<i64> = new.iter().map(|one| one.version).collect();
-    let created: Vec<Timestamp> = new.iter().map(|one| one.create_time).collect();
-    let updated: Vec<Timestamp> = new.iter().map(|one| one.update_time).collect();
-    sqlx::query(
-        "insert into payment (order_id, payment_id, user_id, currency, amount_minor_units, state, failure_reason, \
-                              refund_reason, version, create_time, update_time) \
-         select unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]), \
-                unnest($6::smallint[]), unnest($7::smallint[]), unnest($8::smallint[]), unnest($9::bigint[]), \
-                unnest($10::timestamptz[]), unnest($11::timestamptz[])",
-    )
-    .bind(orders)
-    .bind(ids)
-    .bind(users)
-    .bind(currencies)
-    .bind(amounts)
-    .bind(states.states)
-    .bind(states.failure_reasons)
-    .bind(states.refund_reasons)
-    .bind(versions)
-    .bind(created)
-    .bind(updated)
-    .execute(connection)
-    .await
-    .map_err(fault)?;
-    Ok(())
-}
-
-async fn update(connection: &mut PgConnection, changed: &[&Payment]) -> Result<(), Fault> {
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let orders: Vec<Uuid> = changed.iter().map(|one| one.order_id).collect();
-    let states = States::of(changed);
-    let versions: Vec<i64> = changed.iter().map(|one| one.version).collect();
-    let updated: Vec<Timestamp> = changed.iter().map(|one| one.update_time).collect();
-    sqlx::query(
-        "update payment set state = n.state, failure_reason = n.failure_reason, refund_reason = n.refund_reason, \
-                version = n.version, update_time = n.update_time \
-         from (select unnest($1::uuid[]) as order_id, unnest($2::smallint[]) as state, \
-                      unnest($3::smallint[]) as failure_reason, unnest($4::smallint[]) as refund_reason, \
-                      unnest($5::bigint[]) as version, unnest($6::timestamptz[]) as update_time) as n \
-         where payment.order_id = n.order_id",
-    )
-    .bind(orders)
-    .bind(states.states)
-    .bind(states.failure_reasons)
-    .bind(states.refund_reasons)
-    .bind(versions)
-    .bind(updated)
-    .execute(connection)
-    .await
-    .map_err(fault)?;
-    Ok(())
-}
-
-/// The columns of the states, one entry a payment.
-struct States {
-    states: Vec<i16>,
-    failure_reasons: Vec<i16>,
-    refund_reasons: Vec<i16>,
-}
-
-impl States {
-    fn of(payments: &[&Payment]) -> Self {
-        let mut columns = Self { states: Vec::new(), failure_reasons: Vec::new(), refund_reasons: Vec::new() };
-        for payment in payments {
-            let (state, failure_reason, refund_reason) = match payment.state {
-                PaymentState::Completed { .. } => (COMPLETED, 0, 0),
-                PaymentState::Failed { reason, .. } => (FAILED, reason as i16, 0),
-                PaymentState::Refunded { reason, .. } => (REFUNDED, 0, reason as i16),
-            };
-            columns.states.push(state);
-            columns.failure_reasons.push(failure_reason);
-            columns.refund_reasons.push(refund_reason);
-        }
-        columns
-    }
+    PAYMENT.insert(&mut *connection, new).await?;
+    PAYMENT.update(connection, changed).await
 }
 
 fn payment(row: &PgRow) -> Result<Payment, Fault> {
-    let user_id: String = row.try_get("user_id").map_err(fault)?;
+    let user_id: String = row.try_get("user_id")?;
     Ok(Payment {
-        payment_id: row.try_get("payment_id").map_err(fault)?,
-        order_id: row.try_get("order_id").map_err(fault)?,
+        payment_id: row.try_get("payment_id")?,
+        order_id: row.try_get("order_id")?,
         user_id: UserId::parse(&user_id).map_err(Fault::permanent)?,
         state: state(row)?,
-        version: row.try_get("version").map_err(fault)?,
-        create_time: row.try_get("create_time").map_err(fault)?,
-        update_time: row.try_get("update_time").map_err(fault)?,
+        version: row.try_get("version")?,
+        create_time: row.try_get("create_time")?,
+        update_time: row.try_get("update_time")?,
     })
 }
 
 fn state(row: &PgRow) -> Result<PaymentState, Fault> {
     let amount = amount(row)?;
     let taken = || amount.ok_or_else(|| Fault::permanent("a payment that was taken has no amount"));
-    match row.try_get("state").map_err(fault)? {
+    match row.try_get("state")? {
         COMPLETED => Ok(PaymentState::Completed { amount: taken()? }),
         FAILED => {
-            let reason = FailureReason::from_number(row.try_get("failure_reason").map_err(fault)?);
+            let reason = FailureReason::from_number(row.try_get("failure_reason")?);
             let reason = reason.ok_or_else(|| Fault::permanent("unknown failure reason"))?;
             Ok(PaymentState::Failed { amount, reason })
         }
         REFUNDED => {
-            let reason = RefundReason::from_number(row.try_get("refund_reason").map_err(fault)?);
+            let reason = RefundReason::from_number(row.try_get("refund_reason")?);
             let reason = reason.ok_or_else(|| Fault::permanent("unknown refund reason"))?;
             Ok(PaymentState::Refunded { amount: taken()?, reason })
         }
@@ -216,8 +153,8 @@ fn state(row: &PgRow) -> Result<PaymentState, Fault> {
 }
 
 fn amount(row: &PgRow) -> Result<Option<Amount>, Fault> {
-    let currency: Option<String> = row.try_get("currency").map_err(fault)?;
-    let minor_units: Option<i64> = row.try_get("amount_minor_units").map_err(fault)?;
+    let currency: Option<String> = row.try_get("currency")?;
+    let minor_units: Option<i64> = row.try_get("amount_minor_units")?;
     let Some((currency, minor_units)) = currency.zip(minor_units) else { return Ok(None) };
     let currency = Currency::parse(&currency).map_err(Fault::permanent)?;
     Amount::parse(Money::new(minor_units, currency)).map(Some).map_err(Fault::permanent)

@@ -1,7 +1,9 @@
 //! Table `product`.
 
-use openorder_messaging::fault;
-use openorder_types::{Currency, Fault, Money, Sku, Timestamp};
+use std::sync::LazyLock;
+
+use openorder_messaging::Table;
+use openorder_types::{Currency, Fault, Money, Sku};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
@@ -18,6 +20,23 @@ pub struct Page {
     pub limit: i64,
 }
 
+static PRODUCT: LazyLock<Table<Product>> = LazyLock::new(|| {
+    Table::new("product", "product_id")
+        .column("product_id", |product: &Product| product.product_id)
+        .column("product_number", |product| product.product_number)
+        .text("sku", |product| product.sku.as_str())
+        .column("initial_stock_quantity", |product| product.initial_stock.get())
+        .column("create_time", |product| product.create_time)
+        .changing()
+        .text("display_name", |product| product.display_name.as_str())
+        .text("description", |product| product.description.as_str())
+        .column("price_minor_units", |product| product.price.amount().minor_units())
+        .column("price_currency", |product| product.price.amount().currency())
+        .column("version", |product| product.version)
+        .column("update_time", |product| product.update_time)
+        .column("delete_time", |product| product.delete_time)
+});
+
 /// Advisory lock of the transactions that make products.
 const MAKING_LOCK: i64 = 0x6f70_656e_0101;
 
@@ -30,12 +49,11 @@ pub async fn draw_numbers(connection: &mut PgConnection, count: usize) -> Result
     if count == 0 {
         return Ok(Vec::new());
     }
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(MAKING_LOCK).execute(&mut *connection).await.map_err(fault)?;
-    sqlx::query_scalar("select nextval('product_number') from generate_series(1, $1)")
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(MAKING_LOCK).execute(&mut *connection).await?;
+    Ok(sqlx::query_scalar("select nextval('product_number') from generate_series(1, $1)")
         .bind(i64::try_from(count).unwrap_or(i64::MAX))
         .fetch_all(connection)
-        .await
-        .map_err(fault)
+        .await?)
 }
 
 /// Locks the products with these ids, and those with these SKUs that are not deleted, in one order for all
@@ -44,17 +62,15 @@ pub async fn draw_numbers(connection: &mut PgConnection, count: usize) -> Result
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn lock(connection: &mut PgConnection, ids: &[Uuid], skus: &[&str]) -> Result<Vec<Product>, Fault> {
-    let rows = sqlx::query(
-        "select product_id, sku, display_name, description, price_minor_units, price_currency, \
-                initial_stock_quantity, version, create_time, update_time, delete_time, product_number \
-         from product where product_id = any ($1) or (sku = any ($2) and delete_time is null) \
+    let rows = PRODUCT
+        .select(
+            "from product where product_id = any ($1) or (sku = any ($2) and delete_time is null) \
          order by product_id for update",
-    )
-    .bind(ids)
-    .bind(skus)
-    .fetch_all(connection)
-    .await
-    .map_err(fault)?;
+        )
+        .bind(ids)
+        .bind(skus)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(product).collect()
 }
 
@@ -63,15 +79,7 @@ pub async fn lock(connection: &mut PgConnection, ids: &[Uuid], skus: &[&str]) ->
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn find_by_id(executor: impl PgExecutor<'_>, product_id: Uuid) -> Result<Option<Product>, Fault> {
-    let row = sqlx::query(
-        "select product_id, sku, display_name, description, price_minor_units, price_currency, \
-                initial_stock_quantity, version, create_time, update_time, delete_time, product_number \
-         from product where product_id = $1",
-    )
-    .bind(product_id)
-    .fetch_optional(executor)
-    .await
-    .map_err(fault)?;
+    let row = PRODUCT.select("from product where product_id = $1").bind(product_id).fetch_optional(executor).await?;
     row.as_ref().map(product).transpose()
 }
 
@@ -80,15 +88,11 @@ pub async fn find_by_id(executor: impl PgExecutor<'_>, product_id: Uuid) -> Resu
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn find_by_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Result<Vec<Product>, Fault> {
-    let rows = sqlx::query(
-        "select product_id, sku, display_name, description, price_minor_units, price_currency, \
-                initial_stock_quantity, version, create_time, update_time, delete_time, product_number \
-         from product where sku = any ($1) and delete_time is null",
-    )
-    .bind(skus)
-    .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+    let rows = PRODUCT
+        .select("from product where sku = any ($1) and delete_time is null")
+        .bind(skus)
+        .fetch_all(executor)
+        .await?;
     rows.iter().map(product).collect()
 }
 
@@ -97,18 +101,16 @@ pub async fn find_by_skus(executor: impl PgExecutor<'_>, skus: &[&str]) -> Resul
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn list(executor: impl PgExecutor<'_>, page: Page) -> Result<Vec<Product>, Fault> {
-    let rows = sqlx::query(
-        "select product_id, sku, display_name, description, price_minor_units, price_currency, \
-                initial_stock_quantity, version, create_time, update_time, delete_time, product_number \
-         from product where ($1::uuid is null or product_id > $1) and ($2 or delete_time is null) \
+    let rows = PRODUCT
+        .select(
+            "from product where ($1::uuid is null or product_id > $1) and ($2 or delete_time is null) \
          order by product_id limit $3",
-    )
-    .bind(page.after)
-    .bind(page.show_deleted)
-    .bind(page.limit)
-    .fetch_all(executor)
-    .await
-    .map_err(fault)?;
+        )
+        .bind(page.after)
+        .bind(page.show_deleted)
+        .bind(page.limit)
+        .fetch_all(executor)
+        .await?;
     rows.iter().map(product).collect()
 }
 
@@ -118,97 +120,37 @@ pub async fn list(executor: impl PgExecutor<'_>, page: Page) -> Result<Vec<Produ
 /// [`Fault`] of the database; retryable when another transaction took the SKU of a new one first.
 pub async fn save(connection: &mut PgConnection, new: &[&Product], changed: &[&Product]) -> Result<(), Fault> {
     // Changes first: a product deleted by this batch sets its SKU free for a new one.
-    update(&mut *connection, changed).await?;
-    insert(connection, new).await
-}
-
-async fn insert(connection: &mut PgConnection, new: &[&Product]) -> Result<(), Fault> {
-    if new.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "insert into product (product_id, sku, display_name, description, price_minor_units, price_currency, \
-                              initial_stock_quantity, version, create_time, update_time, delete_time, product_number) \
-         select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]), \
-                unnest($6::text[]), unnest($7::bigint[]), unnest($8::bigint[]), unnest($9::timestamptz[]), \
-                unnest($10::timestamptz[]), unnest($11::timestamptz[]), unnest($12::bigint[])",
-    )
-    .bind(column(new, |product| product.product_id))
-    .bind(column(new, |product| product.sku.to_string()))
-    .bind(column(new, |product| product.display_name.to_string()))
-    .bind(column(new, |product| product.description.as_str().to_owned()))
-    .bind(column(new, |product| product.price.amount().minor_units()))
-    .bind(column(new, |product| product.price.amount().currency().as_str().to_owned()))
-    .bind(column(new, |product| product.initial_stock.get()))
-    .bind(column(new, |product| product.version))
-    .bind(column(new, |product| product.create_time))
-    .bind(column(new, |product| product.update_time))
-    .bind(column(new, |product| product.delete_time))
-    .bind(column(new, |product| product.product_number))
-    .execute(connection)
-    .await
-    .map_err(fault)?;
-    Ok(())
-}
-
-async fn update(connection: &mut PgConnection, changed: &[&Product]) -> Result<(), Fault> {
-    if changed.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "update product set display_name = n.display_name, description = n.description, \
-                price_minor_units = n.minor_units, price_currency = n.currency, version = n.version, \
-                update_time = n.update_time, delete_time = n.delete_time \
-         from (select unnest($1::uuid[]) as product_id, unnest($2::text[]) as display_name, \
-                      unnest($3::text[]) as description, unnest($4::bigint[]) as minor_units, \
-                      unnest($5::text[]) as currency, unnest($6::bigint[]) as version, \
-                      unnest($7::timestamptz[]) as update_time, unnest($8::timestamptz[]) as delete_time) as n \
-         where product.product_id = n.product_id",
-    )
-    .bind(column(changed, |product| product.product_id))
-    .bind(column(changed, |product| product.display_name.to_string()))
-    .bind(column(changed, |product| product.description.as_str().to_owned()))
-    .bind(column(changed, |product| product.price.amount().minor_units()))
-    .bind(column(changed, |product| product.price.amount().currency().as_str().to_owned()))
-    .bind(column(changed, |product| product.version))
-    .bind(column(changed, |product| product.update_time))
-    .bind(column(changed, |product| product.delete_time))
-    .execute(connection)
-    .await
-    .map_err(fault)?;
-    Ok(())
-}
-
-fn column<T>(products: &[&Product], value: impl Fn(&Product) -> T) -> Vec<T> {
-    products.iter().map(|product| value(product)).collect()
+    PRODUCT.update(&mut *connection, changed).await?;
+    PRODUCT.insert(connection, new).await
 }
 
 fn product(row: &PgRow) -> Result<Product, Fault> {
-    let sku: &str = row.try_get("sku").map_err(fault)?;
-    let display_name: &str = row.try_get("display_name").map_err(fault)?;
-    let description: &str = row.try_get("description").map_err(fault)?;
-    let currency: &str = row.try_get("price_currency").map_err(fault)?;
+    let sku: &str = row.try_get("sku")?;
+    let display_name: &str = row.try_get("display_name")?;
+    let description: &str = row.try_get("description")?;
+    let currency: &str = row.try_get("price_currency")?;
     let currency = Currency::parse(currency).map_err(Fault::permanent)?;
-    let price = Money::new(row.try_get("price_minor_units").map_err(fault)?, currency);
-    let initial_stock: i64 = row.try_get("initial_stock_quantity").map_err(fault)?;
+    let price = Money::new(row.try_get("price_minor_units")?, currency);
+    let initial_stock: i64 = row.try_get("initial_stock_quantity")?;
     Ok(Product {
-        product_id: row.try_get("product_id").map_err(fault)?,
+        product_id: row.try_get("product_id")?,
         sku: Sku::parse(sku).map_err(Fault::permanent)?,
         display_name: DisplayName::parse(display_name).map_err(Fault::permanent)?,
         description: Description::parse(description).map_err(Fault::permanent)?,
         price: Price::parse(price).map_err(Fault::permanent)?,
         initial_stock: InitialStock::parse(initial_stock).map_err(Fault::permanent)?,
-        version: row.try_get("version").map_err(fault)?,
-        create_time: row.try_get::<Timestamp, _>("create_time").map_err(fault)?,
-        update_time: row.try_get::<Timestamp, _>("update_time").map_err(fault)?,
-        delete_time: row.try_get("delete_time").map_err(fault)?,
-        product_number: row.try_get("product_number").map_err(fault)?,
+        version: row.try_get("version")?,
+        create_time: row.try_get("create_time")?,
+        update_time: row.try_get("update_time")?,
+        delete_time: row.try_get("delete_time")?,
+        product_number: row.try_get("product_number")?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use openorder_testing::World;
+    use openorder_types::Timestamp;
 
     use super::*;
     use crate::domain::NewProduct;
