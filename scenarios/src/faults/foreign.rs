@@ -45,7 +45,7 @@ pub async fn foreign(servers: Servers, length: Length) -> (Servers, Outcome) {
     // A transaction that nobody ends holds up nothing behind it.
     let open = OpenTransaction::begin(&kafka, topics::ORDER_LIFECYCLE, 0).await;
     let mut written = 0;
-    for _ in 0..length.pick(3, 30) {
+    for _ in 0..length.pick(3, 10) {
         written += write_foreign(&kafka).await;
         tokio::time::sleep(phase / 10).await;
     }

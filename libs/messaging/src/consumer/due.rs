@@ -47,7 +47,7 @@ async fn due(connection: &mut PgConnection, now: Timestamp, limit: i64) -> Resul
         "select sequence, topic, key, attempts from parked_message p \
          where next_attempt_at <= $1 and state = 1 \
            and not exists (select from parked_message earlier \
-                           where earlier.topic = p.topic and sha256(earlier.key) = sha256(p.key) and earlier.sequence < p.sequence) \
+                           where earlier.topic = p.topic and earlier.key_hash = p.key_hash and earlier.sequence < p.sequence) \
          order by next_attempt_at limit $2 for update skip locked",
     )
     .bind(now)
@@ -69,7 +69,7 @@ async fn due(connection: &mut PgConnection, now: Timestamp, limit: i64) -> Resul
     let rows = sqlx::query(
         "select p.* from unnest($1::text[], $2::bytea[], $3::bigint[], $4::int[]) as f (topic, key, sequence, attempts) \
          cross join lateral (select * from parked_message p \
-                             where p.topic = f.topic and sha256(p.key) = sha256(f.key) and p.sequence >= f.sequence \
+                             where p.topic = f.topic and p.key_hash = sha256(f.key) and p.sequence >= f.sequence \
                              order by sequence limit case when f.attempts = 0 then $5 else 1 end) p \
          order by p.sequence limit $5",
     )
@@ -105,7 +105,7 @@ pub(crate) async fn take(connection: &mut PgConnection, part: &[Due]) -> Result<
            and attempts = (select f.attempts from unnest($1::bigint[], $2::int[]) as f (sequence, attempts) \
                            where f.sequence = p.sequence) \
            and not exists (select from parked_message earlier \
-                           where earlier.topic = p.topic and sha256(earlier.key) = sha256(p.key) and earlier.sequence < p.sequence \
+                           where earlier.topic = p.topic and earlier.key_hash = p.key_hash and earlier.sequence < p.sequence \
                              and earlier.sequence <> all($1)) \
          order by sequence for update skip locked",
     )
@@ -154,7 +154,7 @@ pub(crate) async fn remove(connection: &mut PgConnection, handled: &[i64], now: 
     sqlx::query(
         "update parked_message set next_attempt_at = $3 \
          where state = 1 and sequence in (\
-           select (select min(sequence) from parked_message p where p.topic = k.topic and sha256(p.key) = sha256(k.key)) \
+           select (select min(sequence) from parked_message p where p.topic = k.topic and p.key_hash = sha256(k.key)) \
            from unnest($1::text[], $2::bytea[]) as k (topic, key))",
     )
     .bind(topics)
@@ -201,7 +201,7 @@ pub(crate) async fn note_failure(
     // Those that could not be put behind it while it was tried have no time of their own to look at.
     sqlx::query(
         "update parked_message p set next_attempt_at = null from parked_message first \
-         where first.sequence = $1 and p.topic = first.topic and sha256(p.key) = sha256(first.key) \
+         where first.sequence = $1 and p.topic = first.topic and p.key_hash = first.key_hash \
            and p.sequence > first.sequence \
            and p.next_attempt_at is not null",
     )

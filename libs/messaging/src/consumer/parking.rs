@@ -56,7 +56,7 @@ async fn first_of_keys(connection: &mut PgConnection, messages: &[&Received]) ->
     let (topics, keys): (Vec<String>, Vec<Vec<u8>>) = keys.into_iter().unzip();
     let rows = sqlx::query(
         "select w.topic, w.key, p.sequence from unnest($1::text[], $2::bytea[]) as w (topic, key) \
-         cross join lateral (select sequence from parked_message p where p.topic = w.topic and sha256(p.key) = sha256(w.key) \
+         cross join lateral (select sequence from parked_message p where p.topic = w.topic and p.key_hash = sha256(w.key) \
                              order by sequence limit 1) p",
     )
     .bind(topics)
@@ -230,11 +230,11 @@ pub(crate) struct Waiting {
 /// Counts what waits for what.
 pub(crate) async fn waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, Fault> {
     let row = sqlx::query(
-        "with dead as (select topic, sha256(key) as hash, min(sequence) as first from parked_message where state = 2 \
-                       group by topic, sha256(key)) \
+        "with dead as (select topic, key_hash, min(sequence) as first from parked_message where state = 2 \
+                       group by topic, key_hash) \
          select count(*) filter (where dead.first is null or p.sequence < dead.first) as retried, \
                 count(*) filter (where p.sequence >= dead.first) as stopped \
-         from parked_message p left join dead on dead.topic = p.topic and dead.hash = sha256(p.key)",
+         from parked_message p left join dead on dead.topic = p.topic and dead.key_hash = p.key_hash",
     )
     .fetch_one(executor)
     .await?;
@@ -248,7 +248,7 @@ pub(crate) async fn stopped_keys(connection: &mut PgConnection, messages: &[&Rec
     let rows = sqlx::query(
         "select w.topic, w.key from unnest($1::text[], $2::bytea[]) as w (topic, key) \
          where exists (select from parked_message p \
-                       where p.topic = w.topic and sha256(p.key) = sha256(w.key) and p.state = 2)",
+                       where p.topic = w.topic and p.key_hash = sha256(w.key) and p.state = 2)",
     )
     .bind(topics)
     .bind(keys)

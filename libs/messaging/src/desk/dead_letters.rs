@@ -19,7 +19,7 @@ const LISTED: &str = "p.sequence, p.topic, substring(p.key for 1024) as key, p.p
                        where value ->> 0 = 'traceparent' limit 1) as traceparent";
 /// What only dead letters have.
 const DEAD_LISTED: &str = ", octet_length(p.payload)::bigint as payload_bytes, \
-                          (select count(*) from parked_message later where later.topic = p.topic and sha256(later.key) = sha256(p.key) \
+                          (select count(*) from parked_message later where later.topic = p.topic and later.key_hash = p.key_hash \
                              and later.sequence > p.sequence) as waiting_behind";
 
 impl Desk {
@@ -68,7 +68,7 @@ impl Desk {
     pub async fn causes(&self, filter: &Filter, page_size: u32) -> Result<Vec<Cause>, Fault> {
         let mut query = QueryBuilder::new(
             "select topic, left(event_type, 256) as event_type, error_class, error_reason, (array_agg(error_text order by dead_at desc))[1] as error_text, \
-                    count(*) as count, count(distinct sha256(key)) as keys, min(dead_at) as first_at, max(dead_at) as last_at \
+                    count(*) as count, count(distinct key_hash) as keys, min(dead_at) as first_at, max(dead_at) as last_at \
              from parked_message p where p.state = 2",
         );
         filter.push_to(&mut query, Time::Dead);

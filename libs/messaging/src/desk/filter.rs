@@ -74,7 +74,7 @@ impl Filter {
         }
         if let Some(key) = &self.key {
             // By its hash, as the index has it.
-            query.push(" and sha256(p.key) = sha256(").push_bind(key.clone()).push(")");
+            query.push(" and p.key_hash = sha256(").push_bind(key.clone()).push(")");
         }
         if let Some(from) = self.from {
             query.push(format_args!(" and {column} >= ")).push_bind(from);

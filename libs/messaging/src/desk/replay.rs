@@ -30,15 +30,15 @@ impl Desk {
     /// [`Fault`] of the database.
     pub async fn count_replay(&self, filter: &Filter) -> Result<ReplayCount, Fault> {
         let mut query = QueryBuilder::new(
-            "with meant as (select p.sequence, p.topic, p.key, p.replay_job_id from parked_message p where p.state = 2",
+            "with meant as (select p.sequence, p.topic, p.key_hash, p.replay_job_id from parked_message p where p.state = 2",
         );
         filter.push_to(&mut query, Time::Dead);
         query.push(
             "), free as (select * from meant where replay_job_id is null) \
              select (select count(*) from free) as items, \
-                    (select count(distinct (topic, sha256(key))) from free) as keys, \
+                    (select count(distinct (topic, key_hash)) from free) as keys, \
                     (select count(*) from parked_message l \
-                     where l.state = 1 and exists (select from free f where f.topic = l.topic and sha256(f.key) = sha256(l.key) \
+                     where l.state = 1 and exists (select from free f where f.topic = l.topic and f.key_hash = l.key_hash \
                                                      and f.sequence < l.sequence)) as waiting_behind, \
                     (select count(*) from meant where replay_job_id is not null) as in_other_replays",
         );
