@@ -6,6 +6,7 @@
 //! - [`value`]: text that has been parsed once and is valid from then on ([`Sku`], [`UserId`], …);
 //! - [`text`]: what people write for people ([`FreeText`]), without what a terminal would obey;
 //! - [`caller`]: who asks, and for whom they may act;
+//! - [`numbered!`]: enums whose values are stored as numbers;
 //! - [`error`]: a [`Rejection`] is the caller's doing, a [`Fault`] is ours, a [`CallError`] is what a
 //!   submitted command may end in. Only `openorder-rpc` turns them into gRPC codes;
 //! - `database`, with the feature `sqlx`: what an error of PostgreSQL is as a [`Fault`].
@@ -16,6 +17,7 @@ pub mod currency;
 pub mod database;
 pub mod error;
 pub mod money;
+mod numbered;
 pub mod text;
 pub mod value;
 

@@ -51,19 +51,14 @@ pub(crate) fn mismatch(found: &Mismatch) -> proto::ReservationMismatch {
     proto::ReservationMismatch {
         reservation: Some(reservation(&found.reservation)),
         // Numbered as in the contract.
-        kind: found.kind as i32,
+        kind: found.kind.number().into(),
         order_status: i32::from(found.order_status),
         detect_time: Some(timestamp_to_proto(&found.detect_time)),
     }
 }
 
 fn state(state: ReservationState) -> proto::ReservationState {
-    match state {
-        ReservationState::Held => proto::ReservationState::Held,
-        ReservationState::Shipped => proto::ReservationState::Shipped,
-        ReservationState::Released => proto::ReservationState::Released,
-        ReservationState::Rejected => proto::ReservationState::Rejected,
-    }
+    proto::ReservationState::try_from(i32::from(state.number())).unwrap_or_default()
 }
 
 pub(crate) fn shortfall(shortfall: &Shortfall) -> proto::StockShortfall {
@@ -95,16 +90,16 @@ pub(crate) fn release_reason_name(reason: proto::StockReleaseReason) -> String {
 
 #[cfg(test)]
 mod tests {
+    use openorder_types::assert_numbered_as_in_the_contract;
+
     use super::*;
     use crate::domain::MismatchKind;
 
     #[test]
-    fn mismatches_are_numbered_as_in_the_contract() {
-        for number in 1..10_i16 {
-            let in_contract = proto::ReservationMismatchKind::try_from(i32::from(number)).ok();
-            let name =
-                MismatchKind::from_number(number).map(|kind| format!("RESERVATION_MISMATCH_KIND_{}", kind.as_str()));
-            assert_eq!(name.as_deref(), in_contract.map(|kind| kind.as_str_name()), "{number}");
+    fn stored_numbers_are_those_of_the_contract() {
+        assert_numbered_as_in_the_contract! {
+            ReservationState = proto::ReservationState, "RESERVATION_STATE";
+            MismatchKind = proto::ReservationMismatchKind, "RESERVATION_MISMATCH_KIND";
         }
     }
 }

@@ -40,30 +40,15 @@ pub(crate) fn preferences(preferences: &Preferences) -> proto::NotificationPrefe
 }
 
 pub(crate) fn kind(kind: Kind) -> proto::NotificationKind {
-    match kind {
-        Kind::OrderPaid => proto::NotificationKind::OrderPaid,
-        Kind::OrderShipped => proto::NotificationKind::OrderShipped,
-        Kind::OrderDelivered => proto::NotificationKind::OrderDelivered,
-        Kind::OrderCancelled => proto::NotificationKind::OrderCancelled,
-        Kind::OrderRejected => proto::NotificationKind::OrderRejected,
-    }
+    proto::NotificationKind::try_from(i32::from(kind.number())).unwrap_or_default()
 }
 
 pub(crate) fn channel(channel: Channel) -> proto::NotificationChannel {
-    match channel {
-        Channel::Email => proto::NotificationChannel::Email,
-        Channel::Sms => proto::NotificationChannel::Sms,
-        Channel::Push => proto::NotificationChannel::Push,
-    }
+    proto::NotificationChannel::try_from(i32::from(channel.number())).unwrap_or_default()
 }
 
 fn status(status: Status) -> proto::NotificationStatus {
-    match status {
-        Status::Requested => proto::NotificationStatus::Requested,
-        Status::Sent => proto::NotificationStatus::Sent,
-        Status::Failed => proto::NotificationStatus::Failed,
-        Status::Suppressed => proto::NotificationStatus::Suppressed,
-    }
+    proto::NotificationStatus::try_from(i32::from(status.number())).unwrap_or_default()
 }
 
 /// The second part of a traceparent (W3C Trace Context).
@@ -73,18 +58,16 @@ fn trace_id(traceparent: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use openorder_types::assert_numbered_as_in_the_contract;
+
     use super::*;
 
     #[test]
     fn the_numbers_of_the_tables_are_those_of_the_contract() {
-        for one in Kind::ALL {
-            assert_eq!(kind(*one) as i32, i32::from(*one as i16));
-        }
-        for one in Channel::ALL {
-            assert_eq!(channel(*one) as i32, i32::from(*one as i16));
-        }
-        for one in Status::ALL {
-            assert_eq!(status(*one) as i32, i32::from(*one as i16));
+        assert_numbered_as_in_the_contract! {
+            Kind = proto::NotificationKind, "NOTIFICATION_KIND";
+            Channel = proto::NotificationChannel, "NOTIFICATION_CHANNEL";
+            Status = proto::NotificationStatus, "NOTIFICATION_STATUS";
         }
     }
 

@@ -38,9 +38,9 @@ pub(crate) fn saga(record: &Record, timeouts: &SagaTimeouts) -> proto::Saga {
     proto::Saga {
         order_id: order.order_id.to_string(),
         // Numbered as in the contract.
-        step: saga.step as i32,
-        stock: saga.stock as i32,
-        payment: saga.payment as i32,
+        step: saga.step.number().into(),
+        stock: saga.stock.number().into(),
+        payment: saga.payment.number().into(),
         undo_attempts: i32::try_from(saga.undo_attempts).unwrap_or(i32::MAX),
         step_time: Some(timestamp_to_proto(&saga.step_time)),
         deadline: saga.deadline(timeouts).as_ref().map(timestamp_to_proto),
@@ -72,60 +72,37 @@ pub(crate) fn email(order: &Order) -> String {
 }
 
 pub(crate) fn status(status: OrderStatus) -> proto::OrderStatus {
-    match status {
-        OrderStatus::Pending => proto::OrderStatus::Pending,
-        OrderStatus::Confirmed => proto::OrderStatus::Confirmed,
-        OrderStatus::Paid => proto::OrderStatus::Paid,
-        OrderStatus::Preparing => proto::OrderStatus::Preparing,
-        OrderStatus::Shipped => proto::OrderStatus::Shipped,
-        OrderStatus::Delivered => proto::OrderStatus::Delivered,
-        OrderStatus::Cancelled => proto::OrderStatus::Cancelled,
-        OrderStatus::Rejected => proto::OrderStatus::Rejected,
-    }
+    proto::OrderStatus::try_from(i32::from(status.number())).unwrap_or_default()
 }
 
 pub(crate) fn reservation_mode(mode: ReservationMode) -> proto::ReservationMode {
-    match mode {
-        ReservationMode::Immediate => proto::ReservationMode::Immediate,
-        ReservationMode::Deferred => proto::ReservationMode::Deferred,
-    }
+    proto::ReservationMode::try_from(i32::from(mode.number())).unwrap_or_default()
 }
 
 pub(crate) fn payment_mode(mode: PaymentMode) -> proto::PaymentMode {
-    match mode {
-        PaymentMode::Automatic => proto::PaymentMode::Automatic,
-        PaymentMode::Manual => proto::PaymentMode::Manual,
-    }
+    proto::PaymentMode::try_from(i32::from(mode.number())).unwrap_or_default()
 }
 
 pub(crate) fn cancellation_cause(cause: CancellationCause) -> proto::CancellationCause {
-    match cause {
-        CancellationCause::Customer => proto::CancellationCause::Customer,
-        CancellationCause::Operator => proto::CancellationCause::Operator,
-        CancellationCause::PaymentFailed => proto::CancellationCause::PaymentFailed,
-        CancellationCause::StepTimedOut => proto::CancellationCause::StepTimedOut,
-        CancellationCause::ReservationExpired => proto::CancellationCause::ReservationExpired,
-    }
+    proto::CancellationCause::try_from(i32::from(cause.number())).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use openorder_types::assert_numbered_as_in_the_contract;
+
     use super::*;
     use crate::saga::{Participant, Step};
 
     #[test]
-    fn steps_and_parts_are_numbered_as_in_the_contract() {
-        for number in 0..20_i16 {
-            let (step, in_contract) = (Step::from_number(number), proto::SagaStep::try_from(i32::from(number)));
-            assert_eq!(step.is_some(), in_contract.is_ok_and(|step| step != proto::SagaStep::Unspecified), "{number}");
-            if let (Some(step), Ok(in_contract)) = (step, in_contract) {
-                assert_eq!(format!("SAGA_STEP_{}", step.as_str()), in_contract.as_str_name());
-            }
-            let (part, in_contract) = (Participant::from_number(number), proto::SagaPart::try_from(i32::from(number)));
-            assert_eq!(part.is_some(), in_contract.is_ok_and(|part| part != proto::SagaPart::Unspecified), "{number}");
-            if let (Some(part), Ok(in_contract)) = (part, in_contract) {
-                assert_eq!(format!("SAGA_PART_{part:?}").to_uppercase(), in_contract.as_str_name());
-            }
+    fn stored_numbers_are_those_of_the_contract() {
+        assert_numbered_as_in_the_contract! {
+            OrderStatus = proto::OrderStatus, "ORDER_STATUS";
+            ReservationMode = proto::ReservationMode, "RESERVATION_MODE";
+            PaymentMode = proto::PaymentMode, "PAYMENT_MODE";
+            CancellationCause = proto::CancellationCause, "CANCELLATION_CAUSE";
+            Step = proto::SagaStep, "SAGA_STEP";
+            Participant = proto::SagaPart, "SAGA_PART";
         }
     }
 }

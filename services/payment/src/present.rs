@@ -38,33 +38,24 @@ pub(crate) fn payment(payment: &Payment) -> proto::Payment {
 }
 
 pub(crate) fn failure_reason(reason: FailureReason) -> proto::PaymentFailureReason {
-    match reason {
-        FailureReason::InsufficientBalance => proto::PaymentFailureReason::InsufficientBalance,
-        FailureReason::WalletNotFound => proto::PaymentFailureReason::WalletNotFound,
-        FailureReason::CurrencyMismatch => proto::PaymentFailureReason::CurrencyMismatch,
-        FailureReason::Voided => proto::PaymentFailureReason::Voided,
-    }
+    proto::PaymentFailureReason::try_from(i32::from(reason.number())).unwrap_or_default()
 }
 
 pub(crate) fn refund_reason(reason: RefundReason) -> proto::PaymentRefundReason {
-    match reason {
-        RefundReason::Other => proto::PaymentRefundReason::Unspecified,
-        RefundReason::OrderCancelled => proto::PaymentRefundReason::OrderCancelled,
-        RefundReason::StepTimedOut => proto::PaymentRefundReason::StepTimedOut,
-    }
+    proto::PaymentRefundReason::try_from(i32::from(reason.number())).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use openorder_types::assert_numbered_as_in_the_contract;
+
     use super::*;
 
     #[test]
     fn stored_numbers_are_those_of_the_contract() {
-        for reason in FailureReason::ALL {
-            assert_eq!(failure_reason(reason) as i32, reason as i32);
-        }
-        for reason in RefundReason::ALL {
-            assert_eq!(refund_reason(reason) as i32, reason as i32);
+        assert_numbered_as_in_the_contract! {
+            FailureReason = proto::PaymentFailureReason, "PAYMENT_FAILURE_REASON";
+            RefundReason = proto::PaymentRefundReason, "PAYMENT_REFUND_REASON";
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a reservation and its order say of each other.
 
 use chrono::TimeDelta;
-use openorder_types::Timestamp;
+use openorder_types::{Timestamp, numbered};
 
 use crate::domain::{Reservation, ReservationState};
 
@@ -29,33 +29,15 @@ pub struct OrderState {
     pub update_time: Timestamp,
 }
 
-/// A contradiction that no rule resolves; numbered as `openorder.inventory.v1.ReservationMismatchKind`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MismatchKind {
-    /// The reservation has run out of time, and the order is neither paid nor settled: its saga is stuck.
-    OpenButExpired = 1,
-    /// The order was shipped, and its pieces still count as held.
-    ShippedButHeld = 2,
-    /// The order is paid or shipped, and nothing is held.
-    PaidButReleased = 3,
-}
-
-impl MismatchKind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::OpenButExpired, Self::ShippedButHeld, Self::PaidButReleased];
-
-    /// The kind with this number, if there is one.
-    pub fn from_number(number: i16) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as i16 == number)
-    }
-
-    /// Its name in metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenButExpired => "OPEN_BUT_EXPIRED",
-            Self::ShippedButHeld => "SHIPPED_BUT_HELD",
-            Self::PaidButReleased => "PAID_BUT_RELEASED",
-        }
+numbered! {
+    /// A contradiction that no rule resolves; numbered as `openorder.inventory.v1.ReservationMismatchKind`.
+    pub enum MismatchKind {
+        /// The reservation has run out of time, and the order is neither paid nor settled: its saga is stuck.
+        OpenButExpired = 1 "OPEN_BUT_EXPIRED",
+        /// The order was shipped, and its pieces still count as held.
+        ShippedButHeld = 2 "SHIPPED_BUT_HELD",
+        /// The order is paid or shipped, and nothing is held.
+        PaidButReleased = 3 "PAID_BUT_RELEASED",
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is held for one order: all of its lines or none.
 
-use openorder_types::{Quantity, Sku, Timestamp};
+use openorder_types::{Quantity, Sku, Timestamp, numbered};
 use uuid::Uuid;
 
 /// Pieces of one SKU.
@@ -21,23 +21,17 @@ impl Line {
     }
 }
 
-/// State of a reservation; numbered as `openorder.inventory.v1.ReservationState`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReservationState {
-    /// The pieces are held.
-    Held = 1,
-    /// The pieces left with the order.
-    Shipped = 2,
-    /// Given back, or called off before anything was held.
-    Released = 3,
-    /// The stock did not suffice.
-    Rejected = 4,
-}
-
-impl ReservationState {
-    /// The state with this number, if there is one.
-    pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Held, Self::Shipped, Self::Released, Self::Rejected].into_iter().find(|state| *state as i16 == number)
+numbered! {
+    /// State of a reservation; numbered as `openorder.inventory.v1.ReservationState`.
+    pub enum ReservationState {
+        /// The pieces are held.
+        Held = 1 "HELD",
+        /// The pieces left with the order.
+        Shipped = 2 "SHIPPED",
+        /// Given back, or called off before anything was held.
+        Released = 3 "RELEASED",
+        /// The stock did not suffice.
+        Rejected = 4 "REJECTED",
     }
 }
 

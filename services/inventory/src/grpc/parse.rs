@@ -97,7 +97,7 @@ pub(super) fn list(message: &ListReservationsRequest, cursor: Option<&[u8]>) -> 
         filter.sku = violations.take("sku", Sku::parse(&message.sku));
     }
     match ProtoState::try_from(message.state) {
-        Ok(state) => filter.state = ReservationState::from_number(state as i16),
+        Ok(state) => filter.state = ReservationState::from_number(state),
         Err(_) => violations.add("state", "STATE_UNKNOWN", "must be a reservation state"),
     }
     let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));

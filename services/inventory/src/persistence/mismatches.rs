@@ -99,7 +99,7 @@ pub async fn note(
         return Ok(Vec::new());
     }
     let orders: Vec<Uuid> = found.iter().map(|(order_id, _, _)| *order_id).collect();
-    let kinds: Vec<i16> = found.iter().map(|(_, kind, _)| *kind as i16).collect();
+    let kinds: Vec<i16> = found.iter().map(|(_, kind, _)| kind.number()).collect();
     let statuses: Vec<i16> = found.iter().map(|(_, _, status)| *status).collect();
     let rows = sqlx::query(
         "with known as (select order_id, kind from reservation_mismatch where order_id = any ($1)), \
@@ -150,8 +150,8 @@ pub async fn count(executor: impl PgExecutor<'_>) -> Result<Vec<(MismatchKind, i
     let rows = sqlx::query("select kind, count(*) from reservation_mismatch group by kind").fetch_all(executor).await?;
     let counted: Vec<(i16, i64)> =
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?;
-    let count = |kind: MismatchKind| counted.iter().find(|(number, _)| *number == kind as i16).map_or(0, |row| row.1);
-    Ok(MismatchKind::ALL.into_iter().map(|kind| (kind, count(kind))).collect())
+    let count = |kind: MismatchKind| counted.iter().find(|(number, _)| *number == kind.number()).map_or(0, |row| row.1);
+    Ok(MismatchKind::ALL.iter().map(|kind| (*kind, count(*kind))).collect())
 }
 
 /// Of the oldest orders first, at most `limit`, after that of the page before.
@@ -170,10 +170,9 @@ pub async fn list(executor: impl PgExecutor<'_>, after: Option<Uuid>, limit: i64
         .fetch_all(executor)
         .await?;
     let found = rows.iter().map(|row| {
-        let kind: i16 = row.try_get("kind")?;
         Ok(Mismatch {
             reservation: reservation(row)?,
-            kind: MismatchKind::from_number(kind).ok_or_else(|| Fault::permanent("unknown kind of mismatch"))?,
+            kind: MismatchKind::from_stored(row.try_get("kind")?)?,
             order_status: row.try_get("order_status")?,
             detect_time: row.try_get("detect_time")?,
         })

@@ -18,7 +18,7 @@ pub(super) static RESERVATION: LazyLock<Table<Reservation>> = LazyLock::new(|| {
         .written_as("{}::jsonb")
         .column("create_time", |one| one.create_time)
         .changing()
-        .column("state", |one| one.state as i16)
+        .column("state", |one| one.state.number())
         .text("reason", |one| &one.reason)
         .column("version", |one| one.version)
         .column("update_time", |one| one.update_time)
@@ -86,7 +86,7 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) ->
         )
         .bind(filter.order_id)
         .bind(with_line)
-        .bind(filter.state.map(|state| state as i16))
+        .bind(filter.state.map(ReservationState::number))
         .bind(filter.before)
         .bind(limit)
         .fetch_all(executor)
@@ -151,7 +151,6 @@ fn stored_lines(lines: &[Line]) -> Result<String, Fault> {
 }
 
 pub(super) fn reservation(row: &PgRow) -> Result<Reservation, Fault> {
-    let state: i16 = row.try_get("state")?;
     let stored: sqlx::types::Json<Vec<StoredLine>> = row.try_get("lines")?;
     let lines = stored.0.into_iter().map(|line| {
         let (sku, quantity) = (Sku::parse(&line.sku), Quantity::parse(line.quantity));
@@ -164,7 +163,7 @@ pub(super) fn reservation(row: &PgRow) -> Result<Reservation, Fault> {
     Ok(Reservation {
         order_id: row.try_get("order_id")?,
         lines: lines.collect::<Result<_, Fault>>()?,
-        state: ReservationState::from_number(state).ok_or_else(|| Fault::permanent("unknown reservation state"))?,
+        state: ReservationState::from_stored(row.try_get("state")?)?,
         reason: row.try_get("reason")?,
         version: row.try_get("version")?,
         create_time: row.try_get("create_time")?,

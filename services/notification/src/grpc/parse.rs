@@ -154,7 +154,7 @@ fn muted_kinds(numbers: &[i32], violations: &mut Violations) -> BTreeSet<Kind> {
     // Each kind once: longer lists have a violation among their first entries.
     for (index, number) in numbers.iter().enumerate().take(Kind::ALL.len() + 1) {
         let field = format!("preferences.muted_kinds[{index}]");
-        match i16::try_from(*number).ok().and_then(Kind::from_number) {
+        match Kind::from_number(*number) {
             Some(kind) if kinds.insert(kind) => {}
             Some(_) => violations.add(field, "KIND_DOUBLED", "must stand in the list once"),
             None => violations.add(field, "KIND_UNKNOWN", "must be a kind of notification"),

@@ -4,10 +4,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{
-    domain::{Channel, Kind, Recipient},
-    persistence::notifications::kind,
-};
+use crate::domain::{Channel, Kind, Recipient};
 
 /// A notification whose turn it is, as far as its delivery needs it.
 #[derive(Debug, Clone)]
@@ -62,7 +59,7 @@ pub async fn take_due(
     .bind(now)
     .bind(lease_until)
     .bind(limit)
-    .bind(channel as i16)
+    .bind(channel.number())
     .fetch_all(executor)
     .await?;
     rows.iter().map(|row| due(row, channel)).collect()
@@ -97,7 +94,7 @@ pub async fn count_waiting(executor: impl PgExecutor<'_>, channel: Channel, limi
     Ok(sqlx::query_scalar(
         "select count(*) from (select from notification where status = 1 and channel = $1 limit $2) as waiting",
     )
-    .bind(channel as i16)
+    .bind(channel.number())
     .bind(limit)
     .fetch_one(executor)
     .await?)
@@ -108,7 +105,7 @@ fn due(row: &PgRow, channel: Channel) -> Result<Due, Fault> {
     Ok(Due {
         notification_id: row.try_get("notification_id")?,
         order_id: row.try_get("order_id")?,
-        kind: kind(row)?,
+        kind: Kind::from_stored(row.try_get("kind")?)?,
         recipient: Recipient::parse(channel, &recipient).map_err(Fault::permanent)?,
         subject: row.try_get("subject")?,
         body: row.try_get("body")?,

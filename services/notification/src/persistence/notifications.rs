@@ -14,15 +14,15 @@ static NOTIFICATION: LazyLock<Table<Notification>> = LazyLock::new(|| {
         .column("notification_id", |one: &Notification| one.notification_id)
         .column("order_id", |one| one.order_id)
         .text("user_id", |one| one.user_id.as_str())
-        .column("kind", |one| one.kind as i16)
-        .column("channel", |one| one.channel as i16)
+        .column("kind", |one| one.kind.number())
+        .column("channel", |one| one.channel.number())
         .text("recipient", |one| one.recipient.as_ref().map_or("", Recipient::as_str))
         .text("subject", |one| &one.subject)
         .text("body", |one| &one.body)
         .text("traceparent", |one| &one.traceparent)
         .column("create_time", |one| one.create_time)
         .changing()
-        .column("status", |one| one.status as i16)
+        .column("status", |one| one.status.number())
         .column("round", |one| one.round)
         .column("attempts", |one| one.attempts)
         .column("round_attempts", |one| one.round_attempts)
@@ -103,28 +103,17 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) ->
     rows.iter().map(notification).collect()
 }
 
-pub(super) fn kind(row: &PgRow) -> Result<Kind, Fault> {
-    let number: i16 = row.try_get("kind")?;
-    Kind::from_number(number).ok_or_else(|| Fault::permanent("unknown kind of notification"))
-}
-
-fn channel(row: &PgRow) -> Result<Channel, Fault> {
-    let number: i16 = row.try_get("channel")?;
-    Channel::from_number(number).ok_or_else(|| Fault::permanent("unknown channel"))
-}
-
 fn notification(row: &PgRow) -> Result<Notification, Fault> {
     let user: String = row.try_get("user_id")?;
-    let channel = channel(row)?;
-    let status: i16 = row.try_get("status")?;
+    let channel = Channel::from_stored(row.try_get("channel")?)?;
     let recipient: String = row.try_get("recipient")?;
     Ok(Notification {
         notification_id: row.try_get("notification_id")?,
         order_id: row.try_get("order_id")?,
         user_id: UserId::parse(&user).map_err(Fault::permanent)?,
-        kind: kind(row)?,
+        kind: Kind::from_stored(row.try_get("kind")?)?,
         channel,
-        status: Status::from_number(status).ok_or_else(|| Fault::permanent("unknown status of a notification"))?,
+        status: Status::from_stored(row.try_get("status")?)?,
         recipient: Recipient::parse(channel, &recipient).ok(),
         subject: row.try_get("subject")?,
         body: row.try_get("body")?,

@@ -57,7 +57,7 @@ pub async fn save(connection: &mut PgConnection, all: &[&Preferences]) -> Result
 
 /// An array of arrays of different lengths cannot be unnested, so each goes as text.
 fn kinds(preferences: &Preferences) -> String {
-    let numbers: Vec<String> = preferences.muted_kinds.iter().map(|kind| (*kind as i16).to_string()).collect();
+    let numbers: Vec<String> = preferences.muted_kinds.iter().map(|kind| kind.number().to_string()).collect();
     numbers.join(",")
 }
 

@@ -50,7 +50,7 @@ impl Operations {
 }
 
 fn state_of(state: AuditState) -> Option<State> {
-    State::from_number(state.into())
+    State::from_number(state)
 }
 
 fn entry(entry: &Entry) -> AuditEntry {
@@ -61,7 +61,7 @@ fn entry(entry: &Entry) -> AuditEntry {
         reason: entry.reason.clone(),
         request_id: entry.request_id.clone(),
         arguments_json: entry.arguments.to_string(),
-        state: entry.state as i32,
+        state: entry.state.number().into(),
         outcome_json: entry.outcome.as_ref().map(|outcome| outcome.to_string()).unwrap_or_default(),
         start_time: Some(timestamp_to_proto(&entry.started_at)),
         end_time: entry.ended_at.as_ref().map(timestamp_to_proto),
@@ -71,20 +71,12 @@ fn entry(entry: &Entry) -> AuditEntry {
 
 #[cfg(test)]
 mod tests {
+    use openorder_types::assert_numbered_as_in_the_contract;
+
     use super::*;
 
     #[test]
     fn states_have_the_numbers_of_the_contract() {
-        let all = [
-            (State::Started, AuditState::Started),
-            (State::Succeeded, AuditState::Succeeded),
-            (State::Refused, AuditState::Refused),
-            (State::Failed, AuditState::Failed),
-            (State::Unfinished, AuditState::Unfinished),
-        ];
-        for (state, shown) in all {
-            assert_eq!(state as i32, shown as i32);
-            assert_eq!(state_of(shown), Some(state));
-        }
+        assert_numbered_as_in_the_contract! { State = AuditState, "AUDIT_STATE"; }
     }
 }

@@ -3,31 +3,24 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use openorder_types::{Fault, Timestamp};
+use openorder_types::{Fault, Timestamp, numbered};
 use serde_json::Value;
 use sqlx::{PgExecutor, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
-/// How an act ended, or that it did not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// At work.
-    Started = 1,
-    /// Done.
-    Succeeded = 2,
-    /// Refused; nothing was changed.
-    Refused = 3,
-    /// It failed on its way.
-    Failed = 4,
-    /// Nobody works on it, and it has no outcome. Never stored.
-    Unfinished = 5,
-}
-
-impl State {
-    pub(crate) fn from_number(number: i32) -> Option<Self> {
-        [Self::Started, Self::Succeeded, Self::Refused, Self::Failed, Self::Unfinished]
-            .into_iter()
-            .find(|state| *state as i32 == number)
+numbered! {
+    /// How an act ended, or that it did not.
+    pub(crate) enum State {
+        /// At work.
+        Started = 1 "STARTED",
+        /// Done.
+        Succeeded = 2 "SUCCEEDED",
+        /// Refused; nothing was changed.
+        Refused = 3 "REFUSED",
+        /// It failed on its way.
+        Failed = 4 "FAILED",
+        /// Nobody works on it, and it has no outcome. Never stored.
+        Unfinished = 5 "UNFINISHED",
     }
 }
 
@@ -103,7 +96,7 @@ pub(crate) async fn complete(
          on conflict do nothing",
     )
     .bind(entry)
-    .bind(state as i16)
+    .bind(state.number())
     .bind(outcome)
     .bind(Utc::now())
     .execute(executor)
@@ -137,7 +130,7 @@ pub(crate) async fn list(pool: &PgPool, filter: &Filter, alive_within: Duration)
         .bind(&filter.request_id)
         .bind(filter.from)
         .bind(filter.until)
-        .bind(filter.state.map(|state| state as i32))
+        .bind(filter.state.map(|state| i32::from(state.number())))
         .bind(filter.before)
         .bind(filter.limit)
         .fetch_all(pool)
@@ -155,7 +148,7 @@ fn read(row: &PgRow) -> Result<Entry, sqlx::Error> {
         arguments: row.try_get(5)?,
         trace_id: row.try_get(6)?,
         started_at: row.try_get(7)?,
-        state: State::from_number(row.try_get(8)?).unwrap_or(State::Unfinished),
+        state: State::from_number(row.try_get::<i32, _>(8)?).unwrap_or(State::Unfinished),
         outcome: row.try_get(9)?,
         ended_at: row.try_get(10)?,
     })

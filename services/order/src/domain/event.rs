@@ -1,27 +1,22 @@
 //! Facts about orders.
 
+use openorder_types::numbered;
+
 use crate::saga::Saga;
 
-/// Why an order was cancelled; numbered as `openorder.order.v1.CancellationCause`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CancellationCause {
-    /// The customer called it off.
-    Customer = 1,
-    /// An operator or a service called it off.
-    Operator = 2,
-    /// The payment failed.
-    PaymentFailed = 3,
-    /// A step of the saga did not answer in time.
-    StepTimedOut = 4,
-    /// The held stock was given back, and the order had not asked for it.
-    ReservationExpired = 5,
-}
-
-impl CancellationCause {
-    pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Customer, Self::Operator, Self::PaymentFailed, Self::StepTimedOut, Self::ReservationExpired]
-            .into_iter()
-            .find(|cause| *cause as i16 == number)
+numbered! {
+    /// Why an order was cancelled; numbered as `openorder.order.v1.CancellationCause`.
+    pub enum CancellationCause {
+        /// The customer called it off.
+        Customer = 1 "CUSTOMER",
+        /// An operator or a service called it off.
+        Operator = 2 "OPERATOR",
+        /// The payment failed.
+        PaymentFailed = 3 "PAYMENT_FAILED",
+        /// A step of the saga did not answer in time.
+        StepTimedOut = 4 "STEP_TIMED_OUT",
+        /// The held stock was given back, and the order had not asked for it.
+        ReservationExpired = 5 "RESERVATION_EXPIRED",
     }
 }
 

@@ -1,49 +1,33 @@
 //! The order aggregate: its state is the fold of its events.
 
-use std::fmt;
-
-use openorder_types::{EmailAddress, Money, Quantity, Rejection, Sku, Timestamp, UserId};
+use openorder_types::{EmailAddress, Money, Quantity, Rejection, Sku, Timestamp, UserId, numbered};
 use uuid::Uuid;
 
 use crate::domain::{NewOrder, OrderEvent, PricedLines, rejection};
 
-/// Where an order stands; numbered as `openorder.order.v1.OrderStatus`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OrderStatus {
-    /// Accepted and durable; stock is not decided.
-    Pending = 5,
-    /// The stock is held.
-    Confirmed = 10,
-    /// The payment was taken.
-    Paid = 15,
-    /// Being made ready for the carrier.
-    Preparing = 20,
-    /// With the carrier.
-    Shipped = 25,
-    /// With the customer.
-    Delivered = 80,
-    /// Called off.
-    Cancelled = 90,
-    /// Could not be fulfilled.
-    Rejected = 95,
+numbered! {
+    /// Status of an order; numbered as `openorder.order.v1.OrderStatus`.
+    pub enum OrderStatus {
+        /// Accepted and durable; stock is not decided.
+        Pending = 5 "PENDING",
+        /// The stock is held.
+        Confirmed = 10 "CONFIRMED",
+        /// The payment was taken.
+        Paid = 15 "PAID",
+        /// Being made ready for the carrier.
+        Preparing = 20 "PREPARING",
+        /// With the carrier.
+        Shipped = 25 "SHIPPED",
+        /// With the customer.
+        Delivered = 80 "DELIVERED",
+        /// Called off.
+        Cancelled = 90 "CANCELLED",
+        /// Could not be fulfilled.
+        Rejected = 95 "REJECTED",
+    }
 }
 
 impl OrderStatus {
-    const ALL: [Self; 8] = [
-        Self::Pending,
-        Self::Confirmed,
-        Self::Paid,
-        Self::Preparing,
-        Self::Shipped,
-        Self::Delivered,
-        Self::Cancelled,
-        Self::Rejected,
-    ];
-
-    pub fn from_number(number: i32) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| *status as i32 == number)
-    }
-
     /// Whether nothing follows.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Delivered | Self::Cancelled | Self::Rejected)
@@ -55,37 +39,24 @@ impl OrderStatus {
     }
 }
 
-impl fmt::Display for OrderStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pending => "PENDING",
-            Self::Confirmed => "CONFIRMED",
-            Self::Paid => "PAID",
-            Self::Preparing => "PREPARING",
-            Self::Shipped => "SHIPPED",
-            Self::Delivered => "DELIVERED",
-            Self::Cancelled => "CANCELLED",
-            Self::Rejected => "REJECTED",
-        })
+numbered! {
+    /// When the stock is held; numbered as in the contract.
+    pub enum ReservationMode {
+        /// Before the call answers.
+        Immediate = 1 "IMMEDIATE",
+        /// After the call answered.
+        Deferred = 2 "DEFERRED",
     }
 }
 
-/// When the stock is held; numbered as in the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReservationMode {
-    /// Before the call answers.
-    Immediate = 1,
-    /// After the call answered.
-    Deferred = 2,
-}
-
-/// Who starts the payment; numbered as in the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PaymentMode {
-    /// The saga.
-    Automatic = 1,
-    /// A caller.
-    Manual = 2,
+numbered! {
+    /// Who starts the payment; numbered as in the contract.
+    pub enum PaymentMode {
+        /// The saga.
+        Automatic = 1 "AUTOMATIC",
+        /// A caller.
+        Manual = 2 "MANUAL",
+    }
 }
 
 /// One position, with the price that was agreed.

@@ -84,7 +84,7 @@ pub struct Found {
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn list(connection: &mut PgConnection, filter: &Filter, limit: i64, scan_max: i64) -> Result<Found, Fault> {
-    let statuses: Vec<i16> = filter.statuses.iter().map(|status| *status as i16).collect();
+    let statuses: Vec<i16> = filter.statuses.iter().map(|status| status.number()).collect();
     let (lowest, below) = filter.ids();
     // Ids are in the order of making: with a customer or without, an index gives what is looked at, and no more.
     let query = match &filter.customer_id {

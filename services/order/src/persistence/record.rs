@@ -35,8 +35,8 @@ pub(super) static ORDERS: LazyLock<Table<Record>> = LazyLock::new(|| {
         .column("order_id", |record: &Record| record.order.order_id)
         .text("customer_id", |record| record.order.customer_id.as_str())
         .text("customer_email", |record| record.order.customer_email.as_ref().map_or("", EmailAddress::as_str))
-        .column("reservation_mode", |record| record.order.reservation_mode as i16)
-        .column("payment_mode", |record| record.order.payment_mode as i16)
+        .column("reservation_mode", |record| record.order.reservation_mode.number())
+        .column("payment_mode", |record| record.order.payment_mode.number())
         .composed("lines", |record| stored_lines(&record.order.lines))
         .written_as("{}::json")
         .read_as("lines::text as lines")
@@ -45,15 +45,15 @@ pub(super) static ORDERS: LazyLock<Table<Record>> = LazyLock::new(|| {
         .column("trace_context", |record| record.trace.is_valid().then(|| record.trace.to_bytes()))
         .column("create_time", |record| record.order.create_time)
         .changing()
-        .column("status", |record| record.order.status as i16)
+        .column("status", |record| record.order.status.number())
         .column("version", |record| record.order.version)
         .text("status_reason", |record| &record.order.status_reason)
         .text("status_detail", |record| &record.order.status_detail)
         .text("payment_id", |record| &record.order.payment_id)
-        .column("saga_step", |record| record.saga.step as i16)
-        .column("saga_stock", |record| record.saga.stock as i16)
-        .column("saga_payment", |record| record.saga.payment as i16)
-        .column("saga_cause", |record| record.saga.pending.as_ref().map_or(0, |(cause, _)| *cause as i16))
+        .column("saga_step", |record| record.saga.step.number())
+        .column("saga_stock", |record| record.saga.stock.number())
+        .column("saga_payment", |record| record.saga.payment.number())
+        .column("saga_cause", |record| record.saga.pending.as_ref().map_or(0, |(cause, _)| cause.number()))
         .text("saga_reason", |record| record.saga.pending.as_ref().map_or("", |(_, reason)| reason.as_str()))
         .column("saga_undo_attempts", |record| i32::try_from(record.saga.undo_attempts).unwrap_or(i32::MAX))
         .column("saga_releases", |record| record.saga.releases)
@@ -113,11 +113,6 @@ fn read_lines(text: &str) -> Result<Vec<OrderLine>, Fault> {
     lines.collect()
 }
 
-fn number<T>(row: &PgRow, column: &str, read: impl Fn(i16) -> Option<T>) -> Result<T, Fault> {
-    let number: i16 = row.try_get(column)?;
-    read(number).ok_or_else(|| Fault::permanent(format!("number {number} in column {column} of orders is not known")))
-}
-
 /// Reads a row of all columns.
 pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
     let order = read_order(row)?;
@@ -125,9 +120,9 @@ pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
     let reason: String = row.try_get("saga_reason")?;
     let undo_attempts: i32 = row.try_get("saga_undo_attempts")?;
     let saga = Saga {
-        step: number(row, "saga_step", Step::from_number)?,
-        stock: number(row, "saga_stock", Participant::from_number)?,
-        payment: number(row, "saga_payment", Participant::from_number)?,
+        step: Step::from_stored(row.try_get("saga_step")?)?,
+        stock: Participant::from_stored(row.try_get("saga_stock")?)?,
+        payment: Participant::from_stored(row.try_get("saga_payment")?)?,
         pending: CancellationCause::from_number(cause).map(|cause| (cause, reason)),
         undo_attempts: u32::try_from(undo_attempts).unwrap_or(0),
         releases: row.try_get("saga_releases")?,
@@ -152,20 +147,12 @@ fn read_order(row: &PgRow) -> Result<Order, Fault> {
         order_id: row.try_get("order_id")?,
         customer_id: UserId::parse(&customer_id).map_err(Fault::permanent)?,
         customer_email,
-        status: number(row, "status", |number| OrderStatus::from_number(i32::from(number)))?,
+        status: OrderStatus::from_stored(row.try_get("status")?)?,
         version: row.try_get("version")?,
         lines: read_lines(&lines)?,
         total: total.zip(currency).map(|(minor_units, currency)| Money::new(minor_units, currency)),
-        reservation_mode: number(row, "reservation_mode", |number| match number {
-            1 => Some(ReservationMode::Immediate),
-            2 => Some(ReservationMode::Deferred),
-            _ => None,
-        })?,
-        payment_mode: number(row, "payment_mode", |number| match number {
-            1 => Some(PaymentMode::Automatic),
-            2 => Some(PaymentMode::Manual),
-            _ => None,
-        })?,
+        reservation_mode: ReservationMode::from_stored(row.try_get("reservation_mode")?)?,
+        payment_mode: PaymentMode::from_stored(row.try_get("payment_mode")?)?,
         status_reason: row.try_get("status_reason")?,
         status_detail: row.try_get("status_detail")?,
         payment_id: row.try_get("payment_id")?,

@@ -33,7 +33,7 @@ pub struct SagaFilter {
 pub async fn list(executor: impl PgExecutor<'_>, filter: &SagaFilter, limit: i64) -> Result<Vec<Record>, Fault> {
     let steps = filter.step.map_or_else(|| Step::UNSETTLED.to_vec(), |step| vec![step]);
     let with_timer = steps.iter().any(|step| *step != Step::CompensationFailed);
-    let numbers: Vec<i16> = steps.iter().map(|step| *step as i16).collect();
+    let numbers: Vec<i16> = steps.iter().map(|step| step.number()).collect();
     let rows = ORDERS
         .select(
             "from orders \
@@ -105,11 +105,11 @@ pub async fn count_unsettled(executor: impl PgExecutor<'_>) -> Result<Vec<(Step,
            and saga_step = any ($1) \
          group by saga_step",
     )
-    .bind(Step::UNSETTLED.map(|step| step as i16).as_slice())
+    .bind(Step::UNSETTLED.map(Step::number).as_slice())
     .fetch_all(executor)
     .await?;
     let counted: Vec<(i16, i64)> =
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?;
-    let count = |step: Step| counted.iter().find(|(number, _)| *number == step as i16).map_or(0, |(_, count)| *count);
+    let count = |step: Step| counted.iter().find(|(number, _)| *number == step.number()).map_or(0, |(_, count)| *count);
     Ok(Step::UNSETTLED.into_iter().map(|step| (step, count(step))).collect())
 }

@@ -83,7 +83,7 @@ pub struct OpenSaga {
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<OpenSaga>, Fault> {
-    let open = [Step::Reserving, Step::Paying, Step::Compensating].map(|step| step as i16);
+    let open = [Step::Reserving, Step::Paying, Step::Compensating].map(Step::number);
     let rows = sqlx::query(
         "select order_id, saga_step, saga_step_time, trace_context from orders \
          where order_id = any ($1) and saga_step = any ($2) order by order_id",
@@ -96,11 +96,10 @@ pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Resul
 }
 
 fn open_saga(row: &PgRow) -> Result<OpenSaga, Fault> {
-    let step: i16 = row.try_get("saga_step")?;
     let trace: Option<&[u8]> = row.try_get("trace_context")?;
     Ok(OpenSaga {
         order_id: row.try_get("order_id")?,
-        step: Step::from_number(step).ok_or_else(|| Fault::permanent("unknown step of a saga"))?,
+        step: Step::from_stored(row.try_get("saga_step")?)?,
         step_time: row.try_get("saga_step_time")?,
         trace: trace.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default(),
     })

@@ -2,89 +2,58 @@
 
 use std::time::Duration;
 
-use openorder_types::Timestamp;
+use openorder_types::{Timestamp, numbered};
 
 use crate::domain::CancellationCause;
 
-/// How far the saga is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// Stock was asked for.
-    Reserving = 1,
-    /// Payment was asked for.
-    Paying = 2,
-    /// Paid; the order goes its way.
-    Completed = 3,
-    /// What was held or taken is being given back.
-    Compensating = 4,
-    /// All was given back.
-    Compensated = 5,
-    /// Giving back was asked for as often as it may be and not answered: an operator has to look.
-    CompensationFailed = 6,
-    /// Nothing was held, nothing is to be given back.
-    Rejected = 7,
+numbered! {
+    /// How far the saga is.
+    pub enum Step {
+        /// Stock was asked for.
+        Reserving = 1 "RESERVING",
+        /// Payment was asked for.
+        Paying = 2 "PAYING",
+        /// Paid; the order goes its way.
+        Completed = 3 "COMPLETED",
+        /// What was held or taken is being given back.
+        Compensating = 4 "COMPENSATING",
+        /// All was given back.
+        Compensated = 5 "COMPENSATED",
+        /// Giving back was asked for as often as it may be and not answered: an operator has to look.
+        CompensationFailed = 6 "COMPENSATION_FAILED",
+        /// Nothing was held, nothing is to be given back.
+        Rejected = 7 "REJECTED",
+    }
 }
 
 impl Step {
     /// The steps that a saga does not end at.
     pub const UNSETTLED: [Self; 4] = [Self::Reserving, Self::Paying, Self::Compensating, Self::CompensationFailed];
-
-    pub fn from_number(number: i16) -> Option<Self> {
-        [
-            Self::Reserving,
-            Self::Paying,
-            Self::Completed,
-            Self::Compensating,
-            Self::Compensated,
-            Self::CompensationFailed,
-            Self::Rejected,
-        ]
-        .into_iter()
-        .find(|step| *step as i16 == number)
-    }
-
-    /// Its name in metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reserving => "RESERVING",
-            Self::Paying => "PAYING",
-            Self::Completed => "COMPLETED",
-            Self::Compensating => "COMPENSATING",
-            Self::Compensated => "COMPENSATED",
-            Self::CompensationFailed => "COMPENSATION_FAILED",
-            Self::Rejected => "REJECTED",
-        }
-    }
 }
 
-/// What is known of one participant: the stock, or the payment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Participant {
-    /// Not asked.
-    Idle = 1,
-    /// Asked, not answered.
-    Asked = 2,
-    /// Held, or taken.
-    Done = 3,
-    /// Answered with no.
-    Refused = 4,
-    /// Asked to give back, not answered.
-    Undoing = 5,
-    /// Given back.
-    Undone = 6,
-    /// The stock left the warehouse with the order.
-    Used = 7,
-    /// An operator stated that it was put right by hand.
-    Settled = 8,
+numbered! {
+    /// What is known of one participant: the stock, or the payment.
+    pub enum Participant {
+        /// Not asked.
+        Idle = 1 "IDLE",
+        /// Asked, not answered.
+        Asked = 2 "ASKED",
+        /// Held, or taken.
+        Done = 3 "DONE",
+        /// Answered with no.
+        Refused = 4 "REFUSED",
+        /// Asked to give back, not answered.
+        Undoing = 5 "UNDOING",
+        /// Given back.
+        Undone = 6 "UNDONE",
+        /// The stock left the warehouse with the order.
+        Used = 7 "USED",
+        /// An operator stated that it was put right by hand.
+        Settled = 8 "SETTLED",
+    }
 }
 
 impl Participant {
-    pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Idle, Self::Asked, Self::Done, Self::Refused, Self::Undoing, Self::Undone, Self::Used, Self::Settled]
-            .into_iter()
-            .find(|part| *part as i16 == number)
-    }
-
     /// Whether it still holds something, or may come to.
     pub(crate) const fn is_open(self) -> bool {
         matches!(self, Self::Asked | Self::Done | Self::Undoing)

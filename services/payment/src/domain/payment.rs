@@ -1,32 +1,25 @@
 //! The payment of one order.
 
-use openorder_types::{Timestamp, UserId};
+use openorder_types::{Timestamp, UserId, numbered};
 use uuid::Uuid;
 
 use crate::domain::Amount;
 
-/// Why no money was taken; numbered as `openorder.payment.v1.PaymentFailureReason`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureReason {
-    /// There is less in the wallet than is to be paid.
-    InsufficientBalance = 1,
-    /// The user has no wallet.
-    WalletNotFound = 2,
-    /// The wallet holds another currency.
-    CurrencyMismatch = 3,
-    /// The order was called off before it was paid.
-    Voided = 4,
+numbered! {
+    /// Why no money was taken; numbered as `openorder.payment.v1.PaymentFailureReason`.
+    pub enum FailureReason {
+        /// There is less in the wallet than is to be paid.
+        InsufficientBalance = 1 "INSUFFICIENT_BALANCE",
+        /// The user has no wallet.
+        WalletNotFound = 2 "WALLET_NOT_FOUND",
+        /// The wallet holds another currency.
+        CurrencyMismatch = 3 "CURRENCY_MISMATCH",
+        /// The order was called off before it was paid.
+        Voided = 4 "VOIDED",
+    }
 }
 
 impl FailureReason {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::InsufficientBalance, Self::WalletNotFound, Self::CurrencyMismatch, Self::Voided];
-
-    /// The reason with this number, if there is one.
-    pub fn from_number(number: i16) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| *reason as i16 == number)
-    }
-
     /// For people to read; names nobody and no amount.
     pub const fn text(self) -> &'static str {
         match self {
@@ -38,24 +31,15 @@ impl FailureReason {
     }
 }
 
-/// Why money is given back; numbered as `openorder.payment.v1.PaymentRefundReason`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefundReason {
-    /// For a reason that this version does not know.
-    Other = 0,
-    /// The order was called off.
-    OrderCancelled = 1,
-    /// The saga of the order gave up waiting.
-    StepTimedOut = 2,
-}
-
-impl RefundReason {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Other, Self::OrderCancelled, Self::StepTimedOut];
-
-    /// The reason with this number, if there is one.
-    pub fn from_number(number: i16) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| *reason as i16 == number)
+numbered! {
+    /// Why money is given back; numbered as `openorder.payment.v1.PaymentRefundReason`.
+    pub enum RefundReason {
+        /// For a reason that this version does not know.
+        Other = 0 "UNSPECIFIED",
+        /// The order was called off.
+        OrderCancelled = 1 "ORDER_CANCELLED",
+        /// The saga of the order gave up waiting.
+        StepTimedOut = 2 "STEP_TIMED_OUT",
     }
 }
 
@@ -109,21 +93,5 @@ impl Payment {
             PaymentState::Completed { amount } | PaymentState::Refunded { amount, .. } => Some(amount),
             PaymentState::Failed { amount, .. } => amount,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_go_both_ways() {
-        for reason in FailureReason::ALL {
-            assert_eq!(FailureReason::from_number(reason as i16), Some(reason));
-        }
-        for reason in RefundReason::ALL {
-            assert_eq!(RefundReason::from_number(reason as i16), Some(reason));
-        }
-        assert_eq!((FailureReason::from_number(0), FailureReason::from_number(5)), (None, None));
     }
 }

@@ -29,11 +29,11 @@ static PAYMENT: LazyLock<Table<Payment>> = LazyLock::new(|| {
             PaymentState::Refunded { .. } => REFUNDED,
         })
         .column("failure_reason", |payment| match payment.state {
-            PaymentState::Failed { reason, .. } => reason as i16,
+            PaymentState::Failed { reason, .. } => reason.number(),
             PaymentState::Completed { .. } | PaymentState::Refunded { .. } => 0,
         })
         .column("refund_reason", |payment| match payment.state {
-            PaymentState::Refunded { reason, .. } => reason as i16,
+            PaymentState::Refunded { reason, .. } => reason.number(),
             PaymentState::Completed { .. } | PaymentState::Failed { .. } => 0,
         })
         .column("version", |payment| payment.version)
@@ -139,13 +139,11 @@ fn state(row: &PgRow) -> Result<PaymentState, Fault> {
     match row.try_get("state")? {
         COMPLETED => Ok(PaymentState::Completed { amount: taken()? }),
         FAILED => {
-            let reason = FailureReason::from_number(row.try_get("failure_reason")?);
-            let reason = reason.ok_or_else(|| Fault::permanent("unknown failure reason"))?;
+            let reason = FailureReason::from_stored(row.try_get("failure_reason")?)?;
             Ok(PaymentState::Failed { amount, reason })
         }
         REFUNDED => {
-            let reason = RefundReason::from_number(row.try_get("refund_reason")?);
-            let reason = reason.ok_or_else(|| Fault::permanent("unknown refund reason"))?;
+            let reason = RefundReason::from_stored(row.try_get("refund_reason")?)?;
             Ok(PaymentState::Refunded { amount: taken()?, reason })
         }
         _ => Err(Fault::permanent("unknown payment state")),

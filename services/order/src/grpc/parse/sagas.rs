@@ -72,7 +72,7 @@ pub(in crate::grpc) fn sagas(
         order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
     }
     if message.step != 0 {
-        let step = i16::try_from(message.step).ok().and_then(Step::from_number);
+        let step = Step::from_number(message.step);
         filter.step = step.filter(|step| !message.order_id.is_empty() || Step::UNSETTLED.contains(step));
         if filter.step.is_none() {
             let text = "must be RESERVING, PAYING, COMPENSATING or COMPENSATION_FAILED, unless an order is named";
