@@ -1,6 +1,6 @@
 # Tasks of a developer's day. The work is done by the scripts in dev/; `make` alone lists the tasks.
 .DEFAULT_GOAL := help
-.PHONY: help demo down logs clean test lint fmt load bench bench-short scenarios proto-lint proto-baseline compose-check \
+.PHONY: help demo down logs clean test lint fmt load bench bench-short bench-build scenarios proto-lint proto-baseline compose-check \
 	collector-check compose-test kafka-tls-test
 ROLE ?= order
 PROFILE ?= demo
@@ -39,8 +39,11 @@ bench: ## Measure against references of this machine; writes docs/BENCHMARKS.md 
 	@cargo run --release --locked --quiet --package openorder-bench -- --markdown docs/BENCHMARKS.md $(ARGS)
 
 bench-short: ## Some of it, two minutes after a warm-up; fails when a ratio is much worse than docs/BENCHMARKS.md has it
-	@cargo build --release --locked --package openorder --package openorder-bench
+	@$(MAKE) --no-print-directory bench-build
 	@cargo run --release --locked --quiet --package openorder-bench -- --short --check docs/BENCHMARKS.md $(ARGS)
+
+bench-build: ## Only build what bench and bench-short run
+	@cargo build --release --locked --package openorder --package openorder-bench
 
 scenarios: ## Break a system of its own in every way while orders flow: make scenarios ARGS="--short kill"
 	@cargo build --locked -p openorder -p openorder-scenarios
