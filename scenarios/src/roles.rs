@@ -12,8 +12,11 @@ struct Roles {
 }
 
 static ROLES: LazyLock<Roles> = LazyLock::new(|| {
-    let output = Command::new(program()).args(["config", "--output", "json"]).env_clear().output();
-    let output = output.expect("the program starts");
+    // Elsewhere than in a folder with settings of somebody's own.
+    let mut command = Command::new(program());
+    let command = command.args(["config", "--output", "json"]).env_clear().current_dir(std::env::temp_dir());
+    let output = command.output().expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let settings: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the settings as JSON");
     let keys = settings.as_array().expect("a list of settings").iter().filter_map(|one| one["key"].as_str());
     let keys: Vec<String> = keys.map(str::to_owned).collect();

@@ -30,7 +30,7 @@ struct Column<T> {
     /// How it is read.
     read: &'static str,
     /// Type of the parameter, as SQL calls it.
-    of: String,
+    sql_type: String,
     /// Whether the parameter is one value for all rows, which the caller binds, and no array.
     is_given: bool,
     /// Whether updates write it.
@@ -160,9 +160,9 @@ impl<T: 'static> Table<T> {
         Self { insert: OnceLock::from(Arc::from(text)), ..self }
     }
 
-    fn push(mut self, name: &'static str, of: PgTypeInfo, bind: Bind<T>) -> Self {
-        let (of, is_changing) = (of.name().to_lowercase(), self.are_changing);
-        self.columns.push(Column { name, written: "{}", read: name, of, is_given: false, is_changing, bind });
+    fn push(mut self, name: &'static str, sql_type: PgTypeInfo, bind: Bind<T>) -> Self {
+        let (sql_type, is_changing) = (sql_type.name().to_lowercase(), self.are_changing);
+        self.columns.push(Column { name, written: "{}", read: name, sql_type, is_given: false, is_changing, bind });
         self
     }
 
@@ -260,10 +260,10 @@ impl<T: 'static> Table<T> {
     fn values(&self, is_written: impl Fn(&Column<T>) -> bool) -> Vec<(&'static str, String)> {
         let written: Vec<&Column<T>> = self.columns.iter().filter(|column| is_written(column)).collect();
         let (mut array, mut given) = (0, written.iter().filter(|column| !column.is_given).count());
-        let value = |Column { name, written, of, is_given, .. }: &&Column<T>| {
+        let value = |Column { name, written, sql_type, is_given, .. }: &&Column<T>| {
             let place = if *is_given { &mut given } else { &mut array };
             *place += 1;
-            let parameter = format!("${place}::{of}");
+            let parameter = format!("${place}::{sql_type}");
             let element = if *is_given { parameter } else { format!("unnest({parameter})") };
             (*name, written.replace("{}", &element))
         };

@@ -113,7 +113,12 @@ impl TestProducer {
 
     /// Sends an event as another service publishes it, with an id of its own.
     pub async fn publish<M: EventMessage>(&self, key: &str, message: &M) {
-        let id = Uuid::now_v7().to_string();
+        self.publish_as(key, message, Uuid::now_v7()).await;
+    }
+
+    /// As [`Self::publish`], with this id: an event that comes again has the one that it had.
+    pub async fn publish_as<M: EventMessage>(&self, key: &str, message: &M, event_id: Uuid) {
+        let id = event_id.to_string();
         let headers = [("ce_id", id.as_str()), ("ce_type", M::EVENT_TYPE), ("ce_source", "/openorder/test")];
         self.send(M::TOPIC, key, &headers, &message.encode_to_vec()).await;
     }

@@ -65,13 +65,11 @@ fn call() -> CallContext {
 
 impl Service {
     async fn publish<M: EventMessage>(&self, key: &str, message: &M) {
-        self.publish_as(key, message, Uuid::now_v7()).await;
+        self.producer.publish(key, message).await;
     }
 
     async fn publish_as<M: EventMessage>(&self, key: &str, message: &M, event_id: Uuid) {
-        let id = event_id.to_string();
-        let headers = [("ce_id", id.as_str()), ("ce_type", M::EVENT_TYPE), ("ce_source", "/openorder/test")];
-        self.producer.send(M::TOPIC, key, &headers, &message.encode_to_vec()).await;
+        self.producer.publish_as(key, message, event_id).await;
     }
 
     async fn product(&self, sku: &str, initial_stock: i32) {
