@@ -19,7 +19,7 @@ consumer = Consumer({
 })
 consumer.subscribe([sys.argv[2] if len(sys.argv) > 2 else "order.lifecycle.v1"])
 
-last_version = {}                       # by order; in your database, in the transaction of the effect
+last_sequence = {}                      # by order; in your database, in the transaction of the effect
 while (record := consumer.poll(10.0)) is not None:
     if record.error():
         sys.exit(str(record.error()))
@@ -27,9 +27,10 @@ while (record := consumer.poll(10.0)) is not None:
     message_type = MESSAGES.get(headers.get("ce_type"))
     sequence = int(headers.get("ce_sequence", 0))
     # Types that you do not know are passed over: new ones may come at any time. So are repetitions.
-    if message_type is not None and sequence > last_version.get(headers["ce_subject"], 0):
+    if message_type is not None and sequence > last_sequence.get(record.key(), 0):
         event = message_type.FromString(record.value())
-        print(headers.get("ce_time"), headers["ce_type"], event.order_id, event.customer_id, flush=True)
-        last_version[headers["ce_subject"]] = sequence
+        _, decided_ms = record.timestamp()
+        print(decided_ms, headers["ce_type"], event.order_id, event.customer_id, flush=True)
+        last_sequence[record.key()] = sequence
     consumer.commit(record, asynchronous=False)
 consumer.close()

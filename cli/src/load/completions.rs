@@ -79,7 +79,6 @@ mod tests {
             key: Vec::new(),
             event_id: Uuid::nil(),
             event_type: event_type.to_owned(),
-            source: "order".to_owned(),
             payload,
             trace: TraceContext::NONE,
             headers: openorder_messaging::RawHeaders::default(),

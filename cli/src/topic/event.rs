@@ -64,7 +64,7 @@ impl Event {
             "type": message.event_type,
             "id": message.event_id,
             "trace_id": self.trace_id(),
-            "source": message.source,
+            "source": message.source(),
             "headers": headers,
             "value_bytes": message.payload.len(),
         });
@@ -87,7 +87,7 @@ impl Event {
             message.topic,
             message.partition,
             message.offset,
-            clean(&message.source),
+            clean(message.source()),
             table::or_dash(&self.trace_id()),
         );
         let value = match &self.value {
@@ -145,6 +145,7 @@ mod tests {
     fn received(event_type: &str, payload: Vec<u8>) -> Received {
         let mut headers = RawHeaders::default();
         headers.push("ce_type", event_type.as_bytes());
+        headers.push("ce_source", b"/openorder/payment");
         Received {
             topic: "payment.wallet.v1".to_owned(),
             partition: 1,
@@ -152,7 +153,6 @@ mod tests {
             key: b"anna".to_vec(),
             event_id: uuid::Uuid::nil(),
             event_type: event_type.to_owned(),
-            source: "payment".to_owned(),
             payload,
             trace: TraceContext::NONE,
             headers,

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use anyhow::Context;
-use openorder_messaging::{Scanned, TopicScan, committed_offsets};
+use openorder_messaging::{Scanned, Sequence, TopicScan, committed_offsets};
 use openorder_proto::event_types;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -38,6 +38,19 @@ pub(super) struct Pass {
     slice: Slice,
     aggregates: HashMap<u128, Seen>,
     scan: TopicScan,
+    /// Of those who publish to the topic.
+    logs: Vec<(Service, PgConnection)>,
+}
+
+/// A message of the slice, until its version is known.
+struct Noted {
+    key: u128,
+    event_id: Uuid,
+    sequence: Sequence,
+    source: String,
+    subject: String,
+    partition: i32,
+    offset: i64,
 }
 
 /// A group that consumes the topic, with the messages that should be in its inbox.
@@ -63,17 +76,22 @@ impl Pass {
         let mut groups = if slice.number == 0 { groups(check, topic).await? } else { Vec::new() };
         let opened = TopicScan::open(&check.settings.kafka, topic, check.topics_from).await;
         let scan = opened.with_context(|| format!("topic {topic}"))?;
-        let mut pass = Self { topic, is_whole: scan.is_whole(), slice, aggregates: HashMap::new(), scan };
+        let (is_whole, logs) = (scan.is_whole(), logs(check, topic).await?);
+        let mut pass = Self { topic, is_whole, slice, aggregates: HashMap::new(), scan, logs };
         loop {
-            let (aggregates, is_whole) = (&mut pass.aggregates, pass.is_whole);
+            let mut page = Vec::new();
             let each = |message: &Scanned<'_>| {
                 if slice.number == 0 {
                     findings.count("messages", 1);
+                    if message.sequence.is_none() {
+                        findings.count("messages of others", 1);
+                    }
                 }
-                note(message, topic, slice, is_whole, aggregates, findings);
+                page.extend(Noted::of(message, slice));
                 groups.iter_mut().for_each(|group| group.note(topic, message));
             };
             let is_end = pass.scan.read(PAGE_MESSAGES, each).await.with_context(|| format!("topic {topic}"))?;
+            pass.take_over(page, findings).await?;
             for group in &mut groups {
                 group.look_up(topic, findings).await?;
             }
@@ -88,16 +106,66 @@ impl Pass {
 
     /// Reads what came behind the end, for a time.
     pub(super) async fn read_on(&mut self, bound: Duration) -> anyhow::Result<()> {
-        let Self { topic, slice, aggregates, scan, .. } = self;
-        let each = |message: &Scanned<'_>| {
-            let Some(version) = message.sequence else { return };
-            let key = key(message);
-            if is_in(*slice, key) {
-                let seen = aggregates.entry(key).or_insert(Seen { last: 0 });
+        let (topic, slice, mut noted) = (self.topic, self.slice, Vec::new());
+        let each = |message: &Scanned<'_>| noted.extend(Noted::of(message, slice));
+        self.scan.read_on(bound, each).await.map(drop).with_context(|| format!("topic {topic}"))?;
+        for page in noted.chunks(PAGE_MESSAGES) {
+            let versions = self.versions(page).await?;
+            for (one, version) in page.iter().zip(versions) {
+                let Some(version) = version else { continue };
+                let seen = self.aggregates.entry(one.key).or_insert(Seen { last: 0 });
                 seen.last = seen.last.max(version);
             }
-        };
-        scan.read_on(bound, each).await.map(drop).with_context(|| format!("topic {topic}"))
+        }
+        Ok(())
+    }
+
+    /// Follows each aggregate of a page from version to version.
+    async fn take_over(&mut self, page: Vec<Noted>, findings: &mut Findings) -> anyhow::Result<()> {
+        let versions = self.versions(&page).await?;
+        for (one, version) in page.iter().zip(versions) {
+            match version {
+                Some(version) => one.follow(version, self.topic, self.is_whole, &mut self.aggregates, findings),
+                None => {
+                    let detail =
+                        format!("{} is from {}, whose log does not have it", one.place(self.topic), one.source);
+                    findings.violated("NOT_IN_LOG", &one.subject, detail);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The version that each message gave its aggregate: as the log has it at the message's position, or as the message
+    /// says itself. `None` where the log has another event there, or none. A log is read after the message: what is
+    /// published was committed before.
+    async fn versions(&mut self, page: &[Noted]) -> anyhow::Result<Vec<Option<i64>>> {
+        let mut versions = vec![None; page.len()];
+        for (one, version) in page.iter().zip(&mut versions) {
+            if let Sequence::Version(known) = one.sequence {
+                *version = Some(known);
+            }
+        }
+        for (service, connection) in &mut self.logs {
+            let of_service = page.iter().filter(|one| service_of(&one.source) == service.name());
+            let positions: Vec<i64> = of_service.filter_map(Noted::position).collect();
+            if positions.is_empty() {
+                continue;
+            }
+            let sql = "select position, event_id, aggregate_version from event_log where position = any($1)";
+            let rows: Vec<(i64, Uuid, i64)> =
+                sqlx::query_as(sql).bind(positions).fetch_all(connection).await.with_context(|| service.database())?;
+            let rows: HashMap<i64, (Uuid, i64)> =
+                rows.into_iter().map(|(at, id, version)| (at, (id, version))).collect();
+            for (one, version) in page.iter().zip(&mut versions) {
+                let row = one.position().filter(|_| service_of(&one.source) == service.name());
+                match row.and_then(|position| rows.get(&position)) {
+                    Some((event_id, known)) if *event_id == one.event_id => *version = Some(*known),
+                    _ => {}
+                }
+            }
+        }
+        Ok(versions)
     }
 
     pub(super) fn is_of(&self, service: &str, aggregate: (Kind, &str)) -> bool {
@@ -132,42 +200,65 @@ impl Pass {
     }
 }
 
-fn note(
-    message: &Scanned<'_>,
-    topic: &str,
-    slice: Slice,
-    is_whole: bool,
-    aggregates: &mut HashMap<u128, Seen>,
-    findings: &mut Findings,
-) {
-    let place = || format!("{topic} partition {} offset {}", message.partition, message.offset);
-    let Some(version) = message.sequence else {
-        if slice.number == 0 {
-            findings.count("messages of others", 1);
-        }
-        return;
-    };
-    let key = key(message);
-    if !is_in(slice, key) {
-        return;
+impl Noted {
+    /// `None` for a message of others, or of another slice.
+    fn of(message: &Scanned<'_>, slice: Slice) -> Option<Self> {
+        let (sequence, key) = (message.sequence?, key(message));
+        is_in(slice, key).then(|| Self {
+            key,
+            event_id: message.event_id(),
+            sequence,
+            source: message.source.to_owned(),
+            subject: message.subject.to_owned(),
+            partition: message.partition,
+            offset: message.offset,
+        })
     }
-    match aggregates.get_mut(&key) {
-        // Published again after a relay had lost its place: consumers drop it by its id.
-        Some(seen) if version <= seen.last => findings.count("messages published again", 1),
-        Some(seen) => {
-            if version != seen.last + 1 {
-                let detail = format!("{}: version {version} after {}", place(), seen.last);
-                findings.violated("TOPIC_GAP", message.subject, detail);
+
+    fn position(&self) -> Option<i64> {
+        if let Sequence::Position(position) = self.sequence { Some(position) } else { None }
+    }
+
+    fn place(&self, topic: &str) -> String {
+        format!("{topic} partition {} offset {}", self.partition, self.offset)
+    }
+
+    fn follow(
+        &self,
+        version: i64,
+        topic: &str,
+        is_whole: bool,
+        aggregates: &mut HashMap<u128, Seen>,
+        findings: &mut Findings,
+    ) {
+        match aggregates.get_mut(&self.key) {
+            // Published again after a relay had lost its place: consumers drop it by its id.
+            Some(seen) if version <= seen.last => findings.count("messages published again", 1),
+            Some(seen) => {
+                if version != seen.last + 1 {
+                    let detail = format!("{}: version {version} after {}", self.place(topic), seen.last);
+                    findings.violated("TOPIC_GAP", &self.subject, detail);
+                }
+                seen.last = version;
             }
-            seen.last = version;
-        }
-        None => {
-            if version != 1 && is_whole {
-                findings.violated("TOPIC_GAP", message.subject, format!("{}: begins with version {version}", place()));
+            None => {
+                if version != 1 && is_whole {
+                    let detail = format!("{}: begins with version {version}", self.place(topic));
+                    findings.violated("TOPIC_GAP", &self.subject, detail);
+                }
+                aggregates.insert(self.key, Seen { last: version });
             }
-            aggregates.insert(key, Seen { last: version });
         }
     }
+}
+
+/// A connection to the log of each service that publishes to the topic.
+async fn logs(check: &Check<'_>, topic: &str) -> anyhow::Result<Vec<(Service, PgConnection)>> {
+    let mut logs = Vec::new();
+    for service in Service::ALL.iter().filter(|service| service.publishes().contains(&topic)) {
+        logs.push((*service, check.databases.connect(*service).await?));
+    }
+    Ok(logs)
 }
 
 async fn groups(check: &Check<'_>, topic: &str) -> anyhow::Result<Vec<Group>> {
@@ -247,11 +338,14 @@ impl Kind {
     }
 }
 
-/// An aggregate's stream: several services may publish to one topic, each its own streams. The source is
-/// `/openorder/order`.
+/// An aggregate's stream: several services may publish to one topic, each its own streams.
 fn key(message: &Scanned<'_>) -> u128 {
-    let service = message.source.rsplit('/').next().unwrap_or(message.source);
-    key_of(service, (Kind::of(message.event_type), message.subject))
+    key_of(service_of(message.source), (Kind::of(message.event_type), message.subject))
+}
+
+/// `order` of `/openorder/order`.
+fn service_of(source: &str) -> &str {
+    source.rsplit('/').next().unwrap_or(source)
 }
 
 fn key_of(service: &str, aggregate: (Kind, &str)) -> u128 {

@@ -6,6 +6,8 @@ use openorder_telemetry::TraceContext;
 use openorder_types::Timestamp;
 use uuid::Uuid;
 
+use crate::headers;
+
 /// A fact that a use case appends to its unit of work.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
@@ -19,7 +21,7 @@ pub struct NewEvent {
     pub aggregate_type: &'static str,
     /// The aggregate that the event belongs to; CloudEvents subject.
     pub aggregate_id: String,
-    /// Version of the aggregate in this topic, from 1 without gaps; CloudEvents sequence.
+    /// Version of the aggregate in this topic, from 1 without gaps.
     pub aggregate_version: i64,
     /// The encoded protobuf message of the event.
     pub payload: Vec<u8>,
@@ -39,7 +41,7 @@ impl NewEvent {
 /// An event as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedEvent {
-    /// Commit order within one service's log.
+    /// Commit order within one service's log; CloudEvents sequence.
     pub position: i64,
     /// UUID v7; CloudEvents id.
     pub event_id: Uuid,
@@ -49,15 +51,15 @@ pub struct LoggedEvent {
     pub topic: Cow<'static, str>,
     /// Kafka key.
     pub key: String,
-    /// CloudEvents subject.
+    /// CloudEvents subject: written where it is not the key.
     pub aggregate_id: String,
-    /// CloudEvents sequence.
+    /// Version of the aggregate in this topic, from 1 without gaps. It stays in the log.
     pub aggregate_version: i64,
     /// The encoded protobuf message of the event.
     pub payload: Vec<u8>,
     /// Context of the span that created the event.
     pub trace: TraceContext,
-    /// When the event was decided.
+    /// When the event was decided; the time of its record, in milliseconds.
     pub occurred_at: Timestamp,
 }
 
@@ -76,8 +78,6 @@ pub struct Received {
     pub event_id: Uuid,
     /// CloudEvents type; empty when the header is missing.
     pub event_type: String,
-    /// Service that published the event, from CloudEvents source: `order` of `/openorder/order`.
-    pub source: String,
     /// The encoded protobuf message of the event.
     pub payload: Vec<u8>,
     /// Context of the span that created the event.
@@ -116,6 +116,12 @@ impl DecodeError {
 }
 
 impl Received {
+    /// Service that published the event, from CloudEvents source: `order` of `/openorder/order`; empty when the header is
+    /// missing.
+    pub fn source(&self) -> &str {
+        self.headers.text(headers::SOURCE).map(headers::service_of).unwrap_or_default()
+    }
+
     /// Decodes the value as the protobuf message `M`.
     ///
     /// # Errors

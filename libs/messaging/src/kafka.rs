@@ -20,6 +20,9 @@ use crate::{
 /// Name of the dependency in faults, readiness and metrics.
 pub const KAFKA: &str = "kafka";
 
+/// A record's time may be any: an event that waited long, or was made by a wrong clock, is published all the same.
+const ANY_TIME_MS: &str = "9223372036854775807";
+
 /// Bytes of an event that the relay's client hands to a broker at most.
 const MESSAGE_BYTES_MAX: usize = 100_000_000;
 
@@ -145,8 +148,11 @@ async fn create_topics(settings: &KafkaSettings, topics: &[&str]) -> Result<(), 
         .iter()
         .map(|name| {
             NewTopic::new(name, settings.partitions, TopicReplication::Fixed(settings.replication_factor))
-                // Of the publisher's clock a broker refuses what is too far ahead, and an order would wait for it.
-                .set("message.timestamp.type", "LogAppendTime")
+                // The time of an event is the time of its record, and no header says it.
+                .set("message.timestamp.type", "CreateTime")
+                // By default a broker refuses a time that is an hour ahead, and an order would wait for it.
+                .set("message.timestamp.after.max.ms", ANY_TIME_MS)
+                .set("message.timestamp.before.max.ms", ANY_TIME_MS)
         })
         .collect();
     let bound = Some(Duration::from_millis(settings.admin_timeout_ms));

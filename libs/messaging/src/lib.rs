@@ -5,7 +5,7 @@
 //! - [`committer`]: group commit for gRPC callers, with [`request_results`] for repeated commands;
 //! - [`unit_of_work`] and [`event_log`]: state and events in one transaction; the log is event store and outbox;
 //! - [`relay`]: publishes the log to Kafka by cursor, in batches that its topics take ([`fit`]); what its own process
-//!   wrote comes to it by [`handoff`];
+//!   wrote comes to it by [`handoff`]; [`headers`] says what stands beside a payload;
 //! - [`consumer`]: batches from Kafka, each event once in effect (inbox), failing keys parked, tried again, dead;
 //! - [`dead_letters`]: copies of dead messages on their topic, for Kafka's tools;
 //! - [`backbone`]: puts these together for a service.
@@ -33,6 +33,7 @@ mod event;
 pub mod event_log;
 mod fit;
 mod handoff;
+mod headers;
 mod kafka;
 pub mod lag;
 mod linger;
@@ -65,7 +66,7 @@ pub use maintenance::first_id_of;
 pub use openorder_migrations::migrations;
 pub use request_results::RequestKey;
 pub use route::RouteMonitor;
-pub use scan::{ScanFrom, Scanned, TopicScan, committed_offsets};
+pub use scan::{ScanFrom, Scanned, Sequence, TopicScan, committed_offsets};
 pub use settings::{CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings, UnknownTypes};
 pub use table::Table;
 pub use tail::{Tail, TailError};

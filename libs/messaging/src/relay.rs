@@ -21,7 +21,6 @@ use openorder_telemetry::{Span, SpanKind};
 use openorder_types::Fault;
 use rdkafka::{
     error::KafkaError,
-    message::{Header, OwnedHeaders},
     producer::{BaseRecord, Producer},
 };
 use sqlx::{PgConnection, Row};
@@ -32,6 +31,7 @@ use crate::{
     deliveries::{CountingProducer, is_too_large},
     event_log,
     fit::{BatchSize, Fit, Refusal, blocked_by, keeping_alive},
+    headers::HeaderWriter,
     kafka,
     metrics::Metrics,
     outage::Outage,
@@ -350,7 +350,7 @@ fn send_all(
     timeout: Duration,
 ) -> Result<(), KafkaError> {
     producer.context().expect(events.len());
-    let source = format!("/openorder/{role}");
+    let mut headers = HeaderWriter::new(role);
     let mut topic = String::new();
     for (index, event) in events.iter().enumerate() {
         topic.clear();
@@ -359,7 +359,9 @@ fn send_all(
         let record = BaseRecord::with_opaque_to(&topic, index)
             .key(event.key.as_str())
             .payload(event.payload.as_slice())
-            .headers(headers(event, &source));
+            // The time of the record is the event's: no header says it again.
+            .timestamp(event.occurred_at.timestamp_millis())
+            .headers(headers.record_headers(event));
         // The queue is larger than a batch: a full one is a fault of the client, not a reason to wait.
         if let Err((error, _)) = producer.send(record) {
             if is_too_large(&error) {
@@ -369,27 +371,4 @@ fn send_all(
         }
     }
     producer.context().wait(timeout)
-}
-
-/// CloudEvents 1.0, Kafka binding, binary mode; W3C trace context.
-fn headers(event: &LoggedEvent, source: &str) -> OwnedHeaders {
-    let id = event.event_id.to_string();
-    let time = event.occurred_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    let sequence = event.aggregate_version.to_string();
-    let mut headers = OwnedHeaders::new_with_capacity(10)
-        .insert(Header { key: "ce_specversion", value: Some("1.0") })
-        .insert(Header { key: "ce_id", value: Some(&id) })
-        .insert(Header { key: "ce_type", value: Some(event.event_type.as_ref()) })
-        .insert(Header { key: "ce_source", value: Some(source) })
-        .insert(Header { key: "ce_subject", value: Some(&event.aggregate_id) })
-        .insert(Header { key: "ce_time", value: Some(&time) })
-        .insert(Header { key: "ce_sequence", value: Some(&sequence) })
-        .insert(Header { key: "content-type", value: Some("application/protobuf") });
-    if event.trace.is_valid() {
-        headers = headers.insert(Header { key: "traceparent", value: Some(&event.trace.traceparent_bytes()) });
-        if event.trace.has_tracestate() {
-            headers = headers.insert(Header { key: "tracestate", value: Some(&event.trace.tracestate()) });
-        }
-    }
-    headers
 }

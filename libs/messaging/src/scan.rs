@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::{
     KafkaSettings, Received, TailError,
     consumer::receive,
+    headers,
     kafka::{self, EndsAreNoErrors},
     record,
 };
@@ -53,6 +54,15 @@ pub struct TopicScan {
     whole: bool,
 }
 
+/// What the CloudEvents sequence of a message counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sequence {
+    /// The position of the event in its source's log.
+    Position(i64),
+    /// The version of the aggregate: of a record that was published before ADR 47, which says its time in a header.
+    Version(i64),
+}
+
 /// A message, before anything of it is copied.
 pub struct Scanned<'a> {
     message: &'a BorrowedMessage<'a>,
@@ -61,16 +71,16 @@ pub struct Scanned<'a> {
     pub partition: i32,
     /// Offset in the partition.
     pub offset: i64,
-    /// Milliseconds since 1970; when the event was decided.
+    /// Milliseconds since 1970; when the event was decided, where its topic keeps the publisher's time.
     pub timestamp_ms: i64,
     /// CloudEvents type; empty when the header is missing.
     pub event_type: &'a str,
     /// CloudEvents source; empty when the header is missing.
     pub source: &'a str,
-    /// CloudEvents subject, the aggregate; empty when the header is missing.
+    /// CloudEvents subject, the aggregate: the key, where no header says it; empty when that is not text.
     pub subject: &'a str,
-    /// CloudEvents sequence, the aggregate's version; none when it is missing or no number.
-    pub sequence: Option<i64>,
+    /// CloudEvents sequence; none when it is missing or no number.
+    pub sequence: Option<Sequence>,
     /// Whether the names of all headers are UTF-8. Where they are not, no consumer reads the message.
     pub is_readable: bool,
 }
@@ -83,7 +93,7 @@ impl Scanned<'_> {
 
     /// CloudEvents id, as a consumer group would know the message by.
     pub fn event_id(&self) -> Uuid {
-        let id = record::header_text(self.message, "ce_id").filter(|_| self.is_readable);
+        let id = record::header_text(self.message, headers::ID).filter(|_| self.is_readable);
         id.and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(|| self.received().event_id)
     }
 }
@@ -221,17 +231,21 @@ fn starts(consumer: &EndsConsumer, topic: &str, from: ScanFrom) -> Result<(Topic
 }
 
 fn scanned<'a>(message: &'a BorrowedMessage<'a>, topic_prefix: &'a str) -> Scanned<'a> {
-    let (mut event_type, mut source, mut subject, mut sequence) = ("", "", "", None);
+    let (mut event_type, mut source, mut subject, mut sequence, mut is_former) = ("", "", None, None, false);
     let is_readable = record::read_headers(message, |name, value| {
         let text = || std::str::from_utf8(value).unwrap_or_default();
         match name {
-            "ce_type" => event_type = text(),
-            "ce_source" => source = text(),
-            "ce_subject" => subject = text(),
-            "ce_sequence" => sequence = text().parse().ok(),
+            headers::TYPE => event_type = text(),
+            headers::SOURCE => source = text(),
+            headers::SUBJECT => subject = Some(text()),
+            headers::SEQUENCE => sequence = text().parse().ok(),
+            headers::TIME => is_former = true,
             _ => {}
         }
     });
+    let key = || std::str::from_utf8(message.key().unwrap_or_default()).unwrap_or_default();
+    let subject = subject.unwrap_or_else(key);
+    let sequence = sequence.map(if is_former { Sequence::Version } else { Sequence::Position });
     let timestamp_ms = message.timestamp().to_millis().unwrap_or_default();
     let (partition, offset) = (message.partition(), message.offset());
     Scanned {

@@ -9,7 +9,7 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
-use crate::{KafkaSettings, Received, consumer::receive, kafka, record};
+use crate::{KafkaSettings, Received, consumer::receive, headers, kafka, record};
 
 /// How long one question to the broker may take while the tail is opened.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ impl Tail {
         if self.event_types.is_empty() {
             return true;
         }
-        record::header(message, "ce_type")
+        record::header(message, headers::TYPE)
             .is_some_and(|given| self.event_types.iter().any(|wanted| wanted.as_bytes() == given))
     }
 }

@@ -3,15 +3,51 @@
 
 mod common;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
+use chrono::{DateTime, Utc};
 use common::{ADDED, TOPIC, add, start, start_with};
 use futures::future::join_all;
 use openorder_messaging::{KafkaSettings, RelaySettings};
-use openorder_testing::{BrokerFront, Tail, World, alter_topic, create_topic, eventually, free_address, header};
-use rdkafka::Message;
+use openorder_testing::{
+    BrokerFront, Tail, World, alter_topic, create_topic, eventually, free_address, header, header_names,
+};
+use rdkafka::{Message, Timestamp, message::OwnedMessage};
+use uuid::Uuid;
 
 const BOUND: Duration = Duration::from_secs(90);
+
+fn key(message: &impl Message) -> String {
+    String::from_utf8(message.key().unwrap().to_vec()).unwrap()
+}
+
+fn position(message: &OwnedMessage) -> i64 {
+    header(message, "ce_sequence").unwrap().parse().unwrap()
+}
+
+/// The positions of the messages, which rise with each message of a key.
+fn published_once_and_in_order(messages: &[OwnedMessage]) -> Vec<i64> {
+    let mut last: HashMap<String, i64> = HashMap::new();
+    let each = messages.iter().map(|message| {
+        let (key, position) = (key(message), position(message));
+        let before = last.insert(key.clone(), position).unwrap_or(0);
+        assert!(position > before, "{key}: position {position} after {before}");
+        position
+    });
+    each.collect()
+}
+
+/// Id and time of each event of the log, by its position.
+async fn logged(instance: &common::Instance) -> BTreeMap<i64, (Uuid, DateTime<Utc>)> {
+    let rows: Vec<(i64, Uuid, DateTime<Utc>)> = sqlx::query_as("select position, event_id, occurred_at from event_log")
+        .fetch_all(instance.pool())
+        .await
+        .unwrap();
+    rows.into_iter().map(|(position, id, at)| (position, (id, at))).collect()
+}
 
 fn number(message: &impl Message) -> i64 {
     i64::from_be_bytes(message.payload().unwrap().try_into().unwrap())
@@ -34,21 +70,21 @@ async fn all_that_committed_is_published_in_order_with_cloudevents_headers() {
     .await;
     let tail = Tail::new(&world, TOPIC);
     let messages = tail.take(300, Duration::from_secs(20)).await;
-    let mut next: HashMap<String, i64> = HashMap::new();
+    let logged = logged(&instance).await;
+    let mut published = published_once_and_in_order(&messages);
     for message in &messages {
-        let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
-        let version: i64 = header(message, "ce_sequence").unwrap().parse().unwrap();
-        let expected = next.entry(key.clone()).or_insert(1);
-        assert_eq!(version, *expected, "versions of {key} in order, without a gap");
-        *expected += 1;
+        let (event_id, occurred_at) = &logged[&position(message)];
+        // The key is the subject; a header for the trace is there where there is one.
+        let names: Vec<&str> = header_names(message).into_iter().filter(|name| *name != "traceparent").collect();
+        assert_eq!(names, ["ce_type", "ce_id", "ce_source", "ce_sequence", "ce_specversion"]);
         assert_eq!(header(message, "ce_specversion").unwrap(), "1.0");
         assert_eq!(header(message, "ce_type").unwrap(), ADDED);
         assert_eq!(header(message, "ce_source").unwrap(), "/openorder/ledger");
-        assert_eq!(header(message, "ce_subject").unwrap(), key);
-        assert_eq!(header(message, "content-type").unwrap(), "application/protobuf");
-        assert!(header(message, "ce_time").unwrap().ends_with('Z'));
-        assert_eq!(header(message, "ce_id").unwrap().len(), 36);
+        assert_eq!(header(message, "ce_id").unwrap(), event_id.to_string());
+        assert_eq!(message.timestamp(), Timestamp::CreateTime(occurred_at.timestamp_millis()));
     }
+    published.sort_unstable();
+    assert_eq!(published, logged.keys().copied().collect::<Vec<_>>(), "all of the log");
     assert!(tail.next(Duration::from_millis(500)).await.is_none(), "nothing is published twice");
     world.close().await;
 }
@@ -67,12 +103,9 @@ async fn what_the_relays_own_process_and_another_one_write_by_turns_is_published
     }))
     .await;
     let tail = Tail::new(&world, TOPIC);
-    let mut last: HashMap<Vec<u8>, i64> = HashMap::new();
-    for message in tail.take(400, Duration::from_secs(20)).await {
-        let version: i64 = header(&message, "ce_sequence").unwrap().parse().unwrap();
-        let before = last.insert(message.key().unwrap().to_vec(), version).unwrap_or(0);
-        assert_eq!(version, before + 1, "in order, without a gap and without a copy");
-    }
+    let mut published = published_once_and_in_order(&tail.take(400, Duration::from_secs(20)).await);
+    published.sort_unstable();
+    assert_eq!(published, logged(&first).await.into_keys().collect::<Vec<_>>(), "without a gap and without a copy");
     first.stop().await;
     second.stop().await;
     world.close().await;
@@ -124,9 +157,9 @@ async fn a_relay_that_lost_its_lock_without_knowing_puts_no_old_event_between_ne
     let mut highest = 1;
     while highest < 199 {
         let message = tail.next(Duration::from_secs(30)).await.expect("all that committed is published");
-        let version: i64 = header(&message, "ce_sequence").unwrap().parse().unwrap();
-        assert!(version <= highest + 1, "version {version} after {highest}: one was skipped");
-        highest = highest.max(version);
+        let number = number(&message);
+        assert!(number <= highest + 1, "{number} after {highest}: one was skipped");
+        highest = highest.max(number);
     }
     first.stop().await;
     second.stop().await;
@@ -181,10 +214,10 @@ async fn write(instance: &common::Instance, events: &[Big]) {
     }
 }
 
-async fn versions(tail: &Tail, count: usize) -> Vec<(String, i64)> {
+/// The key of each of the next messages, and the position of its event in the log.
+async fn positions(tail: &Tail, count: usize) -> Vec<(String, i64)> {
     let messages = tail.take(count, BOUND).await;
-    let version = |message: &_| header(message, "ce_sequence").unwrap().parse().unwrap();
-    messages.iter().map(|message| (header(message, "ce_subject").unwrap(), version(message))).collect()
+    messages.iter().map(|message| (key(message), position(message))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,15 +234,15 @@ async fn a_topic_that_takes_only_small_batches_gets_small_ones_and_an_event_it_c
     // What was sent before a refusal may be sent again: the first copies are in order.
     let mut seen = Vec::new();
     while seen.len() < 100 {
-        let (_, version) = versions(&tail, 1).await.remove(0);
-        seen.extend((seen.last().is_none_or(|last| version > *last)).then_some(version));
+        let (_, position) = positions(&tail, 1).await.remove(0);
+        seen.extend((seen.last().is_none_or(|last| position > *last)).then_some(position));
     }
     assert_eq!(seen, (1..=100).collect::<Vec<i64>>());
     while tail.next(Duration::from_secs(2)).await.is_some() {}
 
     // The middle one fits into no batch: what is before it is published, what is behind it waits, loudly.
     write(&instance, &[event("small", 101, 2_000), event("large", 1, 30_000), event("small", 102, 2_000)]).await;
-    assert_eq!(versions(&tail, 1).await, [("small".to_owned(), 101)]);
+    assert_eq!(positions(&tail, 1).await, [("small".to_owned(), 101)]);
     let said = eventually("named", BOUND, || async {
         let states = world.readiness().snapshot();
         states.into_iter().map(|state| state.detail).find(|detail| detail.contains("max.message.bytes"))
@@ -224,7 +257,7 @@ async fn a_topic_that_takes_only_small_batches_gets_small_ones_and_an_event_it_c
     assert!(again <= 2, "what is before it is published {again} more times");
 
     alter_topic(&kafka, TOPIC, &[("max.message.bytes", "200000")]).await;
-    assert_eq!(versions(&tail, 2).await, [("large".to_owned(), 1), ("small".to_owned(), 102)]);
+    assert_eq!(positions(&tail, 2).await, [("large".to_owned(), 102), ("small".to_owned(), 103)]);
     eventually("ready", BOUND, || async { world.readiness().is_ready().then_some(()) }).await;
     world.close().await;
 }
@@ -240,7 +273,7 @@ async fn a_publish_that_takes_longer_than_the_lease_keeps_its_place_and_publishe
     let committer = instance.committer();
     add(&committer, "k", 1).await.unwrap();
     let tail = Tail::new(&world, TOPIC);
-    assert_eq!(versions(&tail, 1).await, [("k".to_owned(), 1)]);
+    assert_eq!(positions(&tail, 1).await, [("k".to_owned(), 1)]);
     let epoch = || async {
         sqlx::query_scalar::<_, i64>("select epoch from relay_cursor").fetch_one(instance.pool()).await.unwrap()
     };
@@ -250,7 +283,7 @@ async fn a_publish_that_takes_longer_than_the_lease_keeps_its_place_and_publishe
     add(&committer, "k", 2).await.unwrap();
     tokio::time::sleep(Duration::from_secs(6)).await;
     front.reopen();
-    assert_eq!(versions(&tail, 1).await, [("k".to_owned(), 2)]);
+    assert_eq!(positions(&tail, 1).await, [("k".to_owned(), 2)]);
     assert!(tail.next(Duration::from_secs(2)).await.is_none(), "nothing is published again");
     assert_eq!(epoch().await, before, "no other time in the lead");
     world.close().await;

@@ -39,6 +39,7 @@ pub(crate) fn dead_letter(group: &str, letter: DeadLetter) -> proto::DeadLetter 
         waiting_behind: letter.waiting_behind,
         replay_job_id: letter.replay_job_id.map(|job| job.to_string()).unwrap_or_default(),
         failure_class: letter.error_class,
+        record_time: Some(timestamp_to_proto(&letter.recorded_at)),
     }
 }
 

@@ -54,7 +54,7 @@ pub use rdkafka::Message;
 pub use service::start_service;
 pub use topics::{
     OpenTransaction, Tail, TestProducer, abort_transaction, alter_topic, create_topic, delete_all_records,
-    delete_records, group_lag, header, recreate_topic, reset_group,
+    delete_records, group_lag, header, header_names, recreate_topic, reset_group,
 };
 
 /// Everything of one test on the shared servers. Its databases are dropped by [`World::close`].

@@ -75,6 +75,11 @@ pub fn header(message: &OwnedMessage, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(header.value?).into_owned())
 }
 
+/// The names of all headers, in their order.
+pub fn header_names(message: &OwnedMessage) -> Vec<&str> {
+    message.headers().into_iter().flat_map(Headers::iter).map(|header| header.key).collect()
+}
+
 /// Writes messages as another system would.
 pub struct TestProducer {
     producer: FutureProducer,

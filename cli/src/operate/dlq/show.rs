@@ -86,6 +86,7 @@ fn facts(letter: &DeadLetter) {
         ("From", format!("{}, partition {}, offset {}", letter.topic, letter.partition, letter.offset)),
         ("Key", format!("{}; {behind}", table::cut(&table::or_dash(&letter.key), 100))),
         ("Event", letter.event_id.clone()),
+        ("Recorded", time::in_full(letter.record_time.as_ref())),
         ("Failed first", time::in_full(letter.parked_time.as_ref())),
         ("Died", time::in_full(letter.dead_time.as_ref())),
         ("Reason", format!("{} ({}), after {}", letter.reason, letter.failure_class, tries(letter.attempts))),

@@ -14,7 +14,7 @@ use crate::{
         receive::{self, KafkaConsumer},
         stored::RecordTime,
     },
-    kafka, record,
+    headers, kafka, record,
 };
 
 /// Messages in hand, and where each partition stands once they are done.
@@ -98,7 +98,7 @@ impl<A: Application> Consumer<A> {
             None => self.positions.came(topic, partition, offset),
         }
         *gathered.by_topic.entry(topic).or_default() += 1;
-        let event_type = record::header_text(message, "ce_type");
+        let event_type = record::header_text(message, headers::TYPE);
         if event_type.is_some_and(|event_type| (self.subscription.passes_over)(topic, event_type)) {
             return;
         }

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use openorder_telemetry::TraceContext;
 use rdkafka::{
     ClientContext, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
@@ -14,6 +13,7 @@ use uuid::Uuid;
 use crate::{
     RawHeaders, Received,
     consumer::{lag::OwnedLag, positions::Positions},
+    headers::KnownHeaders,
     record,
 };
 
@@ -95,13 +95,9 @@ pub(crate) fn from_parts(
     payload: Option<&[u8]>,
     headers: RawHeaders,
 ) -> Received {
-    let text = |name: &str| headers.text(name);
-    let event_id =
-        text("ce_id").and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(|| id_of_place(topic, partition, offset));
-    let trace =
-        text("traceparent").and_then(|parent| TraceContext::parse(parent, text("tracestate"))).unwrap_or_default();
-    let event_type = text("ce_type").unwrap_or_default().to_owned();
-    let source = text("ce_source").and_then(|source| source.rsplit('/').next()).unwrap_or_default().to_owned();
+    let KnownHeaders { event_id, event_type, trace } = KnownHeaders::read(&headers);
+    let event_id = event_id.unwrap_or_else(|| id_of_place(topic, partition, offset));
+    let event_type = event_type.to_owned();
     Received {
         topic: topic.to_owned(),
         partition,
@@ -109,7 +105,6 @@ pub(crate) fn from_parts(
         key: key.unwrap_or_default().to_vec(),
         event_id,
         event_type,
-        source,
         payload: payload.unwrap_or_default().to_vec(),
         trace,
         headers,

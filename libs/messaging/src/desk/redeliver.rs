@@ -1,18 +1,18 @@
 //! Handing a service events that another one's log holds.
 
-use chrono::SecondsFormat;
 use openorder_types::{CallError, Rejection, Timestamp};
 use uuid::Uuid;
 
 use super::Desk;
 use crate::{
-    LoggedEvent, RawHeaders, Received,
+    LoggedEvent, Received,
     consumer::{
         inbox,
         parking::{self, Park},
         receive,
         stored::RecordTime,
     },
+    headers::HeaderWriter,
 };
 
 /// Partition of a message that did not come by Kafka.
@@ -51,10 +51,11 @@ impl Desk {
         let now = unit.now();
         let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
         let mut new = inbox::claim(unit.connection(), &ids, now).await?;
+        let mut writer = HeaderWriter::new(source);
         let messages: Vec<(Received, Timestamp)> = events
             .iter()
             .filter(|event| new.remove(&event.event_id))
-            .map(|event| (message(source, event), event.occurred_at))
+            .map(|event| (message(&mut writer, event), event.occurred_at))
             .collect();
         let parked_max = consumed.map_or(0, |consumed| consumed.settings.parked_messages_max);
         let waiting = parking::waiting(unit.connection()).await?;
@@ -79,22 +80,7 @@ fn not_consumed(topic: &str) -> Rejection {
 }
 
 /// The event as the relay publishes it; its place is its position in the source's log.
-fn message(source: &str, event: &LoggedEvent) -> Received {
-    let mut headers = RawHeaders::default();
-    headers.push("ce_specversion", b"1.0");
-    headers.push("ce_id", event.event_id.to_string().as_bytes());
-    headers.push("ce_type", event.event_type.as_bytes());
-    headers.push("ce_source", format!("/openorder/{source}").as_bytes());
-    headers.push("ce_subject", event.aggregate_id.as_bytes());
-    headers.push("ce_time", event.occurred_at.to_rfc3339_opts(SecondsFormat::Micros, true).as_bytes());
-    headers.push("ce_sequence", event.aggregate_version.to_string().as_bytes());
-    headers.push("content-type", b"application/protobuf");
-    if event.trace.is_valid() {
-        headers.push("traceparent", event.trace.traceparent().as_bytes());
-        if event.trace.has_tracestate() {
-            headers.push("tracestate", event.trace.tracestate().as_bytes());
-        }
-    }
-    let key = Some(event.key.as_bytes());
+fn message(writer: &mut HeaderWriter, event: &LoggedEvent) -> Received {
+    let (key, headers) = (Some(event.key.as_bytes()), writer.raw_headers(event));
     receive::from_parts(&event.topic, NO_PARTITION, event.position, key, Some(&event.payload), headers)
 }

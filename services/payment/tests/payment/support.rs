@@ -129,7 +129,7 @@ impl Observer {
     /// What the payment service said about an aggregate, in the order in which it came.
     pub fn said(&self, topic: &str, aggregate: &str) -> Vec<Received> {
         let seen = self.0.lock().unwrap();
-        let said = seen.iter().filter(|one| one.source == "payment" && one.topic == topic);
+        let said = seen.iter().filter(|one| one.source() == "payment" && one.topic == topic);
         said.filter(|one| text(one, "ce_subject") == aggregate).cloned().collect()
     }
 
