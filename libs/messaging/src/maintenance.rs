@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
-use openorder_runtime::Dependency;
+use openorder_runtime::{Dependency, every};
 use openorder_telemetry::Series;
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgPool, Postgres, postgres::PgArguments, query::Query};
@@ -19,11 +19,8 @@ pub(crate) async fn run(backbone: Arc<Backbone>, settings: DatabaseSettings, dep
     let shutdown = backbone.shutdown().clone();
     let gauges = Gauges::of(backbone.telemetry().role());
     let mut ticks: u64 = 0;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(settings.probe_interval_ms)) => {}
-            () = shutdown.requested() => return,
-        }
+    let mut rounds = every(Duration::from_millis(settings.probe_interval_ms), &shutdown).after_a_pause();
+    while rounds.next().await {
         ticks += 1;
         match gauges.look(&backbone).await {
             Ok(()) => dependency.ready(),

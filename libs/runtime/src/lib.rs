@@ -6,12 +6,14 @@
 //! - [`shutdown`]: the one switch that everybody watches, and who threw it;
 //! - [`tasks`]: named background tasks, each with a policy for its end, and the drain;
 //! - [`readiness`]: which dependency of which role is there;
+//! - [`rounds`]: work that is done again and again until a stop;
 //! - [`wait`]: waiting for a dependency while saying what is waited for;
 //! - [`admin`]: `/livez`, `/readyz` and `/metrics`;
 //! - [`signals`]: SIGTERM and SIGINT.
 
 pub mod admin;
 pub mod readiness;
+pub mod rounds;
 pub mod shutdown;
 pub mod signals;
 pub mod tasks;
@@ -19,6 +21,7 @@ pub mod wait;
 
 pub use admin::serve_admin;
 pub use readiness::{Condition, Dependency, DependencyState, Need, Readiness, State};
+pub use rounds::{Again, Rounds, every};
 pub use shutdown::Shutdown;
 pub use signals::install_signals;
 pub use tasks::{OnExit, TaskResult, Tasks};

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use openorder_runtime::every;
 use openorder_telemetry::{TraceContext, work_span};
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, Row};
@@ -17,11 +18,8 @@ pub(crate) async fn run(backbone: Arc<Backbone>, settings: ConsumerSettings) {
     let shutdown = backbone.shutdown().clone();
     let interval = Duration::from_millis(settings.replay_interval_ms);
     let mut failed = false;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(interval) => {}
-            () = shutdown.requested() => return,
-        }
+    let mut rounds = every(interval, &shutdown).after_a_pause();
+    while rounds.next().await {
         let result = step(&backbone, interval, !failed).await;
         if let Err(fault) = &result
             && !failed

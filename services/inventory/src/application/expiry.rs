@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use openorder_messaging::{Backbone, Committer};
+use openorder_runtime::{Again, every};
 use openorder_telemetry::{TraceContext, Traced, api::KeyValue, work_span};
 use openorder_types::{CallError, Fault, Timestamp};
 use uuid::Uuid;
@@ -17,6 +18,8 @@ use crate::{
     persistence,
 };
 
+const LATER: &str = "reservations that ran out of time cannot be looked at; they are later";
+
 /// Looks at reservations whose time is up until shutdown; several instances share them.
 pub(crate) async fn watch_reservations(
     backbone: Arc<Backbone>,
@@ -26,32 +29,24 @@ pub(crate) async fn watch_reservations(
 ) {
     let shutdown = backbone.shutdown().clone();
     let interval = Duration::from_millis(settings.reservation_timer_interval_ms);
-    while !shutdown.is_requested() {
-        let result = round(&backbone, &committer, &orders, &settings).await;
-        if let Err(fault) = &result {
-            tracing::warn!(%fault, "reservations that ran out of time cannot be looked at; they are later");
-        }
-        // A full batch: more may be due.
-        let pause = if matches!(result, Ok(full) if full) { Duration::from_millis(1) } else { interval };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shutdown.requested() => {}
-        }
+    let mut rounds = every(interval, &shutdown);
+    while rounds.next().await {
+        rounds.ended(round(&backbone, &committer, &orders, &settings).await, LATER);
     }
 }
 
-/// Whether there may be more at once. What fails is due again after the lease.
+/// What fails is due again after the lease.
 async fn round(
     backbone: &Backbone,
     committer: &Committer<Inventory>,
     orders: &Orders,
     settings: &InventorySettings,
-) -> Result<bool, Fault> {
+) -> Result<Again, Fault> {
     let (now, limit) = (Utc::now(), settings.reservation_timer_batch_max);
     let lease = Duration::from_millis(settings.reservation_timer_lease_ms);
     let due = persistence::claim_due(backbone.pool(), now, lease, limit).await?;
     if due.is_empty() {
-        return Ok(false);
+        return Ok(Again::Later);
     }
     let span = work_span!("look at reservations", timers = due.len());
     let work = backbone.telemetry().trace(span, &TraceContext::NONE);
@@ -65,10 +60,11 @@ async fn round(
         Ok(())
     };
     if let Err(fault) = work.run(look).await {
-        report(&work, &fault, "reservations that ran out of time cannot be looked at; they are later");
-        return Ok(false);
+        report(&work, &fault, LATER);
+        return Ok(Again::Later);
     }
-    Ok(due.len() as u64 >= limit.unsigned_abs())
+    // A full batch: more may be due.
+    Ok(if due.len() as u64 >= limit.unsigned_abs() { Again::AtOnce } else { Again::Later })
 }
 
 /// Logs that work failed that is done again later, as an event of its span.

@@ -8,6 +8,7 @@ use std::{
 
 use chrono::Utc;
 use openorder_messaging::{Backbone, Committer};
+use openorder_runtime::{Again, every};
 use openorder_telemetry::{OwnedGauge, Series, TraceContext, api::KeyValue, work_span};
 use openorder_types::{Fault, Timestamp};
 use uuid::Uuid;
@@ -25,6 +26,8 @@ use crate::{
 /// Mismatches that are looked at again in each round, to see whether they were put right.
 const LOOKED_AT_AGAIN_MAX: i64 = 500;
 
+const LATER: &str = "reservations cannot be compared with their orders; they are later";
+
 /// Compares a part of the reservations with their orders at a time, over and over, until shutdown.
 pub(crate) async fn reconcile(
     backbone: Arc<Backbone>,
@@ -35,15 +38,11 @@ pub(crate) async fn reconcile(
     let shutdown = backbone.shutdown().clone();
     let interval = Duration::from_millis(settings.reconcile_interval_ms);
     let mut mismatches = Mismatches::default();
-    while !shutdown.is_requested() {
-        if let Err(fault) = round(&backbone, &committer, &orders, &settings).await {
-            tracing::warn!(%fault, "reservations cannot be compared with their orders; they are later");
-        }
+    let mut rounds = every(interval, &shutdown);
+    while rounds.next().await {
+        let compared = round(&backbone, &committer, &orders, &settings).await;
+        rounds.ended(compared.map(|()| Again::Later), LATER);
         mismatches.record(&backbone).await;
-        tokio::select! {
-            () = tokio::time::sleep(interval) => {}
-            () = shutdown.requested() => {}
-        }
     }
 }
 
@@ -61,7 +60,7 @@ async fn round(
     let work = backbone.telemetry().trace(work_span!("compare reservations"), &TraceContext::NONE);
     let compared = compare(backbone, committer, orders, settings, after, work.context(), now);
     if let Err(fault) = work.run(compared).await {
-        report(&work, &fault, "reservations cannot be compared with their orders; they are later");
+        report(&work, &fault, LATER);
     }
     Ok(())
 }

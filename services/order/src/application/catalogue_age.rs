@@ -11,6 +11,7 @@ use std::{
 use chrono::{TimeDelta, Utc};
 use openorder_messaging::{Backbone, RouteMonitor};
 use openorder_proto::topics;
+use openorder_runtime::every;
 use openorder_types::Fault;
 
 use crate::{config::OrderSettings, persistence};
@@ -55,15 +56,16 @@ impl CatalogueAge {
             .build();
         // What was known before this process started, at once.
         let mut known = persistence::catalogue_fresh_until(backbone.pool()).await;
-        while !shutdown.is_requested() {
+        let interval = Duration::from_millis(settings.catalogue_check_interval_ms);
+        let mut rounds = every(interval, &shutdown).after_a_pause();
+        loop {
             match known {
                 Ok(until) => self.fresh_until_ms.store(until.timestamp_millis(), Ordering::Relaxed),
                 Err(fault) => tracing::debug!(%fault, "the age of the catalogue cannot be looked at"),
             }
             gauge.record(self.age().as_seconds_f64(), &[]);
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(settings.catalogue_check_interval_ms)) => {}
-                () = shutdown.requested() => return,
+            if !rounds.next().await {
+                return;
             }
             known = look(&backbone, &route).await;
         }

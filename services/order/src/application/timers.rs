@@ -12,6 +12,7 @@ use std::{
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use openorder_messaging::{Backbone, Committer, RouteMonitor};
+use openorder_runtime::{Again, every};
 use openorder_telemetry::{OwnedGauge, Series, TraceContext, api::KeyValue, work_span};
 use openorder_types::{CallError, Fault};
 use uuid::Uuid;
@@ -40,26 +41,18 @@ pub(crate) async fn watch_deadlines(
     let shutdown = backbone.shutdown().clone();
     let interval = Duration::from_millis(settings.saga_timer_interval_ms);
     let mut open_sagas = OpenSagas::default();
-    let mut rounds: u64 = 0;
+    let mut rounds_done: u64 = 0;
     let mut count_again_at = Instant::now();
     let observe_at = Instant::now();
     let mut watch = Watch { backbone: Arc::clone(&backbone), committer, settings, route, observe_at, checked_at: None };
-    while !shutdown.is_requested() {
-        let result = watch.round().await;
-        if let Err(fault) = &result {
-            tracing::warn!(%fault, "deadlines cannot be looked at; they are later");
-        }
-        rounds += 1;
-        if rounds.is_multiple_of(watch.settings.saga_metrics_every_rounds) && Instant::now() >= count_again_at {
+    let mut rounds = every(interval, &shutdown);
+    while rounds.next().await {
+        rounds.ended(watch.round().await, "deadlines cannot be looked at; they are later");
+        rounds_done += 1;
+        if rounds_done.is_multiple_of(watch.settings.saga_metrics_every_rounds) && Instant::now() >= count_again_at {
             let started = Instant::now();
             open_sagas.record(&backbone).await;
             count_again_at = Instant::now() + started.elapsed() * COUNTING_REST;
-        }
-        // A full batch: more may be due.
-        let pause = if matches!(result, Ok(full) if full) { Duration::from_millis(1) } else { interval };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shutdown.requested() => {}
         }
     }
 }
@@ -75,8 +68,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Whether there may be more at once.
-    async fn round(&mut self) -> Result<bool, Fault> {
+    async fn round(&mut self) -> Result<Again, Fault> {
         if Instant::now() >= self.observe_at {
             self.route.observe().await?;
             self.observe_at = Instant::now() + self.route_interval();
@@ -85,17 +77,18 @@ impl Watch {
         let lease = Duration::from_millis(self.settings.saga_timer_lease_ms);
         let due = persistence::claim_due(self.backbone.pool(), now, lease, limit).await?;
         if due.is_empty() {
-            return Ok(false);
+            return Ok(Again::Later);
         }
-        let full = due.len() as u64 >= limit.unsigned_abs();
+        // A full batch: more may be due.
+        let again = if due.len() as u64 >= limit.unsigned_abs() { Again::AtOnce } else { Again::Later };
         let telemetry = self.backbone.telemetry().clone();
         let work = telemetry.trace(work_span!("look at deadlines", timers = due.len()), &TraceContext::NONE);
         match work.run(self.look_at(&due)).await {
-            Ok(()) => Ok(full),
+            Ok(()) => Ok(again),
             Err(fault) => {
                 work.in_scope(|| tracing::warn!(%fault, "deadlines cannot be looked at; they are due again later"));
                 work.fail(fault.kind(), "the deadlines are due again when their lease has ended");
-                Ok(false)
+                Ok(Again::Later)
             }
         }
     }
