@@ -2,8 +2,8 @@
 //!
 //! A record says once what it says. Its key is the subject and its own time is the event's time, so neither is a header;
 //! `ce_subject` is written only where the aggregate is not the key. Before ADR 47 a record also had `ce_subject`,
-//! `ce_time` and `content-type`, and `ce_sequence` was the aggregate's version. Such records stand in topics and tables
-//! for as long as these keep them: all that is read here is read of both.
+//! `ce_time` and `content-type`, and `ce_sequence` was the aggregate's version. Topics and tables keep such
+//! records for as long as they keep anything: whatever is read here is read of both forms.
 
 use openorder_telemetry::TraceContext;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -78,8 +78,8 @@ impl HeaderWriter {
     }
 }
 
-/// What a consumer needs of a record's headers, read in place and in one pass. Of a name that stands several times the
-/// first value counts; a value that is not text counts as none.
+/// What a consumer needs of a record's headers, read in place and in one pass. Of several headers of one name the first
+/// counts; a value that is not text counts as none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct KnownHeaders<'a> {
     pub(crate) event_id: Option<Uuid>,

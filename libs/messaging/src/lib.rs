@@ -5,7 +5,7 @@
 //! - [`committer`]: group commit for gRPC callers, with [`request_results`] for repeated commands;
 //! - [`unit_of_work`] and [`event_log`]: state and events in one transaction; the log is event store and outbox;
 //! - [`relay`]: publishes the log to Kafka by cursor, in batches that its topics take ([`fit`]); what its own process
-//!   wrote comes to it by [`handoff`]; [`headers`] says what stands beside a payload;
+//!   wrote comes to it by [`handoff`]; [`headers`] writes and reads the headers of its records;
 //! - [`consumer`]: batches from Kafka, each event once in effect (inbox), failing keys parked, tried again, dead;
 //! - [`dead_letters`]: copies of dead messages on their topic, for Kafka's tools;
 //! - [`backbone`]: puts these together for a service.

@@ -1,4 +1,4 @@
-//! Records with the headers of before ADR 47, which stay in topics and tables for as long as these keep them.
+//! Records with the headers of before ADR 47, which topics and tables still hold.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;

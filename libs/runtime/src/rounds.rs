@@ -72,8 +72,8 @@ impl Rounds {
         !self.shutdown.is_requested()
     }
 
-    /// Says how the round ended. A failure is logged as a warning, `text` with the error as its `fault`. A round of which
-    /// nothing is said is followed after the interval.
+    /// Takes the result of the round. A failure is logged as a warning, `text` with the error as its `fault`. Without this
+    /// call the next round begins after the interval.
     pub fn ended<E: fmt::Display>(&mut self, result: Result<Again, E>, text: &str) {
         match result {
             Ok(again) => {
@@ -149,7 +149,7 @@ mod tests {
         assert!(rounds.next().await);
         failed(&mut rounds);
         assert!(rounds.next().await);
-        // Of this one nothing is said.
+        // Of this one no result is given.
         assert!(rounds.next().await);
         assert!(began.elapsed() >= 3 * SHORT, "{:?}", began.elapsed());
     }
