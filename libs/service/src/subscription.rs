@@ -184,7 +184,6 @@ mod tests {
             key: Vec::new(),
             event_id: uuid::Uuid::nil(),
             event_type: event_type.to_owned(),
-            source: String::new(),
             payload,
             trace: TraceContext::default(),
             headers: RawHeaders::default(),

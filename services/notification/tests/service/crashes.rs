@@ -60,8 +60,8 @@ async fn two_workers_send_each_mail_once_and_an_orders_mails_in_order() {
     let teller = Orders::new(&world);
     let orders: Vec<Order> = (0..ORDERS).map(|number| Order::of(&format!("user-{number}"))).collect();
     for order in &orders {
-        teller.tell(order, &order.paid()).await;
-        teller.tell(order, &order.shipped()).await;
+        teller.publish(order, &order.paid()).await;
+        teller.publish(order, &order.shipped()).await;
     }
     for order in &orders {
         for one in settled(&client, order, 2).await {
@@ -90,7 +90,7 @@ async fn a_message_that_redis_knows_as_sent_is_recorded_and_not_sent_again() {
     let client = start_with(&world, world.role("notification"), mailing(&world, server.port()));
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
     eventually("the service to answer", SOON, || async { Some(about(&client, &order).await) }).await;
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let requested = once_requested(&client, &order).await;
     let mut redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let key = format!("openorder:notification:delivery:{}:1", requested.notification_id);
@@ -110,7 +110,7 @@ async fn a_claimed_message_is_left_to_its_owner() {
     let client = start_with(&world, world.role("notification"), short_lived(&world, &server));
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
     eventually("the service to answer", SOON, || async { Some(about(&client, &order).await) }).await;
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let requested = once_requested(&client, &order).await;
     let mut redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let key = format!("openorder:notification:delivery:{}:1", requested.notification_id);
@@ -140,7 +140,7 @@ async fn a_crash_before_any_note_sends_at_most_once_more() {
     let client = start_with(&world, first, patient);
     world.readiness().wait_ready().await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     once_taken(&server, 1).await;
     let unrecorded = about(&client, &order).await.remove(0);
     assert_eq!((unrecorded.status(), unrecorded.attempts), (NotificationStatus::Requested, 0));
@@ -181,7 +181,7 @@ async fn a_crash_after_the_note_in_redis_sends_nothing_again() {
     let client = start_with(&world, first, cabled);
     world.readiness().wait_ready().await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     once_taken(&server, 1).await;
     let key = claim_of(&about(&client, &order).await[0]);
     cable.cut();
@@ -212,7 +212,7 @@ async fn an_emptied_redis_alone_doubles_nothing() {
     start_with(&world, world.separate_role("notification"), mailing(&world, server.port()));
     world.readiness().wait_ready().await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     once_taken(&server, 1).await;
     let key = claim_of(&about(&client, &order).await[0]);
     let forgotten: i64 = redis().await.del(&key).await.unwrap();
@@ -234,7 +234,7 @@ async fn a_lost_lease_alone_doubles_nothing() {
     start_with(&world, world.separate_role("notification"), mailing(&world, server.port()));
     world.readiness().wait_ready().await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     once_taken(&server, 1).await;
     let mut database = PgConnection::connect(world.database_url("notification").expose()).await.unwrap();
     let lost = "update notification set next_attempt_at = now() where status = 1";

@@ -102,9 +102,9 @@ async fn each_channel_goes_its_own_way_to_who_wants_it() {
     };
     prefer(&client, "ada", muted, &["muted_kinds"]).await;
     let (orders, [of_ada, of_bob]) = (Orders::new(&world), ["ada", "bob"].map(Order::of));
-    orders.tell(&of_ada, &of_ada.paid()).await;
-    orders.tell(&of_ada, &of_ada.shipped()).await;
-    orders.tell(&of_bob, &of_bob.paid()).await;
+    orders.publish(&of_ada, &of_ada.paid()).await;
+    orders.publish(&of_ada, &of_ada.shipped()).await;
+    orders.publish(&of_bob, &of_bob.paid()).await;
 
     let told = settled(&client, &of_ada, 6).await;
     assert_eq!(told.len(), 6, "three channels, two kinds");
@@ -144,7 +144,7 @@ async fn what_leaves_no_machine_is_kept_in_the_history() {
     let client = start(&world, settings(&world)).await;
     wants_sms(&client, "ada").await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let kept = text(&client, &order).await;
     assert_eq!(
         (kept.status(), kept.attempts, kept.masked_recipient.as_str()),
@@ -168,7 +168,7 @@ async fn a_provider_that_is_busy_or_silent_is_asked_again_with_the_same_key() {
     let client = start(&world, texting(&world, &provider)).await;
     wants_sms(&client, "ada").await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let sent = text(&client, &order).await;
     assert_eq!((sent.status(), sent.attempts), (NotificationStatus::Sent, 3));
     let recorded: Vec<_> =
@@ -188,7 +188,7 @@ async fn a_provider_gets_the_time_that_it_asks_for() {
     let client = start(&world, texting(&world, &provider)).await;
     wants_sms(&client, "ada").await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     assert_eq!(text(&client, &order).await.status(), NotificationStatus::Sent);
     let posted = provider.posted();
     let waited = posted[1].at - posted[0].at;
@@ -206,7 +206,7 @@ async fn what_a_provider_refuses_is_refused_for_good_and_its_words_give_nobody_a
     let orders = Orders::new(&world);
     for (status, why) in statuses {
         let order = Order::of("ada");
-        orders.tell(&order, &order.paid()).await;
+        orders.publish(&order, &order.paid()).await;
         let failed = text(&client, &order).await;
         assert_eq!((failed.status(), failed.attempts), (NotificationStatus::Failed, 1));
         assert_eq!(failed.failure_reason, why);
@@ -229,7 +229,7 @@ async fn a_refused_token_fails_no_message() {
     let client = start(&world, texting(&world, &provider)).await;
     wants_sms(&client, "ada").await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     assert!(once_down(&world, "sms").await.contains("HTTP 401"));
     eventually("more refusals than there are attempts", SOON, || async { (provider.posted().len() > 5).then_some(()) })
         .await;
@@ -263,7 +263,7 @@ async fn a_failing_provider_holds_up_its_own_channel_alone() {
     };
     prefer(&client, "ada", wanted, &["sms_enabled", "phone_number"]).await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     once_down(&world, "sms").await;
     eventually("more probes than there are attempts", SOON, || async { (provider.posted().len() > 8).then_some(()) })
         .await;

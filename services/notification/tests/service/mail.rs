@@ -24,7 +24,7 @@ async fn mail_goes_out_once_and_every_step_is_told() {
     let client = start(&world, &server).await;
     let events = Events::open(&world).await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let sent = settled(&client, &order, 1).await.remove(0);
 
     let mail = server.taken();
@@ -53,7 +53,7 @@ async fn a_busy_server_is_asked_again() {
     let server = MailServer::start_with(policy).await;
     let client = start(&world, &server).await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let sent = settled(&client, &order, 1).await.remove(0);
     assert_eq!((sent.status(), sent.attempts, server.taken().len()), (NotificationStatus::Sent, 3, 1));
     let recorded = attempts(&world, &sent).await;
@@ -71,7 +71,7 @@ async fn attempts_are_bounded_and_somebody_may_send_again() {
     let client = start(&world, &server).await;
     let events = Events::open(&world).await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let failed = settled(&client, &order, 1).await.remove(0);
     assert_eq!((failed.status(), failed.attempts), (NotificationStatus::Failed, 3));
     assert_eq!(failed.failure_reason, "ATTEMPTS_EXHAUSTED");
@@ -102,8 +102,8 @@ async fn a_refused_recipient_is_not_tried_again_and_disturbs_nobody() {
     let server = MailServer::start_with(policy).await;
     let client = start(&world, &server).await;
     let (orders, [of_ada, of_bob]) = (Orders::new(&world), ["ada", "bob"].map(Order::of));
-    orders.tell(&of_bob, &of_bob.paid()).await;
-    orders.tell(&of_ada, &of_ada.paid()).await;
+    orders.publish(&of_bob, &of_bob.paid()).await;
+    orders.publish(&of_ada, &of_ada.paid()).await;
     let failed = settled(&client, &of_bob, 1).await.remove(0);
     assert_eq!((failed.status(), failed.attempts), (NotificationStatus::Failed, 1));
     assert_eq!(failed.failure_reason, "RECIPIENT_REFUSED");
@@ -126,7 +126,7 @@ async fn a_delivery_joins_the_trace_of_its_order_and_names_no_address() {
     let client = start_with(&world, role, mailing(&world, server.port()));
     world.readiness().wait_ready().await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let sent = settled(&client, &order, 1).await.remove(0);
     let of_order = eventually("both deliveries to be traced", SOON, || async {
         let mut ended = spans.all();
@@ -153,7 +153,7 @@ async fn a_lost_answer_is_an_attempt_and_the_second_copy_can_be_told() {
     let server = MailServer::start_with(policy).await;
     let client = start(&world, &server).await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let sent = settled(&client, &order, 1).await.remove(0);
     assert_eq!((sent.status(), sent.attempts), (NotificationStatus::Sent, 2));
     let recorded: Vec<_> =
@@ -180,7 +180,7 @@ async fn a_server_that_hangs_is_given_up_in_bounded_time() {
     let client = start_with(&world, world.role("notification"), impatient);
     world.readiness().wait_ready().await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let failed = settled(&client, &order, 1).await.remove(0);
     assert_eq!((failed.status(), failed.attempts), (NotificationStatus::Failed, 3));
     let reasons: Vec<String> = attempts(&world, &failed).await.into_iter().map(|(_, _, reason, _)| reason).collect();
@@ -198,7 +198,7 @@ async fn an_old_message_is_not_sent() {
     let client = start_with(&world, world.role("notification"), brief);
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
     eventually("the service to answer", SOON, || async { Some(about(&client, &order).await) }).await;
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     eventually("the notification", SOON, || async { about(&client, &order).await.pop() }).await;
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     server.resume().await;

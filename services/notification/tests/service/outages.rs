@@ -30,7 +30,7 @@ async fn mail_waits_for_a_server_that_is_away() {
     let client = start(&world, &server).await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
     server.stop();
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     once_down(&world, "smtp").await;
     // Longer than all attempts would take.
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -59,7 +59,7 @@ async fn an_address_that_the_server_cannot_write_fails_alone() {
         .map(|number| Order { email: "jörg@example.com".to_owned(), ..Order::of(&format!("j{number}")) })
         .collect();
     for order in &unusual {
-        orders.tell(order, &order.paid()).await;
+        orders.publish(order, &order.paid()).await;
     }
     for order in &unusual {
         let failed = settled(&client, order, 1).await.remove(0);
@@ -71,7 +71,7 @@ async fn an_address_that_the_server_cannot_write_fails_alone() {
     // The breaker is closed: mail to others goes out, also to a domain that only its ASCII form names.
     assert!(world.readiness().is_ready(), "{:?}", world.readiness().snapshot());
     let order = Order { email: "ada@bücher.example".to_owned(), ..Order::of("ada") };
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let sent = settled(&client, &order, 1).await.remove(0);
     assert_eq!((sent.status(), sent.attempts), (NotificationStatus::Sent, 1));
     assert_eq!(server.taken()[0].to, "ada@xn--bcher-kva.example");
@@ -89,7 +89,7 @@ async fn a_refused_login_fails_no_mail() {
     .await;
     let client = start(&world, &server).await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let sent = settled(&client, &order, 1).await.remove(0);
     assert_eq!((sent.status(), sent.attempts, server.tries()), (NotificationStatus::Sent, 1, 5));
     world.close().await;
@@ -113,7 +113,7 @@ async fn mail_waits_for_redis() {
         Some(())
     })
     .await;
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     let waiting = once_requested(&client, &order).await;
     assert_eq!((waiting.status(), server.tries()), (NotificationStatus::Requested, 0));
     shutdown.trigger();
@@ -139,7 +139,7 @@ async fn a_cut_to_redis_holds_mail_up_and_doubles_none() {
     let teller = Orders::new(&world);
     let orders: Vec<Order> = (0..ORDERS).map(|number| Order::of(&format!("user-{number}"))).collect();
     for (number, order) in orders.iter().enumerate() {
-        teller.tell(order, &order.paid()).await;
+        teller.publish(order, &order.paid()).await;
         if number == ORDERS / 2 {
             cable.cut();
         }
@@ -181,7 +181,7 @@ async fn a_failing_server_opens_its_breaker_and_messages_wait_uncounted() {
     let teller = Orders::new(&world);
     let orders: Vec<Order> = (0..ORDERS).map(|number| Order::of(&format!("user-{number}"))).collect();
     for order in &orders {
-        teller.tell(order, &order.paid()).await;
+        teller.publish(order, &order.paid()).await;
     }
     once_down(&world, "smtp").await;
     // More than all attempts of all of them would be.
@@ -219,7 +219,7 @@ async fn an_open_breaker_asks_nobody() {
     let client = start_with(&world, world.role("notification"), slow);
     world.readiness().wait_ready().await;
     let (orders, order) = (Orders::new(&world), Order::of("ada"));
-    orders.tell(&order, &order.paid()).await;
+    orders.publish(&order, &order.paid()).await;
     assert!(once_down(&world, "smtp").await.contains("circuit breaker"));
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((server.tries(), about(&client, &order).await[0].attempts), (1, 1));

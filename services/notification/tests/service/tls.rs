@@ -82,7 +82,7 @@ impl Drop for Identity {
 async fn sent(world: &World, settings: NotificationSettings, order: &Order) -> Client {
     let client = start_with(world, world.role("notification"), settings);
     world.readiness().wait_ready().await;
-    Orders::new(world).tell(order, &order.paid()).await;
+    Orders::new(world).publish(order, &order.paid()).await;
     let sent = settled(&client, order, 1).await.remove(0);
     assert_eq!((sent.status(), sent.attempts), (NotificationStatus::Sent, 1));
     client
@@ -93,7 +93,7 @@ async fn kept_out(world: &World, settings: NotificationSettings) -> String {
     let client = start_with(world, world.role("notification"), settings);
     let order = Order::of("ada");
     eventually("the service to answer", SOON, || async { Some(about(&client, &order).await) }).await;
-    Orders::new(world).tell(&order, &order.paid()).await;
+    Orders::new(world).publish(&order, &order.paid()).await;
     let why = eventually("readiness to say why", SOON, || async {
         let states = world.readiness().snapshot();
         let smtp = states.into_iter().find(|one| one.name == "smtp" && one.detail.contains(':'))?;

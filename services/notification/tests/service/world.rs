@@ -167,21 +167,26 @@ impl Orders {
         Self { producer: TestProducer::new(world) }
     }
 
-    /// Tells an event, under an id and in a trace of its own; returns the traceparent.
-    pub(crate) async fn tell<M: EventMessage>(&self, order: &Order, event: &M) -> String {
+    /// Publishes an event, under an id and in a trace of its own; returns the traceparent.
+    pub(crate) async fn publish<M: EventMessage>(&self, order: &Order, event: &M) -> String {
         let traceparent = format!("00-{}-{}-01", Uuid::now_v7().simple(), &Uuid::new_v4().simple().to_string()[..16]);
-        self.tell_as(Uuid::now_v7(), &traceparent, order, event).await;
+        self.publish_as(Uuid::now_v7(), &traceparent, order, event).await;
         traceparent
     }
 
-    /// Tells an event under this id and in this trace.
-    pub(crate) async fn tell_as<M: EventMessage>(&self, event_id: Uuid, traceparent: &str, order: &Order, event: &M) {
+    /// Publishes an event under this id and in this trace.
+    pub(crate) async fn publish_as<M: EventMessage>(
+        &self,
+        event_id: Uuid,
+        traceparent: &str,
+        order: &Order,
+        event: &M,
+    ) {
         let (event_id, order_id) = (event_id.to_string(), order.id.to_string());
         let headers = [
             ("ce_id", event_id.as_str()),
             ("ce_type", M::EVENT_TYPE),
             ("ce_source", "/openorder/order"),
-            ("ce_subject", order_id.as_str()),
             ("traceparent", traceparent),
         ];
         self.producer.send(M::TOPIC, &order_id, &headers, &event.encode_to_vec()).await;

@@ -30,18 +30,13 @@ async fn a_confirmed_order_is_paid_from_its_customers_wallet() {
     assert_eq!(told.wallet.and_then(|wallet| wallet.balance), Some(eur(70)));
 
     for (event, subject) in [(&answer, order.order_id.to_string()), (&debited, "ada".to_owned())] {
-        assert_eq!((text(event, "ce_subject"), event.key.as_slice()), (subject.clone(), subject.as_bytes()));
+        assert_eq!(event.key, subject.as_bytes());
         assert_eq!(text(event, "ce_source"), "/openorder/payment");
-        assert_eq!(
-            (text(event, "ce_specversion"), text(event, "content-type")),
-            ("1.0".into(), "application/protobuf".into())
-        );
+        assert_eq!(text(event, "ce_specversion"), "1.0");
         assert_eq!(text(event, "ce_id").parse::<Uuid>().unwrap().get_version_num(), 7);
-        assert!(text(event, "ce_time").ends_with('Z'));
         // The trace of the order goes on.
         assert_eq!(text(event, "traceparent")[..35], traceparent(event_id)[..35]);
     }
-    assert_eq!((text(&answer, "ce_sequence"), text(&debited, "ce_sequence")), ("1".into(), "2".into()));
 
     assert_eq!(bench.balance("ada").await, 70);
     let by_order = bench.payment(Key::OrderId(order.order_id.to_string())).await.unwrap();
