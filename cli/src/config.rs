@@ -60,12 +60,31 @@ pub struct ConfigArgs {
     pub settings: SettingsArgs,
 }
 
+/// Settings that have another name than in an earlier version.
+const RENAMED: &[(&str, &str)] = &[
+    ("gateway.order_url", "services.order"),
+    ("gateway.product_url", "services.product"),
+    ("gateway.inventory_url", "services.inventory"),
+    ("gateway.payment_url", "services.payment"),
+    ("gateway.notification_url", "services.notification"),
+    ("gateway.operations_url", "services.operations"),
+    ("operations.order_url", "services.order"),
+    ("operations.product_url", "services.product"),
+    ("operations.inventory_url", "services.inventory"),
+    ("operations.payment_url", "services.payment"),
+    ("operations.notification_url", "services.notification"),
+    ("inventory.product_url", "services.product"),
+    ("inventory.order_url", "services.order"),
+    ("order.product_url", "services.product"),
+    ("order.inventory_url", "services.inventory"),
+];
+
 /// The settings of this process, checked for what it is to serve.
 ///
 /// # Errors
 /// Everything that is wrong with them, each with the file, variable or flag that it came from.
 pub fn load(args: &SettingsArgs, roles: &[Role]) -> Result<Loaded<ProcessSettings>, ConfigErrors> {
-    let sources = Sources::of_process(args.config.clone(), args.set.clone());
+    let sources = Sources::of_process(args.config.clone(), args.set.clone()).with_renamed(RENAMED);
     load_from(&sources, roles)
 }
 
@@ -304,15 +323,24 @@ mod tests {
     fn a_wrong_form_is_told_with_its_source() {
         let sources = Sources::defaults().with_variable("OPENORDER_ORDER_LISTEN_ADDRESS", "8101");
         let errors = load_from(&sources, Role::ALL).unwrap_err();
-        let told = errors.to_string();
-        assert!(told.contains("order.listen_address (variable OPENORDER_ORDER_LISTEN_ADDRESS)"), "{told}");
+        let shown = errors.to_string();
+        assert!(shown.contains("order.listen_address (variable OPENORDER_ORDER_LISTEN_ADDRESS)"), "{shown}");
+    }
+
+    #[test]
+    fn each_renamed_setting_has_a_name_that_is_one() {
+        let loaded = load_from(&Sources::defaults(), Role::ALL).unwrap();
+        let known = |key: &str| loaded.explain().iter().any(|row| row.key == key);
+        for (former, now) in RENAMED {
+            assert!(known(now) && !known(former), "{former} is {now}");
+        }
     }
 
     #[test]
     fn a_misspelt_name_is_told_with_the_near_one() {
         let sources = Sources::defaults().with_flag("order.listen_adress=127.0.0.1:1");
-        let told = load_from(&sources, Role::ALL).unwrap_err().to_string();
-        assert!(told.contains("did you mean order.listen_address?"), "{told}");
+        let shown = load_from(&sources, Role::ALL).unwrap_err().to_string();
+        assert!(shown.contains("did you mean order.listen_address?"), "{shown}");
     }
 
     #[test]

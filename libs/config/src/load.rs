@@ -100,7 +100,7 @@ pub fn load<S: Settings>(sources: &Sources) -> Result<Loaded<S>, ConfigErrors> {
 
     let mut apply = Apply::default();
     for given in sources.values(&mut problems) {
-        match names.key(&given) {
+        match names.key(&given, sources) {
             Ok(Some(key)) => apply.values.entry(key.to_owned()).or_default().push(given),
             Ok(None) => {}
             Err(problem) => problems.push(problem),
@@ -154,7 +154,7 @@ impl Names {
     }
 
     /// The key of a value; none when it is somebody else's variable.
-    fn key(&self, given: &Given) -> Result<Option<&str>, Problem> {
+    fn key(&self, given: &Given, sources: &Sources) -> Result<Option<&str>, Problem> {
         let name = given.name.as_str();
         let (found, near) = match &given.source {
             Source::Variable(_) => {
@@ -170,8 +170,12 @@ impl Names {
             }
         };
         found.map(Some).ok_or_else(|| {
-            let hint = near.map(|near| format!("; did you mean {near}?"));
-            let what = format!("{name} is not a setting{}", hint.unwrap_or_default());
+            let hint = match (sources.renamed(name), near) {
+                (Some(now), _) => format!(" any more; it is {now} now ({})", variable(now)),
+                (None, Some(near)) => format!("; did you mean {near}?"),
+                (None, None) => String::new(),
+            };
+            let what = format!("{name} is not a setting{hint}");
             Problem::of(given.source.clone(), what)
         })
     }

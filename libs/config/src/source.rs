@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::load::Problem;
-use crate::names::PREFIX;
+use crate::names::{PREFIX, variable};
 use crate::value::Raw;
 
 /// The file that is read when nobody names one; it need not exist.
@@ -43,6 +43,7 @@ pub struct Sources {
     file: Option<PathBuf>,
     variables: Vec<(String, Result<String, OsString>)>,
     flags: Vec<String>,
+    renamed: &'static [(&'static str, &'static str)],
 }
 
 impl Sources {
@@ -62,7 +63,20 @@ impl Sources {
             let name = name.into_string().ok()?;
             name.starts_with(PREFIX).then(|| (name, value.into_string()))
         });
-        Self { file: named.or_else(usual), variables: ours.collect(), flags }
+        Self { file: named.or_else(usual), variables: ours.collect(), flags, renamed: &[] }
+    }
+
+    /// With the former names of settings, each with the name of today. A former name is still refused; the refusal says
+    /// what the setting is called now.
+    #[must_use]
+    pub fn with_renamed(mut self, renamed: &'static [(&'static str, &'static str)]) -> Self {
+        self.renamed = renamed;
+        self
+    }
+
+    /// The name of today of a setting, given by a former one.
+    pub(crate) fn renamed(&self, former: &str) -> Option<&'static str> {
+        self.renamed.iter().find(|(key, _)| *key == former || variable(key) == former).map(|(_, now)| *now)
     }
 
     /// With this TOML file.

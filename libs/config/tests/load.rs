@@ -210,6 +210,18 @@ fn all_errors_are_told_at_once_with_their_source_and_what_is_allowed() {
 }
 
 #[test]
+fn a_former_name_is_refused_with_the_name_of_today() {
+    let sources = Sources::defaults()
+        .with_renamed(&[("order.step_ms", "order.saga_step_timeout_ms")])
+        .with_flag("order.step_ms=500")
+        .with_variable("OPENORDER_ORDER_STEP_MS", "500");
+    let shown = errors(&sources).to_string();
+    let now = "is not a setting any more; it is order.saga_step_timeout_ms now (OPENORDER_ORDER_SAGA_STEP_TIMEOUT_MS)";
+    assert!(shown.contains(&format!("order.step_ms {now}")), "{shown}");
+    assert!(shown.contains(&format!("OPENORDER_ORDER_STEP_MS {now}")), "{shown}");
+}
+
+#[test]
 fn numbers_do_not_wrap_and_are_not_guessed() {
     for value in ["-1", "18446744073709551616", "1.5", "0x10", "", "12 0"] {
         let flag = format!("order.saga_step_timeout_ms={value}");
