@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use openorder_rpc::{Outbound, RpcClientSettings, Upstream, UpstreamUrlError, timeout};
+use openorder_rpc::{Outbound, Refusal, RpcClientSettings, Upstream, UpstreamUrlError, timeout};
 use tonic::Status;
 use tonic::body::Body;
 
@@ -47,7 +47,7 @@ impl GatewayClient {
         let deadline = Some(Instant::now() + bound);
         let mut headers = parts.headers;
         headers.insert(timeout::GRPC_TIMEOUT, timeout::header(bound));
-        let path = parts.uri.into_parts().path_and_query.ok_or_else(|| Status::internal("a call without a path"))?;
+        let path = parts.uri.into_parts().path_and_query.ok_or_else(Refusal::internal)?;
         let outbound = Outbound { path, headers, body, deadline, body_deadline: deadline, retry_safe: true };
         Ok(self.upstream.call(outbound).await?.map(Body::new))
     }
@@ -72,7 +72,6 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
-    use openorder_rpc::Refusal;
     use tokio_stream::wrappers::TcpListenerStream;
     use tonic::service::interceptor::InterceptedService;
     use tonic::transport::Server;

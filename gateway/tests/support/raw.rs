@@ -98,6 +98,7 @@ impl RawCall {
         self.status_within(BOUND).await.expect("an answer")
     }
 
+    #[expect(clippy::disallowed_methods, reason = "for an answer without any")]
     pub async fn status_within(self, bound: Duration) -> Option<Status> {
         let Self { answer, body } = self;
         let status = tokio::time::timeout(bound, async {

@@ -63,6 +63,13 @@ pub fn rejection(rejection: Rejection) -> Status {
     .into_status()
 }
 
+/// A refusal of another service as this one's own, without the headers of the other call.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the details are there already")]
+pub fn passed_on(status: &Status) -> Status {
+    Status::with_details(status.code(), status.message(), status.details().to_vec().into())
+}
+
 /// The reason of a status that OpenOrder made, such as `OUT_OF_STOCK`.
 #[must_use]
 pub fn reason_of(status: &Status) -> Option<String> {
@@ -353,6 +360,7 @@ impl Refusal {
         }
         let message = self.message;
         let all = pb::Status { code: self.code as i32, message: message.clone(), details };
+        #[expect(clippy::disallowed_methods, reason = "the one place where reason and details become a status")]
         Status::with_details(self.code, message, all.encode_to_vec().into())
     }
 }
@@ -436,6 +444,7 @@ mod tests {
 
     #[test]
     fn an_upstream_failure_is_an_outage_or_not() {
+        #[expect(clippy::disallowed_methods, reason = "a foreign server's, without details")]
         let fault = |code| fault_of("product", &Status::new(code, "x"));
         assert_eq!(fault(Code::Ok), None);
         assert!(matches!(fault(Code::Unavailable), Some(Fault::Outage { dependency: "product", .. })));

@@ -1,6 +1,7 @@
 //! Pages that end by their bytes, and questions that are asked in parts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![expect(clippy::disallowed_methods, reason = "a foreign server's refusals")]
 
 use openorder_rpc::status::is_answer_too_large;
 use openorder_rpc::{CallContext, PageBytes, PageTokens, Refusal, ask_in_parts};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use openorder_proto::internal::operations::v1::pipeline_service_client::PipelineServiceClient;
 use openorder_proto::operations::v1::UnreachableService;
-use openorder_rpc::{CallContext, UpstreamChannel, fault_of, rejection};
+use openorder_rpc::{CallContext, UpstreamChannel, fault_of, passed_on, rejection};
 use openorder_service::Host;
 use openorder_types::{Fault, Rejection};
 use tonic::{Request, Response, Status};
@@ -120,9 +120,4 @@ pub(crate) fn is_away(status: &Status) -> bool {
 
 fn unreachable(role: &'static str, status: &Status) -> UnreachableService {
     UnreachableService { role: role.to_owned(), detail: status.message().to_owned() }
-}
-
-/// A service's refusal as this one's own, without the headers of the other call.
-pub(crate) fn passed_on(status: &Status) -> Status {
-    Status::with_details(status.code(), status.message(), status.details().to_vec().into())
 }

@@ -13,7 +13,7 @@ use tonic::body::Body;
 
 use crate::caller::{OutgoingCall, deadline_of, write_trace};
 use crate::client::upstream::{Outbound, Upstream};
-use crate::status::{code_name, code_of_head};
+use crate::status::{Refusal, code_name, code_of_head};
 use crate::timeout;
 
 /// A channel to a service, for generated clients: `ProductServiceClient::new(channel.clone())`.
@@ -48,7 +48,7 @@ impl UpstreamChannel {
         parts.headers.insert(timeout::GRPC_TIMEOUT, timeout::header(left));
         write_trace(span.context(), &mut parts.headers);
         let outbound = Outbound {
-            path: parts.uri.into_parts().path_and_query.ok_or_else(|| Status::internal("a call without a path"))?,
+            path: parts.uri.into_parts().path_and_query.ok_or_else(Refusal::internal)?,
             headers: parts.headers,
             body,
             deadline: Some(deadline),

@@ -50,11 +50,11 @@ impl Call {
         let method = Arc::clone(metrics.method(name));
         let is_other = metrics.is_other(&method);
         let known = if is_other { OTHER } else { name };
-        let said = match incoming {
+        let sent = match incoming {
             IncomingTrace::Ignore => TraceContext::NONE,
             IncomingTrace::Trust | IncomingTrace::Link => trace_of_headers(&parts.headers),
         };
-        let parent = if incoming == IncomingTrace::Trust { &said } else { &TraceContext::NONE };
+        let parent = if incoming == IncomingTrace::Trust { &sent } else { &TraceContext::NONE };
         let named = || known.to_owned().into();
         let mut span = if is_upkeep(known) {
             role.start_within(SpanKind::Server, named, parent)
@@ -63,7 +63,7 @@ impl Call {
         };
         if span.is_recording() {
             if incoming == IncomingTrace::Link {
-                span.link(&said);
+                span.link(&sent);
             }
             span.set("rpc.system.name", "grpc");
             span.set("rpc.method", known.to_owned());

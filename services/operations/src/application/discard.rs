@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use openorder_proto::internal::operations::v1::{DiscardGroupDeadLettersRequest, ListGroupDeadLettersRequest};
 use openorder_proto::operations::v1::{DiscardDeadLettersRequest, DiscardDeadLettersResponse, DiscardGroupResult};
-use openorder_rpc::{CallContext, rejection, status};
+use openorder_rpc::{CallContext, passed_on, rejection, status};
 use openorder_telemetry::work_span;
 use openorder_types::{CallError, Rejection};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use super::{
     selection::{self, Target},
     unbounded,
 };
-use crate::{persistence, services::passed_on};
+use crate::persistence;
 
 const METHOD: &str = "DiscardDeadLetters";
 /// Letters that a group discards in one call: each may be of a record's largest size, and a call has its deadline.

@@ -6,7 +6,7 @@ use openorder_proto::internal::operations::v1::{
     CountEventsRequest, GetPipelineStateRequest, ReadEventsRequest, RedeliverEventsRequest,
 };
 use openorder_proto::operations::v1::{EventFilter, ReplayEventsRequest, ReplayEventsResponse, ReplayPhase};
-use openorder_rpc::{CallContext, reason_of, rejection};
+use openorder_rpc::{CallContext, passed_on, reason_of, rejection};
 use openorder_runtime::OnExit;
 use openorder_telemetry::work_span;
 use openorder_types::Rejection;
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     domain::Pace,
     persistence,
-    services::{Service, is_away, passed_on},
+    services::{Service, is_away},
 };
 
 const METHOD: &str = "ReplayEvents";

@@ -7,7 +7,7 @@ use openorder_proto::operations::v1::{
     DeadLetter, DeadLetterFilter, GetDeadLetterRequest, GetDeadLetterResponse, ListDeadLettersRequest,
     ListDeadLettersResponse,
 };
-use openorder_rpc::{CallContext, page_size, rejection};
+use openorder_rpc::{CallContext, page_size, passed_on, rejection};
 use openorder_types::Rejection;
 use prost::Message;
 use tonic::Status;
@@ -15,7 +15,7 @@ use tonic::Status;
 use super::{Operations, payload};
 use crate::{
     domain::{Bounds, Cursor, GroupPage, LetterId, merge},
-    services::{ask_each, passed_on},
+    services::ask_each,
 };
 
 /// Name of the list in page tokens.

@@ -10,7 +10,7 @@ use openorder_proto::operations::v1::{
     CancelReplayRequest, CancelReplayResponse, ReplayDeadLettersRequest, ReplayDeadLettersResponse,
     ReplayGroupProgress, ReplayPhase,
 };
-use openorder_rpc::{CallContext, reason_of, rejection};
+use openorder_rpc::{CallContext, passed_on, reason_of, rejection};
 use openorder_runtime::OnExit;
 use openorder_telemetry::work_span;
 use openorder_types::Rejection;
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     persistence,
-    services::{Answers, ask_each, is_away, passed_on},
+    services::{Answers, ask_each, is_away},
 };
 
 const METHOD: &str = "ReplayDeadLetters";
