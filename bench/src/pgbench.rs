@@ -149,10 +149,10 @@ impl PgBench {
         let mut stdout = child.stdout.take().context("standard output of pgbench")?;
         let mut lines = BufReader::new(stderr).lines();
         let (mut begin, mut end, mut transactions) = (None, None, 0.0);
-        let mut said = Vec::new();
+        let mut printed = Vec::new();
         while let Some(line) = lines.next_line().await? {
             let Some((second, rate)) = progress(&line) else {
-                said.push(line);
+                printed.push(line);
                 continue;
             };
             if second > duration.as_secs_f64() + 1.5 {
@@ -170,7 +170,7 @@ impl PgBench {
         let mut text = String::new();
         stdout.read_to_string(&mut text).await?;
         let status = child.wait().await?;
-        ensure!(status.success(), "pgbench failed: {}", said.join("; "));
+        ensure!(status.success(), "pgbench failed: {}", printed.join("; "));
         let ((cpu_begin, first), (cpu_end, last)) = begin.zip(end).context("pgbench was too short")?;
         Ok((transactions / (last - first), (cpu_end - cpu_begin) * MICROS / transactions.max(1.0)))
     }

@@ -124,8 +124,8 @@ mod tests {
         settings.inventory.database_url = Secret::new("hunter2");
         let expected = ["admin.listen_address", "kafka.brokers", "services.order", "inventory.database_url"];
         assert_eq!(keys(&settings, &[]), expected);
-        let told = check(&settings, &[]).iter().map(ToString::to_string).collect::<String>();
-        assert!(!told.contains("hunter2"), "{told}");
+        let shown = check(&settings, &[]).iter().map(ToString::to_string).collect::<String>();
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

@@ -69,11 +69,11 @@ pub fn run(settings: &SettingsArgs, args: &ProbeArgs) -> anyhow::Result<bool> {
     let ready = answer.as_ref().is_ok_and(says_ready);
     match args.output {
         Format::Json => {
-            let told = match &answer {
+            let readyz = match &answer {
                 Ok(answer) => serde_json::from_str(&answer.body).unwrap_or(Value::Null),
                 Err(error) => json!({ "status": "unreachable", "error": error.to_string(), "address": address }),
             };
-            output::json(&told)?;
+            output::json(&readyz)?;
         }
         Format::Text => {
             let answer = answer.with_context(|| format!("no process answers on its admin port {address}"))?;
@@ -85,19 +85,19 @@ pub fn run(settings: &SettingsArgs, args: &ProbeArgs) -> anyhow::Result<bool> {
 
 /// Another program's port may answer 200 as well.
 fn says_ready(answer: &Answer) -> bool {
-    let serves = |told: Readyz| matches!(told.status.as_str(), "ready" | "degraded");
+    let serves = |readyz: Readyz| matches!(readyz.status.as_str(), "ready" | "degraded");
     answer.code == 200 && serde_json::from_str(&answer.body).is_ok_and(serves)
 }
 
 fn waited_for(answer: &Answer) -> Vec<String> {
-    let Ok(told) = serde_json::from_str::<Readyz>(&answer.body) else {
+    let Ok(readyz) = serde_json::from_str::<Readyz>(&answer.body) else {
         return vec![format!("not an admin port of openorder: it answers {}", answer.code)];
     };
-    let missing = told.dependencies.iter().filter(|dependency| dependency.state != "ready");
+    let missing = readyz.dependencies.iter().filter(|dependency| dependency.state != "ready");
     let cells = missing.map(|missing| {
         vec![format!("  {}", missing.role), missing.name.clone(), missing.state.clone(), missing.detail.clone()]
     });
-    let mut lines = vec![told.status];
+    let mut lines = vec![readyz.status];
     lines.extend(output::columns(&cells.collect::<Vec<_>>()));
     lines
 }

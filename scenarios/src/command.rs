@@ -8,7 +8,7 @@ use crate::{Deployment, deployment::program};
 
 /// What a command answered.
 #[derive(Debug)]
-pub struct Told {
+pub struct CommandOutput {
     /// Its exit code.
     pub code: i32,
     /// Standard output.
@@ -17,7 +17,7 @@ pub struct Told {
     pub err: String,
 }
 
-impl Told {
+impl CommandOutput {
     /// Standard output as one JSON document.
     ///
     /// # Panics
@@ -32,22 +32,30 @@ impl Deployment {
     ///
     /// # Panics
     /// When the program cannot be run.
-    pub async fn command(&self, arguments: &[&str]) -> Told {
+    pub async fn command(&self, arguments: &[&str]) -> CommandOutput {
         let output = self.begin(arguments).wait_with_output().await.expect("the program runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        Told { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
+        CommandOutput {
+            code: output.status.code().expect("an exit code"),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     /// As [`Deployment::command`], with no settings but those of the arguments, as in a shell that knows nothing.
     ///
     /// # Panics
     /// When the program cannot be run.
-    pub async fn without_settings(&self, arguments: &[&str]) -> Told {
+    pub async fn without_settings(&self, arguments: &[&str]) -> CommandOutput {
         let mut command = Command::new(program());
         command.args(arguments).env_clear().current_dir(std::env::temp_dir()).stdin(Stdio::null());
         let output = command.output().await.expect("the program runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        Told { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
+        CommandOutput {
+            code: output.status.code().expect("an exit code"),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     /// Begins a command; it is killed when it is dropped.

@@ -25,7 +25,7 @@ mod signal;
 mod verified;
 
 pub use cluster::Cluster;
-pub use command::Told;
+pub use command::CommandOutput;
 pub use deployment::Deployment;
 pub use fleet::Fleet;
 pub use outcome::Outcome;

@@ -221,8 +221,8 @@ async fn until_answered(shared: &Shared, shop: &Shop, request: &CreateOrderReque
                 return Some(order.order_id);
             }
             Ok(Err(status)) if !is_transient(status.code()) => {
-                let told = format!("{}: {:?} {}", request.request_id, status.code(), status.message());
-                shared.ledger.lock().expect("a ledger").refused.push(told);
+                let refusal = format!("{}: {:?} {}", request.request_id, status.code(), status.message());
+                shared.ledger.lock().expect("a ledger").refused.push(refusal);
                 return None;
             }
             Ok(Err(_)) | Err(_) => {
@@ -241,8 +241,8 @@ async fn cancel(shared: &Shared, shop: &Shop, order_id: String) {
             Ok(Ok(_)) => return,
             Ok(Err(status)) if !is_transient(status.code()) => {
                 if status.code() != Code::FailedPrecondition {
-                    let told = format!("cancel {}: {:?} {}", request.order_id, status.code(), status.message());
-                    shared.ledger.lock().expect("a ledger").refused.push(told);
+                    let refusal = format!("cancel {}: {:?} {}", request.order_id, status.code(), status.message());
+                    shared.ledger.lock().expect("a ledger").refused.push(refusal);
                 }
                 return;
             }

@@ -14,7 +14,7 @@ use crate::{Fleet, Verified};
 const SETTLE_BOUND: Duration = Duration::from_secs(120);
 
 /// Violations that are told with a failed scenario.
-const VIOLATIONS_TOLD: usize = 10;
+const VIOLATIONS_SHOWN: usize = 10;
 
 /// What came of a scenario.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ impl Outcome {
             return;
         }
         self.wrong.push(format!("verify ended with {}", verified.code));
-        self.wrong.extend(verified.told(VIOLATIONS_TOLD));
+        self.wrong.extend(verified.describe(VIOLATIONS_SHOWN));
         self.wrong.extend(verified.errors());
     }
 

@@ -150,8 +150,8 @@ impl OwnStack {
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let done = tokio::time::timeout(START_BOUND, command.output()).await;
         let output = done.expect("dev/stack ends in time").expect("dev/stack runs");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "dev/stack {arguments:?}: {told}");
+        let output_text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "dev/stack {arguments:?}: {output_text}");
     }
 
     fn pid(&self, part: Part) -> u32 {

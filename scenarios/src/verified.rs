@@ -55,12 +55,12 @@ impl Verified {
     }
 
     /// The first violations in words.
-    pub fn told(&self, limit: usize) -> Vec<String> {
+    pub fn describe(&self, limit: usize) -> Vec<String> {
         let invariants = self.report["invariants"].as_array().into_iter().flatten();
         let found = invariants.flat_map(|one| one["found"].as_array().into_iter().flatten());
         let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
-        let told = found.map(|one| format!("{} {}: {}", text(one, "reason"), text(one, "id"), text(one, "detail")));
-        told.take(limit).collect()
+        let lines = found.map(|one| format!("{} {}: {}", text(one, "reason"), text(one, "id"), text(one, "detail")));
+        lines.take(limit).collect()
     }
 
     /// Why invariants could not be checked.

@@ -48,9 +48,9 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let jaeger = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
-        let told = link(&jaeger, &jaeger, "0af7651916cd43dd8448eb211c80319c").await;
-        assert!(told.contains(&format!("{jaeger}trace/0af7651916cd43dd8448eb211c80319c")), "{told}");
-        assert!(told.contains("does not answer"), "{told}");
+        let text = link(&jaeger, &jaeger, "0af7651916cd43dd8448eb211c80319c").await;
+        assert!(text.contains(&format!("{jaeger}trace/0af7651916cd43dd8448eb211c80319c")), "{text}");
+        assert!(text.contains("does not answer"), "{text}");
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ struct Head {
 /// Reads last events until aborted; orders of customers with other ids are not ours.
 pub(super) async fn read(tail: Tail, customer_prefix: String, statistics: Shared, places: Arc<Semaphore>) {
     let tail = tail.only(LAST_EVENTS);
-    let mut said = false;
+    let mut warned = false;
     loop {
         match tail.next().await {
             Ok(event) => {
@@ -43,7 +43,7 @@ pub(super) async fn read(tail: Tail, customer_prefix: String, statistics: Shared
                 }
             }
             Err(error) => {
-                if !std::mem::replace(&mut said, true) {
+                if !std::mem::replace(&mut warned, true) {
                     note(format_args!("events cannot be read, trying on: {error}"));
                 }
                 tokio::time::sleep(BROKER_PAUSE).await;

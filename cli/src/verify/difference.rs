@@ -126,11 +126,11 @@ mod tests {
         right.remove(17);
         right.push((40, 1));
         right[900] = (901, 2);
-        let told = compared(&left, &right);
-        assert!(told.contains(&Uneven { key: 17, left: 1, right: 0 }), "{told:?}");
-        assert!(told.contains(&Uneven { key: 40, left: 1, right: 2 }), "{told:?}");
-        assert!(told.contains(&Uneven { key: 901, left: 1, right: 0 }), "{told:?}");
-        assert!(told.contains(&Uneven { key: 901, left: 0, right: 1 }), "{told:?}");
-        assert_eq!(told.len(), 4);
+        let differences = compared(&left, &right);
+        assert!(differences.contains(&Uneven { key: 17, left: 1, right: 0 }), "{differences:?}");
+        assert!(differences.contains(&Uneven { key: 40, left: 1, right: 2 }), "{differences:?}");
+        assert!(differences.contains(&Uneven { key: 901, left: 1, right: 0 }), "{differences:?}");
+        assert!(differences.contains(&Uneven { key: 901, left: 0, right: 1 }), "{differences:?}");
+        assert_eq!(differences.len(), 4);
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct WatchedExporter<E> {
 
 #[derive(Debug)]
 struct Outage {
-    told: Instant,
+    logged: Instant,
     lost_spans: usize,
 }
 
@@ -39,12 +39,12 @@ impl<E> WatchedExporter<E> {
             }
             (Err(error), None) => {
                 tracing::warn!(role = self.role, lost_spans = spans, %error, "spans cannot be exported");
-                *outage = Some(Outage { told: Instant::now(), lost_spans: spans });
+                *outage = Some(Outage { logged: Instant::now(), lost_spans: spans });
             }
             (Err(error), Some(going_on)) => {
                 going_on.lost_spans += spans;
-                if going_on.told.elapsed() >= REMINDER {
-                    going_on.told = Instant::now();
+                if going_on.logged.elapsed() >= REMINDER {
+                    going_on.logged = Instant::now();
                     let lost_spans = going_on.lost_spans;
                     tracing::warn!(role = self.role, lost_spans, %error, "spans still cannot be exported");
                 }
@@ -91,7 +91,7 @@ mod tests {
 
     /// All fields of all events, an event a line.
     #[derive(Clone, Default)]
-    struct Told(Arc<Mutex<Vec<String>>>);
+    struct Lines(Arc<Mutex<Vec<String>>>);
 
     struct Line(String);
 
@@ -101,7 +101,7 @@ mod tests {
         }
     }
 
-    impl<S: Subscriber> Layer<S> for Told {
+    impl<S: Subscriber> Layer<S> for Lines {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             let mut line = Line(String::new());
             event.record(&mut line);
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn an_outage_is_told_once_and_its_end_with_the_sum() {
-        let told = Told::default();
+        let logged = Lines::default();
         let exporter = WatchedExporter::new((), "order");
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(told.clone()), || {
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(logged.clone()), || {
             exporter.note(5, &Ok(()));
             for _ in 0..100 {
                 exporter.note(2, &Err(OTelSdkError::InternalFailure("refused".to_owned())));
@@ -121,7 +121,7 @@ mod tests {
             exporter.note(5, &Ok(()));
             exporter.note(5, &Ok(()));
         });
-        let lines = told.0.lock().unwrap().clone();
+        let lines = logged.0.lock().unwrap().clone();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains("cannot be exported") && lines[0].contains("refused"), "{lines:?}");
         assert!(lines[1].contains("exported again") && lines[1].contains("lost_spans=200"), "{lines:?}");

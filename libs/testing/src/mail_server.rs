@@ -259,20 +259,20 @@ async fn talk(stream: TcpStream, remote: SocketAddr, shared: Shared) -> io::Resu
         if stream.read_until(b'\n', &mut line).await? == 0 {
             return Ok(());
         }
-        let mut said = session.process(&line);
+        let mut answer = session.process(&line);
         let instead = instead.lock().unwrap().take();
         match instead {
-            Some(Answer::Message(line)) => said = say(line),
+            Some(Answer::Message(line)) => answer = say(line),
             Some(Answer::HangUp | Answer::AcceptAndHangUp) => return Ok(()),
             Some(Answer::Hang) => std::future::pending().await,
             Some(Answer::AcceptLater) => shared.answers.acquire().await.unwrap().forget(),
             _ => {}
         }
-        if said.action != Action::NoReply {
-            stream.write_all(&said.buffer()?).await?;
+        if answer.action != Action::NoReply {
+            stream.write_all(&answer.buffer()?).await?;
             stream.flush().await?;
         }
-        match said.action {
+        match answer.action {
             Action::Close => return Ok(()),
             Action::UpgradeTls => stream = upgrade(stream, &mut session, &shared).await?,
             _ => {}

@@ -60,18 +60,18 @@ pub async fn foreign(servers: Servers, length: Length) -> (Servers, Outcome) {
     drop(open);
 
     let gateway = fleet.gateway();
-    let mut told = Vec::new();
+    let mut failures = Vec::new();
     for reason in ["MALFORMED", "UNREADABLE_HEADERS"] {
         let act = ["--reason", "scenario", "--yes", "--gateway", gateway.as_str()];
         let discard = [&["dlq", "discard", "--error", reason][..], &act[..]].concat();
         let (code, text) = fleet.command(&discard).await;
-        told.extend((code != 0).then(|| format!("discard of {reason} ended with {code}: {text}")));
+        failures.extend((code != 0).then(|| format!("discard of {reason} ended with {code}: {text}")));
     }
     let names = load.names().clone();
     let ledger = load.stop().await;
     let what = "foreign records on all topics, an open transaction, small batches";
     let mut outcome = Outcome::of(&fleet, &names, ledger).await.broken(what, written, recovery);
-    outcome.wrong.extend(told);
+    outcome.wrong.extend(failures);
     outcome.expect(
         (1..=DEAD_LETTERS_MAX + 1).contains(&dead),
         format!("inventory had {dead} dead letters with a row; the bound is {DEAD_LETTERS_MAX}"),

@@ -56,7 +56,7 @@ pub async fn replay(servers: Servers, length: Length) -> (Servers, Outcome) {
         fleet.launch(index).await;
     }
     let recovery = load.probe().await;
-    let (code, told) = replaying.await.expect("the command ends");
+    let (code, output) = replaying.await.expect("the command ends");
     let home_after = within(&mut orders, &home, poisoned).await;
 
     let names = load.names().clone();
@@ -66,7 +66,7 @@ pub async fn replay(servers: Servers, length: Length) -> (Servers, Outcome) {
     outcome.expect(dead == poisoned, format!("{dead} of {poisoned} refused orders were dead letters"));
     outcome.expect(has_crashed, "the fault point was not reached");
     outcome.expect(home_before < poisoned, "the replay was over before the crash");
-    outcome.expect(code == 0, format!("the replay ended with {code}: {told}"));
+    outcome.expect(code == 0, format!("the replay ended with {code}: {output}"));
     outcome.expect(home_after == poisoned, format!("{home_after} of {poisoned} replayed orders came home"));
     outcome.notes.push(format!("{home_after} replayed orders came home, {home_before} of them before the crash"));
     super::judged(fleet, outcome).await

@@ -203,13 +203,13 @@ impl Tables {
 pub(super) async fn at(check: &Check<'_>, orders: &[Uuid]) -> anyhow::Result<(Vec<Rows>, Timestamp)> {
     let (mut reservations, _) = some(check, Service::Inventory, RESERVATIONS.1, orders, reservation).await?;
     let (mut payments, _) = some(check, Service::Payment, PAYMENTS.1, orders, payment).await?;
-    let (mut told, _) = some(check, Service::Notification, NOTIFICATIONS.1, orders, notifications).await?;
+    let (mut by_order, _) = some(check, Service::Notification, NOTIFICATIONS.1, orders, notifications).await?;
     let (mut found, now) = some(check, Service::Order, ORDERS.1, orders, order).await?;
     let rows = orders.iter().map(|id| Rows {
         order: found.remove(id),
         reservation: reservations.remove(id),
         payment: payments.remove(id),
-        notifications: told.remove(id),
+        notifications: by_order.remove(id),
     });
     Ok((rows.collect(), now))
 }

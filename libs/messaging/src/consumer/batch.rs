@@ -300,7 +300,7 @@ impl<A: Application> Handler<A> {
         for row in self.rows(&divided.in_table, now) {
             self.metrics.parked(role, &row.message.topic, 1);
             let Some((failure, verdict)) = row.failed else { continue };
-            self.tell_failure(row.message, failure, 1, verdict);
+            self.log_failure(row.message, failure, 1, verdict);
         }
         for row in self.rows(&divided.on_topic, now) {
             let Some((failure, _)) = row.failed else { continue };
@@ -319,7 +319,7 @@ impl<A: Application> Handler<A> {
     }
 
     /// Tells in log and metrics what a failed attempt came to.
-    pub(super) fn tell_failure(&self, message: &Received, failure: &Failure, attempts: i32, verdict: Verdict) {
+    pub(super) fn log_failure(&self, message: &Received, failure: &Failure, attempts: i32, verdict: Verdict) {
         let role = self.backbone.telemetry().role();
         self.metrics.attempt_failed(role, &message.topic, failure);
         let text = match verdict {

@@ -202,7 +202,7 @@ impl<A: Application> Handler<A> {
     fn report_noted(&self, due: &Due, failure: &Failure, noted: Option<Noted>) {
         let attempts = due.attempts.saturating_add(1);
         match noted {
-            Some(Noted::InTable(verdict)) => self.tell_failure(&due.message, failure, attempts, verdict),
+            Some(Noted::InTable(verdict)) => self.log_failure(&due.message, failure, attempts, verdict),
             Some(Noted::WithoutRow) => self.report_without_row(&due.message, failure, attempts),
             None => {}
         }

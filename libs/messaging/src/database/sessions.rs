@@ -9,7 +9,7 @@ use sqlx::{
 use super::OpenError;
 
 /// Whether sessions begin with the settings that the options name. A pooler may leave them out: then each session has to
-/// be told.
+/// be given them.
 ///
 /// # Errors
 /// [`OpenError::Pooler`] where a session is not this connection's own; the error of the first connection that fails.
@@ -23,7 +23,7 @@ pub(super) async fn keep_settings(options: &PgConnectOptions, statement_timeout_
     if of_one == of_other {
         return Err(OpenError::Pooler);
     }
-    Ok(i64::try_from(statement_timeout_ms).is_ok_and(|told| told == timeout))
+    Ok(i64::try_from(statement_timeout_ms).is_ok_and(|reported| reported == timeout))
 }
 
 /// Process of the session, and its time limit of a statement in milliseconds.

@@ -27,7 +27,7 @@ pub(crate) use without_row::WithoutRow;
 /// Advisory lock of the instance that publishes: copies of one dead message do not cross.
 const DEAD_LETTERS_LOCK: i64 = 0x6f70_656e_0003;
 /// A failure that goes on is told once in so many tries.
-const TOLD_EVERY: u32 = 20;
+const LOGGED_EVERY: u32 = 20;
 
 /// The topic of the dead letters of one of a group's topics, without the deployment's prefix.
 pub(crate) fn topic_of(topic: &str, group: &str) -> String {
@@ -65,7 +65,7 @@ impl DeadLetters {
         let mut failures: u32 = 0;
         while !shutdown.is_requested() {
             let Err(error) = self.session().await else { return };
-            if failures.is_multiple_of(TOLD_EVERY) {
+            if failures.is_multiple_of(LOGGED_EVERY) {
                 tracing::warn!(
                     error,
                     failures,

@@ -23,12 +23,12 @@ impl LogLayer {
 }
 
 /// Events of the OpenTelemetry SDK that come with each failed export; `WatchedExporter` tells them once.
-const TOLD_ELSEWHERE: [&str; 2] = ["BatchSpanProcessor.ExportError", "Export.Failed."];
+const LOGGED_ELSEWHERE: [&str; 2] = ["BatchSpanProcessor.ExportError", "Export.Failed."];
 
 impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let name = event.metadata().name();
-        if TOLD_ELSEWHERE.iter().any(|told| name.starts_with(told)) {
+        if LOGGED_ELSEWHERE.iter().any(|target| name.starts_with(target)) {
             return;
         }
         let scope = LogScope::current();

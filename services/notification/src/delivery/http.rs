@@ -137,8 +137,8 @@ impl HttpProvider {
         };
         let status = response.status();
         let retry_after = retry_after(response.headers(), SystemTime::now().into(), self.retry_after_max);
-        let said = self.read(response).await.replace(one.recipient.as_str(), "<address>");
-        let detail = without_addresses(&format!("HTTP {} {said}", status.as_u16()));
+        let body = self.read(response).await.replace(one.recipient.as_str(), "<address>");
+        let detail = without_addresses(&format!("HTTP {} {body}", status.as_u16()));
         match meaning(status) {
             Meaning::Accepted => Ok(Answer::Accepted),
             Meaning::Busy => Ok(Answer::Busy { reason: "PROVIDER_BUSY", detail, retry_after }),

@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn what_a_provider_says_is_kept_without_addresses() {
-        let said = "permanent error (550): 5.1.1 <ada@example.com>: no\r\nsuch user ada@example.com";
-        assert_eq!(without_addresses(said), "permanent error (550): 5.1.1 <address> no such user <address>");
+        let text = "permanent error (550): 5.1.1 <ada@example.com>: no\r\nsuch user ada@example.com";
+        assert_eq!(without_addresses(text), "permanent error (550): 5.1.1 <address> no such user <address>");
         assert_eq!(without_addresses("{\"to\":\"+4930901820\", \"code\":21211}"), "<address> \"code\":21211}");
         assert_eq!(without_addresses(&"x".repeat(1_000)).len(), 300);
     }
