@@ -1,10 +1,15 @@
 //! What every service stands on: its database, its event log, and the runners around its application.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    future::Future,
+    hash::Hash,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use futures::FutureExt;
 use openorder_config::Secret;
 use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, wait_for};
 use openorder_telemetry::{RoleTelemetry, TraceContext, work_span};
@@ -14,7 +19,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::{
     Application, Committer, CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings,
-    Subscription,
+    SharedReads, Subscription,
     consumer::{self, Consumer},
     database,
     dead_letters::DeadLetters,
@@ -62,7 +67,7 @@ pub struct Backbone {
     role: RoleContext,
     pool: PgPool,
     database_name: String,
-    read_statement_timeout_ms: u64,
+    database: DatabaseSettings,
     kafka: KafkaSettings,
     wake_relay: Notify,
     handoff: Handoff,
@@ -109,7 +114,7 @@ impl Backbone {
             role: role.clone(),
             pool,
             database_name,
-            read_statement_timeout_ms: database.read_statement_timeout_ms,
+            database: database.clone(),
             kafka: kafka.clone(),
             wake_relay: Notify::new(),
             handoff: Handoff::default(),
@@ -181,6 +186,19 @@ impl Backbone {
         &self.pool
     }
 
+    /// Reads single rows of one kind by their key, for callers: what is asked for at the same time shares a query. The query
+    /// is given the keys, each once, and gives each row that it found with its key; it has to look at the database itself.
+    pub fn shared_reads<K, V, F, Q>(&self, query: F) -> SharedReads<K, V>
+    where
+        K: Clone + Eq + Hash + Send + 'static,
+        V: Clone + Send + 'static,
+        F: Fn(PgPool, Vec<K>) -> Q + Send + Sync + 'static,
+        Q: Future<Output = Result<Vec<(K, V)>, Fault>> + Send + 'static,
+    {
+        let pool = self.pool.clone();
+        SharedReads::new(&self.database, move |keys| query(pool.clone(), keys).boxed())
+    }
+
     /// A transaction for lists: it changes nothing, and each of its statements gives way after
     /// `database.read_statement_timeout_ms`.
     ///
@@ -191,7 +209,7 @@ impl Backbone {
         sqlx::query(
             "select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true)",
         )
-        .bind(self.read_statement_timeout_ms.to_string())
+        .bind(self.database.read_statement_timeout_ms.to_string())
         .execute(&mut *transaction)
         .await?;
         Ok(transaction)

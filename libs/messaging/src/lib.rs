@@ -12,6 +12,7 @@
 //! - [`Table`]: the columns of a service's table, each named once, and the statements that write a batch of its rows;
 //! - [`desk`]: what an operator does with what failed: look, replay, discard, redeliver;
 //! - [`lag`]: how far consumer groups are behind, as Kafka tells it;
+//! - [`SharedReads`]: questions for single rows that are asked at the same time share a query;
 //! - [`client`]: Kafka clients that live long: watched, replaced, closed;
 //! - [`route`]: whether what is asked of others reaches them, so that a deadline may count;
 //! - [`tail`], [`scan`]: watch a topic, or read all of it, from outside.
@@ -49,6 +50,7 @@ mod route;
 mod scan;
 mod security;
 mod settings;
+mod shared_reads;
 mod startup;
 mod table;
 mod tail;
@@ -68,6 +70,7 @@ pub use request_results::RequestKey;
 pub use route::RouteMonitor;
 pub use scan::{ScanFrom, Scanned, Sequence, TopicScan, committed_offsets};
 pub use settings::{CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings, UnknownTypes};
+pub use shared_reads::SharedReads;
 pub use table::Table;
 pub use tail::{Tail, TailError};
 pub use unit_of_work::UnitOfWork;

@@ -95,6 +95,10 @@ settings! {
         statement_timeout_ms: u64 = 30_000, 100..=600_000;
         /// How long one statement of a list may run: a caller's list gives way before commands do.
         read_statement_timeout_ms: u64 = 5_000, 10..=600_000;
+        /// How many queries for single rows of one kind run at a time; what is asked for meanwhile shares the next one.
+        shared_reads_max: u32 = 2, 1..=100;
+        /// How many rows such a query asks for at most.
+        shared_read_keys_max: u32 = 500, 1..=10_000;
         /// How long a transaction may stand still before the server ends it: an instance that hangs keeps no other waiting.
         transaction_idle_max_ms: u64 = 10_000, 1_000..=600_000;
         /// How often the database is probed for readiness.

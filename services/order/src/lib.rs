@@ -29,6 +29,7 @@ use openorder_proto::{
 };
 use openorder_service::{Host, ServiceSpec};
 use sqlx::migrate::Migrator;
+use uuid::Uuid;
 
 pub use config::OrderSettings;
 pub use consumers::subscription;
@@ -61,7 +62,12 @@ pub async fn serve(host: Host<OrderSettings>) -> anyhow::Result<()> {
     let deadlines = application::watch_deadlines(Arc::clone(&backbone), committer.clone(), route, settings.clone());
     service.task("saga-deadlines", deadlines);
     let pipeline = application::with_saga_counts(Pipeline::new(&backbone), &backbone);
+    let orders = backbone.shared_reads(|pool, ids: Vec<Uuid>| async move {
+        let found = persistence::find_orders(&pool, &ids).await?;
+        Ok(found.into_iter().map(|record| (record.order.order_id, record)).collect())
+    });
     let routes = grpc::service(grpc::OrderGrpc {
+        orders,
         catalogue: Catalogue::new(backbone.pool().clone(), ProductServiceClient::new(products), age),
         inventory: InventoryServiceClient::new(inventory),
         committer,

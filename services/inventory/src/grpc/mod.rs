@@ -4,7 +4,7 @@ mod parse;
 
 use std::sync::Arc;
 
-use openorder_messaging::{Backbone, Committer};
+use openorder_messaging::{Backbone, Committer, SharedReads};
 use openorder_proto::inventory::v1::{
     self as proto, AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
     GetStockRequest, GetStockResponse, ListReservationMismatchesRequest, ListReservationMismatchesResponse,
@@ -14,14 +14,14 @@ use openorder_proto::inventory::v1::{
 };
 use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, calls, query_failed};
 use openorder_service::Commands;
-use openorder_types::{CallError, Rejection};
+use openorder_types::{CallError, Rejection, Sku};
 use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::{
     application::Inventory,
     domain::{Reservation, rejection},
-    persistence::{self, Mismatch},
+    persistence::{self, Level, Mismatch},
     present,
 };
 
@@ -31,11 +31,17 @@ const RESERVATIONS: &str = "inventory.reservations";
 const MISMATCHES: &str = "inventory.reservation_mismatches";
 
 pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Inventory>, page_tokens: PageTokens) -> Routes {
-    Routes::new(InventoryServiceServer::new(InventoryGrpc { backbone, committer, page_tokens }))
+    let levels = backbone.shared_reads(|pool, skus: Vec<Sku>| async move {
+        let names: Vec<&str> = skus.iter().map(Sku::as_str).collect();
+        let found = persistence::find_levels(&pool, &names).await?;
+        Ok(found.into_iter().map(|level| (level.0.sku.clone(), level)).collect())
+    });
+    Routes::new(InventoryServiceServer::new(InventoryGrpc { backbone, levels, committer, page_tokens }))
 }
 
 struct InventoryGrpc {
     backbone: Arc<Backbone>,
+    levels: SharedReads<Sku, Level>,
     committer: Committer<Inventory>,
     page_tokens: PageTokens,
 }
@@ -75,9 +81,8 @@ impl InventoryGrpc {
 
     async fn stock(&self, _: CallContext, message: GetStockRequest) -> Result<GetStockResponse, CallError> {
         let sku = parse::sku("sku", &message.sku)?;
-        let found = persistence::find_levels(self.backbone.pool(), &[sku.as_str()]).await.map_err(query_failed)?;
-        match found.first() {
-            Some((level, time)) => Ok(GetStockResponse { stock: Some(present::stock(level, *time)) }),
+        match self.levels.get(sku.clone()).await.map_err(query_failed)? {
+            Some((level, time)) => Ok(GetStockResponse { stock: Some(present::stock(&level, time)) }),
             None => Err(rejection::unknown_sku(&sku).into()),
         }
     }

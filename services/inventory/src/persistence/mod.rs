@@ -5,7 +5,7 @@ mod mismatches;
 mod reservations;
 mod timers;
 
-pub use levels::{existing_skus, find as find_levels, lock as lock_levels, save as save_levels};
+pub use levels::{Level, existing_skus, find as find_levels, lock as lock_levels, save as save_levels};
 pub use mismatches::{
     Mismatch, claim_round, count as count_mismatches, end_round, known as known_mismatches, list as list_mismatches,
     note as note_mismatches, part as reservations_part, resolve as resolve_mismatches,

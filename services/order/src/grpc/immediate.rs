@@ -14,7 +14,7 @@ use openorder_rpc::{CallContext, query_failed, reason_of};
 use openorder_types::{CallError, Caller, parse_uuid};
 use uuid::Uuid;
 
-use crate::{application::Command, domain::rejection, grpc::OrderGrpc, persistence, present, saga::Signal};
+use crate::{application::Command, domain::rejection, grpc::OrderGrpc, present, saga::Signal};
 
 impl OrderGrpc {
     /// The order with its stock held.
@@ -71,7 +71,7 @@ impl OrderGrpc {
     }
 
     async fn current(&self, order_id: Uuid) -> Result<Order, CallError> {
-        let found = persistence::find_order(self.backbone.pool(), order_id).await.map_err(query_failed)?;
+        let found = self.orders.get(order_id).await.map_err(query_failed)?;
         found.as_ref().map(present::order).ok_or(CallError::Internal)
     }
 }

@@ -8,7 +8,7 @@ mod watch;
 
 use std::{pin::Pin, sync::Arc};
 
-use openorder_messaging::{Backbone, Committer};
+use openorder_messaging::{Backbone, Committer, SharedReads};
 use openorder_proto::{
     inventory::v1::inventory_service_client::InventoryServiceClient,
     order::v1::{
@@ -47,6 +47,7 @@ pub(crate) fn service(grpc: OrderGrpc) -> Routes {
 /// What the handlers work with.
 pub(crate) struct OrderGrpc {
     pub(crate) backbone: Arc<Backbone>,
+    pub(crate) orders: SharedReads<Uuid, Record>,
     pub(crate) committer: Committer<Orders>,
     pub(crate) catalogue: Catalogue,
     pub(crate) inventory: InventoryServiceClient<UpstreamChannel>,
@@ -136,7 +137,7 @@ impl OrderGrpc {
 
     /// An order that the caller may see; any other is answered as one that does not exist.
     async fn visible(&self, caller: &Caller, order_id: Uuid) -> Result<Record, CallError> {
-        let found = persistence::find_order(self.backbone.pool(), order_id).await.map_err(query_failed)?;
+        let found = self.orders.get(order_id).await.map_err(query_failed)?;
         let visible = found.filter(|record| caller.may_act_for(&record.order.customer_id));
         visible.ok_or_else(|| rejection::order_not_found(order_id).into())
     }

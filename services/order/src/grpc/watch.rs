@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use openorder_messaging::{Backbone, Changes};
+use openorder_messaging::{Backbone, Changes, SharedReads};
 use openorder_proto::order::v1::{WatchOrderRequest, WatchOrderResponse};
 use openorder_rpc::{CallContext, query_failed, status};
 use openorder_types::CallError;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     domain::OrderStatus,
     grpc::{OrderGrpc, WatchStream, parse},
-    persistence::{self, Record},
+    persistence::Record,
     present,
 };
 
@@ -36,7 +36,9 @@ impl OrderGrpc {
         let permit = permit.map_err(|_| CallError::Overloaded { retry_after: CallError::OUTAGE_RETRY_AFTER })?;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let poll = Duration::from_millis(self.settings.watch_poll_interval_ms);
-        let watch = Watch { backbone: Arc::clone(&self.backbone), order_id, until, sender, poll, _permit: permit };
+        let orders = self.orders.clone();
+        let watch =
+            Watch { backbone: Arc::clone(&self.backbone), orders, order_id, until, sender, poll, _permit: permit };
         // Ends with its order, the status that is waited for, its caller or the process.
         tokio::spawn(watch.run(record, changes));
         Ok(Box::pin(ReceiverStream::new(receiver)))
@@ -45,6 +47,7 @@ impl OrderGrpc {
 
 struct Watch {
     backbone: Arc<Backbone>,
+    orders: SharedReads<Uuid, Record>,
     order_id: Uuid,
     /// The status that the caller waits for; none for a final one.
     until: Option<OrderStatus>,
@@ -69,7 +72,7 @@ impl Watch {
                 () = self.sender.closed() => return,
                 () = shutdown.requested() => return,
             }
-            let record = match persistence::find_order(self.backbone.pool(), self.order_id).await {
+            let record = match self.orders.get(self.order_id).await {
                 Ok(Some(record)) => record,
                 Ok(None) => return,
                 Err(fault) => {

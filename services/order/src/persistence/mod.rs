@@ -10,10 +10,7 @@ pub use catalog::{
     fresh_until as catalogue_fresh_until, load as load_catalogue, note_fresh as note_fresh_catalogue, orderable_skus,
     upsert as upsert_catalogue,
 };
-pub use orders::{
-    Filter, find as find_order, insert as insert_orders, list as list_orders, lock as lock_orders,
-    update as update_orders,
-};
+pub use orders::{Filter, insert as insert_orders, list as list_orders, lock as lock_orders, update as update_orders};
 pub use record::Record;
 pub use sagas::{
     SagaFilter, count_unsettled as count_unsettled_sagas, find as find_saga, find_many as find_orders,

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use openorder_messaging::first_id_of;
 use openorder_types::{Fault, Timestamp, UserId};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
@@ -58,15 +58,6 @@ pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<
         .fetch_all(connection)
         .await?;
     rows.iter().map(read).collect()
-}
-
-/// One order as last committed.
-///
-/// # Errors
-/// [`Fault`] of the database.
-pub async fn find(executor: impl PgExecutor<'_>, order_id: Uuid) -> Result<Option<Record>, Fault> {
-    let row = ORDERS.select("from orders where order_id = $1").bind(order_id).fetch_optional(executor).await?;
-    row.as_ref().map(read).transpose()
 }
 
 /// What a list found.

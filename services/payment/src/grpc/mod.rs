@@ -4,7 +4,7 @@ mod parse;
 
 use std::sync::Arc;
 
-use openorder_messaging::{Backbone, Committer};
+use openorder_messaging::{Backbone, Committer, SharedReads};
 use openorder_proto::payment::v1::{
     ChargeWalletRequest, ChargeWalletResponse, GetPaymentRequest, GetPaymentResponse, GetWalletRequest,
     GetWalletResponse, ListPaymentsRequest, ListPaymentsResponse,
@@ -17,19 +17,29 @@ use tonic::service::Routes;
 
 use crate::{
     application::Payments,
-    domain::{Command, not_your_wallet, payment_not_found, wallet_not_found},
-    persistence, present,
+    domain::{Command, Payment, Wallet, not_your_wallet, payment_not_found, wallet_not_found},
+    persistence::{self, Key},
+    present,
 };
 
 /// Name of the list in page tokens.
 const PAYMENTS: &str = "payment.payments";
 
 pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Payments>, page_tokens: PageTokens) -> Routes {
-    Routes::new(PaymentServiceServer::new(PaymentGrpc { backbone, committer, page_tokens }))
+    let wallets = backbone.shared_reads(|pool, users: Vec<UserId>| async move {
+        let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
+        let found = persistence::find_wallets(&pool, &names).await?;
+        Ok(found.into_iter().map(|wallet| (wallet.user_id.clone(), wallet)).collect())
+    });
+    let payments =
+        backbone.shared_reads(|pool, keys: Vec<Key>| async move { persistence::find_payments(&pool, &keys).await });
+    Routes::new(PaymentServiceServer::new(PaymentGrpc { backbone, wallets, payments, committer, page_tokens }))
 }
 
 struct PaymentGrpc {
     backbone: Arc<Backbone>,
+    wallets: SharedReads<UserId, Wallet>,
+    payments: SharedReads<Key, Payment>,
     committer: Committer<Payments>,
     page_tokens: PageTokens,
 }
@@ -51,14 +61,14 @@ impl PaymentGrpc {
         if !call.caller.may_act_for(&user_id) {
             return Err(wallet_not_found(&user_id).into());
         }
-        let found = persistence::find_wallet(self.backbone.pool(), &user_id).await.map_err(query_failed)?;
+        let found = self.wallets.get(user_id.clone()).await.map_err(query_failed)?;
         let wallet = found.ok_or_else(|| wallet_not_found(&user_id))?;
         Ok(GetWalletResponse { wallet: Some(present::wallet(&wallet)) })
     }
 
     async fn payment(&self, call: CallContext, message: GetPaymentRequest) -> Result<GetPaymentResponse, CallError> {
         let key = parse::key(&message)?;
-        let found = persistence::find_payment(self.backbone.pool(), key).await.map_err(query_failed)?;
+        let found = self.payments.get(key).await.map_err(query_failed)?;
         let visible = found.filter(|payment| call.caller.may_act_for(&payment.user_id));
         let payment = visible.ok_or_else(payment_not_found)?;
         Ok(GetPaymentResponse { payment: Some(present::payment(&payment)) })

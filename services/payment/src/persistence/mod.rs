@@ -4,6 +4,6 @@ mod payments;
 mod wallets;
 
 pub use payments::{
-    Filter, Key, find as find_payment, list as list_payments, lock as lock_payments, save as save_payments,
+    Filter, Key, find as find_payments, list as list_payments, lock as lock_payments, save as save_payments,
 };
-pub use wallets::{find as find_wallet, lock as lock_wallets, save as save_wallets};
+pub use wallets::{find as find_wallets, lock as lock_wallets, save as save_wallets};

@@ -41,7 +41,7 @@ static PAYMENT: LazyLock<Table<Payment>> = LazyLock::new(|| {
 });
 
 /// What a payment is looked up by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Key {
     /// Its own id.
     Payment(Uuid),
@@ -75,17 +75,24 @@ pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<
     rows.iter().map(payment).collect()
 }
 
-/// One payment as last committed.
+/// Payments by their keys as last committed; each under both of its keys.
 ///
 /// # Errors
 /// [`Fault`] of the database.
-pub async fn find(executor: impl PgExecutor<'_>, key: Key) -> Result<Option<Payment>, Fault> {
-    let query = match key {
-        Key::Payment(payment_id) => PAYMENT.select("from payment where payment_id = $1").bind(payment_id),
-        Key::Order(order_id) => PAYMENT.select("from payment where order_id = $1").bind(order_id),
+pub async fn find(executor: impl PgExecutor<'_>, keys: &[Key]) -> Result<Vec<(Key, Payment)>, Fault> {
+    let of_payments = keys.iter().filter_map(|key| if let Key::Payment(id) = key { Some(*id) } else { None });
+    let of_orders = keys.iter().filter_map(|key| if let Key::Order(id) = key { Some(*id) } else { None });
+    let rows = PAYMENT
+        .select("from payment where payment_id = any ($1) or order_id = any ($2)")
+        .bind(of_payments.collect::<Vec<Uuid>>())
+        .bind(of_orders.collect::<Vec<Uuid>>())
+        .fetch_all(executor)
+        .await?;
+    let found: Vec<Payment> = rows.iter().map(payment).collect::<Result<_, _>>()?;
+    let by_key = |payment: Payment| {
+        [(Key::Order(payment.order_id), payment.clone()), (Key::Payment(payment.payment_id), payment)]
     };
-    let row = query.fetch_optional(executor).await?;
-    row.as_ref().map(payment).transpose()
+    Ok(found.into_iter().flat_map(by_key).collect())
 }
 
 /// The newest first, at most `limit`.

@@ -34,13 +34,13 @@ pub async fn lock(connection: &mut PgConnection, users: &[&str]) -> Result<Vec<W
     rows.iter().map(wallet).collect()
 }
 
-/// The wallet of a user as last committed.
+/// The wallets of these users as last committed.
 ///
 /// # Errors
 /// [`Fault`] of the database.
-pub async fn find(executor: impl PgExecutor<'_>, user_id: &UserId) -> Result<Option<Wallet>, Fault> {
-    let row = WALLET.select("from wallet where user_id = $1").bind(user_id.as_str()).fetch_optional(executor).await?;
-    row.as_ref().map(wallet).transpose()
+pub async fn find(executor: impl PgExecutor<'_>, users: &[&str]) -> Result<Vec<Wallet>, Fault> {
+    let rows = WALLET.select("from wallet where user_id = any ($1)").bind(users).fetch_all(executor).await?;
+    rows.iter().map(wallet).collect()
 }
 
 /// Writes new wallets, which must not exist, and changed ones, which must be locked. A wallet's currency never changes.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::domain::{Description, DisplayName, Field, InitialStock, Price, Product};
 
 /// How a caller names a product.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ProductKey {
     /// By its id, deleted or not.
     Id(Uuid),

@@ -4,7 +4,7 @@ mod parse;
 
 use std::sync::Arc;
 
-use openorder_messaging::{Backbone, Committer};
+use openorder_messaging::{Backbone, Committer, SharedReads};
 use openorder_proto::product::v1::{
     BatchGetProductsRequest, BatchGetProductsResponse, CreateProductRequest, CreateProductResponse,
     DeleteProductRequest, DeleteProductResponse, GetProductRequest, GetProductResponse, ListProductsRequest,
@@ -13,13 +13,14 @@ use openorder_proto::product::v1::{
 };
 use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, calls, query_failed};
 use openorder_service::Commands;
-use openorder_types::CallError;
+use openorder_types::{CallError, Fault};
+use sqlx::PgPool;
 use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::{
     application::Catalogue,
-    domain::{ProductKey, not_found},
+    domain::{Product, ProductKey, not_found},
     persistence::{self, Page},
     present,
 };
@@ -28,11 +29,26 @@ use crate::{
 const PRODUCTS: &str = "product.products";
 
 pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Catalogue>, page_tokens: PageTokens) -> Routes {
-    Routes::new(ProductServiceServer::new(ProductGrpc { backbone, committer, page_tokens }))
+    let products = backbone.shared_reads(find);
+    Routes::new(ProductServiceServer::new(ProductGrpc { backbone, products, committer, page_tokens }))
+}
+
+/// A product that is not deleted has both keys.
+async fn find(pool: PgPool, keys: Vec<ProductKey>) -> Result<Vec<(ProductKey, Product)>, Fault> {
+    let ids =
+        keys.iter().filter_map(|key| if let ProductKey::Id(id) = key { Some(*id) } else { None }).collect::<Vec<_>>();
+    let skus = keys.iter().filter_map(|key| if let ProductKey::Sku(sku) = key { Some(sku.as_str()) } else { None });
+    let found = persistence::find(&pool, &ids, &skus.collect::<Vec<_>>()).await?;
+    let by_key = found.into_iter().flat_map(|product| {
+        let sku = product.delete_time.is_none().then(|| (ProductKey::Sku(product.sku.clone()), product.clone()));
+        [Some((ProductKey::Id(product.product_id), product)), sku]
+    });
+    Ok(by_key.flatten().collect())
 }
 
 struct ProductGrpc {
     backbone: Arc<Backbone>,
+    products: SharedReads<ProductKey, Product>,
     committer: Committer<Catalogue>,
     page_tokens: PageTokens,
 }
@@ -75,14 +91,7 @@ impl ProductGrpc {
 
     async fn product(&self, _: CallContext, message: GetProductRequest) -> Result<GetProductResponse, CallError> {
         let key = parse::get(&message)?;
-        let pool = self.backbone.pool();
-        let found = match &key {
-            ProductKey::Id(product_id) => persistence::find_by_id(pool, *product_id).await.map_err(query_failed)?,
-            ProductKey::Sku(sku) => {
-                let found = persistence::find_by_skus(pool, &[sku.as_str()]).await.map_err(query_failed)?;
-                found.into_iter().next()
-            }
-        };
+        let found = self.products.get(key.clone()).await.map_err(query_failed)?;
         let product = found.ok_or_else(|| not_found(&key))?;
         Ok(GetProductResponse { product: Some(present::product(&product)) })
     }

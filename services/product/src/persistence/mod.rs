@@ -2,4 +2,4 @@
 
 mod products;
 
-pub use products::{Page, draw_numbers, find_by_id, find_by_skus, list, lock, save};
+pub use products::{Page, draw_numbers, find, find_by_skus, list, lock, save};

@@ -74,13 +74,18 @@ pub async fn lock(connection: &mut PgConnection, ids: &[Uuid], skus: &[&str]) ->
     rows.iter().map(product).collect()
 }
 
-/// The product with this id, deleted or not.
+/// The products with these ids, deleted or not, and those with these SKUs that are not deleted.
 ///
 /// # Errors
 /// [`Fault`] of the database.
-pub async fn find_by_id(executor: impl PgExecutor<'_>, product_id: Uuid) -> Result<Option<Product>, Fault> {
-    let row = PRODUCT.select("from product where product_id = $1").bind(product_id).fetch_optional(executor).await?;
-    row.as_ref().map(product).transpose()
+pub async fn find(executor: impl PgExecutor<'_>, ids: &[Uuid], skus: &[&str]) -> Result<Vec<Product>, Fault> {
+    let rows = PRODUCT
+        .select("from product where product_id = any ($1) or (sku = any ($2) and delete_time is null)")
+        .bind(ids)
+        .bind(skus)
+        .fetch_all(executor)
+        .await?;
+    rows.iter().map(product).collect()
 }
 
 /// The products with these SKUs that are not deleted.
@@ -180,7 +185,7 @@ mod tests {
         let mut connection = pool.acquire().await.unwrap();
         let mut old = product(1, 1_000_000_000_000);
         save(&mut connection, &[&old], &[]).await.unwrap();
-        assert_eq!(find_by_id(&pool, old.product_id).await.unwrap(), Some(old.clone()));
+        assert_eq!(find(&pool, &[old.product_id], &[]).await.unwrap(), std::slice::from_ref(&old));
         let taken = save(&mut connection, &[&product(2, 1)], &[]).await.unwrap_err();
         assert_eq!(taken.kind(), "retryable", "the next try sees who took the SKU: {taken}");
 
