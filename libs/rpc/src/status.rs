@@ -19,6 +19,11 @@ use crate::page::ANSWER_TOO_LARGE;
 /// The domain of every `ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "openorder";
 
+/// Bytes that the violations of a refusal may have, in protobuf. All its trailers together then stay, in base64, below the
+/// 8 KiB that gRPC for Java and Node take by default, and gRPC for C and Python below their 16; beyond it a client sees
+/// `RESOURCE_EXHAUSTED`, and not what it did wrong.
+const VIOLATIONS_BYTES_MAX: usize = 4_096;
+
 /// The status of a call that failed. Its text is safe for callers: of a failure of ours it says only the trace id
 /// that finds the log lines.
 #[must_use]
@@ -336,7 +341,12 @@ impl Refusal {
         Self::plain(code, code_name(code), message).into_status()
     }
 
-    fn into_status(self) -> Status {
+    fn into_status(mut self) -> Status {
+        let field_violations: Vec<_> = self.violations.into_iter().map(field_violation).collect();
+        let (kept, left_out) = fitting(field_violations, VIOLATIONS_BYTES_MAX);
+        if left_out > 0 {
+            self.metadata.push(("violations_left_out", left_out.to_string()));
+        }
         let mut details = vec![packed(
             "google.rpc.ErrorInfo",
             &pb::ErrorInfo {
@@ -349,9 +359,8 @@ impl Refusal {
                     .collect::<HashMap<_, _>>(),
             },
         )];
-        if !self.violations.is_empty() {
-            let field_violations = self.violations.into_iter().map(field_violation).collect();
-            details.push(packed("google.rpc.BadRequest", &pb::BadRequest { field_violations }));
+        if !kept.is_empty() {
+            details.push(packed("google.rpc.BadRequest", &pb::BadRequest { field_violations: kept }));
         }
         if let Some(delay) = self.retry_after {
             // Durations beyond the protobuf range do not occur: delays are seconds.
@@ -363,6 +372,23 @@ impl Refusal {
         #[expect(clippy::disallowed_methods, reason = "the one place where reason and details become a status")]
         Status::with_details(self.code, message, all.encode_to_vec().into())
     }
+}
+
+/// The first violations that have so many bytes together, at least one, and how many are left out.
+fn fitting(
+    mut violations: Vec<pb::bad_request::FieldViolation>,
+    bytes_max: usize,
+) -> (Vec<pb::bad_request::FieldViolation>, usize) {
+    let mut bytes = 0;
+    // Each is a field of its own: a tag, and a length of two bytes.
+    let fit = violations.iter().take_while(|violation| {
+        bytes += violation.encoded_len() + 3;
+        bytes <= bytes_max
+    });
+    let count = fit.count().max(1).min(violations.len());
+    let left_out = violations.len() - count;
+    violations.truncate(count);
+    (violations, left_out)
 }
 
 fn field_violation(violation: FieldViolation) -> pb::bad_request::FieldViolation {
@@ -440,6 +466,31 @@ mod tests {
         let made = role.in_scope(&trace, || status(CallError::Internal));
         assert_eq!(made.message(), "internal error; reference 0af7651916cd43dd8448eb211c80319c");
         assert_eq!(status(CallError::Internal).message(), "internal error");
+    }
+
+    /// A client whose metadata are bounded at 8 KiB, as by default in some languages, sees what was wrong.
+    #[test]
+    fn a_refusal_of_a_hundred_fields_fits_into_a_client_s_metadata() {
+        use tonic_types::StatusExt;
+        let description = "must be 1 to 64 of letters, digits, '.', '_' and '-', the first one a letter or digit";
+        let violations: Vec<_> = (0..200)
+            .map(|line| FieldViolation {
+                field: format!("lines[{line}].sku"),
+                description: description.to_owned(),
+                reason: "SKU_MALFORMED",
+            })
+            .collect();
+        let refused = rejection(Rejection::invalid(violations));
+        let headers = refused.clone().into_http::<()>().into_parts().0.headers;
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(bytes < 7 * 1_024, "{bytes}");
+        let kept = refused.get_details_bad_request().unwrap().field_violations;
+        let left_out: usize =
+            refused.get_details_error_info().unwrap().metadata["violations_left_out"].parse().unwrap();
+        assert_eq!((kept[0].field.as_str(), kept.len() + left_out), ("lines[0].sku", 200));
+        assert!(kept.len() >= 20, "{}", kept.len());
+        assert_eq!(refused.message(), "200 fields of the request are invalid");
+        assert_eq!(reason_of(&refused).as_deref(), Some("INVALID_ARGUMENT"));
     }
 
     #[test]
