@@ -1,0 +1,220 @@
+"""What a refused call raises.
+
+Every error is an `OpenOrderError`. Beside it, it is an instance of the class of its status code (`NotFound`), and, where
+its reason is a known one, of the class of that reason (`OrderNotFound`): catch whichever is meant.
+"""
+
+# A table of classes, one a line.
+# ruff: noqa: E501, E701
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """A field of the request that is at fault."""
+
+    field: str
+    """Its path, such as `lines[0].quantity`."""
+    description: str
+    """For people to read."""
+    reason: str
+    """Stable, UPPER_SNAKE; may be empty."""
+
+
+class OpenOrderError(grpc.aio.AioRpcError):
+    """A call that did not succeed.
+
+    It is a `grpc.RpcError` too, with `code()`, `details()` and `trailing_metadata()`: handlers of those go on working,
+    for calls of the synchronous client as well.
+    """
+
+    message: str
+    """For people to read; wording may change."""
+    reason: str
+    """Stable, UPPER_SNAKE, such as `OUT_OF_STOCK`. Empty where nobody gave one, such as for a lost connection."""
+    domain: str
+    """Who gave the reason: `openorder`, or empty."""
+    metadata: dict[str, str]
+    """What else belongs to the reason, such as `total` of `PRICE_CHANGED`."""
+    field_violations: tuple[FieldViolation, ...]
+    """The fields at fault."""
+    retry_delay_seconds: float | None
+    """How long to wait before the call is worth another attempt; None where the server did not say."""
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        initial_metadata: Any = None,
+        trailing_metadata: Any = None,
+        details: str | None = None,
+        debug_error_string: str | None = None,
+    ) -> None:
+        super().__init__(code, initial_metadata, trailing_metadata, details, debug_error_string)
+        self.message = details or ""
+        self.reason = self.domain = ""
+        self.metadata = {}
+        self.field_violations = ()
+        self.retry_delay_seconds = None
+        for detail in _details(trailing_metadata):
+            if isinstance(detail, error_details_pb2.ErrorInfo):
+                self.reason, self.domain, self.metadata = detail.reason, detail.domain, dict(detail.metadata)
+            elif isinstance(detail, error_details_pb2.BadRequest):
+                violations = detail.field_violations
+                self.field_violations = tuple(FieldViolation(v.field, v.description, v.reason) for v in violations)
+            elif isinstance(detail, error_details_pb2.RetryInfo):
+                self.retry_delay_seconds = max(0.0, detail.retry_delay.seconds + detail.retry_delay.nanos / 1e9)
+
+    def __str__(self) -> str:
+        name = f"{self.code().name} {self.reason}".rstrip()
+        violations = [f"{violation.field}: {violation.description}" for violation in self.field_violations]
+        # The message of a single violation is that violation.
+        fields = "; ".join(violation for violation in violations if violation != self.message)
+        return f"{name}: {self.message}" + (f" ({fields})" if fields else "")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        metadata = tuple(tuple(pair) for pair in self.trailing_metadata() or ())
+        return _make, (self.code(), None, metadata, self.details(), self.debug_error_string())
+
+
+def _details(trailing_metadata: Iterable[tuple[str, str | bytes]] | None) -> Iterable[Any]:
+    """The messages in a refusal's `google.rpc.Status`. What cannot be read is left out: the code and text remain."""
+    status = status_pb2.Status()
+    types = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo)
+    for key, value in trailing_metadata or ():
+        if key != _DETAILS_KEY or not isinstance(value, bytes):
+            continue
+        try:
+            status.ParseFromString(value)
+            for any_detail in status.details:
+                for message_type in types:
+                    detail = message_type()
+                    if any_detail.Unpack(detail):
+                        yield detail
+        except DecodeError:
+            return
+
+
+# fmt: off
+class Cancelled(OpenOrderError): """The call was cancelled."""
+class Unknown(OpenOrderError): """The server gave no code that is known."""
+class InvalidArgument(OpenOrderError): """The request is wrong in itself; see `field_violations`."""
+class DeadlineExceeded(OpenOrderError): """The deadline passed. The work may still be done: repeat with the same request id."""
+class NotFound(OpenOrderError): """What was named is not there, or the caller may not see it."""
+class AlreadyExists(OpenOrderError): """What was to be made is there already."""
+class PermissionDenied(OpenOrderError): """The caller may not do this."""
+class ResourceExhausted(OpenOrderError): """A limit; see `retry_delay_seconds`."""
+class FailedPrecondition(OpenOrderError): """Not in the state that things are in."""
+class Aborted(OpenOrderError): """Somebody else was faster: read again, then decide."""
+class OutOfRange(OpenOrderError): """Beyond a limit of what is stored."""
+class Unimplemented(OpenOrderError): """The server does not have this."""
+class Internal(OpenOrderError): """A fault of the server."""
+class Unavailable(OpenOrderError): """The server cannot be reached or cannot answer now."""
+class DataLoss(OpenOrderError): """What was stored cannot be read."""
+class Unauthenticated(OpenOrderError): """The credential is missing or was not taken."""
+
+
+class ReasonError(OpenOrderError): """Base of the classes of known reasons: the reason is the class's name in UPPER_SNAKE."""
+
+
+# The known reasons: what the comments of the contract name, and docs/calling.md for every call.
+class AlreadyInReplay(ReasonError): """A dead letter is in another replay."""
+class AnswerTooLarge(ReasonError): """The answer is beyond the gateway's limit: ask for fewer."""
+class AnswersUnread(ReasonError): """The caller does not read its answers fast enough."""
+class CompensationNotFailed(ReasonError): """The saga is at another step; `metadata` names it."""
+class CurrencyMismatch(ReasonError): """Amounts in different currencies."""
+class DeadLetterUnknown(ReasonError): """There is no such dead letter."""
+class DiscardSetEmpty(ReasonError): """No dead letter fits the conditions."""
+class MalformedRequest(ReasonError): """The request cannot be read as a message."""
+class MetadataTooLarge(ReasonError): """The call's metadata is beyond the gateway's limit."""
+class NotADeadLetter(ReasonError): """A letter that was named is not dead, or no more."""
+class NotSubscribed(ReasonError): """The group does not read a topic that was named."""
+class NotYourWallet(ReasonError): """The wallet is somebody else's."""
+class NotificationInProgress(ReasonError): """The notification is being sent."""
+class NotificationNotFound(ReasonError): """There is no such notification."""
+class OrderNotCancellable(ReasonError): """The order is past the point where it can be called off."""
+class OrderNotFound(ReasonError): """There is no such order, or the caller may not see it."""
+class OrderStatusMismatch(ReasonError): """The order does not stand where the caller believed."""
+class OrderTransitionNotAllowed(ReasonError): """An order does not move like this."""
+class OutOfStock(ReasonError): """Fewer pieces are available than were asked for."""
+class Overloaded(ReasonError): """The gateway has too much to do; `retry_delay_seconds` says how long to wait."""
+class PaymentModeUnsupported(ReasonError): """There is no such way to pay yet."""
+class PaymentNotFound(ReasonError): """There is no such payment, or the caller may not see it."""
+class PriceChanged(ReasonError): """The order costs something else than expected; `metadata` has both totals."""
+class ProductDeleted(ReasonError): """The product was deleted."""
+class ProductNotFound(ReasonError): """There is no such product."""
+class ProductVersionMismatch(ReasonError): """The product changed meanwhile."""
+class RecipientMissing(ReasonError): """There is no address that the notification could go to."""
+class ReplayRunning(ReasonError): """The same request id is at work."""
+class ReplaySetEmpty(ReasonError): """Nothing fits the conditions."""
+class ReplayUnknown(ReasonError): """There is no such replay."""
+class RequestIdReused(ReasonError): """The request id was used before, with other content."""
+class RequestTooLarge(ReasonError): """The request is beyond the gateway's limit."""
+class RequestTooSlow(ReasonError): """The request did not arrive in time."""
+class ReservationAlreadyExists(ReasonError): """Other lines are held for the order."""
+class ReservationReleased(ReasonError): """The order was called off."""
+class ReservationShipped(ReasonError): """The pieces have left the warehouse."""
+class RoleRequired(ReasonError): """For callers of another role."""
+class SkuAlreadyExists(ReasonError): """There is a product with this SKU."""
+class StockLimitExceeded(ReasonError): """More pieces than a stock can hold."""
+class UnknownSku(ReasonError): """There is no such SKU."""
+class UnsupportedEncoding(ReasonError): """The gateway does not take this compression."""
+class WalletLimitExceeded(ReasonError): """More money than a wallet can hold."""
+class WalletNotFound(ReasonError): """There is no such wallet, or the caller may not see it."""
+# fmt: on
+
+
+def _upper_snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper()
+
+
+BY_CODE = {
+    getattr(grpc.StatusCode, _upper_snake(error.__name__)): error
+    for error in OpenOrderError.__subclasses__()
+    if error is not ReasonError
+}
+"""Status code to class."""
+BY_REASON = {_upper_snake(error.__name__): error for error in ReasonError.__subclasses__()}
+"""Reason, such as `OUT_OF_STOCK`, to class. A reason that is not here is carried as text all the same."""
+
+
+@cache
+def _class(code: grpc.StatusCode, reason: str) -> type[OpenOrderError]:
+    by_code = BY_CODE.get(code, Unknown)
+    by_reason = BY_REASON.get(reason)
+    if by_reason is None:
+        return by_code
+    # The contract gives some reasons with different codes: UNKNOWN_SKU with NOT_FOUND and FAILED_PRECONDITION.
+    return type(by_reason.__name__, (by_reason, by_code), {"__module__": __name__, "__doc__": by_reason.__doc__})
+
+
+def _make(code: grpc.StatusCode, *rest: Any) -> OpenOrderError:
+    error = OpenOrderError(code, *rest)
+    return _class(code, error.reason if error.reason in BY_REASON else "")(code, *rest)
+
+
+def from_rpc_error(error: Any) -> OpenOrderError:
+    """The error that a failed call of grpc or grpc.aio stands for."""
+    if isinstance(error, OpenOrderError):
+        return error
+    return _make(
+        error.code(),
+        error.initial_metadata(),
+        error.trailing_metadata(),
+        error.details(),
+        error.debug_error_string() if hasattr(error, "debug_error_string") else None,
+    )
