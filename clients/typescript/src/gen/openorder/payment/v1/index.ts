@@ -1,0 +1,3 @@
+export * from "./payment_events_pb.js";
+export * from "./payment_pb.js";
+export * from "./payment_service_pb.js";

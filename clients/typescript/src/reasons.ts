@@ -1,0 +1,66 @@
+/**
+ * The reasons that the contract names, with the code each comes with: `Reasons:` in the comments of `proto/`, and
+ * `docs/calling.md` for the gateway's own. They are stable; more are added at any time.
+ */
+const REASONS = [
+    // Orders
+    "COMPENSATION_NOT_FAILED", // failed precondition
+    "CURRENCY_MISMATCH", // failed precondition
+    "ORDER_NOT_CANCELLABLE", // failed precondition
+    "ORDER_NOT_FOUND", // not found
+    "ORDER_STATUS_MISMATCH", // failed precondition
+    "ORDER_TRANSITION_NOT_ALLOWED", // failed precondition
+    "OUT_OF_STOCK", // failed precondition
+    "PAYMENT_MODE_UNSUPPORTED", // invalid argument
+    "PRICE_CHANGED", // failed precondition
+    "UNKNOWN_SKU", // failed precondition, or not found
+    // Products
+    "PRODUCT_DELETED", // failed precondition
+    "PRODUCT_NOT_FOUND", // not found
+    "PRODUCT_VERSION_MISMATCH", // aborted
+    "SKU_ALREADY_EXISTS", // already exists
+    // Stock
+    "RESERVATION_ALREADY_EXISTS", // already exists
+    "RESERVATION_RELEASED", // failed precondition
+    "RESERVATION_SHIPPED", // failed precondition
+    "STOCK_LIMIT_EXCEEDED", // out of range
+    // Payments
+    "NOT_YOUR_WALLET", // permission denied
+    "PAYMENT_NOT_FOUND", // not found
+    "WALLET_LIMIT_EXCEEDED", // out of range
+    "WALLET_NOT_FOUND", // not found
+    // Notifications
+    "NOTIFICATION_IN_PROGRESS", // failed precondition
+    "NOTIFICATION_NOT_FOUND", // not found
+    "RECIPIENT_MISSING", // failed precondition
+    // Operations
+    "ALREADY_IN_REPLAY", // failed precondition
+    "DEAD_LETTER_UNKNOWN", // not found
+    "DISCARD_SET_EMPTY", // failed precondition
+    "NOT_A_DEAD_LETTER", // failed precondition
+    "NOT_SUBSCRIBED", // failed precondition
+    "REPLAY_RUNNING", // failed precondition
+    "REPLAY_SET_EMPTY", // failed precondition
+    "REPLAY_UNKNOWN", // not found
+    // All services
+    "REQUEST_ID_REUSED", // already exists
+    "ROLE_REQUIRED", // permission denied
+    // The gateway
+    "ANSWERS_UNREAD", // resource exhausted
+    "ANSWER_TOO_LARGE", // resource exhausted
+    "MALFORMED_REQUEST", // invalid argument
+    "METADATA_TOO_LARGE", // resource exhausted
+    "OVERLOADED", // resource exhausted
+    "REQUEST_TOO_LARGE", // resource exhausted
+    "REQUEST_TOO_SLOW", // deadline exceeded
+    "UNSUPPORTED_ENCODING", // unimplemented
+] as const;
+
+/** A reason that the contract names. */
+export type KnownReason = (typeof REASONS)[number];
+
+/** A reason: one that the contract names, or one that this version does not know yet. */
+export type Reason = KnownReason | (string & {});
+
+/** All reasons that this version knows. */
+export const knownReasons: readonly KnownReason[] = REASONS;
