@@ -1,7 +1,7 @@
 # Tasks of a developer's day. The work is done by the scripts in dev/; `make` alone lists the tasks.
 .DEFAULT_GOAL := help
 .PHONY: help demo down logs clean test lint fmt load bench bench-short bench-build scenarios proto-lint proto-baseline compose-check \
-	collector-check compose-test kafka-tls-test
+	collector-check compose-test kafka-tls-test clients clients-test
 ROLE ?= order
 PROFILE ?= demo
 ARGS ?=
@@ -21,8 +21,8 @@ logs: ## Follow the log of a role: make logs ROLE=order
 clean: ## Stop, and forget the data of the local stack
 	@dev/demo clean
 
-test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the protobuf and deployment files
-	@dev/check tests proto compose context collector alerts
+test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the clients; the protobuf and deployment files
+	@dev/check tests clients proto compose context collector alerts
 
 lint: ## Formatting, clippy, dependencies, shell scripts, stubs in other languages, what the local stack leaves to other users
 	@dev/check format clippy example deny features scripts stubs stack
@@ -48,6 +48,12 @@ bench-build: ## Only build what bench and bench-short run
 scenarios: ## Break a system of its own in every way while orders flow: make scenarios ARGS="--short kill"
 	@cargo build --locked -p openorder -p openorder-scenarios
 	@target/debug/scenarios $(ARGS)
+
+clients: ## Write the generated code of the clients anew, from proto/
+	@bash -c 'source dev/lib/common.sh && source dev/lib/clients.sh && clients_generate'
+
+clients-test: ## Only the clients: each by itself, and its story told to a running system (clients/STORY.md)
+	@dev/check clients
 
 proto-lint: ## Only the protobuf files
 	@dev/check proto
