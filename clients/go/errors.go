@@ -1,0 +1,163 @@
+package openorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Domain of OpenOrder's reasons.
+const Domain = "openorder"
+
+// Error is what a refused or failed call returns:
+//
+//	var failure *openorder.Error
+//	if errors.As(err, &failure) { … failure.Violations … }
+//	if errors.Is(err, openorder.ErrOutOfStock) { … }
+//
+// status.FromError and status.Code take it as well.
+type Error struct {
+	// Code of gRPC.
+	Code codes.Code
+	// Message is for people to read: its wording may change.
+	Message string
+	// Reason is stable. It is empty where the error is not OpenOrder's own: a lost connection, a passed deadline.
+	Reason Reason
+	// Domain of Reason: "openorder".
+	Domain string
+	// Metadata belongs to Reason, such as the SKU that is out of stock.
+	Metadata map[string]string
+	// Violations are the fields at fault, each with description and stable reason; of INVALID_ARGUMENT.
+	Violations []*errdetails.BadRequest_FieldViolation
+	// RetryDelay is after how long the same call may succeed, if HasRetryDelay.
+	RetryDelay    time.Duration
+	HasRetryDelay bool
+
+	// Method is the full name, `/openorder.order.v1.OrderService/CreateOrder`.
+	Method string
+	// RequestID that the call was made under: under it, the call can be repeated without being done twice. Empty for
+	// methods that take none.
+	RequestID string
+	// Attempts that were made.
+	Attempts int
+
+	status *status.Status
+	cause  error
+}
+
+func newError(err error) *Error {
+	s, _ := status.FromError(err)
+	e := &Error{Code: s.Code(), Message: s.Message(), status: s, cause: err}
+	for _, detail := range s.Details() {
+		switch detail := detail.(type) {
+		case *errdetails.ErrorInfo:
+			e.Reason, e.Domain, e.Metadata = Reason(detail.GetReason()), detail.GetDomain(), detail.GetMetadata()
+		case *errdetails.BadRequest:
+			e.Violations = append(e.Violations, detail.GetFieldViolations()...)
+		case *errdetails.RetryInfo:
+			e.RetryDelay, e.HasRetryDelay = max(0, detail.GetRetryDelay().AsDuration()), true
+		}
+	}
+	return e
+}
+
+// Error is one line: method, code, reason, message, and the fields at fault.
+func (e *Error) Error() string {
+	text := strings.Builder{}
+	fmt.Fprintf(&text, "%s: %s", e.Method[strings.LastIndexByte(e.Method, '/')+1:], e.Code)
+	if e.Reason != "" {
+		fmt.Fprintf(&text, " (%s)", string(e.Reason))
+	}
+	fmt.Fprintf(&text, ": %s", e.Message)
+	for _, violation := range e.Violations {
+		fmt.Fprintf(&text, "; %s %s", violation.GetField(), violation.GetDescription())
+	}
+	return text.String()
+}
+
+// GRPCStatus makes status.FromError and status.Code work.
+func (e *Error) GRPCStatus() *status.Status { return e.status }
+
+// Unwrap returns the error of gRPC.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Is is true for the error's own Reason, for context.Canceled of CANCELLED, and for context.DeadlineExceeded of
+// DEADLINE_EXCEEDED.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case context.Canceled:
+		return e.Code == codes.Canceled
+	case context.DeadlineExceeded:
+		return e.Code == codes.DeadlineExceeded
+	}
+	reason, ok := target.(Reason)
+	return ok && reason == e.Reason && e.Domain == Domain
+}
+
+// ReasonOf is the reason of an error that came from a call, also a wrapped one; empty where there is none.
+func ReasonOf(err error) Reason {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}
+
+// Reason of a refusal, stable, in UPPER_SNAKE. It is an error so that errors.Is takes it: the known ones stand below, and
+// one that was added later is Reason("ITS_NAME").
+type Reason string
+
+func (r Reason) Error() string { return string(r) }
+
+// The reasons that the contract names in its comments, and the gateway's own (docs/calling.md).
+const (
+	ErrAlreadyInReplay           = Reason("ALREADY_IN_REPLAY")
+	ErrCompensationNotFailed     = Reason("COMPENSATION_NOT_FAILED")
+	ErrCurrencyMismatch          = Reason("CURRENCY_MISMATCH")
+	ErrDeadLetterUnknown         = Reason("DEAD_LETTER_UNKNOWN")
+	ErrDiscardSetEmpty           = Reason("DISCARD_SET_EMPTY")
+	ErrNotADeadLetter            = Reason("NOT_A_DEAD_LETTER")
+	ErrNotSubscribed             = Reason("NOT_SUBSCRIBED")
+	ErrNotYourWallet             = Reason("NOT_YOUR_WALLET")
+	ErrNotificationInProgress    = Reason("NOTIFICATION_IN_PROGRESS")
+	ErrNotificationNotFound      = Reason("NOTIFICATION_NOT_FOUND")
+	ErrOrderNotCancellable       = Reason("ORDER_NOT_CANCELLABLE")
+	ErrOrderNotFound             = Reason("ORDER_NOT_FOUND")
+	ErrOrderStatusMismatch       = Reason("ORDER_STATUS_MISMATCH")
+	ErrOrderTransitionNotAllowed = Reason("ORDER_TRANSITION_NOT_ALLOWED")
+	ErrOutOfStock                = Reason("OUT_OF_STOCK")
+	ErrPaymentNotFound           = Reason("PAYMENT_NOT_FOUND")
+	ErrPriceChanged              = Reason("PRICE_CHANGED")
+	ErrProductDeleted            = Reason("PRODUCT_DELETED")
+	ErrProductNotFound           = Reason("PRODUCT_NOT_FOUND")
+	ErrProductVersionMismatch    = Reason("PRODUCT_VERSION_MISMATCH")
+	ErrRecipientMissing          = Reason("RECIPIENT_MISSING")
+	ErrReplayRunning             = Reason("REPLAY_RUNNING")
+	ErrReplaySetEmpty            = Reason("REPLAY_SET_EMPTY")
+	ErrReplayUnknown             = Reason("REPLAY_UNKNOWN")
+	ErrRequestIDReused           = Reason("REQUEST_ID_REUSED")
+	ErrReservationAlreadyExists  = Reason("RESERVATION_ALREADY_EXISTS")
+	ErrReservationReleased       = Reason("RESERVATION_RELEASED")
+	ErrReservationShipped        = Reason("RESERVATION_SHIPPED")
+	ErrRoleRequired              = Reason("ROLE_REQUIRED")
+	ErrSKUAlreadyExists          = Reason("SKU_ALREADY_EXISTS")
+	ErrStockLimitExceeded        = Reason("STOCK_LIMIT_EXCEEDED")
+	ErrUnknownSKU                = Reason("UNKNOWN_SKU")
+	ErrWalletLimitExceeded       = Reason("WALLET_LIMIT_EXCEEDED")
+	ErrWalletNotFound            = Reason("WALLET_NOT_FOUND")
+
+	ErrAnswerTooLarge      = Reason("ANSWER_TOO_LARGE")
+	ErrAnswersUnread       = Reason("ANSWERS_UNREAD")
+	ErrMalformedRequest    = Reason("MALFORMED_REQUEST")
+	ErrMetadataTooLarge    = Reason("METADATA_TOO_LARGE")
+	ErrOverloaded          = Reason("OVERLOADED")
+	ErrRequestTooLarge     = Reason("REQUEST_TOO_LARGE")
+	ErrRequestTooSlow      = Reason("REQUEST_TOO_SLOW")
+	ErrUnsupportedEncoding = Reason("UNSUPPORTED_ENCODING")
+)
