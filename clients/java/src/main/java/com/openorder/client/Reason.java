@@ -1,0 +1,70 @@
+package com.openorder.client;
+
+/**
+ * The reasons that OpenOrder's errors carry ({@link OpenOrderException#getReason()}), as the contract names them. More
+ * may be added: an unknown one is there as text all the same.
+ */
+public final class Reason {
+    // Of any call: the gateway's own.
+    public static final String ANSWERS_UNREAD = "ANSWERS_UNREAD";
+    public static final String ANSWER_TOO_LARGE = "ANSWER_TOO_LARGE";
+    public static final String INVALID_ARGUMENT = "INVALID_ARGUMENT";
+    public static final String MALFORMED_REQUEST = "MALFORMED_REQUEST";
+    public static final String METADATA_TOO_LARGE = "METADATA_TOO_LARGE";
+    public static final String OVERLOADED = "OVERLOADED";
+    public static final String REQUEST_ID_REUSED = "REQUEST_ID_REUSED";
+    public static final String REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE";
+    public static final String REQUEST_TOO_SLOW = "REQUEST_TOO_SLOW";
+    public static final String ROLE_REQUIRED = "ROLE_REQUIRED";
+    public static final String SHUTTING_DOWN = "SHUTTING_DOWN";
+    public static final String UNSUPPORTED_ENCODING = "UNSUPPORTED_ENCODING";
+    public static final String UPSTREAM_UNAVAILABLE = "UPSTREAM_UNAVAILABLE";
+
+    // Orders.
+    public static final String COMPENSATION_NOT_FAILED = "COMPENSATION_NOT_FAILED";
+    public static final String CURRENCY_MISMATCH = "CURRENCY_MISMATCH";
+    public static final String ORDER_NOT_CANCELLABLE = "ORDER_NOT_CANCELLABLE";
+    public static final String ORDER_NOT_FOUND = "ORDER_NOT_FOUND";
+    public static final String ORDER_STATUS_MISMATCH = "ORDER_STATUS_MISMATCH";
+    public static final String ORDER_TRANSITION_NOT_ALLOWED = "ORDER_TRANSITION_NOT_ALLOWED";
+    public static final String OUT_OF_STOCK = "OUT_OF_STOCK";
+    public static final String PAYMENT_MODE_UNSUPPORTED = "PAYMENT_MODE_UNSUPPORTED";
+    public static final String PRICE_CHANGED = "PRICE_CHANGED";
+    public static final String UNKNOWN_SKU = "UNKNOWN_SKU";
+
+    // Products.
+    public static final String PRODUCT_DELETED = "PRODUCT_DELETED";
+    public static final String PRODUCT_NOT_FOUND = "PRODUCT_NOT_FOUND";
+    public static final String PRODUCT_VERSION_MISMATCH = "PRODUCT_VERSION_MISMATCH";
+    public static final String SKU_ALREADY_EXISTS = "SKU_ALREADY_EXISTS";
+
+    // Inventory.
+    public static final String RESERVATION_ALREADY_EXISTS = "RESERVATION_ALREADY_EXISTS";
+    public static final String RESERVATION_RELEASED = "RESERVATION_RELEASED";
+    public static final String RESERVATION_SHIPPED = "RESERVATION_SHIPPED";
+    public static final String STOCK_LIMIT_EXCEEDED = "STOCK_LIMIT_EXCEEDED";
+
+    // Payments.
+    public static final String INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE";
+    public static final String NOT_YOUR_WALLET = "NOT_YOUR_WALLET";
+    public static final String PAYMENT_NOT_FOUND = "PAYMENT_NOT_FOUND";
+    public static final String WALLET_LIMIT_EXCEEDED = "WALLET_LIMIT_EXCEEDED";
+    public static final String WALLET_NOT_FOUND = "WALLET_NOT_FOUND";
+
+    // Notifications.
+    public static final String NOTIFICATION_IN_PROGRESS = "NOTIFICATION_IN_PROGRESS";
+    public static final String NOTIFICATION_NOT_FOUND = "NOTIFICATION_NOT_FOUND";
+    public static final String RECIPIENT_MISSING = "RECIPIENT_MISSING";
+
+    // Operations.
+    public static final String ALREADY_IN_REPLAY = "ALREADY_IN_REPLAY";
+    public static final String DEAD_LETTER_UNKNOWN = "DEAD_LETTER_UNKNOWN";
+    public static final String DISCARD_SET_EMPTY = "DISCARD_SET_EMPTY";
+    public static final String NOT_A_DEAD_LETTER = "NOT_A_DEAD_LETTER";
+    public static final String NOT_SUBSCRIBED = "NOT_SUBSCRIBED";
+    public static final String REPLAY_RUNNING = "REPLAY_RUNNING";
+    public static final String REPLAY_SET_EMPTY = "REPLAY_SET_EMPTY";
+    public static final String REPLAY_UNKNOWN = "REPLAY_UNKNOWN";
+
+    private Reason() {}
+}
