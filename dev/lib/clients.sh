@@ -37,3 +37,20 @@ client_check() {
   client_run "$1" check || rc=$?
   return $rc
 }
+
+# The program that README.md shows of a language is a part of the one in the client's README, which its story runs: each of
+# its lines stands there, whatever its indentation.
+readme_shows() {
+  local language=$1 fence=$2 line whole rc=0 count=0
+  whole=$(sed -E 's/^[ \t]+//' "$repository/clients/$language/README.md")
+  while IFS= read -r line; do
+    case $line in '' | … | '}' | '})') continue ;; esac
+    count=$((count + 1))
+    if ! grep -qxF -- "$line" <<<"$whole"; then
+      say "clients: README.md shows a line that clients/$language/README.md does not have: $line"
+      rc=1
+    fi
+  done < <(sed -n "/^\`\`\`$fence\$/,/^\`\`\`\$/{/^\`\`\`/d;s/^[ \t]*//;p}" "$repository/README.md")
+  if [ $count = 0 ]; then say "clients: README.md shows no order in $language"; rc=1; fi
+  return $rc
+}
