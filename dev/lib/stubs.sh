@@ -1,36 +1,23 @@
 # shellcheck shell=bash disable=SC2154
-# Stubs of the public contract in other languages, as its users make them: each language's ordinary generator, none of
-# our options, no internal package. All versions are pinned in dev/stubs.
+# Stubs of the public contract in languages that have no client of ours (clients/), as their users make them: each
+# language's ordinary generator, none of our options, no internal package. All versions are pinned in dev/stubs, those of
+# Go's generators as well, which the Go client is made with.
 
-stubs_java_inputs=("$dev/stubs/pom.xml")
-stubs_java_install() {
+stubs_protoc_inputs=("$dev/stubs/pom.xml")
+stubs_protoc_install() {
   local platform
   case $(uname -s)-$(uname -m) in
     Linux-aarch64) platform=linux-aarch_64 ;;
     Darwin-*) platform=osx-aarch_64 ;;
     *) platform=linux-x86_64 ;;
   esac
-  say "fetching protoc and Java's runtime for stubs (26 MiB, once)"
+  say "fetching protoc for stubs (once)"
   stubs_maven "$platform" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$1" &&
     stubs_maven "$platform" dependency:unpack-dependencies -DincludeArtifactIds=protobuf-java \
       '-Dmdep.unpack.includes=google/protobuf/*.proto' -DoutputDirectory="$1/include" -DmarkersDirectory="$1/markers" &&
-    mv "$1"/protoc-[0-9]*.exe "$1/protoc" && mv "$1"/protoc-gen-grpc-java-*.exe "$1/protoc-gen-grpc-java" &&
-    chmod +x "$1/protoc" "$1/protoc-gen-grpc-java"
+    mv "$1"/protoc-[0-9]*.exe "$1/protoc" && chmod +x "$1/protoc"
 }
 stubs_maven() { mvn -B -q -Dstyle.color=never -f "$dev/stubs/pom.xml" "-Dprotoc.platform=$1" "${@:2}"; }
-
-stubs_python_inputs=("$dev/stubs/requirements.txt")
-stubs_python_install() {
-  say "fetching Python's generator and runtime for stubs (once)"
-  python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action=ignore \
-    --target "$1" -r "$dev/stubs/requirements.txt"
-}
-
-stubs_typescript_inputs=("$dev/stubs/package.json" "$dev/stubs/package-lock.json")
-stubs_typescript_install() {
-  say "fetching TypeScript's generator and compiler for stubs (once)"
-  cp "${stubs_typescript_inputs[@]}" "$1/" && npm install --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel=error
-}
 
 stubs_go_inputs=("$dev/stubs/go.mod" "$dev/stubs/go.sum")
 stubs_go_install() {
@@ -40,49 +27,7 @@ stubs_go_install() {
 
 # stubs_protoc ARGUMENT...: over all public files of our own; Google's are on the path.
 stubs_protoc() {
-  "${java_tools:?}/protoc" -I "$protos" -I "$java_tools/include" "$@" "${own_files[@]}"
-}
-
-stubs_python() {
-  local tools
-  have python3 || { stubs_skip "Python: python3 is not installed"; return 0; }
-  tools=$(cached stubs-python "${stubs_python_inputs[@]}" -- stubs_python_install) || return 1
-  (
-    export PYTHONPATH=$work/python:$tools PYTHONDONTWRITEBYTECODE=1
-    mkdir "$work/python"
-    python3 -m grpc_tools.protoc -I "$protos" --python_out="$work/python" --pyi_out="$work/python" \
-      --grpc_python_out="$work/python" "${own_files[@]}" && python3 "$dev/stubs/check_python.py" "$work/python"
-  )
-}
-
-# With Google's files: no package has them.
-stubs_typescript() {
-  local tools
-  have npm || { stubs_skip "TypeScript: npm is not installed"; return 0; }
-  tools=$(cached stubs-typescript "${stubs_typescript_inputs[@]}" -- stubs_typescript_install) || return 1
-  mkdir "$work/typescript"
-  stubs_protoc "--plugin=protoc-gen-es=$tools/node_modules/.bin/protoc-gen-es" --es_out="$work/typescript" \
-    google/type/money.proto google/rpc/{status,code,error_details}.proto || return 1
-  cp "$dev/stubs/check_typescript.ts" "$dev/stubs/tsconfig.json" "$work/typescript/"
-  ln -s "$tools/node_modules" "$work/typescript/node_modules"
-  "$tools/node_modules/.bin/tsc" --project "$work/typescript"
-}
-
-stubs_go() {
-  local tools module=$work/go/github.com/openorder/openorder/clients/go
-  have go || { stubs_skip "Go: go is not installed"; return 0; }
-  tools=$(cached stubs-go "${stubs_go_inputs[@]}" -- stubs_go_install) || return 1
-  mkdir -p "$module"
-  PATH=$tools:$PATH stubs_protoc --go_out="$work/go" --go-grpc_out="$work/go" || return 1
-  cp "${stubs_go_inputs[@]}" "$module/" && (cd "$module" && GOFLAGS=-mod=readonly GOTOOLCHAIN=local go build ./...)
-}
-
-stubs_java() {
-  have javac || { stubs_skip "Java: javac is not installed"; return 0; }
-  mkdir "$work/java"
-  stubs_protoc "--plugin=$java_tools/protoc-gen-grpc-java" --java_out="$work/java" --grpc-java_out="$work/java" || return 1
-  find "$work/java" -name '*.java' >"$work/java.files"
-  javac -nowarn -proc:none -d "$work/java.classes" -cp "$java_tools/*" @"$work/java.files"
+  "${protoc_tools:?}/protoc" -I "$protos" -I "$protoc_tools/include" "$@" "${own_files[@]}"
 }
 
 stubs_csharp() {
@@ -110,12 +55,12 @@ stubs_cpp() {
 
 stubs_skip() { printf '%s\n' "$*" >>"$work/skipped"; }
 
-stubs_languages=(python typescript go java csharp cpp)
+stubs_languages=(csharp cpp)
 # All languages, even when one fails. What it leaves is the list of what was not done.
 stubs_all() {
-  local work protos own_files=() language failed=() java_tools
+  local work protos own_files=() language failed=() protoc_tools
   have mvn || { say "stubs: protoc is fetched with Maven: install maven"; return 1; }
-  java_tools=$(cached stubs-java "${stubs_java_inputs[@]}" -- stubs_java_install) || return 1
+  protoc_tools=$(cached stubs-protoc "${stubs_protoc_inputs[@]}" -- stubs_protoc_install) || return 1
   work=$(mktemp -d)
   protos=$work/proto
   mkdir "$protos" && cp -r proto/google proto/openorder "$protos/" && rm -r "$protos/openorder/internal"
@@ -132,7 +77,7 @@ stubs_all() {
 # What they are made with beside the pinned versions.
 stubs_compilers() {
   local compiler
-  for compiler in 'python3 --version' 'go version' 'javac -version' 'node --version' 'g++ --version' 'protoc --version'; do
+  for compiler in 'g++ --version' 'protoc --version'; do
     $compiler 2>/dev/null || echo "no $compiler"
   done
 }
