@@ -105,7 +105,11 @@ class StoryTest {
     static void begin() throws Exception {
         String text = Files.readString(Path.of("../story.json")).replace("{run}", RUN);
         story = JsonParser.parseString(text).getAsJsonObject();
-        client = OpenOrder.connect(variable("STORY_GATEWAY"));
+        // A killed gateway may take a minute to come back where the machine is busy.
+        client = OpenOrder.builder(variable("STORY_GATEWAY"))
+                .defaultDeadline(Duration.ofSeconds(60))
+                .maxAttempts(30)
+                .build();
     }
 
     @AfterAll
