@@ -1,5 +1,19 @@
 package com.openorder.client;
 
+import static com.openorder.client.StoryTools.RUN;
+import static com.openorder.client.StoryTools.STORY;
+import static com.openorder.client.StoryTools.TOPIC;
+import static com.openorder.client.StoryTools.control;
+import static com.openorder.client.StoryTools.hasOurSpan;
+import static com.openorder.client.StoryTools.number;
+import static com.openorder.client.StoryTools.putForeignRecords;
+import static com.openorder.client.StoryTools.read;
+import static com.openorder.client.StoryTools.reader;
+import static com.openorder.client.StoryTools.runReadmeExample;
+import static com.openorder.client.StoryTools.step;
+import static com.openorder.client.StoryTools.text;
+import static com.openorder.client.StoryTools.texts;
+import static com.openorder.client.StoryTools.variable;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -7,12 +21,6 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.google.gson.JsonArray;
-import com.google.gson.JsonElement;
-import com.google.gson.JsonObject;
-import com.google.gson.JsonParser;
-import com.google.protobuf.Message;
-import com.google.protobuf.util.JsonFormat;
 import com.google.rpc.BadRequest;
 import com.google.type.Money;
 import com.openorder.client.events.Event;
@@ -42,20 +50,16 @@ import io.opentelemetry.sdk.OpenTelemetrySdk;
 import io.opentelemetry.sdk.resources.Resource;
 import io.opentelemetry.sdk.trace.SdkTracerProvider;
 import io.opentelemetry.sdk.trace.export.BatchSpanProcessor;
-import java.io.File;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
@@ -65,18 +69,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
-import org.apache.kafka.clients.consumer.ConsumerRecord;
-import org.apache.kafka.clients.consumer.KafkaConsumer;
-import org.apache.kafka.clients.producer.KafkaProducer;
-import org.apache.kafka.clients.producer.ProducerRecord;
-import org.apache.kafka.common.TopicPartition;
-import org.apache.kafka.common.header.internals.RecordHeader;
-import org.apache.kafka.common.serialization.ByteArrayDeserializer;
-import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
@@ -92,9 +85,6 @@ import org.junit.jupiter.api.io.TempDir;
 @TestMethodOrder(OrderAnnotation.class)
 @Timeout(120)
 class StoryTest {
-    private static final String RUN = Long.toString(System.currentTimeMillis(), 36);
-    private static final String TOPIC = "order.lifecycle.v1";
-    private static JsonObject story;
     private static OpenOrder client;
     /** The order of the steps that follow one. */
     private static Order order;
@@ -102,9 +92,7 @@ class StoryTest {
     private static Money price;
 
     @BeforeAll
-    static void begin() throws Exception {
-        String text = Files.readString(Path.of("../story.json")).replace("{run}", RUN);
-        story = JsonParser.parseString(text).getAsJsonObject();
+    static void begin() {
         // A killed gateway may take a minute to come back where the machine is busy.
         client = OpenOrder.builder(variable("STORY_GATEWAY"))
                 .defaultDeadline(Duration.ofSeconds(60))
@@ -115,40 +103,6 @@ class StoryTest {
     @AfterAll
     static void end() {
         client.close();
-    }
-
-    private static String variable(String name) {
-        String value = System.getenv(name);
-        assertTrue(value != null && !value.isEmpty(), name + " is not set: dev/story java");
-        return value;
-    }
-
-    private static JsonObject step(String name) {
-        return story.getAsJsonObject(name);
-    }
-
-    private static String text(String step, String name) {
-        return step(step).get(name).getAsString();
-    }
-
-    private static int number(String step, String name) {
-        return step(step).get(name).getAsInt();
-    }
-
-    private static List<String> texts(JsonArray array) {
-        List<String> texts = new ArrayList<>();
-        for (JsonElement element : array) texts.add(element.getAsString());
-        return texts;
-    }
-
-    private static <B extends Message.Builder> B read(JsonElement json, B into) throws Exception {
-        JsonFormat.parser().merge(json.toString(), into);
-        return into;
-    }
-
-    private static void control(String what) throws Exception {
-        Process process = new ProcessBuilder(variable("STORY_CONTROL"), "gateway", what).inheritIO().start();
-        assertEquals(0, process.waitFor(), what);
     }
 
     private static CreateOrderRequest.Builder oneOf(String product, String customerId) {
@@ -252,7 +206,7 @@ class StoryTest {
                 .stream()
                 .map(OrderTimelineEntry::getEventType)
                 .toList();
-        assertEquals(texts(story.getAsJsonArray("timeline")), types);
+        assertEquals(texts(STORY.getAsJsonArray("timeline")), types);
         assertTrue(pages.size() >= 2 && pages.stream().allMatch(count -> count <= 2), pages.toString());
     }
 
@@ -426,18 +380,12 @@ class StoryTest {
                 .build());
     }
 
-    private static EventReader.Builder reader(String group) {
-        return EventReader.builder(variable("STORY_KAFKA_BROKERS"), group + "-" + RUN, TOPIC)
-                .topicPrefix(variable("STORY_TOPIC_PREFIX"))
-                .idleTimeout(Duration.ofSeconds(8));
-    }
-
     @Test
     @org.junit.jupiter.api.Order(14)
     @DisplayName("events")
     void events() throws Exception {
         String foreignKey = "nobody-" + RUN;
-        putForeignRecords(foreignKey);
+        putForeignRecords(foreignKey, order.getOrderId());
         List<Event> read = new ArrayList<>();
         List<UnreadableEventException> unreadable = new ArrayList<>();
         try (EventReader reader = reader("story-java")
@@ -451,7 +399,7 @@ class StoryTest {
             // At least: this is not the only story that is told here.
             assertTrue(reader.passedOver() >= 2 && reader.copies() >= 1);
         }
-        assertEquals(texts(story.getAsJsonArray("timeline")), read.stream().map(Event::type).toList());
+        assertEquals(texts(STORY.getAsJsonArray("timeline")), read.stream().map(Event::type).toList());
         assertEquals(
                 List.of(OrderCreated.class, OrderConfirmed.class, OrderPaid.class, OrderPreparing.class),
                 read.stream().map(event -> event.message().getClass()).toList());
@@ -510,47 +458,6 @@ class StoryTest {
         return event.partition() + "@" + event.offset();
     }
 
-    /** What somebody else may put there, and a copy of the order's first record. */
-    private static void putForeignRecords(String key) throws Exception {
-        ConsumerRecord<byte[], byte[]> first = firstRecordOfTheOrder();
-        Map<String, Object> kafka = Map.of("bootstrap.servers", variable("STORY_KAFKA_BROKERS"));
-        try (KafkaProducer<byte[], byte[]> producer =
-                new KafkaProducer<>(kafka, new ByteArraySerializer(), new ByteArraySerializer())) {
-            byte[] anyKey = key.getBytes(UTF_8);
-            ProducerRecord<byte[], byte[]> unknown = new ProducerRecord<>(first.topic(), anyKey, new byte[] {8, 1});
-            unknown.headers().add("ce_type", "order.lifecycle.painted".getBytes(UTF_8));
-            ProducerRecord<byte[], byte[]> garbage = new ProducerRecord<>(first.topic(), anyKey, new byte[] {-1, -1});
-            garbage.headers().add("ce_type", "order.lifecycle.created".getBytes(UTF_8));
-            garbage.headers().add("ce_id", UUID.randomUUID().toString().getBytes(UTF_8));
-            List<ProducerRecord<byte[], byte[]>> records = List.of(
-                    unknown,
-                    new ProducerRecord<>(first.topic(), anyKey, new byte[] {1}),
-                    garbage,
-                    new ProducerRecord<>(
-                            first.topic(), null, first.timestamp(), first.key(), first.value(), first.headers()));
-            for (ProducerRecord<byte[], byte[]> record : records) producer.send(record).get();
-        }
-    }
-
-    private static ConsumerRecord<byte[], byte[]> firstRecordOfTheOrder() {
-        Map<String, Object> kafka =
-                Map.of("bootstrap.servers", variable("STORY_KAFKA_BROKERS"), "enable.auto.commit", false);
-        try (KafkaConsumer<byte[], byte[]> consumer =
-                new KafkaConsumer<>(kafka, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
-            List<TopicPartition> partitions = consumer.partitionsFor(variable("STORY_TOPIC_PREFIX") + TOPIC).stream()
-                    .map(partition -> new TopicPartition(partition.topic(), partition.partition()))
-                    .toList();
-            consumer.assign(partitions);
-            consumer.seekToBeginning(partitions);
-            for (int poll = 0; poll < 30; poll++) {
-                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
-                    if (order.getOrderId().equals(new String(record.key(), UTF_8))) return record;
-                }
-            }
-        }
-        throw new AssertionError("the order has no record");
-    }
-
     @Test
     @org.junit.jupiter.api.Order(15)
     @DisplayName("trace")
@@ -582,77 +489,13 @@ class StoryTest {
         throw new AssertionError("no span of story-java with its parent in the trace: " + answer);
     }
 
-    /** Whether Jaeger's trace has a span of this service, of kind consumer, whose parent is another service's. */
-    private static boolean hasOurSpan(String answer) {
-        JsonElement data = JsonParser.parseString(answer).getAsJsonObject().get("data");
-        if (data == null || !data.isJsonArray() || data.getAsJsonArray().isEmpty()) return false;
-        JsonObject trace = data.getAsJsonArray().get(0).getAsJsonObject();
-        JsonObject processes = trace.getAsJsonObject("processes");
-        Set<String> others = new HashSet<>();
-        List<JsonObject> ours = new ArrayList<>();
-        for (JsonElement element : trace.getAsJsonArray("spans")) {
-            JsonObject span = element.getAsJsonObject();
-            JsonObject process = processes.getAsJsonObject(span.get("processID").getAsString());
-            if (process.get("serviceName").getAsString().equals("story-java")) {
-                ours.add(span);
-            } else {
-                others.add(span.get("spanID").getAsString());
-            }
-        }
-        return ours.stream().anyMatch(span -> stream(span, "tags")
-                        .anyMatch(tag -> tag.get("key").getAsString().equals("span.kind")
-                                && tag.get("value").getAsString().equals("consumer"))
-                && stream(span, "references").anyMatch(r -> others.contains(r.get("spanID").getAsString())));
-    }
-
-    private static Stream<JsonObject> stream(JsonObject span, String array) {
-        List<JsonObject> objects = new ArrayList<>();
-        for (JsonElement element : span.getAsJsonArray(array)) objects.add(element.getAsJsonObject());
-        return objects.stream();
-    }
-
     @Test
     @org.junit.jupiter.api.Order(16)
     @DisplayName("readme")
     void readme(@TempDir Path folder) throws Exception {
-        Matcher example = Pattern.compile("```java\n(import .*?)```", Pattern.DOTALL)
-                .matcher(Files.readString(Path.of("README.md")));
-        assertTrue(example.find());
-        String source = replaceOnce(example.group(1), "127.0.0.1:8080", variable("STORY_GATEWAY"));
-        source = replaceOnce(source, "127.0.0.1:19092", variable("STORY_KAFKA_BROKERS"));
-        source = replaceOnce(source, "topicPrefix(\"\")", "topicPrefix(\"" + variable("STORY_TOPIC_PREFIX") + "\")");
-        Path file = Files.writeString(folder.resolve("Example.java"), source);
-        // What a program has that depends on the client: nothing of its tests.
-        String classPath = Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
-                .filter(entry -> !entry.contains("test-classes"))
-                .collect(Collectors.joining(File.pathSeparator));
-        String classes = folder.toString();
-        run(folder, "javac", "-Xlint:all,-processing", "-Werror", "-cp", classPath, "-d", classes, file.toString());
-        String printed = run(folder, "java", "-cp", classPath + File.pathSeparator + folder, "Example");
+        String printed = runReadmeExample(folder);
         assertTrue(printed.contains("\nORDER_STATUS_PREPARING\n"), printed);
         assertTrue(printed.contains(" order.lifecycle.preparing\n"), printed);
         assertTrue(printed.contains(" costs 38.00\n"), printed);
-    }
-
-    private static String replaceOnce(String text, String what, String with) {
-        assertEquals(2, text.split(Pattern.quote(what), -1).length, what);
-        return text.replace(what, with);
-    }
-
-    private static String run(Path folder, String program, String... arguments) throws Exception {
-        List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", program).toString());
-        command.addAll(List.of(arguments));
-        Path output = folder.resolve(program + ".out");
-        Process process = new ProcessBuilder(command)
-                .redirectErrorStream(true)
-                .redirectOutput(output.toFile())
-                .start();
-        boolean ended = process.waitFor(60, TimeUnit.SECONDS);
-        if (!ended) process.destroyForcibly().waitFor();
-        String printed = Files.readString(output);
-        assertTrue(ended, program + " did not end; it printed:\n" + printed);
-        assertEquals(0, process.exitValue(), printed);
-        return printed;
     }
 }
