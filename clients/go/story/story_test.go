@@ -363,7 +363,7 @@ func TestStory(t *testing.T) {
 		must(t, tracing.Shutdown(ctx))
 		url := os.Getenv("STORY_JAEGER_URL") + "/api/traces/" + order.GetTraceId()
 		found := ""
-		for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(200 * time.Millisecond) {
+		for begin := time.Now(); time.Since(begin) < 60*time.Second; time.Sleep(200 * time.Millisecond) {
 			if found = consumerSpans(t, url); found == "" {
 				return
 			}

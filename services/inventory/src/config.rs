@@ -5,10 +5,6 @@ use openorder_service::service_settings;
 service_settings! {
     /// Inventory service.
     pub struct InventorySettings(8103, "inventory", consumer, client) {
-        /// Where the product service answers, asked for products whose event has not arrived yet.
-        product_url: String = "http://127.0.0.1:8102";
-        /// Where the order service answers, asked whether an order is paid before its stock is given back.
-        order_url: String = "http://127.0.0.1:8101";
         /// After how long it is looked at whether an order still needs its stock, in milliseconds. Well above the deadlines of the saga, two of `order.saga_step_timeout_ms`: by then nearly all orders are paid or settled.
         reservation_ttl_ms: u64 = 1_800_000, 100..=2_592_000_000;
         /// After how long it is looked at again when the order was neither paid nor settled, in milliseconds.

@@ -9,10 +9,6 @@ use crate::saga::SagaTimeouts;
 service_settings! {
     /// Order service.
     pub struct OrderSettings(8101, "order", consumer, client) {
-        /// Where the product service answers, asked for products whose event has not arrived yet.
-        product_url: String = "http://127.0.0.1:8102";
-        /// Where the inventory service answers, asked to hold stock before CreateOrder answers.
-        inventory_url: String = "http://127.0.0.1:8103";
         /// How long a step of the saga (stock, payment) may stay unanswered before the order is compensated, in milliseconds; counted only while the way to the answering service and back is open.
         saga_step_timeout_ms: u64 = 120_000, 100..=86_400_000;
         /// From what age on a message that waits for the relay or a consumer shows that the way of an order is blocked: deadlines do not run then, in milliseconds.

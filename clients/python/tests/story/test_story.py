@@ -336,7 +336,7 @@ def test_trace(client: openorder.Client, story: Story, group: str) -> None:
     assert handled == {order.order_id: len(story["timeline"])}
     assert provider.force_flush()
     provider.shutdown()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not (found := spans_of_the_story(order.trace_id)):
         assert time.monotonic() < until, "the trace has no span of the story whose parent is in it"
         time.sleep(0.5)

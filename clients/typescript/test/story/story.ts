@@ -382,7 +382,7 @@ test("trace", async () => {
         topics: ["order.lifecycle.v1"],
         topicPrefix,
         onUnreadable: () => undefined,
-        signal: AbortSignal.timeout(30_000),
+        signal: AbortSignal.timeout(60_000),
     });
     await reader.run((event) => {
         if (event.key === order.orderId && ++handled === story.timeline.length) reader.close();
@@ -390,7 +390,7 @@ test("trace", async () => {
     assert.equal(handled, story.timeline.length);
     await provider.shutdown();
 
-    for (let left = 100; ; left--) {
+    for (let left = 300; ; left--) {
         const spans = await spansOf(order.traceId);
         const ours = spans.filter(({ service }) => service === "story-typescript");
         const ids = new Set(spans.map(({ id }) => id));

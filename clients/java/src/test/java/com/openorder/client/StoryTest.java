@@ -481,7 +481,7 @@ class StoryTest {
         URI uri = URI.create(variable("STORY_JAEGER_URL") + "/api/traces/" + order.getTraceId());
         HttpClient http = HttpClient.newHttpClient();
         String answer = "";
-        for (int i = 0; i < 30; i++) {
+        for (int i = 0; i < 60; i++) {
             answer = http.send(HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString()).body();
             if (hasOurSpan(answer)) return;
             Thread.sleep(1_000);
