@@ -79,6 +79,7 @@ mod tests {
             key: Vec::new(),
             event_id: Uuid::nil(),
             event_type: event_type.to_owned(),
+            position: None,
             payload,
             trace: TraceContext::NONE,
             headers: openorder_messaging::RawHeaders::default(),

@@ -153,6 +153,7 @@ mod tests {
             key: b"anna".to_vec(),
             event_id: uuid::Uuid::nil(),
             event_type: event_type.to_owned(),
+            position: None,
             payload,
             trace: TraceContext::NONE,
             headers,

@@ -61,7 +61,17 @@ struct Group {
     connection: PgConnection,
     /// Inboxes forget what is older, milliseconds since 1970.
     remembers_from_ms: i64,
-    pending: Vec<(Uuid, i32, i64)>,
+    pending: Vec<Pending>,
+}
+
+/// A message that a group has consumed.
+struct Pending {
+    event_id: Uuid,
+    source: String,
+    /// In the log of its source; none where the message does not say it.
+    position: Option<i64>,
+    partition: i32,
+    offset: i64,
 }
 
 impl Pass {
@@ -288,7 +298,11 @@ impl Group {
             && message.timestamp_ms >= self.remembers_from_ms
             && self.consumed.takes(topic, message.event_type, &|| message.received())
         {
-            self.pending.push((message.event_id(), message.partition, message.offset));
+            let position =
+                if let Some(Sequence::Position(position)) = message.sequence { Some(position) } else { None };
+            let source = service_of(message.source).to_owned();
+            let (event_id, partition, offset) = (message.event_id(), message.partition, message.offset);
+            self.pending.push(Pending { event_id, source, position, partition, offset });
         }
     }
 
@@ -297,18 +311,24 @@ impl Group {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let ids: Vec<Uuid> = self.pending.iter().map(|(id, ..)| *id).collect();
-        let sql = "select id from unnest($1::uuid[]) id \
-                   where not exists (select from inbox where event_id = id) \
+        let ids: Vec<Uuid> = self.pending.iter().map(|one| one.event_id).collect();
+        let sources: Vec<&str> = self.pending.iter().map(|one| one.source.as_str()).collect();
+        let positions: Vec<Option<i64>> = self.pending.iter().map(|one| one.position).collect();
+        let sql = "select id from unnest($1::uuid[], $2::text[], $3::bigint[]) as of_message (id, source, position) \
+                   where not coalesce(is_taken_over(id, $4, source, position), false) \
+                     and not exists (select from inbox where event_id = id) \
                      and not exists (select from parked_message where event_id = id)";
         let lost: Vec<Uuid> = sqlx::query_scalar(sql)
             .bind(ids)
+            .bind(sources)
+            .bind(positions)
+            .bind(topic)
             .fetch_all(&mut self.connection)
             .await
             .with_context(|| self.service.database())?;
         let lost: HashSet<Uuid> = lost.into_iter().collect();
         findings.count("messages consumed", i128::try_from(self.pending.len()).unwrap_or_default());
-        for (id, partition, offset) in self.pending.drain(..) {
+        for Pending { event_id: id, partition, offset, .. } in self.pending.drain(..) {
             if lost.contains(&id) {
                 let detail = format!(
                     "{} consumed {topic} partition {partition} offset {offset} and did not keep it",

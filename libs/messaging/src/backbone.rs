@@ -20,7 +20,7 @@ use tokio::sync::{Notify, broadcast};
 use crate::{
     Application, Committer, CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings,
     SharedReads, Subscription,
-    consumer::{self, Consumer},
+    consumer::{self, Consumer, inbox::Inbox},
     database,
     dead_letters::DeadLetters,
     desk,
@@ -73,6 +73,7 @@ pub struct Backbone {
     handoff: Handoff,
     changes: broadcast::Sender<Changes>,
     consumed: OnceLock<Consumed>,
+    inbox: Inbox,
     publishes: AtomicBool,
 }
 
@@ -120,6 +121,7 @@ impl Backbone {
             handoff: Handoff::default(),
             changes,
             consumed: OnceLock::new(),
+            inbox: Inbox::new(role.telemetry.role()),
             publishes: AtomicBool::new(false),
         });
         let upkeep = maintenance::run(Arc::clone(&backbone), database.clone(), dependency);
@@ -234,6 +236,10 @@ impl Backbone {
     /// Topics and settings of the service's consumer; `None` for a service that consumes nothing.
     pub(crate) fn consumed(&self) -> Option<&Consumed> {
         self.consumed.get()
+    }
+
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     /// Whether this service publishes events.

@@ -78,6 +78,8 @@ pub struct Received {
     pub event_id: Uuid,
     /// CloudEvents type; empty when the header is missing.
     pub event_type: String,
+    /// CloudEvents sequence, the event's position in its source's log; none when the header is missing or says something else.
+    pub position: Option<i64>,
     /// The encoded protobuf message of the event.
     pub payload: Vec<u8>,
     /// Context of the span that created the event.

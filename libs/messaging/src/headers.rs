@@ -84,18 +84,26 @@ impl HeaderWriter {
 pub(crate) struct KnownHeaders<'a> {
     pub(crate) event_id: Option<Uuid>,
     pub(crate) event_type: &'a str,
+    /// The event's position in its source's log; none of a record of the former form, whose sequence is another number.
+    pub(crate) position: Option<i64>,
     pub(crate) trace: TraceContext,
 }
 
 impl<'a> KnownHeaders<'a> {
     pub(crate) fn read(headers: &'a RawHeaders) -> Self {
         let (mut id, mut event_type, mut parent, mut state) = (None, None, None, None);
+        let (mut sequence, mut is_former) = (None, false);
         for (name, value) in headers.iter() {
             let slot: &mut Option<&[u8]> = match name {
                 ID => &mut id,
                 TYPE => &mut event_type,
                 TRACEPARENT => &mut parent,
                 TRACESTATE => &mut state,
+                SEQUENCE => &mut sequence,
+                TIME => {
+                    is_former = true;
+                    continue;
+                }
                 _ => continue,
             };
             slot.get_or_insert(value);
@@ -104,6 +112,7 @@ impl<'a> KnownHeaders<'a> {
         Self {
             event_id: text(id).and_then(|id| Uuid::try_parse(id).ok()),
             event_type: text(event_type).unwrap_or_default(),
+            position: text(sequence).filter(|_| !is_former).and_then(|position| position.parse().ok()),
             trace: text(parent).and_then(|parent| TraceContext::parse(parent, text(state))).unwrap_or_default(),
         }
     }
@@ -226,7 +235,9 @@ mod tests {
             former.push(name, value.as_bytes());
         }
         let read = KnownHeaders::read(&present);
-        assert_eq!(read, KnownHeaders::read(&former));
+        let read_of_former = KnownHeaders::read(&former);
+        assert_eq!((read.position, read_of_former.position), (Some(123), None), "a version is no position");
+        assert_eq!(read, KnownHeaders { position: Some(123), ..read_of_former });
         assert_eq!((read.event_id, read.event_type), (Some(event.event_id), "order.lifecycle.created"));
         assert_eq!(read.trace.traceparent(), TRACE);
     }

@@ -94,6 +94,9 @@ async fn prune(pool: &PgPool, settings: &DatabaseSettings) -> Result<(), Fault> 
     // By the ids' own time, which the primary key knows; an id of another making stays until its place comes up.
     let inbox = "delete from inbox where ctid = any (array (select ctid from inbox \
                  where event_id < $1 and received_at < $2 order by event_id limit $3))";
+    // Few rows: one of a thousand positions and each partition.
+    let positions = "delete from inbox_position where ctid = any (array (select ctid from inbox_position \
+                     where updated_at < $1 limit $2))";
     let requests = "delete from request_result where ctid = any (array (select ctid from request_result \
                     where created_at < $1 limit $2))";
     let history = "delete from dead_letter_history where ctid = any (array (select ctid from dead_letter_history \
@@ -105,6 +108,7 @@ async fn prune(pool: &PgPool, settings: &DatabaseSettings) -> Result<(), Fault> 
     let asked_before = Utc::now() - Duration::from_secs(u64::from(settings.request_retention_hours) * 3_600);
     let oldest_kept = first_id_of(handled_before);
     until_few(|| sqlx::query(inbox).bind(oldest_kept).bind(handled_before), pool).await?;
+    until_few(|| sqlx::query(positions).bind(handled_before), pool).await?;
     until_few(|| sqlx::query(history).bind(resolved_before), pool).await?;
     until_few(|| sqlx::query(replays).bind(resolved_before), pool).await?;
     until_few(|| sqlx::query(requests).bind(asked_before), pool).await

@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     dead_letters: Counter<u64>,
     dead_letters_without_row: Counter<u64>,
     unknown_types: Counter<u64>,
+    positions_again: Counter<u64>,
     relay_refused: Counter<u64>,
     losses: Counter<u64>,
     outage: OwnedGauge,
@@ -100,6 +101,11 @@ impl Metrics {
                 .u64_counter("openorder.messages.unknown_type")
                 .with_unit("{message}")
                 .with_description("Messages passed over because the service does not know their type")
+                .build(),
+            positions_again: meter
+                .u64_counter("openorder.inbox.positions_again")
+                .with_unit("{event}")
+                .with_description("Events at positions that other events of their log had: a database was restored")
                 .build(),
             losses: meter
                 .u64_counter("openorder.consumer.losses")
@@ -201,6 +207,11 @@ impl Metrics {
 
     pub(crate) fn unknown_type(&self, role: &'static str, topic: &str) {
         self.unknown_types.add(1, &[KeyValue::new("service", role), KeyValue::new("topic", topic.to_owned())]);
+    }
+
+    /// Events came at positions of their log that other events had.
+    pub(crate) fn position_again(&self, role: &'static str, topic: &str, count: u64) {
+        self.positions_again.add(count, &[KeyValue::new("service", role), KeyValue::new("topic", topic.to_owned())]);
     }
 
     /// A group lost records.

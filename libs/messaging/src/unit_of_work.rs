@@ -1,6 +1,6 @@
 //! One transaction: state, events, inbox and request results commit together or not at all.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::OnceLock};
 
 use chrono::{SubsecRound, Utc};
 use openorder_telemetry::{RoleTelemetry, Span, SpanKind, TraceContext};
@@ -8,11 +8,17 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::{LoggedEvent, NewEvent, database::POSTGRES, event_log};
+use crate::{LoggedEvent, NewEvent, consumer::inbox, database::POSTGRES, event_log};
 
 /// Rows found by key are found in one way, whether one or a thousand: the statements are planned once a connection, and
 /// not once a batch. A plan made while a table was empty would else be to read all of it, and stay.
 const BEGIN_BATCH: &str = "begin; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off";
+
+/// Consumers share the inbox's lock, taken before the statement that looks: it sees what was handed over meanwhile.
+fn begin_consumed() -> &'static str {
+    static SQL: OnceLock<String> = OnceLock::new();
+    SQL.get_or_init(|| format!("{BEGIN_BATCH}; select pg_advisory_xact_lock_shared({})", inbox::INBOX_LOCK))
+}
 
 /// An event waiting for the commit, with the span that created it.
 pub(crate) struct PendingEvent {
@@ -44,6 +50,11 @@ impl UnitOfWork {
     /// Begins the transaction of a batch of commands: all its statements find rows by key.
     pub(crate) async fn begin_batch(pool: &PgPool, telemetry: &RoleTelemetry) -> Result<Self, Fault> {
         Self::begin_with(pool, telemetry, BEGIN_BATCH).await
+    }
+
+    /// Begins the transaction of a batch of messages, which may be claimed in the inbox.
+    pub(crate) async fn begin_consumed(pool: &PgPool, telemetry: &RoleTelemetry) -> Result<Self, Fault> {
+        Self::begin_with(pool, telemetry, begin_consumed()).await
     }
 
     async fn begin_with(pool: &PgPool, telemetry: &RoleTelemetry, sql: &'static str) -> Result<Self, Fault> {

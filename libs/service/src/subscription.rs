@@ -184,6 +184,7 @@ mod tests {
             key: Vec::new(),
             event_id: uuid::Uuid::nil(),
             event_type: event_type.to_owned(),
+            position: None,
             payload,
             trace: TraceContext::default(),
             headers: RawHeaders::default(),

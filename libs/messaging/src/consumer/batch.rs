@@ -14,7 +14,6 @@ use futures::FutureExt;
 use openorder_faults as faults;
 use openorder_telemetry::Span;
 use openorder_types::{Fault, Timestamp};
-use uuid::Uuid;
 
 use crate::{
     Application, Backbone, ConsumerSettings, DecodeError, Envelope, Received, UnitOfWork, UnknownTypes,
@@ -22,7 +21,7 @@ use crate::{
         Injects,
         bound::{Counted, Divided, Parked},
         failure::{self, Failure, Verdict},
-        inbox,
+        inbox::Claim,
         parking::{self, Park},
         spans,
         stored::{self, Key, RecordTime},
@@ -155,11 +154,11 @@ impl<A: Application> Handler<A> {
         let started = SystemTime::now();
         let commands: Vec<&A::Command> = items.iter().filter_map(|item| item.meaning.as_ref().ok()).collect();
         let prepared = self.prepare(&commands).await;
-        let mut unit = UnitOfWork::begin_batch(self.backbone.pool(), self.backbone.telemetry()).await?;
+        let mut unit = UnitOfWork::begin_consumed(self.backbone.pool(), self.backbone.telemetry()).await?;
         let now = unit.now();
-        let mut new = claim(&mut unit, items).await?;
-        // `remove` also drops the second of two copies within the batch.
-        let fresh: Vec<&Item<A::Command>> = items.iter().filter(|item| new.remove(&item.message.event_id)).collect();
+        let is_new = self.claim(&mut unit, items).await?;
+        let fresh: Vec<&Item<A::Command>> =
+            items.iter().zip(is_new).filter_map(|(item, is_new)| is_new.then_some(item)).collect();
         let (run, parks) = self.sort_out(&mut unit, &fresh).await?;
         let spans: Vec<Span> =
             run.iter().map(|(message, _)| spans::process(self.backbone.telemetry(), message, started)).collect();
@@ -174,6 +173,17 @@ impl<A: Application> Handler<A> {
         };
         spans::finish(&self.backbone, spans, started, envelopes.len(), committed.as_ref().err());
         committed
+    }
+
+    /// Claims a batch in the inbox; says of each message whether it is new. Another instance may be claiming the same:
+    /// whatever that comes to, the messages have done nothing wrong.
+    async fn claim(&self, unit: &mut UnitOfWork, items: &[Item<A::Command>]) -> Result<Vec<bool>, Fault> {
+        let now = unit.now();
+        let claims: Vec<Claim<'_>> = items.iter().map(|item| Claim::of(&item.message)).collect();
+        self.backbone.inbox().claim(unit.connection(), &claims, now).await.map_err(|fault| match fault {
+            Fault::Retryable { detail, .. } => Fault::outage(POSTGRES, detail),
+            other => other,
+        })
     }
 
     async fn park_and_commit(
@@ -283,9 +293,9 @@ impl<A: Application> Handler<A> {
     }
 
     async fn park_guilty(&self, item: &Item<A::Command>, failure: Failure) -> Result<(), Fault> {
-        let mut unit = UnitOfWork::begin(self.backbone.pool(), self.backbone.telemetry()).await?;
+        let mut unit = UnitOfWork::begin_consumed(self.backbone.pool(), self.backbone.telemetry()).await?;
         let now = unit.now();
-        if claim(&mut unit, std::slice::from_ref(item)).await?.is_empty() {
+        if self.claim(&mut unit, std::slice::from_ref(item)).await? != [true] {
             return Ok(());
         }
         let divided = self.park(&mut unit, vec![(item, Some(failure))], now).await?;
@@ -357,17 +367,6 @@ impl Search {
     pub(super) fn succeeded(&mut self) {
         self.has_found = false;
     }
-}
-
-/// Claims a batch in the inbox. Another instance may be claiming the same: whatever that comes to, the messages have
-/// done nothing wrong.
-async fn claim<C>(unit: &mut UnitOfWork, items: &[Item<C>]) -> Result<HashSet<Uuid>, Fault> {
-    let now = unit.now();
-    let ids: Vec<Uuid> = items.iter().map(|item| item.message.event_id).collect();
-    inbox::claim(unit.connection(), &ids, now).await.map_err(|fault| match fault {
-        Fault::Retryable { detail, .. } => Fault::outage(POSTGRES, detail),
-        other => other,
-    })
 }
 
 /// A use case that panics fails like one that says so.

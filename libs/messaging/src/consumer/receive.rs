@@ -82,6 +82,7 @@ pub(crate) fn received(message: &BorrowedMessage<'_>, prefix: &str) -> (Received
     let mut received = from_parts(topic, partition, offset, message.key(), message.payload(), headers);
     if !is_whole {
         received.event_id = id_of_place(topic, partition, offset);
+        received.position = None;
     }
     (received, is_whole)
 }
@@ -95,7 +96,7 @@ pub(crate) fn from_parts(
     payload: Option<&[u8]>,
     headers: RawHeaders,
 ) -> Received {
-    let KnownHeaders { event_id, event_type, trace } = KnownHeaders::read(&headers);
+    let KnownHeaders { event_id, event_type, position, trace } = KnownHeaders::read(&headers);
     let event_id = event_id.unwrap_or_else(|| id_of_place(topic, partition, offset));
     let event_type = event_type.to_owned();
     Received {
@@ -105,6 +106,7 @@ pub(crate) fn from_parts(
         key: key.unwrap_or_default().to_vec(),
         event_id,
         event_type,
+        position,
         payload: payload.unwrap_or_default().to_vec(),
         trace,
         headers,

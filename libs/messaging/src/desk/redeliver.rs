@@ -1,5 +1,7 @@
 //! Handing a service events that another one's log holds.
 
+use std::collections::HashSet;
+
 use openorder_types::{CallError, Rejection, Timestamp};
 use uuid::Uuid;
 
@@ -7,7 +9,7 @@ use super::Desk;
 use crate::{
     LoggedEvent, Received,
     consumer::{
-        inbox,
+        inbox::{Claim, INBOX_LOCK},
         parking::{self, Park},
         receive,
         stored::RecordTime,
@@ -49,13 +51,32 @@ impl Desk {
         }
         let mut unit = self.begin().await?;
         let now = unit.now();
+        // Alone, by a statement of its own: what consumers have taken over by now is seen, and they see this.
+        sqlx::query("select pg_advisory_xact_lock($1)").bind(INBOX_LOCK).execute(unit.connection()).await?;
+        // Some may have come in a form that does not say their positions.
         let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
-        let mut new = inbox::claim(unit.connection(), &ids, now).await?;
-        let mut writer = HeaderWriter::new(source);
-        let messages: Vec<(Received, Timestamp)> = events
+        let by_row: Vec<Uuid> = sqlx::query_scalar("select event_id from inbox where event_id = any($1)")
+            .bind(ids)
+            .fetch_all(unit.connection())
+            .await?;
+        let by_row: HashSet<Uuid> = by_row.into_iter().collect();
+        let unknown: Vec<&LoggedEvent> = events.iter().filter(|event| !by_row.contains(&event.event_id)).collect();
+        let claims: Vec<Claim<'_>> = unknown
             .iter()
-            .filter(|event| new.remove(&event.event_id))
-            .map(|event| (message(&mut writer, event), event.occurred_at))
+            .map(|event| Claim {
+                event_id: event.event_id,
+                topic: &event.topic,
+                partition: NO_PARTITION,
+                place: Some((source, event.position)),
+            })
+            .collect();
+        let is_new = self.backbone.inbox().claim(unit.connection(), &claims, now).await?;
+        let mut writer = HeaderWriter::new(source);
+        let messages: Vec<(Received, Timestamp)> = unknown
+            .into_iter()
+            .zip(is_new)
+            .filter(|(_, is_new)| *is_new)
+            .map(|(event, _)| (message(&mut writer, event), event.occurred_at))
             .collect();
         let parked_max = consumed.map_or(0, |consumed| consumed.settings.parked_messages_max);
         let waiting = parking::waiting(unit.connection()).await?;

@@ -239,7 +239,10 @@ impl Instance {
             "ledger" => "select count(*) from ledger",
             "event_log" => "select count(*) from event_log",
             "parked_message" => "select count(*) from parked_message",
-            "inbox" => "select count(*) from inbox",
+            "inbox" => {
+                "select (select count(*) from inbox) \
+                      + (select coalesce(sum(bit_count(taken)), 0)::bigint from inbox_position)"
+            }
             other => panic!("no table {other}"),
         };
         sqlx::query_scalar(sql).fetch_one(self.pool()).await.unwrap()

@@ -48,6 +48,7 @@ mod tests {
             key: Vec::new(),
             event_id: Uuid::nil(),
             event_type: M::EVENT_TYPE.to_owned(),
+            position: None,
             payload: message.encode_to_vec(),
             trace: openorder_telemetry::TraceContext::default(),
             headers: openorder_messaging::RawHeaders::default(),

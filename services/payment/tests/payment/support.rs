@@ -256,7 +256,6 @@ impl Bench {
             ("ce_id", id.as_str()),
             ("ce_type", M::EVENT_TYPE),
             ("ce_source", "/openorder/order"),
-            ("ce_sequence", "2"),
             ("traceparent", traceparent.as_str()),
         ];
         self.producer.send(M::TOPIC, &subject, &headers, &message.encode_to_vec()).await;
