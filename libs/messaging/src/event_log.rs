@@ -1,8 +1,8 @@
 //! The event log: event store and outbox in one append-only table.
 //!
 //! Identity values are given before commit, so a reader that goes by `position > last` would skip a transaction
-//! that commits late. Appends are therefore serialised: the lock is a statement of its own, and a position is
-//! drawn only while it is held, until the commit. Group commit makes that cheap.
+//! that commits late. Appends are therefore serialised: a position is drawn only while the append lock is held, which
+//! is until the commit. Group commit makes that cheap.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,6 @@ use crate::{LoggedEvent, unit_of_work::PendingEvent};
 pub(crate) const APPEND_LOCK: i64 = 0x6f70_656e_0001;
 /// Advisory lock of the active relay.
 pub(crate) const RELAY_LOCK: i64 = 0x6f70_656e_0002;
-
 /// Appends the events, which then have the positions from the returned one on. None where these are not without a gap,
 /// as they are unless somebody else draws positions without the lock. The transaction has to commit next: it holds that.
 pub(crate) async fn append(
@@ -45,15 +44,17 @@ pub(crate) async fn append(
         traces.push(trace.is_valid().then(|| trace.to_bytes()));
         states.push(trace.has_tracestate().then(|| trace.tracestate()));
     }
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(APPEND_LOCK).execute(&mut *connection).await?;
-    // Positions are drawn one after the other, by nobody else, in the order of the arrays.
+    // The rows are made of what taking the lock gives, so the first position is drawn after it is held; then they are
+    // drawn one after the other, by nobody else, in the order of the arrays.
     Ok(sqlx::query_scalar(
-            "with appended as (\
+            "with held as materialized (select pg_advisory_xact_lock($12)), \
+             appended as (\
                insert into event_log (event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, \
                                       trace_context, tracestate, occurred_at, aggregate_type) \
                select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), \
                       unnest($6::bigint[]), unnest($7::bytea[]), unnest($8::bytea[]), unnest($9::text[]), $10, \
                       unnest($11::text[]) \
+               from held \
                returning position) \
              select case when max(position) - min(position) = count(*) - 1 then min(position) end from appended",
         )
@@ -68,6 +69,7 @@ pub(crate) async fn append(
         .bind(states)
         .bind(now)
         .bind(kinds)
+        .bind(APPEND_LOCK)
         .fetch_one(connection)
         .await?)
 }
