@@ -52,6 +52,11 @@ async fn copy(shop: &Shop, sku: &str) -> Option<(i64, i64, bool)> {
         .unwrap()
 }
 
+/// A shop whose product service writes down how far it has published after each batch.
+async fn shop_with_exact_cursor() -> Shop {
+    Shop::open(|settings| settings.product.relay.cursor_interval_ms = 0).await
+}
+
 /// From now on, no more than one batch of the product service's events leaves its log.
 async fn hold_catalogue_events(shop: &Shop) -> PgConnection {
     let url = shop.database("product").await;
@@ -62,7 +67,7 @@ async fn hold_catalogue_events(shop: &Shop) -> PgConnection {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sku_that_is_deleted_and_made_again_is_another_product_with_a_stock_of_its_own() {
-    let shop = Shop::open(|_| {}).await;
+    let shop = shop_with_exact_cursor().await;
     let name = shop.customer("again", 100, MONEY).await;
     let held = order(&shop, &name, 2, None).await.unwrap();
     shop.until(&held.order_id, OrderStatus::Preparing).await;
@@ -121,7 +126,7 @@ async fn the_newer_product_is_told_by_its_number_and_not_by_a_clock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_made_at_the_total_that_was_expected_or_not_at_all() {
-    let shop = Shop::open(|_| {}).await;
+    let shop = shop_with_exact_cursor().await;
     let name = shop.customer("expects", STOCK, MONEY).await;
     let sold = order(&shop, &name, 2, eur(2 * PRICE)).await.unwrap();
     assert_eq!(sold.total, eur(2 * PRICE));

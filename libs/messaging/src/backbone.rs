@@ -5,7 +5,7 @@ use std::{
     hash::Hash,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -71,6 +71,7 @@ pub struct Backbone {
     kafka: KafkaSettings,
     wake_relay: Notify,
     handoff: Handoff,
+    published: AtomicI64,
     changes: broadcast::Sender<Changes>,
     consumed: OnceLock<Consumed>,
     inbox: Inbox,
@@ -119,6 +120,7 @@ impl Backbone {
             kafka: kafka.clone(),
             wake_relay: Notify::new(),
             handoff: Handoff::default(),
+            published: AtomicI64::new(0),
             changes,
             consumed: OnceLock::new(),
             inbox: Inbox::new(role.telemetry.role()),
@@ -266,6 +268,16 @@ impl Backbone {
     /// Where the relay of this process is handed what was committed here.
     pub(crate) fn handoff(&self) -> &Handoff {
         &self.handoff
+    }
+
+    /// The relay of this process has published all events up to this position.
+    pub(crate) fn published_up_to(&self, position: i64) {
+        self.published.fetch_max(position, Ordering::Relaxed);
+    }
+
+    /// The position up to which a relay of this process has published; 0 where none has. The database is told later.
+    pub(crate) fn published(&self) -> i64 {
+        self.published.load(Ordering::Relaxed)
     }
 
     /// Tells the watchers and the relay what a transaction appended.

@@ -2,7 +2,7 @@
 //!
 //! The relay goes by position. What is handed to it here is only taken where it follows its position without a gap:
 //! then nothing of the log is between, whoever wrote it. Whatever does not fit (another instance wrote, a transaction
-//! rolled back, there was no room) is read from the log as ever.
+//! rolled back, there was no room) is read from the log as ever, and the relay is told to.
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +24,19 @@ struct State {
     count: usize,
     /// What each transaction appended, by the position of its first event.
     runs: BTreeMap<i64, Vec<LoggedEvent>>,
+    /// Whether something was committed that is not among the runs.
+    left_out: bool,
+}
+
+/// What the relay is given.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Taken {
+    /// What follows its position.
+    Events(Vec<LoggedEvent>),
+    /// Nothing: all that this process has committed is published.
+    Nothing,
+    /// What follows is not here: the log has it.
+    InLog,
 }
 
 impl Handoff {
@@ -38,19 +51,22 @@ impl Handoff {
         self.state().room > 0
     }
 
-    /// Hands on what one transaction appended, after its commit; positions follow each other without a gap.
+    /// Hands on what one transaction appended, after its commit; positions follow each other without a gap. Given
+    /// nothing, the relay knows only that there was a commit.
     pub(crate) fn put(&self, events: Vec<LoggedEvent>) {
-        let Some(first) = events.first().map(|event| event.position) else { return };
+        let first = events.first().map(|event| event.position);
         let mut state = self.state();
-        // Without room the relay is behind, and reads the log anyway.
-        if state.count + events.len() <= state.room {
-            state.count += events.len();
-            state.runs.insert(first, events);
+        match first {
+            Some(first) if state.count + events.len() <= state.room => {
+                state.count += events.len();
+                state.runs.insert(first, events);
+            }
+            _ => state.left_out = true,
         }
     }
 
-    /// The events that follow `position`, about `limit` of them; none when there is a gap before the next.
-    pub(crate) fn take_after(&self, position: i64, limit: usize) -> Vec<LoggedEvent> {
+    /// The events that follow `position`, about `limit` of them.
+    pub(crate) fn take_after(&self, position: i64, limit: usize) -> Taken {
         let mut state = self.state();
         let mut taken: Vec<LoggedEvent> = Vec::new();
         let mut position = position;
@@ -66,7 +82,12 @@ impl Handoff {
             position = run.last().map_or(position, |event| event.position);
             if taken.is_empty() { taken = run } else { taken.append(&mut run) }
         }
-        taken
+        if !taken.is_empty() {
+            return Taken::Events(taken);
+        }
+        // The log is read after this: what was left out by now is in it.
+        let left_out = std::mem::take(&mut state.left_out);
+        if left_out || !state.runs.is_empty() || state.room == 0 { Taken::InLog } else { Taken::Nothing }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -115,16 +136,22 @@ mod tests {
         events.iter().map(|event| event.position).collect()
     }
 
+    impl Taken {
+        fn positions(&self) -> Vec<i64> {
+            if let Self::Events(events) = self { positions(events) } else { panic!("{self:?}") }
+        }
+    }
+
     #[test]
     fn only_what_follows_without_a_gap_is_given() {
         let handoff = Handoff::default();
         let _open = handoff.open(100);
         handoff.put(run(5..8));
         handoff.put(run(1..3));
-        assert_eq!(positions(&handoff.take_after(0, 100)), [1, 2]);
-        assert!(handoff.take_after(2, 100).is_empty(), "3 and 4 are another's");
-        assert_eq!(positions(&handoff.take_after(5, 100)), [6, 7], "5 was read from the log");
-        assert!(handoff.take_after(7, 100).is_empty());
+        assert_eq!(handoff.take_after(0, 100).positions(), [1, 2]);
+        assert_eq!(handoff.take_after(2, 100), Taken::InLog, "3 and 4 are another's");
+        assert_eq!(handoff.take_after(5, 100).positions(), [6, 7], "5 was read from the log");
+        assert_eq!(handoff.take_after(7, 100), Taken::Nothing);
     }
 
     #[test]
@@ -132,15 +159,32 @@ mod tests {
         let handoff = Handoff::default();
         handoff.put(run(1..3));
         let open = handoff.open(3);
-        assert!(handoff.take_after(0, 100).is_empty(), "nobody was there");
+        assert_eq!(handoff.take_after(0, 100), Taken::InLog, "nobody was there");
+        assert_eq!(handoff.take_after(0, 100), Taken::Nothing, "the log was read");
         handoff.put(run(1..3));
         handoff.put(run(3..6));
-        assert_eq!(positions(&handoff.take_after(0, 100)), [1, 2]);
+        assert_eq!(handoff.take_after(0, 100).positions(), [1, 2]);
+        assert_eq!(handoff.take_after(2, 100), Taken::InLog, "there was no room for 3 to 5");
         handoff.put(run(3..6));
         drop(open);
         let _open = handoff.open(3);
-        assert!(handoff.take_after(2, 100).is_empty(), "what one relay did not take is not the next one's");
+        assert_eq!(handoff.take_after(2, 100), Taken::Nothing, "what one relay did not take is not the next one's");
         assert!(handoff.is_open());
+    }
+
+    #[test]
+    fn a_commit_whose_positions_are_not_known_sends_the_relay_to_the_log_once_and_no_room_does_so_each_time() {
+        let handoff = Handoff::default();
+        let open = handoff.open(10);
+        handoff.put(run(1..3));
+        handoff.put(Vec::new());
+        assert_eq!(handoff.take_after(0, 100).positions(), [1, 2]);
+        assert_eq!(handoff.take_after(2, 100), Taken::InLog);
+        assert_eq!(handoff.take_after(2, 100), Taken::Nothing);
+        drop(open);
+        let _open = handoff.open(0);
+        assert_eq!(handoff.take_after(2, 100), Taken::InLog);
+        assert_eq!(handoff.take_after(2, 100), Taken::InLog);
     }
 
     proptest! {
@@ -169,10 +213,10 @@ mod tests {
                 if let Some((_, range)) = own.next() {
                     handoff.put(run(range));
                 }
-                let mut events = handoff.take_after(position, limit);
-                if events.is_empty() {
-                    events = run(position + 1..next.min(position + 3));
-                }
+                let events = match handoff.take_after(position, limit) {
+                    Taken::Events(events) => events,
+                    Taken::Nothing | Taken::InLog => run(position + 1..next.min(position + 3)),
+                };
                 seen.extend(positions(&events));
                 position = seen.last().copied().unwrap_or(position);
             }

@@ -60,7 +60,7 @@ impl Gauges {
         self.dead.set(dead as f64);
         // By every instance: while Kafka is away, none leads as the relay.
         if backbone.publishes() {
-            let age = backlog::oldest_unpublished(backbone.pool()).await?.map(|oldest| Utc::now() - oldest);
+            let age = backlog::oldest_unpublished(backbone).await?.map(|oldest| Utc::now() - oldest);
             self.unpublished_age.set(age.and_then(|age| age.to_std().ok()).unwrap_or_default().as_secs_f64());
         }
         check_room(backbone, parked + dead).await

@@ -1,14 +1,16 @@
 //! The relay: publishes the event log to Kafka, in its order, by cursor.
 //!
 //! One relay a service is active (advisory lock); another instance takes over in seconds. It reads over the session
-//! that holds the lock, so one that was paused and lost its place reads nothing more, and its cursor write fails on
-//! the epoch. What it still had in its hands, or was handed by its own process, is published by its successor as well,
-//! and which copy comes first does not matter: each of the two publishes without a gap, from a place up to which all
-//! is in Kafka already. So the first copies of a partition's events are in order, and the second ones are dropped by
-//! the consumers' inbox.
+//! that holds the lock, so one that was paused and lost its place reads nothing more, and its next cursor write, once
+//! an interval, fails on the epoch. What it still had in its hands, or was handed by its own process until then, is
+//! published by its successor as well, and which copy comes first does not matter: each of the two publishes without
+//! a gap, from a place up to which all is in Kafka already. So the first copies of a partition's events are in order,
+//! and the second ones are dropped by the consumers' inbox.
 //!
 //! A batch that is larger than its topic takes is sent again in smaller ones. An event that is too large by itself stops
 //! the relay where it stands: a later event that was published before it could never be put behind it again.
+
+mod cursor;
 
 use std::{
     sync::Arc,
@@ -25,12 +27,14 @@ use rdkafka::{
 };
 use sqlx::{PgConnection, Row};
 
+use self::cursor::Cursor;
 use crate::{
     Backbone, LoggedEvent, RelaySettings,
     client::{ClientHealth, KafkaClient},
     deliveries::{CountingProducer, is_too_large},
     event_log,
     fit::{BatchSize, Fit, Refusal, blocked_by, keeping_alive},
+    handoff::Taken,
     headers::HeaderWriter,
     kafka,
     metrics::Metrics,
@@ -140,12 +144,35 @@ impl Relay {
         let (published, epoch): (i64, i64) = (row.try_get("position")?, row.try_get("epoch")?);
         // A broker that loses power may lose the last of what it has acknowledged. So that is published once more;
         // consumers drop what they have had by its id.
-        let mut position = (published - self.settings.republish_events).max(0);
+        let position = (published - self.settings.republish_events).max(0);
+        let interval = Duration::from_millis(self.settings.cursor_interval_ms);
+        let mut cursor = Cursor::new(&self.backbone, (published, epoch), interval, position);
+        tracing::info!(position, epoch, "relay has the place");
+        let ended = self.publish_in_the_lead(&mut connection, &mut cursor, shutdown, outage).await;
+        match ended {
+            Ok(()) => cursor.store(&mut connection).await,
+            Err(Lost::Kafka(reason)) => {
+                // That Kafka went is what is told, whatever the database says now.
+                drop(cursor.store(&mut connection).await);
+                Err(Lost::Kafka(reason))
+            }
+            Err(lost) => Err(lost),
+        }
+    }
+
+    /// Publishes as long as this relay leads, with a new client after each refusal.
+    async fn publish_in_the_lead(
+        &self,
+        connection: &mut PgConnection,
+        cursor: &mut Cursor,
+        shutdown: &Shutdown,
+        outage: &mut Outage,
+    ) -> Result<(), Lost> {
         let mut fit = Fit::new();
         loop {
             let size = fit.batch_size();
             let producer = tokio::select! {
-                producer = keeping_alive(&mut connection, self.beat(), self.producer(size)) => producer?,
+                producer = keeping_alive(connection, self.beat(), self.producer(size)) => producer?,
                 () = shutdown.requested() => return Ok(()),
             };
             self.health.renew();
@@ -153,9 +180,9 @@ impl Relay {
                 self.dependency.ready();
             }
             outage.end();
-            tracing::info!(position, epoch, batch_bytes = size.bytes, "relay is active");
+            tracing::info!(position = cursor.position(), batch_bytes = size.bytes, "relay is active");
             let ended = tokio::select! {
-                ended = self.publish_all(&mut connection, &producer, &mut position, epoch, &mut fit, shutdown) => ended,
+                ended = self.publish_all(connection, &producer, cursor, &mut fit, shutdown) => ended,
                 // What was in hand is published again, from the cursor.
                 () = self.health.lost() => Err(Lost::Kafka("the client is silent".to_owned())),
                 never = self.health.watch(&producer, |producer| producer.client()) => match never {},
@@ -163,12 +190,8 @@ impl Relay {
             match ended {
                 // After a refusal the client is of no use: it keeps what it could not send before what comes after it.
                 Err(Lost::TooLarge { index, count, event }) => {
-                    keeping_alive(
-                        &mut connection,
-                        self.beat(),
-                        self.refused(&mut fit, (index, count), &event, shutdown),
-                    )
-                    .await?;
+                    keeping_alive(connection, self.beat(), self.refused(&mut fit, (index, count), &event, shutdown))
+                        .await?;
                 }
                 ended => return ended,
             }
@@ -207,38 +230,53 @@ impl Relay {
         Duration::from_millis(self.settings.lease_ms / 3)
     }
 
-    /// Publishes from `position` on, as long as `epoch` is the cursor's, until shutdown.
+    /// Publishes what follows the cursor, until shutdown.
     async fn publish_all(
         &self,
         connection: &mut PgConnection,
         producer: &RelayProducer,
-        position: &mut i64,
-        epoch: i64,
+        cursor: &mut Cursor,
         fit: &mut Fit,
         shutdown: &Shutdown,
     ) -> Result<(), Lost> {
         let linger = self.settings.linger();
+        let poll_interval = Duration::from_millis(self.settings.poll_interval_ms);
         let batch_max = usize::try_from(self.settings.batch_max).unwrap_or(usize::MAX);
         let _held = self.backbone.handoff().open(self.settings.handoff_events_max);
         let mut wait = Duration::ZERO;
+        // What others wrote is looked for so often; what this process wrote is handed over.
+        let mut read_at = Instant::now();
         while !shutdown.is_requested() {
             if !wait.is_zero() {
                 tokio::time::sleep(std::mem::take(&mut wait)).await;
             }
-            let mut events = self.backbone.handoff().take_after(*position, batch_max);
-            if events.is_empty() {
-                events = event_log::read_after(&mut *connection, *position, self.settings.batch_max).await?;
+            cursor.store_if_due(connection).await?;
+            let mut events = match self.backbone.handoff().take_after(cursor.position(), batch_max) {
+                Taken::Events(events) => events,
+                Taken::Nothing if Instant::now() < read_at => Vec::new(),
+                Taken::Nothing | Taken::InLog => {
+                    let events =
+                        event_log::read_after(&mut *connection, cursor.position(), self.settings.batch_max).await?;
+                    // Where there was something, there may be more.
+                    read_at = Instant::now() + if events.is_empty() { poll_interval } else { Duration::ZERO };
+                    events
+                }
+            };
+            if events.len() > fit.events_max() {
+                // Those that are left out here are read from the log then.
+                events.truncate(fit.events_max());
+                read_at = Instant::now();
             }
-            // Those that are left out here are read from the log then.
-            events.truncate(fit.events_max());
             let Some(last) = events.last() else {
-                let idle = self.pause(shutdown, Duration::from_millis(self.settings.poll_interval_ms));
-                keeping_alive(&mut *connection, self.beat(), idle.map(Ok::<(), Lost>)).await?;
+                let bound =
+                    cursor.due_in().unwrap_or(poll_interval).min(read_at.saturating_duration_since(Instant::now()));
+                let idle = self.pause(shutdown, bound);
+                keeping_alive(connection, self.beat(), idle.map(Ok::<(), Lost>)).await?;
                 continue;
             };
             let (next, count, started) = (last.position, events.len(), Instant::now());
             // However long the broker takes, this relay is alive.
-            keeping_alive(&mut *connection, self.beat(), self.publish(producer, events)).await?;
+            keeping_alive(connection, self.beat(), self.publish(producer, events)).await?;
             self.health.heard();
             if fit.is_blocked {
                 self.dependency.ready();
@@ -246,8 +284,7 @@ impl Relay {
             fit.published();
             wait = linger.after(count, started.elapsed());
             openorder_faults::point(openorder_faults::RELAY_AFTER_PUBLISH).await.map_err(Fault::from)?;
-            self.move_cursor(&mut *connection, next, epoch).await?;
-            *position = next;
+            cursor.advance(next);
         }
         Ok(())
     }
@@ -318,15 +355,6 @@ impl Relay {
                 span
             })
             .collect()
-    }
-
-    async fn move_cursor(&self, connection: &mut PgConnection, position: i64, epoch: i64) -> Result<(), Lost> {
-        let moved = sqlx::query("update relay_cursor set position = $1, updated_at = now() where epoch = $2")
-            .bind(position)
-            .bind(epoch)
-            .execute(connection)
-            .await?;
-        if moved.rows_affected() == 1 { Ok(()) } else { Err(Lost::TakenOver) }
     }
 
     async fn pause(&self, shutdown: &Shutdown, bound: Duration) {

@@ -172,7 +172,7 @@ impl RouteMonitor {
         {
             return Ok(Some(format!("{}: {}", down.name, down.detail)));
         }
-        let oldest = backlog::oldest_unpublished(self.backbone.pool()).await?;
+        let oldest = backlog::oldest_unpublished(&self.backbone).await?;
         let too_old = oldest.filter(|oldest| *oldest + self.behind_max < Utc::now());
         Ok(too_old.map(|oldest| format!("events have waited in the log since {oldest}")))
     }

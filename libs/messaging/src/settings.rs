@@ -207,6 +207,10 @@ settings! {
         handoff_events_max: usize = 20_000, 0..=1_000_000;
         /// How often the log is looked at when nobody wakes the relay.
         poll_interval_ms: u64 = 200, 1..=60_000;
+        /// How often the place up to which events are published is written to the database while it moves; 0: after each
+        /// batch. After a crash, what was published since is published again. The instances that do not publish see
+        /// the backlog as it was at the last writing.
+        cursor_interval_ms: u64 = 200, 0..=5_000;
         /// How often a standby tries to take over, and the longest pause after a failure.
         takeover_interval_ms: u64 = 1_000, 10..=60_000;
         /// Events that are published once more by a relay that becomes active, for a broker that lost the last of what it had acknowledged.

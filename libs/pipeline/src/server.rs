@@ -36,7 +36,7 @@ impl Server {
     }
 
     async fn counted(&self) -> Result<Counted, Fault> {
-        let unpublished = openorder_messaging::unpublished(self.pipeline.backbone.pool()).await?;
+        let unpublished = openorder_messaging::unpublished(&self.pipeline.backbone).await?;
         let counts = self.pipeline.desk.counts().await?;
         let sagas = match &self.pipeline.count_sagas {
             Some(count) => count().await?,
