@@ -54,7 +54,6 @@ pub(crate) fn relay_producer(
     config
         // One event that is given up on ends the client: no later one of its partition may stand before it.
         .set("enable.gapless.guarantee", "true")
-        .set("linger.ms", "1")
         .set("batch.num.messages", batch.events.to_string())
         .set("batch.size", batch.bytes.to_string())
         // What is too large, the topic says.
@@ -73,6 +72,7 @@ pub(crate) fn idempotent_producer(settings: &KafkaSettings, client_id: &str, tim
         // The partitioner of the Java client: all languages agree on where a key lives.
         .set("partitioner", "murmur2_random")
         .set("compression.type", &settings.compression)
+        // A batch is handed over whole and fast: what is there when the client begins to send goes together.
         .set("linger.ms", "0");
     config
 }
