@@ -91,15 +91,16 @@ async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
     )
     .await;
     let of = format!("where order_id = '{prepared}'");
+    let id = format!("uuid_send('{prepared}')");
     // The service, what is broken, how it is mended, and what is told of which id.
     let breaks: Vec<(&str, String, String, &str, &str, &str)> = vec![
         (
             "order",
             format!(
-                "create table kept as select * from request_result where position('{prepared}'::bytea in reply) > 0; \
-                 delete from request_result where position('{prepared}'::bytea in reply) > 0"
+                "create table kept as select * from command_result where position({id} in reply) > 0; \
+                 delete from command_result where position({id} in reply) > 0"
             ),
-            "insert into request_result select * from kept".to_owned(),
+            "insert into command_result select * from kept".to_owned(),
             "orders",
             "ORDER_DOUBLED",
             &prepared,

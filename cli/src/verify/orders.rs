@@ -160,7 +160,11 @@ async fn parked(check: &Check<'_>, orders: &[Uuid]) -> anyhow::Result<HashMap<Uu
 
 /// The answers that made orders, taken down for the comparison with the orders.
 async fn requests(check: &Check<'_>, snapshot: &mut Snapshot, difference: &mut Difference<u128>) -> anyhow::Result<()> {
-    let mut rows = snapshot.rows("select reply from request_result").await?;
+    // What the version before keeps beside this one is in both tables.
+    let sql = "select reply from command_result union all \
+               select reply from request_result as former where not exists (\
+                 select from command_result where command_key = command_key(former.caller, former.request_id))";
+    let mut rows = snapshot.rows(sql).await?;
     while let Some(row) = rows.next(snapshot).await? {
         let reply: &[u8] = column(&row, "reply")?;
         if let Some(order_id) = made_by(reply)
@@ -172,9 +176,13 @@ async fn requests(check: &Check<'_>, snapshot: &mut Snapshot, difference: &mut D
     Ok(())
 }
 
-/// The order that the answered command made; none if it did something else. A new order is PENDING, or REJECTED at once
-/// when a SKU is unknown; no other command leaves an order so.
+/// The order that the answered command made; none if it did something else. Of a creation the id of its order is kept,
+/// behind a byte that no message begins with. The version before kept the order: a new one is PENDING, or REJECTED at
+/// once when a SKU is unknown; no other command leaves an order so.
 fn made_by(reply: &[u8]) -> Option<Uuid> {
+    if let [0, order_id @ ..] = reply {
+        return Uuid::from_slice(order_id).ok();
+    }
     let order = Order::decode(reply).ok()?;
     let made =
         (order.status() == OrderStatus::Pending && order.version == 1) || order.status() == OrderStatus::Rejected;
@@ -205,10 +213,11 @@ mod tests {
         for (status, version) in [(OrderStatus::Pending, 1), (OrderStatus::Rejected, 2)] {
             let (id, bytes) = reply(status, version);
             assert_eq!(made_by(&bytes), Some(id));
+            assert_eq!(made_by(&[&[0], id.as_bytes().as_slice()].concat()), Some(id));
         }
         for (status, version) in [(OrderStatus::Cancelled, 2), (OrderStatus::Shipped, 5)] {
             assert_eq!(made_by(&reply(status, version).1), None);
         }
-        assert_eq!((made_by(b""), made_by(b"\xff")), (None, None));
+        assert_eq!((made_by(b""), made_by(b"\xff"), made_by(b"\0short")), (None, None, None));
     }
 }

@@ -76,6 +76,7 @@ pub struct Backbone {
     consumed: OnceLock<Consumed>,
     inbox: Inbox,
     publishes: AtomicBool,
+    reads_former_results: AtomicBool,
 }
 
 /// What the desk has to know of the consumer.
@@ -125,6 +126,7 @@ impl Backbone {
             consumed: OnceLock::new(),
             inbox: Inbox::new(role.telemetry.role()),
             publishes: AtomicBool::new(false),
+            reads_former_results: AtomicBool::new(true),
         });
         let upkeep = maintenance::run(Arc::clone(&backbone), database.clone(), dependency);
         role.tasks.spawn("maintenance", OnExit::StopProcess, upkeep);
@@ -247,6 +249,16 @@ impl Backbone {
     /// Whether this service publishes events.
     pub(crate) fn publishes(&self) -> bool {
         self.publishes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the version before may have kept results that are found nowhere else.
+    pub(crate) fn reads_former_results(&self) -> bool {
+        self.reads_former_results.load(Ordering::Relaxed)
+    }
+
+    /// There are no such results any more.
+    pub(crate) fn has_no_former_results(&self) {
+        self.reads_former_results.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn database_name(&self) -> &str {

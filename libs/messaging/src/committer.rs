@@ -1,47 +1,90 @@
 //! Group commit for gRPC callers.
 //!
-//! One task takes all commands that wait, up to a limit, and runs them as one batch in one transaction; while it
-//! is on its way to disk the next batch gathers. Each caller gets its own answer, after the commit.
+//! One task takes all commands that wait, up to a limit, and runs them as one batch in one transaction; while it is on
+//! its way to disk the next batch gathers, and is executed too. Each caller gets its own answer, after the commit.
 
 mod isolation;
+mod plan;
 
 use std::{
-    collections::HashMap,
+    ops::Range,
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use openorder_telemetry::{SpanKind, TraceContext, work_span};
-use openorder_types::{CallError, Fault, Rejection};
+use openorder_types::{CallError, Fault};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Application, Backbone, CommitterSettings, Envelope, Outcomes, Reply, UnitOfWork,
-    committer::isolation::Verdict,
+    Application, Backbone, CommitterSettings, Envelope, Outcomes, RequestKey, UnitOfWork,
+    committer::{isolation::Verdict, plan::Plan},
     metrics::Metrics,
-    request_results::{self, RequestKey},
+    request_results::{self, Key},
 };
 
 type Answer<R> = Result<R, CallError>;
 
+/// A command on its way to a batch.
 struct Pending<A: Application> {
-    key: Option<RequestKey>,
     envelope: Envelope<A::Command>,
-    deadline: Option<Instant>,
-    answer: oneshot::Sender<Answer<A::Reply>>,
+    waiting: Waiting<A::Reply>,
 }
 
-impl<A: Application> Pending<A> {
-    /// Whether its caller still waits.
-    fn is_waited_for(&self) -> bool {
+/// Who waits for the answer to a command.
+struct Waiting<R> {
+    key: Option<Key>,
+    deadline: Option<Instant>,
+    answer: oneshot::Sender<Answer<R>>,
+}
+
+impl<R> Waiting<R> {
+    /// Whether the caller is still there.
+    fn is_there(&self) -> bool {
         !self.answer.is_closed() && self.deadline.is_none_or(|deadline| deadline > Instant::now())
     }
 
-    fn answer(self, answer: Answer<A::Reply>) {
+    fn answer(self, answer: Answer<R>) {
         // A caller that has gone finds its result by its request id.
         drop(self.answer.send(answer));
+    }
+}
+
+/// Commands of one transaction, and who waits for each: lists of one length, so that a use case is lent the commands as
+/// they stand.
+struct Batch<'a, A: Application> {
+    envelopes: &'a [Envelope<A::Command>],
+    waiting: &'a [Waiting<A::Reply>],
+}
+
+impl<A: Application> Clone for Batch<'_, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Application> Copy for Batch<'_, A> {}
+
+impl<'a, A: Application> Batch<'a, A> {
+    fn len(self) -> usize {
+        self.waiting.len()
+    }
+
+    fn piece(self, range: Range<usize>) -> Self {
+        Self {
+            envelopes: self.envelopes.get(range.clone()).unwrap_or_default(),
+            waiting: self.waiting.get(range).unwrap_or_default(),
+        }
+    }
+
+    /// The keys of those commands that have one, as they are looked up.
+    fn keys(self) -> Vec<&'a Key> {
+        request_results::in_order(self.waiting.iter().filter_map(|waiting| waiting.key.as_ref()))
     }
 }
 
@@ -78,7 +121,8 @@ impl<A: Application> Committer<A> {
             retry_after: Duration::from_millis(settings.retry_after_ms),
             deadline_default: Duration::from_millis(settings.deadline_default_ms),
         };
-        let worker = Worker { backbone, application, settings, metrics: Metrics::get() };
+        let metrics = Metrics::get();
+        let worker = Worker { backbone, application, settings, metrics, repeats: AtomicBool::new(false) };
         (committer, worker.run(commands))
     }
 
@@ -89,8 +133,9 @@ impl<A: Application> Committer<A> {
     /// `REQUEST_ID_REUSED` as [`Self::submit`]; `Unavailable` while the database is away.
     pub async fn recall(&self, key: &RequestKey) -> Result<Option<A::Reply>, CallError> {
         let mut connection = self.backbone.pool().acquire().await?;
-        let seen = request_results::load(&mut connection, &[key]).await?;
-        seen.into_values().next().map(|stored| stored.answer(key)).transpose()
+        let key = Key::new(key.clone());
+        let seen = request_results::load(&mut connection, &[&key], self.backbone.reads_former_results()).await?;
+        seen.into_values().next().map(|stored| stored.answer(&key)).transpose()
     }
 
     /// Submits a command and waits for its commit.
@@ -111,7 +156,8 @@ impl<A: Application> Committer<A> {
     ) -> Answer<A::Reply> {
         let deadline = deadline.unwrap_or_else(|| Instant::now() + self.deadline_default);
         let (answer, answered) = oneshot::channel();
-        let pending = Pending { key, envelope: Envelope { command, trace }, deadline: Some(deadline), answer };
+        let waiting = Waiting { key: key.map(Key::new), deadline: Some(deadline), answer };
+        let pending = Pending { envelope: Envelope { command, trace }, waiting };
         if let Err(refused) = self.queue.try_send(pending) {
             return Err(match refused {
                 mpsc::error::TrySendError::Full(_) => CallError::Overloaded { retry_after: self.retry_after },
@@ -135,122 +181,141 @@ struct Worker<A> {
     application: Arc<A>,
     settings: CommitterSettings,
     metrics: &'static Metrics,
+    /// Whether commands come again: then they are looked up first.
+    repeats: AtomicBool,
 }
 
 impl<A: Application> Worker<A> {
     /// Runs until every [`Committer`] is gone and the queue is empty, or until shutdown, when what waits is done first.
     async fn run(self, mut commands: mpsc::Receiver<Pending<A>>) {
         let shutdown = self.backbone.shutdown().clone();
+        let mut under_way = FuturesUnordered::new();
         let mut batch = Vec::with_capacity(self.settings.batch_max);
         let mut previous = 0;
         loop {
+            while under_way.len() >= self.settings.batches_at_once {
+                under_way.next().await;
+            }
             let received = tokio::select! {
                 received = commands.recv_many(&mut batch, self.settings.batch_max) => received,
+                Some(()) = under_way.next() => continue,
                 () = shutdown.requested(), if !commands.is_closed() => {
                     commands.close();
                     continue;
                 }
             };
             if received == 0 {
-                return;
+                break;
             }
-            self.linger(&mut commands, &mut batch, previous).await;
+            if previous.max(batch.len()) >= self.settings.linger_batch_min && batch.len() < self.settings.batch_max {
+                self.linger(&mut under_way).await;
+                while batch.len() < self.settings.batch_max
+                    && let Ok(pending) = commands.try_recv()
+                {
+                    batch.push(pending);
+                }
+            }
             previous = batch.len();
-            self.commit(std::mem::take(&mut batch)).await;
+            under_way.push(self.commit(std::mem::take(&mut batch)));
         }
+        while under_way.next().await.is_some() {}
     }
 
-    /// With several callers about, a short wait makes batches larger and cheaper; a lone caller does not wait.
-    async fn linger(&self, commands: &mut mpsc::Receiver<Pending<A>>, batch: &mut Vec<Pending<A>>, previous: usize) {
-        let busy = previous.max(batch.len()) >= self.settings.linger_batch_min;
-        if !busy || batch.len() >= self.settings.batch_max || self.settings.linger_ms == 0 {
+    /// With several callers about, a short wait makes batches larger and cheaper. Nobody waits while nothing is being
+    /// committed.
+    async fn linger(&self, under_way: &mut FuturesUnordered<impl Future<Output = ()>>) {
+        if self.settings.linger_ms == 0 {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(self.settings.linger_ms)).await;
-        while batch.len() < self.settings.batch_max {
-            match commands.try_recv() {
-                Ok(pending) => batch.push(pending),
-                Err(_) => break,
+        let mut wait = std::pin::pin!(tokio::time::sleep(Duration::from_millis(self.settings.linger_ms)));
+        while !under_way.is_empty() {
+            tokio::select! {
+                () = &mut wait => return,
+                Some(()) = under_way.next() => {}
             }
         }
     }
 
     /// Commits a batch. One that fails is taken apart, so that only the guilty commands fail.
     async fn commit(&self, batch: Vec<Pending<A>>) {
-        let mut batch = batch;
-        batch.retain(Pending::is_waited_for);
-        if batch.is_empty() {
+        let there = batch.into_iter().filter(|pending| pending.waiting.is_there());
+        let (envelopes, waiting): (Vec<_>, Vec<_>) = there.map(|one| (one.envelope, one.waiting)).unzip();
+        if waiting.is_empty() {
             return;
         }
-        match self.attempts(&batch).await {
+        match self.attempts(Batch { envelopes: &envelopes, waiting: &waiting }).await {
             Ok(answers) => {
-                for (pending, answer) in batch.into_iter().zip(answers) {
-                    pending.answer(answer);
+                for (waiting, answer) in waiting.into_iter().zip(answers) {
+                    waiting.answer(answer);
                 }
             }
-            Err(Fault::Outage { dependency, detail }) => self.refuse(batch, dependency, &detail),
-            Err(fault) => self.take_apart(batch, fault).await,
+            Err(Fault::Outage { dependency, detail }) => self.refuse(waiting, dependency, &detail),
+            Err(fault) => self.take_apart(envelopes, waiting, fault).await,
         }
     }
 
     /// What is not decided in one more transaction is tried in a transaction of its own.
-    async fn take_apart(&self, batch: Vec<Pending<A>>, fault: Fault) {
-        let batch = match <[Pending<A>; 1]>::try_from(batch) {
-            Ok([guilty]) => return self.fail(guilty, &fault),
-            Err(batch) => batch,
-        };
-        tracing::debug!(%fault, commands = batch.len(), "a batch failed and is taken apart");
-        let mut alone = Vec::new();
-        match self.isolate(&batch).await {
-            Ok(verdicts) => {
-                for (pending, verdict) in batch.into_iter().zip(verdicts) {
-                    match verdict {
-                        Verdict::Answered(answer) => pending.answer(answer),
-                        Verdict::Guilty(fault) => self.fail(pending, &fault),
-                        Verdict::Again => alone.push(pending),
-                    }
+    async fn take_apart(&self, envelopes: Vec<Envelope<A::Command>>, waiting: Vec<Waiting<A::Reply>>, fault: Fault) {
+        let verdicts = match waiting.len() {
+            1 => vec![Verdict::Guilty(fault)],
+            commands => {
+                tracing::debug!(%fault, commands, "a batch failed and is taken apart");
+                match self.isolate(Batch { envelopes: &envelopes, waiting: &waiting }).await {
+                    Ok(verdicts) => verdicts,
+                    Err(Fault::Outage { dependency, detail }) => return self.refuse(waiting, dependency, &detail),
+                    Err(_) => waiting.iter().map(|_| Verdict::Again).collect(),
                 }
             }
-            Err(Fault::Outage { dependency, detail }) => return self.refuse(batch, dependency, &detail),
-            Err(_) => alone = batch,
+        };
+        let mut alone = Vec::new();
+        for ((envelope, waiting), verdict) in envelopes.iter().zip(waiting).zip(verdicts) {
+            match verdict {
+                Verdict::Answered(answer) => waiting.answer(answer),
+                Verdict::Guilty(fault) => self.fail(&envelope.trace, waiting, &fault),
+                Verdict::Again => alone.push((envelope, waiting)),
+            }
         }
-        let mut alone = alone.into_iter().filter(Pending::is_waited_for);
-        while let Some(pending) = alone.next() {
-            match self.attempts(std::slice::from_ref(&pending)).await {
-                Ok(mut answers) => pending.answer(answers.pop().unwrap_or(Err(CallError::Internal))),
+        let mut alone = alone.into_iter().filter(|(_, waiting)| waiting.is_there());
+        while let Some((envelope, waiting)) = alone.next() {
+            let batch = Batch { envelopes: std::slice::from_ref(envelope), waiting: std::slice::from_ref(&waiting) };
+            match self.attempts(batch).await {
+                Ok(mut answers) => waiting.answer(answers.pop().unwrap_or(Err(CallError::Internal))),
                 Err(Fault::Outage { dependency, detail }) => {
-                    let rest = std::iter::once(pending).chain(alone).collect();
+                    let rest = std::iter::once(waiting).chain(alone.map(|(_, waiting)| waiting)).collect();
                     return self.refuse(rest, dependency, &detail);
                 }
-                Err(fault) => self.fail(pending, &fault),
+                Err(fault) => self.fail(&envelope.trace, waiting, &fault),
             }
         }
     }
 
-    fn refuse(&self, commands: Vec<Pending<A>>, dependency: &'static str, detail: &str) {
-        tracing::warn!(dependency, detail, commands = commands.len(), "commands refused: dependency is down");
+    fn refuse(&self, callers: Vec<Waiting<A::Reply>>, dependency: &'static str, detail: &str) {
+        tracing::warn!(dependency, detail, commands = callers.len(), "commands refused: dependency is down");
         let retry_after = Duration::from_millis(self.settings.retry_after_ms);
-        for pending in commands {
-            pending.answer(Err(CallError::Unavailable { dependency, retry_after }));
+        for waiting in callers {
+            waiting.answer(Err(CallError::Unavailable { dependency, retry_after }));
         }
     }
 
     /// The reference that the caller is given is the trace id: the cause is logged under it.
-    fn fail(&self, guilty: Pending<A>, fault: &Fault) {
-        let work = self.backbone.telemetry().trace(work_span!("fail command"), &guilty.envelope.trace);
+    fn fail(&self, trace: &TraceContext, guilty: Waiting<A::Reply>, fault: &Fault) {
+        let work = self.backbone.telemetry().trace(work_span!("fail command"), trace);
         work.in_scope(|| tracing::error!(%fault, error.type = fault.kind(), "command failed"));
         guilty.answer(Err(CallError::Internal));
     }
 
     /// Tries a batch as a whole, again on retryable faults, a bounded number of times.
-    async fn attempts(&self, batch: &[Pending<A>]) -> Result<Vec<Answer<A::Reply>>, Fault> {
+    async fn attempts(&self, batch: Batch<'_, A>) -> Result<Vec<Answer<A::Reply>>, Fault> {
         let mut tried = 0;
+        let mut looks_up = self.repeats.load(Ordering::Relaxed);
         loop {
             let started = SystemTime::now();
-            let attempt = AssertUnwindSafe(self.attempt(batch)).catch_unwind().await;
+            let attempt = AssertUnwindSafe(self.attempt(batch, looks_up)).catch_unwind().await;
             let result = attempt.unwrap_or_else(|_| Err(panicked()));
             self.record(batch, started, result.as_ref().err());
             match result {
+                // Perhaps because of a command that was done before.
+                Err(Fault::Retryable { .. }) if !looks_up => looks_up = true,
                 Err(Fault::Retryable { detail, .. }) if tried < self.settings.tries_max => {
                     tried += 1;
                     tracing::debug!(detail, tried, "batch is tried again");
@@ -261,16 +326,15 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    async fn attempt(&self, batch: &[Pending<A>]) -> Result<Vec<Answer<A::Reply>>, Fault> {
+    async fn attempt(&self, batch: Batch<'_, A>, looks_up: bool) -> Result<Vec<Answer<A::Reply>>, Fault> {
         let prepared = self.prepare(batch).await;
         let mut unit = UnitOfWork::begin_batch(self.backbone.pool(), self.backbone.telemetry()).await?;
-        let seen = request_results::load(unit.connection(), &keys_of(batch)).await?;
-        let plan = Plan::new(batch, &seen);
+        let plan = self.plan(&mut unit, batch, looks_up).await?;
         let envelopes = plan.envelopes(batch);
         let outcomes = self.execute(&mut unit, &envelopes, prepared).await?;
-        let results = plan.results(batch, outcomes.iter().map(|outcome| outcome.as_ref().ok()));
+        let executed = plan.executed(batch, outcomes.iter().map(|outcome| outcome.as_ref().ok()));
         let now = unit.now();
-        request_results::save(unit.connection(), &results, now).await?;
+        request_results::settle(unit.connection(), executed, now).await?;
         openorder_faults::point(openorder_faults::COMMITTER_BEFORE_COMMIT).await?;
         let events = unit.commit().await?;
         openorder_faults::point(openorder_faults::COMMITTER_AFTER_COMMIT).await?;
@@ -278,9 +342,23 @@ impl<A: Application> Worker<A> {
         Ok(plan.answers(outcomes))
     }
 
+    /// Looks up what was done before, and keeps the foreseen replies of what was not.
+    async fn plan(&self, unit: &mut UnitOfWork, batch: Batch<'_, A>, looks_up: bool) -> Result<Plan<A::Reply>, Fault> {
+        let (now, reads_former) = (unit.now(), self.backbone.reads_former_results());
+        let mut keys = batch.keys();
+        let sought = keys.iter().copied().filter(|key| looks_up || reads_former || !key.is_foreseen());
+        let seen = request_results::load(unit.connection(), &sought.collect::<Vec<_>>(), reads_former).await?;
+        if looks_up {
+            self.repeats.store(!seen.is_empty(), Ordering::Relaxed);
+        }
+        keys.retain(|key| key.is_foreseen() && !seen.contains_key(&key.id()));
+        request_results::keep_foreseen(unit.connection(), &keys, now).await?;
+        Ok(Plan::new(batch, &seen))
+    }
+
     /// What the use case needs first, before the transaction.
-    async fn prepare(&self, batch: &[Pending<A>]) -> Result<(), Fault> {
-        let commands: Vec<&A::Command> = batch.iter().map(|pending| &pending.envelope.command).collect();
+    async fn prepare(&self, batch: Batch<'_, A>) -> Result<(), Fault> {
+        let commands: Vec<&A::Command> = batch.envelopes.iter().map(|envelope| &envelope.command).collect();
         self.application.prepare(&commands).await
     }
 
@@ -304,13 +382,12 @@ impl<A: Application> Worker<A> {
         Ok(outcomes)
     }
 
-    fn record(&self, batch: &[Pending<A>], started: SystemTime, fault: Option<&Fault>) {
+    fn record(&self, batch: Batch<'_, A>, started: SystemTime, fault: Option<&Fault>) {
         let ended = SystemTime::now();
         let telemetry = self.backbone.telemetry();
         self.metrics.batch(telemetry.role(), "committer", batch.len(), started, ended);
-        for pending in batch.iter().filter(|pending| pending.envelope.trace.is_sampled()) {
-            let mut span =
-                telemetry.start_at(SpanKind::Client, || "commit batch".into(), &pending.envelope.trace, started);
+        for trace in batch.envelopes.iter().map(|envelope| &envelope.trace).filter(|trace| trace.is_sampled()) {
+            let mut span = telemetry.start_at(SpanKind::Client, || "commit batch".into(), trace, started);
             span.set("db.system.name", "postgresql");
             span.set("db.namespace", self.backbone.database_name().to_owned());
             span.set("db.operation.name", "COMMIT");
@@ -321,88 +398,6 @@ impl<A: Application> Worker<A> {
             span.end_at(ended);
         }
     }
-}
-
-/// Which commands of a batch are new, and what answers the others.
-struct Plan<R> {
-    /// Index in the batch of each command to execute.
-    fresh: Vec<usize>,
-    /// One a command of the batch.
-    sources: Vec<Source<R>>,
-}
-
-enum Source<R> {
-    /// Outcome of the fresh command with this number.
-    Fresh(usize),
-    /// Known before.
-    Known(Answer<R>),
-}
-
-impl<R: Reply> Plan<R> {
-    fn new<A: Application<Reply = R>>(
-        batch: &[Pending<A>],
-        seen: &HashMap<(String, String), request_results::Stored>,
-    ) -> Self {
-        let mut plan = Self { fresh: Vec::with_capacity(batch.len()), sources: Vec::with_capacity(batch.len()) };
-        let mut here: HashMap<(&str, &str), (usize, &RequestKey)> = HashMap::new();
-        for (index, pending) in batch.iter().enumerate() {
-            let source = match &pending.key {
-                None => plan.add(index),
-                Some(key) => match seen.get(&(key.caller.clone(), key.request_id.clone())) {
-                    Some(stored) => Source::Known(stored.answer(key)),
-                    None => match here.get(&(key.caller.as_str(), key.request_id.as_str())) {
-                        Some((number, first)) if first.means_the_same(key) => Source::Fresh(*number),
-                        Some(_) => Source::Known(Err(request_results::reused(key).into())),
-                        None => {
-                            here.insert((&key.caller, &key.request_id), (plan.fresh.len(), key));
-                            plan.add(index)
-                        }
-                    },
-                },
-            };
-            plan.sources.push(source);
-        }
-        plan
-    }
-
-    /// The commands to execute.
-    fn envelopes<A: Application<Reply = R>>(&self, batch: &[Pending<A>]) -> Vec<Envelope<A::Command>> {
-        let fresh = self.fresh.iter().filter_map(|index| batch.get(*index));
-        fresh.map(|pending| pending.envelope.clone()).collect()
-    }
-
-    /// What is kept under the request ids of the executed commands, of whose replies there is one each, if it is done.
-    fn results<'a, A: Application<Reply = R>>(
-        &self,
-        batch: &'a [Pending<A>],
-        replies: impl Iterator<Item = Option<&'a R>>,
-    ) -> Vec<(&'a RequestKey, Vec<u8>)> {
-        let executed = self.fresh.iter().zip(replies);
-        executed.filter_map(|(index, reply)| Some((batch.get(*index)?.key.as_ref()?, reply?.encode()))).collect()
-    }
-
-    fn add(&mut self, index: usize) -> Source<R> {
-        self.fresh.push(index);
-        Source::Fresh(self.fresh.len() - 1)
-    }
-
-    fn answers(self, outcomes: Vec<Result<R, Rejection>>) -> Vec<Answer<R>> {
-        self.sources
-            .into_iter()
-            .map(|source| match source {
-                Source::Known(answer) => answer,
-                Source::Fresh(number) => match outcomes.get(number) {
-                    Some(outcome) => outcome.clone().map_err(CallError::Rejected),
-                    None => Err(CallError::Internal),
-                },
-            })
-            .collect()
-    }
-}
-
-/// The keys of those commands that have one.
-fn keys_of<A: Application>(batch: &[Pending<A>]) -> Vec<&RequestKey> {
-    batch.iter().filter_map(|pending| pending.key.as_ref()).collect()
 }
 
 fn panicked() -> Fault {

@@ -9,7 +9,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgPool, Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
-use crate::{Backbone, DatabaseSettings, backlog, consumer::parking, metrics::Metrics};
+use crate::{Backbone, DatabaseSettings, backlog, consumer::parking, metrics::Metrics, request_results};
 
 /// Rows deleted by one statement, so that upkeep never holds up the work.
 const PRUNE_BATCH_ROWS: i64 = 5_000;
@@ -29,9 +29,14 @@ pub(crate) async fn run(backbone: Arc<Backbone>, settings: DatabaseSettings, dep
                 dependency.down(fault.to_string());
             }
         }
-        if ticks.is_multiple_of(settings.prune_every_probes)
-            && let Err(fault) = prune(backbone.pool(), &settings).await
-        {
+        let mut pruned = Ok(());
+        if ticks.is_multiple_of(settings.prune_every_probes) {
+            pruned = prune(backbone.pool(), &settings).await;
+        }
+        if ticks == 1 || ticks.is_multiple_of(settings.prune_every_probes) {
+            pruned = pruned.and(forget_former_results(&backbone).await);
+        }
+        if let Err(fault) = pruned {
             tracing::warn!(%fault, "pruning failed; it is tried again");
         }
     }
@@ -97,6 +102,8 @@ async fn prune(pool: &PgPool, settings: &DatabaseSettings) -> Result<(), Fault> 
     // Few rows: one of a thousand positions and each partition.
     let positions = "delete from inbox_position where ctid = any (array (select ctid from inbox_position \
                      where updated_at < $1 limit $2))";
+    let results = "delete from command_result where ctid = any (array (select ctid from command_result \
+                   where created_at < $1 limit $2))";
     let requests = "delete from request_result where ctid = any (array (select ctid from request_result \
                     where created_at < $1 limit $2))";
     let history = "delete from dead_letter_history where ctid = any (array (select ctid from dead_letter_history \
@@ -111,7 +118,16 @@ async fn prune(pool: &PgPool, settings: &DatabaseSettings) -> Result<(), Fault> 
     until_few(|| sqlx::query(positions).bind(handled_before), pool).await?;
     until_few(|| sqlx::query(history).bind(resolved_before), pool).await?;
     until_few(|| sqlx::query(replays).bind(resolved_before), pool).await?;
+    until_few(|| sqlx::query(results).bind(asked_before), pool).await?;
     until_few(|| sqlx::query(requests).bind(asked_before), pool).await
+}
+
+/// Whatever the version before keeps from now on is found without it.
+async fn forget_former_results(backbone: &Backbone) -> Result<(), Fault> {
+    if backbone.reads_former_results() && request_results::is_former_empty(backbone.pool()).await? {
+        backbone.has_no_former_results();
+    }
+    Ok(())
 }
 
 /// Deletes batch by batch until one was not full.

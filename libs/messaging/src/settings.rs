@@ -121,7 +121,9 @@ settings! {
         queue_max: usize = 8_192, 1..=1_000_000;
         /// Commands in one transaction at most.
         batch_max: usize = 1_000, 1..=10_000;
-        /// Wait for more commands when several callers are about; 0 for none.
+        /// Batches that are in transactions at the same time: while one is on its way to disk, the next one is executed.
+        batches_at_once: usize = 2, 1..=8;
+        /// Wait for more commands when several callers are about, and while another batch is being committed; 0 for none.
         linger_ms: u64 = 4, 0..=1_000;
         /// Commands in a batch from which several callers count as being about.
         linger_batch_min: usize = 4, 1..=10_000;

@@ -5,9 +5,9 @@ mod common;
 
 use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 
-use common::{Add, Added, add, request, start};
+use common::{Add, Added, add, foreseen, request, start};
 use futures::future::join_all;
-use openorder_messaging::RequestKey;
+use openorder_messaging::{CommitterSettings, RequestKey};
 use openorder_telemetry::TraceContext;
 use openorder_testing::World;
 use openorder_types::CallError;
@@ -47,7 +47,7 @@ async fn a_command_that_can_never_succeed_costs_its_neighbours_one_more_transact
     const COMMANDS: i64 = 100;
     let world = World::new();
     let instance = start(&world, world.role("ledger"), "ledger").await;
-    let committer = instance.committer();
+    let committer = instance.committer_with(&CommitterSettings { batches_at_once: 1, ..Default::default() });
     // While the first command is under way, the others gather to one batch.
     instance.ledger.slow_ms.store(2_000, Ordering::SeqCst);
     let slow = tokio::spawn({
@@ -107,6 +107,110 @@ async fn a_request_id_is_done_once_and_answered_again_and_refuses_other_content(
     assert_eq!(reused.reason, "REQUEST_ID_REUSED");
     let other_form = RequestKey { fingerprint_as_sent: Some([4; 32]), ..request("anna", "r2", 5) };
     assert_eq!(committer.recall(&other_form).await, Ok(Some(Added(4))));
+    world.close().await;
+}
+
+/// What is known beforehand is kept when the command begins, and has to go when nothing comes of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreseen_reply_is_kept_only_of_a_command_that_is_done() {
+    let world = World::new();
+    let instance = start(&world, world.role("ledger"), "ledger").await;
+    let committer = instance.committer();
+    let submit = |id: &'static str, content: u8, key: &'static str, number: i64| {
+        let committer = committer.clone();
+        async move {
+            let command = Add { key: key.to_owned(), number };
+            let request = foreseen("anna", id, content, &Added(number));
+            committer.submit(Some(request), command, TraceContext::default(), None).await
+        }
+    };
+    let answers = join_all((0..50).map(|_| submit("r1", 1, "k", 1))).await;
+    assert!(answers.iter().all(|answer| *answer == Ok(Added(1))), "{answers:?}");
+    assert_eq!(instance.numbers("k").await, [1]);
+    let Err(CallError::Rejected(reused)) = submit("r1", 2, "k", 2).await else { panic!("accepted") };
+    assert_eq!(reused.reason, "REQUEST_ID_REUSED");
+    // Neither what is rejected nor what fails, alone or beside others, is remembered.
+    assert!(matches!(submit("r2", 3, "k", -3).await, Err(CallError::Rejected(_))));
+    assert_eq!(submit("r3", 3, "broken", 3).await, Err(CallError::Internal));
+    let beside = (submit("r4", 1, "k", 4), submit("r5", 1, "broken", 5), submit("r6", 1, "k", -6));
+    let (done, broken, rejected) = futures::join!(beside.0, beside.1, beside.2);
+    assert_eq!((done, broken), (Ok(Added(4)), Err(CallError::Internal)));
+    assert!(matches!(rejected, Err(CallError::Rejected(_))), "{rejected:?}");
+    assert_eq!(instance.count("command_result").await, 2, "r1 and r4");
+    instance.ledger.mended.store(true, Ordering::SeqCst);
+    for (id, number) in [("r2", 12), ("r3", 13), ("r5", 15), ("r6", 16)] {
+        assert_eq!(submit(id, 9, "broken", number).await, Ok(Added(number)), "{id}");
+    }
+    assert_eq!(instance.numbers("k").await, [1, 4]);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_batch_is_in_its_transaction_the_next_one_is_executed_and_no_more_than_the_setting_says() {
+    let world = World::new();
+    let instance = start(&world, world.role("ledger"), "ledger").await;
+    let committer = instance.committer();
+    instance.ledger.slow_ms.store(1_500, Ordering::SeqCst);
+    let mut calls = Vec::new();
+    for number in 1..=5 {
+        let committer = committer.clone();
+        calls.push(tokio::spawn(async move { add(&committer, &format!("slow-{number}"), number).await }));
+        // Each comes while all before it are under way.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(*instance.ledger.batches.lock().unwrap(), [1, 1], "two are under way");
+    for (call, number) in calls.into_iter().zip(1..) {
+        assert_eq!(call.await.unwrap(), Ok(Added(number)));
+    }
+    assert_eq!(*instance.ledger.batches.lock().unwrap(), [1, 1, 3], "what came meanwhile was gathered");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_id_in_two_batches_at_once_is_done_once() {
+    let world = World::new();
+    let instance = start(&world, world.role("ledger"), "ledger").await;
+    let committer = instance.committer();
+    instance.ledger.slow_ms.store(500, Ordering::SeqCst);
+    for (number, is_foreseen) in [(1, true), (2, false)] {
+        let call = || {
+            let (committer, id) = (committer.clone(), format!("r{number}"));
+            let key = if is_foreseen { foreseen("anna", &id, 1, &Added(number)) } else { request("anna", &id, 1) };
+            let command = Add { key: "slow".to_owned(), number };
+            tokio::spawn(async move { committer.submit(Some(key), command, TraceContext::default(), None).await })
+        };
+        let begun = instance.ledger.batches.lock().unwrap().len();
+        let first = call();
+        while instance.ledger.batches.lock().unwrap().len() == begun {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let second = call();
+        assert_eq!(first.await.unwrap(), Ok(Added(number)));
+        assert_eq!(second.await.unwrap(), Ok(Added(number)));
+    }
+    assert_eq!(instance.numbers("slow").await, [1, 2]);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_shutdown_what_is_under_way_and_what_waits_is_done_first() {
+    let world = World::new();
+    let instance = start(&world, world.separate_role("ledger"), "ledger").await;
+    let committer = instance.committer();
+    instance.ledger.slow_ms.store(300, Ordering::SeqCst);
+    let mut calls = Vec::new();
+    for number in 1..=6 {
+        let committer = committer.clone();
+        calls.push(tokio::spawn(async move { add(&committer, &format!("slow-{number}"), number).await }));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    instance.role.shutdown.trigger();
+    for (call, number) in calls.into_iter().zip(1..) {
+        assert_eq!(call.await.unwrap(), Ok(Added(number)));
+    }
+    let late = add(&committer, "late", 7).await;
+    assert!(matches!(late, Err(CallError::Unavailable { .. })), "{late:?}");
+    instance.stop().await;
     world.close().await;
 }
 

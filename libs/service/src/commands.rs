@@ -23,6 +23,19 @@ pub trait Commands<A: Application> {
     where
         R: TryFrom<A::Reply, Error = CallError> + Send;
 
+    /// As [`Self::call`], under a key that was made before.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    fn call_under<R>(
+        &self,
+        call: &CallContext,
+        key: RequestKey,
+        command: A::Command,
+    ) -> impl Future<Output = Result<R, CallError>> + Send
+    where
+        R: TryFrom<A::Reply, Error = CallError> + Send;
+
     /// What a command of a call answered before; `None` of one that was not done.
     ///
     /// # Errors
@@ -43,9 +56,16 @@ impl<A: Application> Commands<A> for Committer<A> {
     where
         R: TryFrom<A::Reply, Error = CallError> + Send,
     {
-        let key = request_key(call, fingerprint, request_id);
+        self.call_under(call, request_key(call, fingerprint, request_id), command).await
+    }
+
+    async fn call_under<R>(&self, call: &CallContext, key: RequestKey, command: A::Command) -> Result<R, CallError>
+    where
+        R: TryFrom<A::Reply, Error = CallError> + Send,
+    {
+        let method = key.method;
         let reply = self.submit(Some(key), command, call.trace.clone(), call.deadline).await?;
-        R::try_from(reply).inspect_err(|_| other_kind(fingerprint.method))
+        R::try_from(reply).inspect_err(|_| other_kind(method))
     }
 
     async fn recall_call<R>(&self, key: &RequestKey) -> Result<Option<R>, CallError>
@@ -65,6 +85,7 @@ pub fn request_key(call: &CallContext, fingerprint: RequestFingerprint, request_
         method: fingerprint.method,
         fingerprint: fingerprint.meaning,
         fingerprint_as_sent: fingerprint.as_sent,
+        reply: None,
     }
 }
 

@@ -166,6 +166,20 @@ impl World {
         admin.close().await.expect("a connection of ours");
     }
 
+    /// How many deadlocks PostgreSQL has ended in a database of this world.
+    pub async fn deadlocks(&self, service: &str) -> i64 {
+        // Sessions tell what they counted once a second.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let options = PgConnectOptions::from_str(&database_url_of("postgres")).expect("the URL of PostgreSQL");
+        let mut admin = options.connect().await.expect("PostgreSQL");
+        let count = sqlx::query_scalar("select deadlocks from pg_stat_database where datname = $1")
+            .bind(format!("{}_{service}", self.name))
+            .fetch_one(&mut admin)
+            .await;
+        admin.close().await.expect("a connection of ours");
+        count.expect("the database is there")
+    }
+
     /// Ends the roles of this world and drops its databases and topics.
     pub async fn close(self) {
         self.shutdown.trigger();

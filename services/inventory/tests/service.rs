@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use openorder_inventory::{InventorySettings, serve};
+use openorder_messaging::CommitterSettings;
 use openorder_proto::{
     EventMessage,
     inventory::v1::{
@@ -35,12 +36,17 @@ struct Service {
 }
 
 async fn start() -> Service {
+    start_with(CommitterSettings::default()).await
+}
+
+async fn start_with(committer: CommitterSettings) -> Service {
     let world = World::new();
     let address = free_address().to_string();
     let settings = InventorySettings {
         listen_address: address.clone(),
         database_url: world.database_url("inventory"),
         database: world.database(),
+        committer,
         ..InventorySettings::default()
     };
     let role = world.role("inventory");
@@ -294,5 +300,37 @@ async fn the_stock_of_a_later_product_with_the_same_sku_begins_anew() {
         service.publish(&order_id.to_string(), &release).await;
         until(left).await;
     }
+    service.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_at_once_over_the_same_levels_never_wait_for_each_other_in_a_circle() {
+    const ORDERS: i32 = 300;
+    let committer = CommitterSettings { batch_max: 4, batches_at_once: 6, linger_ms: 0, ..Default::default() };
+    let service = start_with(committer).await;
+    let skus: Vec<String> = (0..6).map(|number| format!("sku-{number}")).collect();
+    for sku in &skus {
+        service.product(sku, 1_000).await;
+    }
+    let calls = (0..ORDERS).map(|number| {
+        let mut client = service.client.clone();
+        // Each names the same levels, from another one on, forwards or backwards.
+        let mut names = skus.clone();
+        names.rotate_left(usize::try_from(number).unwrap() % skus.len());
+        if number % 2 == 1 {
+            names.reverse();
+        }
+        let lines = names.into_iter().map(|sku| StockLine { sku, quantity: 1, ..Default::default() }).collect();
+        let order_id = Uuid::now_v7().to_string();
+        let request = ReserveStockRequest { request_id: order_id.clone(), order_id, lines };
+        async move { client.reserve_stock(call().request(request)).await }
+    });
+    for answer in futures::future::join_all(calls).await {
+        answer.unwrap();
+    }
+    for sku in &skus {
+        assert_eq!(service.quantities(sku).await, (1_000, ORDERS), "{sku}");
+    }
+    assert_eq!(service.world.deadlocks("inventory").await, 0);
     service.world.close().await;
 }

@@ -6,7 +6,10 @@ use std::{ops::Range, panic::AssertUnwindSafe, time::SystemTime};
 use futures::FutureExt;
 use openorder_types::{CallError, Fault, Rejection};
 
-use super::{Answer, Pending, Plan, Source, Worker, keys_of};
+use super::{
+    Answer, Batch, Worker,
+    plan::{Plan, Source},
+};
 use crate::{Application, Envelope, UnitOfWork, request_results};
 
 /// What came of one command.
@@ -27,25 +30,24 @@ impl<A: Application> Worker<A> {
     ///
     /// # Errors
     /// An outage, or whatever fails at the commit itself: then nothing of the batch is kept.
-    pub(super) async fn isolate(&self, batch: &[Pending<A>]) -> Result<Vec<Verdict<A::Reply>>, Fault> {
+    pub(super) async fn isolate(&self, batch: Batch<'_, A>) -> Result<Vec<Verdict<A::Reply>>, Fault> {
         let started = SystemTime::now();
         let result = self.isolated(batch).await;
         self.record(batch, started, result.as_ref().err());
         result
     }
 
-    async fn isolated(&self, batch: &[Pending<A>]) -> Result<Vec<Verdict<A::Reply>>, Fault> {
+    async fn isolated(&self, batch: Batch<'_, A>) -> Result<Vec<Verdict<A::Reply>>, Fault> {
         let prepared = self.prepare_pieces(batch).await?;
         let mut unit = UnitOfWork::begin_batch(self.backbone.pool(), self.backbone.telemetry()).await?;
-        let seen = request_results::load(unit.connection(), &keys_of(batch)).await?;
-        let plan = Plan::new(batch, &seen);
+        let plan = self.plan(&mut unit, batch, true).await?;
         let envelopes = plan.envelopes(batch);
         let unprepared: Vec<Option<&Fault>> =
             plan.fresh.iter().map(|index| prepared.get(*index).and_then(Option::as_ref)).collect();
         let outcomes = self.execute_pieces(&mut unit, &envelopes, &unprepared).await?;
-        let kept = plan.results(batch, outcomes.iter().map(|outcome| outcome.as_ref().ok()?.as_ref().ok()));
+        let executed = plan.executed(batch, outcomes.iter().map(|outcome| outcome.as_ref().ok()?.as_ref().ok()));
         let now = unit.now();
-        request_results::save(unit.connection(), &kept, now).await?;
+        request_results::settle(unit.connection(), executed, now).await?;
         let events = unit.commit().await?;
         self.backbone.appended(events);
         Ok(verdicts(plan, &outcomes))
@@ -55,15 +57,15 @@ impl<A: Application> Worker<A> {
     ///
     /// # Errors
     /// An outage.
-    async fn prepare_pieces(&self, batch: &[Pending<A>]) -> Result<Vec<Option<Fault>>, Fault> {
+    async fn prepare_pieces(&self, batch: Batch<'_, A>) -> Result<Vec<Option<Fault>>, Fault> {
         let mut faults = Vec::with_capacity(batch.len());
         let whole = 0..batch.len();
         let mut pieces: Vec<Range<usize>> = vec![whole];
         while let Some(piece) = pieces.pop() {
-            let commands = batch.get(piece.clone()).unwrap_or_default();
+            let commands = batch.piece(piece.clone());
             let prepared = AssertUnwindSafe(self.prepare(commands)).catch_unwind().await;
             match prepared.unwrap_or_else(|_| Err(super::panicked())) {
-                Ok(()) => faults.extend(commands.iter().map(|_| None)),
+                Ok(()) => faults.extend(std::iter::repeat_with(|| None).take(commands.len())),
                 Err(outage @ Fault::Outage { .. }) => return Err(outage),
                 Err(fault) if commands.len() == 1 => faults.push(Some(fault)),
                 Err(_) => pieces.extend(halves(piece)),
@@ -113,7 +115,7 @@ fn halves(piece: Range<usize>) -> Vec<Range<usize>> {
 fn verdicts<R: Clone>(plan: Plan<R>, outcomes: &[Outcome<R>]) -> Vec<Verdict<R>> {
     let verdict = |source| match source {
         Source::Known(answer) => Verdict::Answered(answer),
-        Source::Fresh(number) => match outcomes.get(number) {
+        Source::Own(number) | Source::Shared(number) => match outcomes.get(number) {
             Some(Ok(outcome)) => Verdict::Answered(outcome.clone().map_err(CallError::Rejected)),
             Some(Err(fault @ Fault::Permanent { .. })) => Verdict::Guilty(fault.clone()),
             Some(Err(_)) | None => Verdict::Again,

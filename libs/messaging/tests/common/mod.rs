@@ -189,7 +189,11 @@ pub async fn start_on(
 
 impl Instance {
     pub fn committer(&self) -> Committer<Ledger> {
-        self.backbone.committer(Arc::clone(&self.ledger), &CommitterSettings::default())
+        self.committer_with(&CommitterSettings::default())
+    }
+
+    pub fn committer_with(&self, settings: &CommitterSettings) -> Committer<Ledger> {
+        self.backbone.committer(Arc::clone(&self.ledger), settings)
     }
 
     pub fn relay(&self) {
@@ -243,6 +247,7 @@ impl Instance {
                 "select (select count(*) from inbox) \
                       + (select coalesce(sum(bit_count(taken)), 0)::bigint from inbox_position)"
             }
+            "command_result" => "select count(*) from command_result",
             other => panic!("no table {other}"),
         };
         sqlx::query_scalar(sql).fetch_one(self.pool()).await.unwrap()
@@ -252,6 +257,11 @@ impl Instance {
         let left = self.role.tasks.drain(Duration::from_secs(10)).await;
         assert!(left.is_empty(), "did not end: {left:?}");
     }
+}
+
+/// A request whose reply is known before it is executed.
+pub fn foreseen(caller: &str, request_id: &str, content: u8, reply: &Added) -> RequestKey {
+    RequestKey { reply: Some(reply.encode()), ..request(caller, request_id, content) }
 }
 
 /// Settings that do not keep a test waiting.
@@ -292,5 +302,6 @@ pub fn request(caller: &str, request_id: &str, content: u8) -> RequestKey {
         method: "Add",
         fingerprint: [content; 32],
         fingerprint_as_sent: None,
+        reply: None,
     }
 }

@@ -17,7 +17,7 @@ pub(crate) use catalogue::{Catalogue, item as catalog_item};
 pub(crate) use catalogue_age::CatalogueAge;
 pub use command::Command;
 pub(crate) use pipeline::with_saga_counts;
-pub(crate) use reply::OrderReply;
+pub(crate) use reply::{MadeOrder, OrderReply};
 pub(crate) use timers::watch_deadlines;
 
 use crate::{application::working_set::WorkingSet, saga::SagaTimeouts};

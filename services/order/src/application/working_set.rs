@@ -76,7 +76,7 @@ impl WorkingSet {
             Command::Order { order_id, command } => self.change(*order_id, command),
             Command::Catalogue(item) => {
                 self.catalogue_changes.push(item.as_ref().clone());
-                Ok(OrderReply(None))
+                Ok(OrderReply::Noted)
             }
         }
     }
@@ -105,7 +105,7 @@ impl WorkingSet {
         }
         match command {
             // Facts have no caller: no answer is built for them.
-            OrderCommand::Signal(_) | OrderCommand::CheckDeadline(_) => Ok(OrderReply(None)),
+            OrderCommand::Signal(_) | OrderCommand::CheckDeadline(_) => Ok(OrderReply::Noted),
             _ => self.reply(order_id),
         }
     }
@@ -155,7 +155,8 @@ impl WorkingSet {
     }
 
     fn reply(&self, order_id: Uuid) -> Outcome {
-        Ok(OrderReply(self.records.get(&order_id).map(|record| Box::new(present::order(record)))))
+        let order = self.records.get(&order_id).map(|record| Box::new(present::order(record)));
+        Ok(order.map_or(OrderReply::Noted, OrderReply::Order))
     }
 
     /// Writes what changed and hands the events to the unit of work.

@@ -14,7 +14,13 @@ use openorder_rpc::{CallContext, query_failed, reason_of};
 use openorder_types::{CallError, Caller, parse_uuid};
 use uuid::Uuid;
 
-use crate::{application::Command, domain::rejection, grpc::OrderGrpc, present, saga::Signal};
+use crate::{
+    application::{Command, MadeOrder},
+    domain::rejection,
+    grpc::OrderGrpc,
+    present,
+    saga::Signal,
+};
 
 impl OrderGrpc {
     /// The order with its stock held.
@@ -22,9 +28,14 @@ impl OrderGrpc {
     /// # Errors
     /// `OUT_OF_STOCK` or `UNKNOWN_SKU`, then the order is REJECTED; `Unavailable` when the inventory service did not
     /// answer: the order is durable and goes on, and the same request id finds out how.
-    pub(super) async fn reserve_now(&self, call: &CallContext, order: Order) -> Result<Order, CallError> {
-        let order_id = parse_uuid(&order.order_id, "ORDER_ID_MALFORMED").map_err(|_| CallError::Internal)?;
-        // The stored answer of a repeated call may be older than the order.
+    pub(super) async fn reserve_now(&self, call: &CallContext, made: MadeOrder) -> Result<Order, CallError> {
+        let order_id = match made {
+            MadeOrder::Now(order) => {
+                parse_uuid(&order.order_id, "ORDER_ID_MALFORMED").map_err(|_| CallError::Internal)?
+            }
+            MadeOrder::Before(order_id) => order_id,
+        };
+        // What was kept of a repeated call may be older than the order.
         let order = self.current(order_id).await?;
         if order.status() == OrderStatus::Pending {
             let signal = self.ask_inventory(call, &order).await?;
@@ -70,7 +81,8 @@ impl OrderGrpc {
         }
     }
 
-    async fn current(&self, order_id: Uuid) -> Result<Order, CallError> {
+    /// The order as it stands now.
+    pub(super) async fn current(&self, order_id: Uuid) -> Result<Order, CallError> {
         let found = self.orders.get(order_id).await.map_err(query_failed)?;
         found.as_ref().map(present::order).ok_or(CallError::Internal)
     }

@@ -8,13 +8,13 @@ mod watch;
 
 use std::{pin::Pin, sync::Arc};
 
-use openorder_messaging::{Backbone, Committer, SharedReads};
+use openorder_messaging::{Backbone, Committer, Reply, RequestKey, SharedReads};
 use openorder_proto::{
     inventory::v1::inventory_service_client::InventoryServiceClient,
     order::v1::{
         BatchGetOrdersRequest, BatchGetOrdersResponse, CancelOrderRequest, CancelOrderResponse, CreateOrderRequest,
         CreateOrderResponse, GetOrderRequest, GetOrderResponse, GetOrderTimelineRequest, GetOrderTimelineResponse,
-        ListOrdersRequest, ListOrdersResponse, ListSagasRequest, ListSagasResponse, Order, RetryCompensationRequest,
+        ListOrdersRequest, ListOrdersResponse, ListSagasRequest, ListSagasResponse, RetryCompensationRequest,
         RetryCompensationResponse, SettleCompensationRequest, SettleCompensationResponse, UpdateOrderStatusRequest,
         UpdateOrderStatusResponse, WatchOrderRequest, WatchOrderResponse,
         order_service_server::{OrderService, OrderServiceServer},
@@ -29,7 +29,7 @@ use tonic::{Status, service::Routes};
 use uuid::Uuid;
 
 use crate::{
-    application::{Catalogue, Command, Orders},
+    application::{Catalogue, Command, MadeOrder, OrderReply, Orders},
     config::OrderSettings,
     domain::{ReservationMode, rejection},
     persistence::{self, Record},
@@ -62,37 +62,40 @@ impl OrderGrpc {
         if !call.caller.may_act_for(&new.customer_id) {
             return Err(parse::not_yours().into());
         }
-        let fingerprint = create_fingerprint(&message);
+        let key = create_key(&call, &message, request_id, new.order_id);
         let immediate = new.reservation_mode == ReservationMode::Immediate;
         let mut done = None;
         // Where nobody is asked, the committer finds what was done before, without a query more.
         if !self.catalogue.knows(new.lines.iter().map(|line| &line.sku)) {
             // What was done is answered whoever is away.
-            done = self.committer.recall_call(&request_key(&call, fingerprint, request_id.clone())).await?;
+            done = self.committer.recall_call(&key).await?;
             if done.is_none() {
                 new.product_answers = self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), &call).await?;
             }
         }
-        let mut order = match done {
-            Some(order) => order,
-            None => match self.committer.call(&call, fingerprint, request_id, Command::Create(Box::new(new))).await {
+        let made = match done {
+            Some(made) => made,
+            None => match self.committer.call_under(&call, key, Command::Create(Box::new(new))).await {
                 Err(CallError::Rejected(no)) if no.reason == rejection::CATALOGUE_IN_DOUBT => {
                     self.create_as_asked(&call, &message).await?
                 }
                 answer => answer?,
             },
         };
-        if immediate {
-            order = self.reserve_now(&call, order).await?;
-        }
+        let order = match made {
+            made if immediate => self.reserve_now(&call, made).await?,
+            MadeOrder::Now(order) => *order,
+            MadeOrder::Before(order_id) => self.current(order_id).await?,
+        };
         Ok(CreateOrderResponse { order: Some(order) })
     }
 
     /// Asks the product service about every line: its word is final, and what the copy had is not looked at again.
-    async fn create_as_asked(&self, call: &CallContext, message: &CreateOrderRequest) -> Result<Order, CallError> {
+    async fn create_as_asked(&self, call: &CallContext, message: &CreateOrderRequest) -> Result<MadeOrder, CallError> {
         let (request_id, mut new) = parse::create(message)?;
         new.product_answers = self.catalogue.ask(new.lines.iter().map(|line| &line.sku), call).await?;
-        self.committer.call(call, create_fingerprint(message), request_id, Command::Create(Box::new(new))).await
+        let key = create_key(call, message, request_id, new.order_id);
+        self.committer.call_under(call, key, Command::Create(Box::new(new))).await
     }
 
     async fn get(&self, call: CallContext, message: GetOrderRequest) -> Result<GetOrderResponse, CallError> {
@@ -143,8 +146,11 @@ impl OrderGrpc {
     }
 }
 
-fn create_fingerprint(message: &CreateOrderRequest) -> RequestFingerprint {
-    RequestFingerprint::of_canonical("CreateOrder", message, parse::canonical_create(message).as_ref())
+/// What is kept under it is known beforehand: which order it makes.
+fn create_key(call: &CallContext, message: &CreateOrderRequest, request_id: String, order_id: Uuid) -> RequestKey {
+    let canonical = parse::canonical_create(message);
+    let fingerprint = RequestFingerprint::of_canonical("CreateOrder", message, canonical.as_ref());
+    RequestKey { reply: Some(OrderReply::Made(order_id).encode()), ..request_key(call, fingerprint, request_id) }
 }
 
 type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchOrderResponse, Status>> + Send>>;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use openorder_messaging::{
-    Application, Backbone, ConsumerSettings, Envelope, Outcomes, Received, RoleContext, Subscription, UnitOfWork,
+    Application, Backbone, CommitterSettings, ConsumerSettings, Envelope, Outcomes, Received, RoleContext,
+    Subscription, UnitOfWork,
 };
 use openorder_payment::PaymentSettings;
 use openorder_proto::{
@@ -46,11 +47,16 @@ pub struct Instance {
 impl Instance {
     /// Starts the service and waits until it answers.
     pub async fn start(world: &World) -> Self {
+        Self::start_with(world, CommitterSettings::default()).await
+    }
+
+    async fn start_with(world: &World, committer: CommitterSettings) -> Self {
         let address = free_address();
         let settings = PaymentSettings {
             listen_address: address.to_string(),
             database_url: world.database_url("payment"),
             database: world.database(),
+            committer,
             ..PaymentSettings::default()
         };
         let role = world.separate_role("payment");
@@ -209,8 +215,12 @@ pub struct Bench {
 
 impl Bench {
     pub async fn start() -> Self {
+        Self::start_with(CommitterSettings::default()).await
+    }
+
+    pub async fn start_with(committer: CommitterSettings) -> Self {
         let world = World::new();
-        let instance = Instance::start(&world).await;
+        let instance = Instance::start_with(&world, committer).await;
         let observer = Observer::start(&world).await;
         // A consumer that met its topics too early says that it is down until its first message comes.
         eventually("the topics are there", BOUND, || async {

@@ -1,5 +1,6 @@
 //! Wallets and payments by gRPC: commands once, and everybody sees their own.
 
+use openorder_messaging::CommitterSettings;
 use openorder_proto::{
     google::r#type::Money,
     payment::v1::{GetPaymentRequest, GetWalletRequest, ListPaymentsRequest, PaymentState, get_payment_request::Key},
@@ -182,5 +183,29 @@ async fn pages_join_without_gaps_and_their_tokens_fit_one_caller_and_one_list() 
         let answer = bench.client().list_payments(context.request(request)).await;
         assert_eq!(refused(answer), is(Code::InvalidArgument, "PAGE_TOKEN_INVALID"));
     }
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn batches_at_once_over_the_same_wallets_never_wait_for_each_other_in_a_circle() {
+    const WALLETS: usize = 6;
+    const CHARGES: usize = 300;
+    let committer = CommitterSettings { batch_max: 4, batches_at_once: 6, linger_ms: 0, ..Default::default() };
+    let bench = Bench::start_with(committer).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..CHARGES {
+        let mut client = bench.client();
+        // The first ones open the wallets; forwards and backwards by turns.
+        let wallet = if number / WALLETS % 2 == 0 { number % WALLETS } else { WALLETS - 1 - number % WALLETS };
+        let request = charge_request(&format!("r-{number}"), &format!("user-{wallet}"), 1);
+        calls.spawn(async move { client.charge_wallet(as_operator().request(request)).await });
+    }
+    for answer in calls.join_all().await {
+        answer.unwrap();
+    }
+    for wallet in 0..WALLETS {
+        assert_eq!(bench.balance(&format!("user-{wallet}")).await, i64::try_from(CHARGES / WALLETS).unwrap());
+    }
+    assert_eq!(bench.world.deadlocks("payment").await, 0);
     bench.close().await;
 }

@@ -82,7 +82,8 @@ func (x *RequestedLine) GetQuantity() int32 {
 type CreateOrderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]. The same id with the same
-	// content returns the first answer again; with other content it is refused (REQUEST_ID_REUSED).
+	// content makes no second order and returns the first one, as it stands by then; with other content
+	// it is refused (REQUEST_ID_REUSED).
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// User id of the customer: 1 to 64 of [A-Za-z0-9._-]. Customers may only give their own. The same id is `user_id` in
 	// payments, wallets and notifications.

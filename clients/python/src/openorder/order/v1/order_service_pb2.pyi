@@ -63,7 +63,8 @@ class CreateOrderRequest(_message.Message):
     EXPECTED_TOTAL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]. The same id with the same
-    content returns the first answer again; with other content it is refused (REQUEST_ID_REUSED).
+    content makes no second order and returns the first one, as it stands by then; with other content
+    it is refused (REQUEST_ID_REUSED).
     """
     customer_id: _builtins.str
     """User id of the customer: 1 to 64 of [A-Za-z0-9._-]. Customers may only give their own. The same id is `user_id` in

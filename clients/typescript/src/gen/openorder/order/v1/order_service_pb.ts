@@ -56,7 +56,8 @@ export const RequestedLineSchema: GenMessage<RequestedLine> = /*@__PURE__*/
 export type CreateOrderRequest = Message<"openorder.order.v1.CreateOrderRequest"> & {
   /**
    * Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]. The same id with the same
-   * content returns the first answer again; with other content it is refused (REQUEST_ID_REUSED).
+   * content makes no second order and returns the first one, as it stands by then; with other content
+   * it is refused (REQUEST_ID_REUSED).
    *
    * @generated from field: string request_id = 1;
    */
