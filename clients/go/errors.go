@@ -122,6 +122,7 @@ const (
 	ErrCurrencyMismatch          = Reason("CURRENCY_MISMATCH")
 	ErrDeadLetterUnknown         = Reason("DEAD_LETTER_UNKNOWN")
 	ErrDiscardSetEmpty           = Reason("DISCARD_SET_EMPTY")
+	ErrEventsPruned              = Reason("EVENTS_PRUNED")
 	ErrNotADeadLetter            = Reason("NOT_A_DEAD_LETTER")
 	ErrNotSubscribed             = Reason("NOT_SUBSCRIBED")
 	ErrNotYourWallet             = Reason("NOT_YOUR_WALLET")

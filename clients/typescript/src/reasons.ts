@@ -37,6 +37,7 @@ const REASONS = [
     "ALREADY_IN_REPLAY", // failed precondition
     "DEAD_LETTER_UNKNOWN", // not found
     "DISCARD_SET_EMPTY", // failed precondition
+    "EVENTS_PRUNED", // failed precondition
     "NOT_A_DEAD_LETTER", // failed precondition
     "NOT_SUBSCRIBED", // failed precondition
     "REPLAY_RUNNING", // failed precondition

@@ -9,11 +9,11 @@ use std::{
     },
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use openorder_config::Secret;
 use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, wait_for};
 use openorder_telemetry::{RoleTelemetry, TraceContext, work_span};
-use openorder_types::Fault;
+use openorder_types::{Fault, Timestamp};
 use sqlx::{PgPool, Postgres, Transaction, migrate::Migrator};
 use tokio::sync::{Notify, broadcast};
 
@@ -27,6 +27,7 @@ use crate::{
     handoff::Handoff,
     kafka, maintenance,
     relay::Relay,
+    retention::Retention,
     startup,
     unit_of_work::Appended,
 };
@@ -62,6 +63,9 @@ impl RoleContext {
     }
 }
 
+/// Since when a service needs its events.
+type NeededSince = Box<dyn Fn(PgPool) -> BoxFuture<'static, Result<Option<Timestamp>, Fault>> + Send + Sync>;
+
 /// One service's database, log and runners.
 pub struct Backbone {
     role: RoleContext,
@@ -72,6 +76,7 @@ pub struct Backbone {
     wake_relay: Notify,
     handoff: Handoff,
     published: AtomicI64,
+    needed_since: OnceLock<NeededSince>,
     changes: broadcast::Sender<Changes>,
     consumed: OnceLock<Consumed>,
     inbox: Inbox,
@@ -122,6 +127,7 @@ impl Backbone {
             wake_relay: Notify::new(),
             handoff: Handoff::default(),
             published: AtomicI64::new(0),
+            needed_since: OnceLock::new(),
             changes,
             consumed: OnceLock::new(),
             inbox: Inbox::new(role.telemetry.role()),
@@ -179,12 +185,27 @@ impl Backbone {
         tasks.spawn("replays", OnExit::StopProcess, desk::run_replays(Arc::clone(self), settings.clone()));
     }
 
-    /// Starts the relay; `topics` are the ones that this service publishes to.
+    /// Has the log keep all events since a time that the service names each time that it is pruned: such as since the
+    /// oldest of its aggregates began that are not at rest. To be said before [`Self::relay`].
+    pub fn keep_events_since<F, N>(&self, needed_since: F)
+    where
+        F: Fn(PgPool) -> N + Send + Sync + 'static,
+        N: Future<Output = Result<Option<Timestamp>, Fault>> + Send + 'static,
+    {
+        // A service says it once.
+        drop(self.needed_since.set(Box::new(move |pool| needed_since(pool).boxed())));
+    }
+
+    /// Starts the relay, and the retention of the log; `topics` are the ones that this service publishes to.
     pub fn relay(self: &Arc<Self>, settings: &RelaySettings, topics: &[&'static str]) {
         let dependency = self.role.background(kafka::KAFKA);
         self.publishes.store(true, Ordering::Relaxed);
         let relay = Relay::new(Arc::clone(self), settings.clone(), topics.to_vec(), dependency);
         self.role.tasks.spawn("relay", OnExit::StopProcess, relay.run());
+        if self.database.event_log_retention_days > 0 {
+            let retention = Retention::new(Arc::clone(self), self.database.clone(), settings.republish_events);
+            self.role.tasks.spawn("event-log-retention", OnExit::StopProcess, retention.run());
+        }
     }
 
     /// The service's own database, for queries.
@@ -280,6 +301,14 @@ impl Backbone {
     /// Where the relay of this process is handed what was committed here.
     pub(crate) fn handoff(&self) -> &Handoff {
         &self.handoff
+    }
+
+    /// Since when the service needs its events, beyond their retention.
+    pub(crate) async fn needed_since(&self) -> Result<Option<Timestamp>, Fault> {
+        match self.needed_since.get() {
+            Some(needed_since) => needed_since(self.pool.clone()).await,
+            None => Ok(None),
+        }
     }
 
     /// The relay of this process has published all events up to this position.

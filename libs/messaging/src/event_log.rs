@@ -4,7 +4,7 @@
 //! that commits late. Appends are therefore serialised: a position is drawn only while the append lock is held, which
 //! is until the commit. Group commit makes that cheap.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use openorder_telemetry::TraceContext;
 use openorder_types::{Fault, Timestamp};
@@ -17,6 +17,12 @@ use crate::{LoggedEvent, unit_of_work::PendingEvent};
 pub(crate) const APPEND_LOCK: i64 = 0x6f70_656e_0001;
 /// Advisory lock of the active relay.
 pub(crate) const RELAY_LOCK: i64 = 0x6f70_656e_0002;
+/// Advisory lock of who prunes the log.
+pub(crate) const PRUNE_LOCK: i64 = 0x6f70_656e_0003;
+
+/// Events of one transaction have its time; a transaction that began earlier may commit later, by this much at most.
+pub(crate) const COMMIT_LATE_MAX: Duration = Duration::from_secs(120);
+
 /// Appends the events, which then have the positions from the returned one on. None where these are not without a gap,
 /// as they are unless somebody else draws positions without the lock. The transaction has to commit next: it holds that.
 pub(crate) async fn append(
@@ -133,4 +139,25 @@ pub async fn history(
     .fetch_all(executor)
     .await?;
     Ok(rows.iter().map(logged).collect::<Result<_, _>>()?)
+}
+
+/// A position that has no event of this time or later before it, by halving: positions are in the order of time, nearly.
+pub(crate) async fn last_before(connection: &mut PgConnection, time: Timestamp) -> Result<i64, Fault> {
+    let (mut low, mut high): (i64, i64) =
+        sqlx::query_as("select coalesce(min(position), 1) - 1, coalesce(max(position), 0) from event_log")
+            .fetch_one(&mut *connection)
+            .await?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let next: Option<(i64, Timestamp)> =
+            sqlx::query_as("select position, occurred_at from event_log where position > $1 order by position limit 1")
+                .bind(middle)
+                .fetch_optional(&mut *connection)
+                .await?;
+        match next {
+            Some((position, at)) if at < time => low = position,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
 }

@@ -8,6 +8,7 @@
 //!   wrote comes to it by [`handoff`]; [`headers`] writes and reads the headers of its records;
 //! - [`consumer`]: batches from Kafka, each event once in effect (inbox), failing keys parked, tried again, dead;
 //! - [`dead_letters`]: copies of dead messages on their topic, for Kafka's tools;
+//! - [`retention`]: the beginning of the log goes once it is old, and nothing of it that is needed;
 //! - [`backbone`]: puts these together for a service.
 //! - [`Table`]: the columns of a service's table, each named once, and the statements that write a batch of its rows;
 //! - [`desk`]: what an operator does with what failed: look, replay, discard, redeliver;
@@ -46,6 +47,7 @@ mod relay;
 #[doc(hidden)]
 pub mod reply;
 mod request_results;
+mod retention;
 mod route;
 mod scan;
 mod security;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{Backbone, DatabaseSettings, backlog, consumer::parking, metrics::Metrics, request_results};
 
 /// Rows deleted by one statement, so that upkeep never holds up the work.
-const PRUNE_BATCH_ROWS: i64 = 5_000;
+pub(crate) const PRUNE_BATCH_ROWS: i64 = 5_000;
 
 /// Probes the database and prunes what is past its retention, until shutdown.
 pub(crate) async fn run(backbone: Arc<Backbone>, settings: DatabaseSettings, dependency: Dependency) {

@@ -109,6 +109,11 @@ settings! {
         inbox_retention_hours: u32 = 720, 1..=87_600;
         /// How long discarded and replayed dead letters are kept in the history.
         dead_letter_history_hours: u32 = 2_160, 1..=87_600;
+        /// How long events are kept in the log, days; 0: for ever. Longer than any backup that a service may be restored
+        /// from, and than any time that a group may have to be given again.
+        event_log_retention_days: u32 = 0, 0..=36_500;
+        /// For how long after a page of the log was read for a replay nothing of the log is pruned.
+        event_log_reader_lease_ms: u64 = 300_000, 60_000..=3_600_000;
         /// How long the result of a command is kept under its request id.
         request_retention_hours: u32 = 72, 1..=87_600;
     }

@@ -276,7 +276,7 @@ async fn events_of_one_services_log_are_redelivered_to_another_that_missed_them_
     let (target, producer, desk) = begin(&world).await;
     let events = |filter: EventFilter| {
         let desk = source.desk();
-        async move { desk.events(&filter, None, 100).await.unwrap().items }
+        async move { desk.events(&filter, None, 100).await.unwrap().unwrap().items }
     };
     let all = events(EventFilter::default()).await;
     assert_eq!(all.len(), 6);
@@ -287,8 +287,8 @@ async fn events_of_one_services_log_are_redelivered_to_another_that_missed_them_
     let early = events(EventFilter { until: Some(all[1].occurred_at), ..EventFilter::default() }).await;
     assert_eq!(early.iter().map(|event| event.position).collect::<Vec<_>>(), [all[0].position]);
     assert!(events(EventFilter { event_types: vec!["x".to_owned()], ..EventFilter::default() }).await.is_empty());
-    let first_page = source.desk().events(&EventFilter::default(), None, 4).await.unwrap();
-    let second_page = source.desk().events(&EventFilter::default(), first_page.next, 4).await.unwrap();
+    let first_page = source.desk().events(&EventFilter::default(), None, 4).await.unwrap().unwrap();
+    let second_page = source.desk().events(&EventFilter::default(), first_page.next, 4).await.unwrap().unwrap();
     assert_eq!((first_page.items.len(), second_page.items.len(), second_page.next), (4, 2, None));
 
     // One of them came by Kafka.

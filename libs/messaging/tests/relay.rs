@@ -5,13 +5,13 @@ mod common;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
 use common::{ADDED, TOPIC, add, start, start_with};
 use futures::future::join_all;
-use openorder_messaging::{KafkaSettings, RelaySettings};
+use openorder_messaging::{KafkaSettings, RelaySettings, unpublished};
 use openorder_testing::{
     BrokerFront, Tail, World, alter_topic, create_topic, eventually, free_address, header, header_names,
 };
@@ -286,5 +286,58 @@ async fn a_publish_that_takes_longer_than_the_lease_keeps_its_place_and_publishe
     assert_eq!(positions(&tail, 1).await, [("k".to_owned(), 2)]);
     assert!(tail.next(Duration::from_secs(2)).await.is_none(), "nothing is published again");
     assert_eq!(epoch().await, before, "no other time in the lead");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cursor_is_written_once_an_interval_and_at_the_end_and_a_relay_that_lost_its_place_notices_then() {
+    const INTERVAL: Duration = Duration::from_millis(500);
+    let world = World::new();
+    let instance = start(&world, world.separate_role("ledger"), "ledger").await;
+    let watched = start(&world, world.separate_role("ledger"), "ledger").await;
+    let note_writes = "create table cursor_write (number bigint generated always as identity); \
+                       create function note_write() returns trigger language plpgsql as \
+                       'begin insert into cursor_write default values; return new; end'; \
+                       create trigger note_write after update of position on relay_cursor \
+                       for each row execute function note_write()";
+    sqlx::raw_sql(note_writes).execute(watched.pool()).await.unwrap();
+    let number = async |sql: &'static str| sqlx::query_scalar::<_, i64>(sql).fetch_one(watched.pool()).await.unwrap();
+    let started = Instant::now();
+    let interval_ms = u64::try_from(INTERVAL.as_millis()).unwrap();
+    let settings = RelaySettings { cursor_interval_ms: interval_ms, ..RelaySettings::default() };
+    instance.backbone.relay(&settings, &[TOPIC]);
+    let (committer, tail) = (instance.committer(), Tail::new(&world, TOPIC));
+    for number in 1..=40 {
+        add(&committer, "k", number).await.unwrap();
+        tail.take(1, BOUND).await;
+    }
+    let writes = number("select count(*) from cursor_write").await;
+    let intervals = i64::try_from(started.elapsed().as_millis() / INTERVAL.as_millis()).unwrap();
+    assert!(writes <= intervals + 1, "{writes} writes in {intervals} intervals");
+    // The process that publishes knows at once what it has published; all others do after an interval.
+    eventually("published", BOUND, || async {
+        (unpublished(&instance.backbone).await.unwrap().events == 0).then_some(())
+    })
+    .await;
+    eventually("written", BOUND, || async {
+        (unpublished(&watched.backbone).await.unwrap().events == 0).then_some(())
+    })
+    .await;
+
+    sqlx::query("update relay_cursor set epoch = epoch + 1").execute(watched.pool()).await.unwrap();
+    let epoch = number("select epoch from relay_cursor").await;
+    add(&committer, "k", 41).await.unwrap();
+    eventually("another time in the lead", BOUND, || async {
+        (number("select epoch from relay_cursor").await == epoch + 1).then_some(())
+    })
+    .await;
+    add(&committer, "k", 42).await.unwrap();
+    eventually("published by it", BOUND, || async {
+        (unpublished(&instance.backbone).await.unwrap().events == 0).then_some(())
+    })
+    .await;
+    instance.stop().await;
+    assert_eq!(number("select position from relay_cursor").await, number("select max(position) from event_log").await);
+    watched.stop().await;
     world.close().await;
 }

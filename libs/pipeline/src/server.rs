@@ -195,7 +195,7 @@ impl Server {
         let mut answer = CountEventsResponse::default();
         let mut after = parse::after(message.after_position);
         for _ in 0..COUNTED_PAGES_MAX {
-            let page = self.pipeline.desk.events(&filter, after, u32::MAX).await.map_err(query_failed)?;
+            let page = self.pipeline.desk.events(&filter, after, u32::MAX).await.map_err(query_failed)??;
             answer.count += i64::try_from(page.items.len()).unwrap_or(i64::MAX);
             answer.last_position = page.items.last().map_or(answer.last_position, |event| event.position);
             answer.next_position = page.next.unwrap_or_default();
@@ -210,7 +210,7 @@ impl Server {
     async fn read_events(&self, _: CallContext, message: ReadEventsRequest) -> Result<ReadEventsResponse, CallError> {
         let filter = parse::event_filter(message.filter)?;
         let (after, size) = (parse::after(message.after_position), parse::page_size(message.page_size));
-        let page = self.pipeline.desk.events(&filter, after, size).await.map_err(query_failed)?;
+        let page = self.pipeline.desk.events(&filter, after, size).await.map_err(query_failed)??;
         let positions: Vec<_> = page.items.iter().map(|event| event.position).collect();
         let events = fill(page.items.into_iter().map(present::logged_event), usize::MAX, PAGE_BYTES_MAX);
         let next_position = next(&positions, events.len(), page.next);

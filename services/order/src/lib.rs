@@ -54,6 +54,8 @@ pub async fn serve(host: Host<OrderSettings>) -> anyhow::Result<()> {
     let inventory = host.channel("inventory", &host.settings.client)?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let (settings, backbone) = (service.settings().clone(), Arc::clone(service.backbone()));
+    // What happened to an order is looked at until its saga is at its end.
+    backbone.keep_events_since(|pool| async move { persistence::oldest_unsettled_saga(&pool).await });
     let committer = service.run_with(Arc::new(Orders::new(settings.timeouts())), consumers::subscription());
     let route = Arc::new(RouteMonitor::new(Arc::clone(&backbone), settings.route_behind_max()));
     let age = Arc::new(CatalogueAge::new(&settings));

@@ -1,12 +1,13 @@
 //! Reading the service's event log by time, aggregate and type.
 
-use std::time::Duration;
-
-use openorder_types::{Fault, Timestamp};
+use openorder_types::{Fault, Rejection, Timestamp};
 use sqlx::QueryBuilder;
 
 use super::{Desk, Page, limit};
-use crate::{LoggedEvent, event_log};
+use crate::{
+    LoggedEvent,
+    event_log::{self, COMMIT_LATE_MAX},
+};
 
 /// Which events of the log are meant: all conditions that are set have to hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,12 +29,13 @@ const COLUMNS: &str = "position, event_id, event_type, topic, key, aggregate_id,
                        trace_context, tracestate, occurred_at";
 /// Rows of the log that one call looks at, so that a rare event does not make it read all.
 const SCAN_MAX: i64 = 50_000;
-/// Events of one transaction have its time; a transaction that began earlier may commit later, by this much at most.
-const COMMIT_LATE_MAX: Duration = Duration::from_secs(120);
+/// How often it is written down at most that somebody reads the log, seconds.
+const READING_NOTED_SECONDS: f64 = 10.0;
 
 impl Desk {
     /// Events of this service's log in commit order, at most `page_size` after the position `after`. A page may hold
-    /// fewer than asked, even none, and still have a next one: a call looks at a bounded part of the log.
+    /// fewer than asked, even none, and still have a next one: a call looks at a bounded part of the log. Refused with
+    /// `EVENTS_PRUNED` where some of what is asked for may have been pruned.
     ///
     /// # Errors
     /// [`Fault`] of the database.
@@ -42,11 +44,17 @@ impl Desk {
         filter: &EventFilter,
         after: Option<i64>,
         page_size: u32,
-    ) -> Result<Page<LoggedEvent>, Fault> {
+    ) -> Result<Result<Page<LoggedEvent>, Rejection>, Fault> {
+        if let Some(pruned) = self.pruned(filter, after).await? {
+            return Ok(Err(pruned));
+        }
         let limit = limit(page_size);
         let begin = match (after, filter.from) {
             (Some(after), _) => after,
-            (None, Some(from)) => self.last_before(from - COMMIT_LATE_MAX).await?,
+            (None, Some(from)) => {
+                let mut connection = self.pool().acquire().await?;
+                event_log::last_before(&mut connection, from - COMMIT_LATE_MAX).await?
+            }
             (None, None) => 0,
         };
         // Of one aggregate there are few, by an index of their own.
@@ -75,7 +83,41 @@ impl Desk {
         if page.next.is_none() && end < i64::MAX && self.goes_on(end, filter.until).await? {
             page.next = Some(end);
         }
-        Ok(page)
+        Ok(Ok(page))
+    }
+
+    /// Says that the log is read, so that nothing is pruned meanwhile, and why it is not all there that is asked for.
+    async fn pruned(&self, filter: &EventFilter, after: Option<i64>) -> Result<Option<Rejection>, Fault> {
+        let sql = "update event_log_floor set read_at = now() where read_at < now() - make_interval(secs => $1)";
+        sqlx::query(sql).bind(READING_NOTED_SECONDS).execute(self.pool()).await?;
+        // Only now: the floor does not move any more.
+        let (position, kept_from): (i64, Option<Timestamp>) =
+            sqlx::query_as("select position, kept_from from event_log_floor").fetch_one(self.pool()).await?;
+        let Some(kept_from) = kept_from else { return Ok(None) };
+        let is_there = match (after, filter.from) {
+            (Some(after), _) => after >= position,
+            (None, Some(from)) => from >= kept_from,
+            (None, None) => false,
+        };
+        if is_there {
+            return Ok(None);
+        }
+        if let Some(aggregate_id) = &filter.aggregate_id {
+            // From its first event on, in each topic.
+            let sql = "select bool_and(first = 1) from (select min(aggregate_version) as first from event_log \
+                       where aggregate_id = $1 and position > $2 group by topic, aggregate_type) as kept";
+            let is_whole: Option<bool> =
+                sqlx::query_scalar(sql).bind(aggregate_id).bind(position).fetch_one(self.pool()).await?;
+            if is_whole == Some(true) {
+                return Ok(None);
+            }
+        }
+        let text = format!(
+            "the log of {} is pruned up to position {position}: all events since {} are there",
+            self.group(),
+            kept_from.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+        );
+        Ok(Some(Rejection::failed_precondition("EVENTS_PRUNED", text)))
     }
 
     /// Whether the log has events after `position` that may still be before `until`.
@@ -86,28 +128,5 @@ impl Desk {
                 .fetch_optional(self.pool())
                 .await?;
         Ok(next.is_some_and(|next| until.is_none_or(|until| next < until + COMMIT_LATE_MAX)))
-    }
-
-    /// A position that has no event of this time or later before it, by halving: positions are in the order of time,
-    /// nearly.
-    async fn last_before(&self, time: Timestamp) -> Result<i64, Fault> {
-        let (mut low, mut high): (i64, i64) =
-            sqlx::query_as("select coalesce(min(position), 1) - 1, coalesce(max(position), 0) from event_log")
-                .fetch_one(self.pool())
-                .await?;
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let next: Option<(i64, Timestamp)> = sqlx::query_as(
-                "select position, occurred_at from event_log where position > $1 order by position limit 1",
-            )
-            .bind(middle)
-            .fetch_optional(self.pool())
-            .await?;
-            match next {
-                Some((position, at)) if at < time => low = position,
-                _ => high = middle,
-            }
-        }
-        Ok(low)
     }
 }

@@ -14,6 +14,6 @@ pub use orders::{Filter, insert as insert_orders, list as list_orders, lock as l
 pub use record::Record;
 pub use sagas::{
     SagaFilter, count_unsettled as count_unsettled_sagas, find as find_saga, find_many as find_orders,
-    list as list_sagas, note_failed as note_failed_compensations,
+    list as list_sagas, note_failed as note_failed_compensations, oldest_unsettled as oldest_unsettled_saga,
 };
 pub use timers::{DueTimer, OpenSaga, arm as arm_timers, claim_due, forget as forget_timers, open_sagas};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use openorder_types::Fault;
+use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row};
 use uuid::Uuid;
 
@@ -91,6 +91,18 @@ pub async fn note_failed(connection: &mut PgConnection, changes: &BTreeMap<Uuid,
             .await?;
     }
     Ok(())
+}
+
+/// When the oldest order was made whose saga is not at its end.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn oldest_unsettled(executor: impl PgExecutor<'_>) -> Result<Option<Timestamp>, Fault> {
+    let sql = "select min(create_time) from orders \
+               where order_id = any (array (select unnest(order_ids) from saga_timer \
+                                            union select order_id from compensation_failed)) \
+                 and saga_step = any ($1)";
+    Ok(sqlx::query_scalar(sql).bind(Step::UNSETTLED.map(Step::number).as_slice()).fetch_one(executor).await?)
 }
 
 /// How many sagas are at each step that they do not end at.

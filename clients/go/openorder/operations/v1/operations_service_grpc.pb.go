@@ -75,7 +75,8 @@ type OperationsServiceClient interface {
 	// same request_id goes on where it stood.
 	//
 	// Reasons (FAILED_PRECONDITION): REPLAY_SET_EMPTY, NOT_SUBSCRIBED (the group does not read a topic
-	// that was named, or none at all), REPLAY_RUNNING (the same request id is at work).
+	// that was named, or none at all), REPLAY_RUNNING (the same request id is at work), EVENTS_PRUNED (some of what is
+	// asked for is older than what the log keeps; the message says since when all is there).
 	ReplayEvents(ctx context.Context, in *ReplayEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplayEventsResponse], error)
 	// Returns what each consumer group has committed against the end of its partitions, as Kafka tells it.
 	GetConsumerLag(ctx context.Context, in *GetConsumerLagRequest, opts ...grpc.CallOption) (*GetConsumerLagResponse, error)
@@ -255,7 +256,8 @@ type OperationsServiceServer interface {
 	// same request_id goes on where it stood.
 	//
 	// Reasons (FAILED_PRECONDITION): REPLAY_SET_EMPTY, NOT_SUBSCRIBED (the group does not read a topic
-	// that was named, or none at all), REPLAY_RUNNING (the same request id is at work).
+	// that was named, or none at all), REPLAY_RUNNING (the same request id is at work), EVENTS_PRUNED (some of what is
+	// asked for is older than what the log keeps; the message says since when all is there).
 	ReplayEvents(*ReplayEventsRequest, grpc.ServerStreamingServer[ReplayEventsResponse]) error
 	// Returns what each consumer group has committed against the end of its partitions, as Kafka tells it.
 	GetConsumerLag(context.Context, *GetConsumerLagRequest) (*GetConsumerLagResponse, error)

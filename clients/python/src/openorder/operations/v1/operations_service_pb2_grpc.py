@@ -168,7 +168,8 @@ class OperationsServiceServicer:
         same request_id goes on where it stood.
 
         Reasons (FAILED_PRECONDITION): REPLAY_SET_EMPTY, NOT_SUBSCRIBED (the group does not read a topic
-        that was named, or none at all), REPLAY_RUNNING (the same request id is at work).
+        that was named, or none at all), REPLAY_RUNNING (the same request id is at work), EVENTS_PRUNED (some of what is
+        asked for is older than what the log keeps; the message says since when all is there).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -76,7 +76,8 @@ class OperationsServiceStub:
     same request_id goes on where it stood.
 
     Reasons (FAILED_PRECONDITION): REPLAY_SET_EMPTY, NOT_SUBSCRIBED (the group does not read a topic
-    that was named, or none at all), REPLAY_RUNNING (the same request id is at work).
+    that was named, or none at all), REPLAY_RUNNING (the same request id is at work), EVENTS_PRUNED (some of what is
+    asked for is older than what the log keeps; the message says since when all is there).
     """
     GetConsumerLag: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.GetConsumerLagRequest, _operations_service_pb2.GetConsumerLagResponse]
     """Returns what each consumer group has committed against the end of its partitions, as Kafka tells it."""
@@ -133,7 +134,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     same request_id goes on where it stood.
 
     Reasons (FAILED_PRECONDITION): REPLAY_SET_EMPTY, NOT_SUBSCRIBED (the group does not read a topic
-    that was named, or none at all), REPLAY_RUNNING (the same request id is at work).
+    that was named, or none at all), REPLAY_RUNNING (the same request id is at work), EVENTS_PRUNED (some of what is
+    asked for is older than what the log keeps; the message says since when all is there).
     """
     GetConsumerLag: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.GetConsumerLagRequest, _operations_service_pb2.GetConsumerLagResponse]  # type: ignore[assignment]
     """Returns what each consumer group has committed against the end of its partitions, as Kafka tells it."""
@@ -229,7 +231,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         same request_id goes on where it stood.
 
         Reasons (FAILED_PRECONDITION): REPLAY_SET_EMPTY, NOT_SUBSCRIBED (the group does not read a topic
-        that was named, or none at all), REPLAY_RUNNING (the same request id is at work).
+        that was named, or none at all), REPLAY_RUNNING (the same request id is at work), EVENTS_PRUNED (some of what is
+        asked for is older than what the log keeps; the message says since when all is there).
         """
 
     @_abc_1.abstractmethod

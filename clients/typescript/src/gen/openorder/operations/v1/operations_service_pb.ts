@@ -1100,7 +1100,8 @@ export const OperationsService: GenService<{
    * same request_id goes on where it stood.
    *
    * Reasons (FAILED_PRECONDITION): REPLAY_SET_EMPTY, NOT_SUBSCRIBED (the group does not read a topic
-   * that was named, or none at all), REPLAY_RUNNING (the same request id is at work).
+   * that was named, or none at all), REPLAY_RUNNING (the same request id is at work), EVENTS_PRUNED (some of what is
+   * asked for is older than what the log keeps; the message says since when all is there).
    *
    * @generated from rpc openorder.operations.v1.OperationsService.ReplayEvents
    */

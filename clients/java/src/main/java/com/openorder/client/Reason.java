@@ -60,6 +60,7 @@ public final class Reason {
     public static final String ALREADY_IN_REPLAY = "ALREADY_IN_REPLAY";
     public static final String DEAD_LETTER_UNKNOWN = "DEAD_LETTER_UNKNOWN";
     public static final String DISCARD_SET_EMPTY = "DISCARD_SET_EMPTY";
+    public static final String EVENTS_PRUNED = "EVENTS_PRUNED";
     public static final String NOT_A_DEAD_LETTER = "NOT_A_DEAD_LETTER";
     public static final String NOT_SUBSCRIBED = "NOT_SUBSCRIBED";
     public static final String REPLAY_RUNNING = "REPLAY_RUNNING";
