@@ -33,13 +33,7 @@ async fn orders(shop: &Shop) -> Orders {
     shop.until(&cancelled, OrderStatus::Cancelled).await;
     let shipped = order(3).await;
     shop.until(&shipped, OrderStatus::Preparing).await;
-    let ship = UpdateOrderStatusRequest {
-        request_id: id("ship"),
-        order_id: shipped.clone(),
-        previous_status: OrderStatus::Preparing.into(),
-        current_status: OrderStatus::Shipped.into(),
-    };
-    shop.orders.clone().update_order_status(ship).await.unwrap();
+    ship(shop, &shipped).await;
     // Too dear, too many, and a SKU that nobody has.
     let dear = order(15).await;
     shop.until(&dear, OrderStatus::Cancelled).await;
@@ -49,6 +43,16 @@ async fn orders(shop: &Shop) -> Orders {
     shop.until(&unknown, OrderStatus::Rejected).await;
     shop.stock_is(&sku, 17, 1).await;
     Orders { sku, customer, prepared }
+}
+
+async fn ship(shop: &Shop, order_id: &str) {
+    let ship = UpdateOrderStatusRequest {
+        request_id: id("ship"),
+        order_id: order_id.to_owned(),
+        previous_status: OrderStatus::Preparing.into(),
+        current_status: OrderStatus::Shipped.into(),
+    };
+    shop.orders.clone().update_order_status(ship).await.unwrap();
 }
 
 async fn run(system: &Deployment, service: &str, sql: &str) {
@@ -221,5 +225,67 @@ async fn nothing_is_told_while_orders_flow() {
     }
     assert!(checked > 100, "{checked} orders judged");
     callers.into_iter().for_each(|caller| caller.abort());
+    system.close().await;
+}
+
+/// Prunes about the first two thirds of a service's log, between two transactions, as its maintenance does; what is left is
+/// taken for an hour younger than it is, so that the orders of this test are as old as what is pruned.
+const PRUNE: &str = "with log as (select position, occurred_at, lead(occurred_at) over (order by position) as next, \
+                                         count(*) over () as events, row_number() over (order by position) as number \
+                                  from event_log) \
+                     update event_log_floor set kept_from = now() + interval '1 hour', position = \
+                       (select max(position) from log where number * 3 <= events * 2 and occurred_at <> next); \
+                     delete from event_log where position <= (select position from event_log_floor)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pruned_is_said_to_be_and_what_is_left_is_judged() {
+    let system = Deployment::start(&[]).await;
+    let Orders { sku, customer, .. } = orders(&system.shop()).await;
+    // The last order: of it, of its customer and of its SKU the last events are there, and not the first ones.
+    let shop = system.shop();
+    let last = shop.create(Shop::request(&customer, &sku, 1)).await.unwrap().order_id;
+    shop.until(&last, OrderStatus::Preparing).await;
+    ship(&shop, &last).await;
+    shop.stock_is(&sku, 16, 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for service in ["order", "inventory", "payment"] {
+        run(&system, service, PRUNE).await;
+    }
+    let pruned = system.verify(SETTLE).await;
+    assert!(pruned.holds(), "{:#}", pruned.report);
+    for (invariant, service) in [(1, "inventory"), (2, "payment"), (3, "order"), (4, "order")] {
+        let notes = &pruned.report["invariants"][invariant]["notes"].to_string();
+        let said = format!("log of {service}: events up to position");
+        assert!(notes.contains(&said) && notes.contains("are pruned"), "{invariant}: {notes}");
+    }
+    assert!(pruned.number("state", "orders whose events are pruned") > 0, "{:#}", pruned.report);
+    assert!(pruned.number("versions", "messages whose events are pruned") > 0, "{:#}", pruned.report);
+
+    let of_last = format!("where order_id = '{last}'");
+    let breaks = [
+        ("order", format!("update orders set status = 30 {of_last}"), "state", "STATE_DIFFERS", &last),
+        (
+            "inventory",
+            format!("update stock_level set on_hand_quantity = on_hand_quantity + 1 where sku = '{sku}'"),
+            "stock",
+            "ON_HAND_DIFFERS",
+            &sku,
+        ),
+        (
+            "payment",
+            format!("update wallet set balance_minor_units = balance_minor_units + 5 where user_id = '{customer}'"),
+            "money",
+            "BALANCE_DIFFERS",
+            &customer,
+        ),
+    ];
+    for (service, sql, ..) in &breaks {
+        run(&system, service, sql).await;
+    }
+    let told = system.verify(AT_ONCE).await.violations();
+    for (_, sql, invariant, reason, broken) in breaks {
+        let expected = (invariant.to_owned(), reason.to_owned(), broken.clone());
+        assert!(told.contains(&expected), "{sql}: {told:?}");
+    }
     system.close().await;
 }

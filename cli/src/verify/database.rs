@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
 
 use crate::settings::ProcessSettings;
 
+use super::floor::Floor;
 use super::services::Service;
 
 /// Rows fetched at a time: what is kept of a table in memory.
@@ -37,7 +38,8 @@ impl Databases {
         connection.execute(begin).await.with_context(|| service.database())?;
         let now = sqlx::query_scalar("select now()").fetch_one(&mut connection).await;
         let now = now.with_context(|| service.database())?;
-        Ok(Snapshot { connection, service, now, cursors: 0 })
+        let floor = Floor::read(&mut connection, service).await?;
+        Ok(Snapshot { connection, service, now, floor, cursors: 0 })
     }
 
     /// A connection that sees what is committed at each statement.
@@ -66,6 +68,8 @@ pub(super) struct Snapshot {
     pub(super) service: Service,
     /// The moment, by the database's clock.
     pub(super) now: Timestamp,
+    /// Where its event log begins.
+    pub(super) floor: Floor,
     cursors: u32,
 }
 

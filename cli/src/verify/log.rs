@@ -28,7 +28,7 @@ impl Event {
     }
 }
 
-/// The events of one topic in a service's log, aggregate by aggregate, each in the order of its versions.
+/// The events of one topic that a service's log keeps, aggregate by aggregate, each in the order of its versions.
 pub(super) struct Log {
     rows: Rows,
     /// Empty for all.
@@ -39,9 +39,10 @@ pub(super) struct Log {
 impl Log {
     /// `topic` is one of the constants of the contract.
     pub(super) async fn read(snapshot: &mut Snapshot, topic: &'static str) -> anyhow::Result<Self> {
+        let floor = snapshot.floor.position();
         let sql = format!(
-            "select aggregate_id, aggregate_version, event_type, payload from event_log where topic = '{topic}' \
-             order by aggregate_id, topic, aggregate_version"
+            "select aggregate_id, aggregate_version, event_type, payload from event_log \
+             where topic = '{topic}' and position > {floor} order by aggregate_id, topic, aggregate_version"
         );
         Ok(Self { rows: snapshot.rows(&sql).await?, types: &[], ahead: None })
     }

@@ -2,7 +2,7 @@
 //!
 //! - `report.rs`: the invariants, what was found, how it is told; `next.rs`: what to look at then;
 //! - `database.rs`: a snapshot of a service's database, read in pages;
-//! - `log.rs`: an event log, aggregate by aggregate; `difference.rs`: two large sets, compared in little memory;
+//! - `log.rs`: an event log, aggregate by aggregate; `floor.rs`: where it begins; `difference.rs`: two large sets, compared in little memory;
 //! - `services.rs`: which service publishes and consumes what;
 //! - one file an invariant: `orders.rs`, `stock.rs`, `money.rs`, `versions.rs` (with `topics.rs`), `state/`, `agreement.rs`.
 //!
@@ -13,6 +13,7 @@
 mod agreement;
 mod database;
 mod difference;
+mod floor;
 mod log;
 mod money;
 mod next;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::Check;
 use super::database::{Keyed, Met, Snapshot, column};
 use super::difference::Difference;
+use super::floor::Floor;
 use super::log::{Event, Log, money};
 use super::report::Findings;
 use super::services::Service;
@@ -20,6 +21,8 @@ use super::services::Service;
 /// Money of one currency, in minor units.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
+    /// What was in wallets before the first event that is kept of them.
+    before: i128,
     charged: i128,
     paid: i128,
     refunded: i128,
@@ -41,15 +44,17 @@ fn wallet(row: &PgRow) -> sqlx::Result<(String, Wallet)> {
 
 pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     let mut snapshot = check.databases.snapshot(Service::Payment).await?;
+    findings.note_floor(Service::Payment, &snapshot.floor);
     let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
     let mut movements = Movements { debits: Difference::new(), refunds: Difference::new() };
     wallets(&mut snapshot, &mut movements, &mut sums, findings).await?;
     payments(&mut snapshot, &mut movements, &mut sums, findings).await?;
     for (currency, sums) in &sums {
         findings.count(&format!("{currency} minor units in wallets"), sums.in_wallets);
-        let due = sums.charged - sums.paid + sums.refunded;
+        let due = sums.before + sums.charged - sums.paid + sums.refunded;
         if sums.in_wallets != due {
-            let detail = format!("{} in wallets; charged - paid + refunded is {due}", sums.in_wallets);
+            let before = if sums.before == 0 { "" } else { "what was there + " };
+            let detail = format!("{} in wallets; {before}charged - paid + refunded is {due}", sums.in_wallets);
             findings.violated("SUM_NOT_CONSERVED", currency, detail);
         }
     }
@@ -82,6 +87,13 @@ async fn wallets(
     while let Some(first) = log.next(snapshot).await? {
         let user_id = first.aggregate_id.clone();
         let mut balances: BTreeMap<String, i64> = BTreeMap::new();
+        if first.version != 1 && snapshot.floor.may_hide(&user_id) {
+            findings.count("wallets whose first events are pruned", 1);
+            let before = balance_before(&first)?;
+            let currency = before.currency();
+            *balances.entry(currency.as_str().to_owned()).or_default() += before.minor_units();
+            sums.entry(currency.as_str().to_owned()).or_default().before += i128::from(before.minor_units());
+        }
         let mut next = Some(first);
         while let Some(event) = next {
             let (amount, sign) = movement(&event, movements, sums)?;
@@ -90,7 +102,7 @@ async fn wallets(
         }
         loop {
             match stored.meet(snapshot, &user_id).await? {
-                Met::Before(user_id, wallet) => unexplained(&user_id, &wallet, sums, findings),
+                Met::Before(user_id, wallet) => unexplained(snapshot.floor, &user_id, &wallet, sums, findings),
                 Met::Same((currency, balance)) => {
                     findings.checked();
                     findings.count("wallets", 1);
@@ -113,16 +125,42 @@ async fn wallets(
         }
     }
     while let Some((user_id, wallet)) = stored.next(snapshot).await? {
-        unexplained(&user_id, &wallet, sums, findings);
+        unexplained(snapshot.floor, &user_id, &wallet, sums, findings);
     }
     Ok(())
 }
 
-fn unexplained(user_id: &str, wallet: &Wallet, sums: &mut BTreeMap<String, Sums>, findings: &mut Findings) {
+/// A wallet without an event.
+fn unexplained(
+    floor: Floor,
+    user_id: &str,
+    wallet: &Wallet,
+    sums: &mut BTreeMap<String, Sums>,
+    findings: &mut Findings,
+) {
     let (currency, balance) = wallet;
+    let sums = sums.entry(currency.clone()).or_default();
+    sums.in_wallets += i128::from(*balance);
+    if floor.may_hide(user_id) {
+        findings.count("wallets whose events are pruned", 1);
+        sums.before += i128::from(*balance);
+        return;
+    }
     findings.checked();
-    sums.entry(currency.clone()).or_default().in_wallets += i128::from(*balance);
     findings.violated("BALANCE_DIFFERS", user_id, format!("{balance} {currency} in it, and no event says how"));
+}
+
+/// What was in a wallet before an event: what it says was there afterwards, less what it moved.
+fn balance_before(event: &Event) -> anyhow::Result<Money> {
+    let (wallet, amount, sign) = if event.event_type == event_types::WALLET_DEBITED {
+        let debited: WalletDebited = event.decode()?;
+        (debited.wallet, debited.amount, -1)
+    } else {
+        let charged: WalletCharged = event.decode()?;
+        (charged.wallet, charged.amount, 1)
+    };
+    let (after, amount) = (money(wallet.unwrap_or_default().balance.as_ref())?, money(amount.as_ref())?);
+    Ok(Money::new(after.minor_units() - sign * amount.minor_units(), after.currency()))
 }
 
 /// What an event moves into a wallet (+1) or out of it (−1).
@@ -158,7 +196,8 @@ async fn payments(
         findings.checked();
         findings.count("payments", 1);
         let order_id = first.aggregate_id.clone();
-        let (mut completed, mut is_refunded) = (0, false);
+        // Of a payment whose first events are pruned: 1 took the money, 2 gave it back, a later one said so again.
+        let (mut completed, mut is_refunded) = (0, first.version > 2);
         let mut next = Some(first);
         while let Some(event) = next {
             match event.event_type.as_str() {

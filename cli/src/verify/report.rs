@@ -1,12 +1,14 @@
 //! What was found, and how it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::floor::Floor;
 use super::next::next;
+use super::services::Service;
 use crate::output::{columns, note};
 
 /// How often the progress of long work is told.
@@ -84,6 +86,7 @@ pub(super) struct Findings {
     shown: Vec<Violation>,
     show_max: usize,
     counts: BTreeMap<String, i128>,
+    notes: BTreeSet<String>,
     reported_at: Instant,
 }
 
@@ -97,6 +100,7 @@ impl Findings {
             shown: Vec::new(),
             show_max,
             counts: BTreeMap::new(),
+            notes: BTreeSet::new(),
             reported_at: Instant::now(),
         }
     }
@@ -120,6 +124,7 @@ impl Findings {
         for (name, amount) in part.counts {
             self.count(&name, amount);
         }
+        self.notes.extend(part.notes);
     }
 
     /// Something was judged.
@@ -144,6 +149,11 @@ impl Findings {
         }
     }
 
+    /// Tells of the service's log what is no longer there to be judged.
+    pub(super) fn note_floor(&mut self, service: Service, floor: &Floor) {
+        self.notes.extend(floor.text().map(|text| format!("log of {service}: {text}")));
+    }
+
     pub(super) fn violated(&mut self, reason: &'static str, id: impl ToString, detail: impl ToString) {
         self.violations += 1;
         if self.shown.len() < self.show_max {
@@ -161,6 +171,9 @@ struct Finding {
     in_flight: u64,
     violations: u64,
     counts: BTreeMap<String, i128>,
+    /// What is no longer there to be judged.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    notes: BTreeSet<String>,
     /// The first of them.
     found: Vec<Violation>,
     /// What to look at, for each of their reasons.
@@ -204,6 +217,7 @@ impl Report {
             in_flight: findings.in_flight,
             violations: findings.violations,
             counts: findings.counts,
+            notes: findings.notes,
             found: findings.shown,
             next,
             error,
@@ -239,6 +253,7 @@ impl Report {
         let mut lines = Vec::new();
         for (head, finding) in heads.into_iter().zip(&self.invariants) {
             lines.push(head);
+            lines.extend(finding.notes.iter().map(|note| format!("  {note}")));
             let found =
                 finding.found.iter().map(|one| vec![format!("  {}", one.reason), one.id.clone(), one.detail.clone()]);
             lines.extend(columns(&found.collect::<Vec<_>>()));

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::Check;
 use super::database::{Snapshot, column};
+use super::floor::Floor;
 use super::log::{Event, Log};
 use super::report::Findings;
 use super::services::Service;
@@ -15,8 +16,8 @@ use super::services::Service;
 /// Pieces of one SKU, from different sources.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
-    /// Events: initial + adjustments − shipped.
-    adjusted: i64,
+    /// Events: initial + adjustments − shipped; `None` while there was none of these.
+    adjusted: Option<i64>,
     /// Events: reserved and not released.
     unreleased: i64,
     /// Events: shipped out of what was reserved.
@@ -37,10 +38,14 @@ pub(super) struct StoredLine {
 struct Reserved {
     lines: BTreeMap<String, i64>,
     is_released: bool,
+    /// What was reserved is not known: its event is pruned.
+    is_cut: bool,
 }
 
 pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     let mut snapshot = check.databases.snapshot(Service::Inventory).await?;
+    let floor = snapshot.floor;
+    findings.note_floor(Service::Inventory, &floor);
     // As large as the catalogue, whatever the number of orders.
     let mut skus: HashMap<String, Sums> = HashMap::new();
     events(&mut snapshot, &mut skus, findings).await?;
@@ -52,21 +57,26 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
         let sku: String = column(&row, "sku")?;
         let (on_hand, reserved): (i64, i64) = (column(&row, "on_hand_quantity")?, column(&row, "reserved_quantity")?);
         let sums = skus.remove(&sku).unwrap_or_default();
-        level(&sku, on_hand, reserved, sums, findings);
+        level(floor, &sku, (on_hand, reserved), sums, findings);
     }
     for (sku, sums) in skus {
-        let detail = format!("events say {} on hand, {} held, and there is no level", sums.adjusted, sums.held);
+        let on_hand = sums.adjusted.unwrap_or_default();
+        let detail = format!("events say {on_hand} on hand, {} held, and there is no level", sums.held);
         findings.violated("LEVEL_MISSING", sku, detail);
     }
     Ok(())
 }
 
-fn level(sku: &str, on_hand: i64, reserved: i64, sums: Sums, findings: &mut Findings) {
-    if on_hand != sums.adjusted {
-        let detail = format!("{on_hand} on hand; initial + adjustments - shipped is {}", sums.adjusted);
+fn level(floor: Floor, sku: &str, (on_hand, reserved): (i64, i64), sums: Sums, findings: &mut Findings) {
+    if sums.adjusted.is_none() && floor.may_hide(sku) {
+        findings.count("levels whose events are pruned", 1);
+    } else if sums.adjusted != Some(on_hand) {
+        let adjusted = sums.adjusted.unwrap_or_default();
+        let detail = format!("{on_hand} on hand; initial + adjustments - shipped is {adjusted}");
         findings.violated("ON_HAND_DIFFERS", sku, detail);
     }
-    let by_events = sums.unreleased - sums.shipped;
+    // Without the first events nothing says what was reserved before: the table of reservations alone does.
+    let by_events = if floor.position() > 0 { reserved } else { sums.unreleased - sums.shipped };
     if reserved != sums.held || reserved != by_events {
         let detail = format!("{reserved} reserved; reservations hold {}, by their events it is {by_events}", sums.held);
         findings.violated("RESERVED_DIFFERS", sku, detail);
@@ -81,13 +91,14 @@ async fn events(
     skus: &mut HashMap<String, Sums>,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
+    let floor = snapshot.floor;
     let mut log = Log::read(snapshot, topics::INVENTORY_STOCK).await?;
     while let Some(first) = log.next(snapshot).await? {
         let id = first.aggregate_id.clone();
-        let mut reserved = Reserved::default();
+        let mut reserved = Reserved { is_cut: first.version != 1 && floor.may_hide(&id), ..Reserved::default() };
         let mut next = Some(first);
         while let Some(event) = next {
-            event_of(&event, &mut reserved, skus, findings)?;
+            event_of(floor, &event, &mut reserved, skus, findings)?;
             next = log.next_of(snapshot, &id).await?;
         }
         if !reserved.is_released {
@@ -100,6 +111,7 @@ async fn events(
 }
 
 fn event_of(
+    floor: Floor,
     event: &Event,
     reserved: &mut Reserved,
     skus: &mut HashMap<String, Sums>,
@@ -109,7 +121,11 @@ fn event_of(
         event_types::STOCK_ADJUSTED => {
             let adjusted: StockAdjusted = event.decode()?;
             let sums = entry(skus, &event.aggregate_id);
-            sums.adjusted += i64::from(adjusted.delta);
+            // The first that is kept says what was there before it.
+            let is_cut = event.version != 1 && floor.may_hide(&event.aggregate_id);
+            let after = adjusted.stock.as_ref().map_or(0, |stock| i64::from(stock.on_hand_quantity));
+            let before = sums.adjusted.unwrap_or(if is_cut { after - i64::from(adjusted.delta) } else { 0 });
+            sums.adjusted = Some(before + i64::from(adjusted.delta));
             if adjusted.cause() == StockAdjustmentCause::Shipped {
                 sums.shipped -= i64::from(adjusted.delta);
             }
@@ -121,16 +137,18 @@ fn event_of(
                 findings.violated("RESERVED_TWICE", &event.aggregate_id, format!("version {}", event.version));
             }
             reserved.lines = lines;
-            reserved.is_released = false;
+            (reserved.is_released, reserved.is_cut) = (false, false);
         }
         event_types::STOCK_RELEASED => {
             let lines = by_sku(&event.decode::<StockReleased>()?.lines);
             let owed = !reserved.is_released && !reserved.lines.is_empty();
-            if (owed && lines != reserved.lines) || (!owed && !lines.is_empty()) {
+            if reserved.is_cut {
+                findings.count("releases of what was reserved by pruned events", 1);
+            } else if (owed && lines != reserved.lines) || (!owed && !lines.is_empty()) {
                 let detail = format!("version {} gives back {lines:?} of {:?}", event.version, reserved.lines);
                 findings.violated("RELEASED_DIFFERS", &event.aggregate_id, detail);
             }
-            reserved.is_released = true;
+            (reserved.is_released, reserved.is_cut) = (true, false);
         }
         _ => {}
     }

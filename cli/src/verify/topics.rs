@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Check;
+use super::floor::Floor;
 use super::report::Findings;
 use super::services::{Consumed, Service};
 
@@ -39,7 +40,25 @@ pub(super) struct Pass {
     aggregates: HashMap<u128, Seen>,
     scan: TopicScan,
     /// Of those who publish to the topic.
-    logs: Vec<(Service, PgConnection)>,
+    logs: Vec<PublisherLog>,
+}
+
+/// The log of a service that publishes to a topic.
+struct PublisherLog {
+    service: Service,
+    connection: PgConnection,
+    floor: Floor,
+}
+
+/// What a log says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// The version that the message gave its aggregate.
+    Version(i64),
+    /// The log no longer goes back to it.
+    Pruned,
+    /// The log has another event at its position, or none.
+    No,
 }
 
 /// A message of the slice, until its version is known.
@@ -122,7 +141,7 @@ impl Pass {
         for page in noted.chunks(PAGE_MESSAGES) {
             let versions = self.versions(page).await?;
             for (one, version) in page.iter().zip(versions) {
-                let Some(version) = version else { continue };
+                let Known::Version(version) = version else { continue };
                 let seen = self.aggregates.entry(one.key).or_insert(Seen { last: 0 });
                 seen.last = seen.last.max(version);
             }
@@ -135,8 +154,15 @@ impl Pass {
         let versions = self.versions(&page).await?;
         for (one, version) in page.iter().zip(versions) {
             match version {
-                Some(version) => one.follow(version, self.topic, self.is_whole, &mut self.aggregates, findings),
-                None => {
+                Known::Version(version) => {
+                    let begins_later = !self.is_whole || self.floor_of(&one.source).may_hide(&one.subject);
+                    one.follow(version, self.topic, begins_later, &mut self.aggregates, findings);
+                }
+                Known::Pruned => {
+                    findings.count("messages whose events are pruned", 1);
+                    self.aggregates.remove(&one.key);
+                }
+                Known::No => {
                     let detail =
                         format!("{} is from {}, whose log does not have it", one.place(self.topic), one.source);
                     findings.violated("NOT_IN_LOG", &one.subject, detail);
@@ -147,35 +173,48 @@ impl Pass {
     }
 
     /// The version that each message gave its aggregate: as the log has it at the message's position, or as the message
-    /// says itself. `None` where the log has another event there, or none. A log is read after the message: what is
-    /// published was committed before.
-    async fn versions(&mut self, page: &[Noted]) -> anyhow::Result<Vec<Option<i64>>> {
-        let mut versions = vec![None; page.len()];
+    /// says itself. A log is read after the message: what is published was committed before.
+    async fn versions(&mut self, page: &[Noted]) -> anyhow::Result<Vec<Known>> {
+        let mut versions = vec![Known::No; page.len()];
         for (one, version) in page.iter().zip(&mut versions) {
             if let Sequence::Version(known) = one.sequence {
-                *version = Some(known);
+                *version = Known::Version(known);
             }
         }
-        for (service, connection) in &mut self.logs {
+        for PublisherLog { service, connection, floor } in &mut self.logs {
             let of_service = page.iter().filter(|one| service_of(&one.source) == service.name());
             let positions: Vec<i64> = of_service.filter_map(Noted::position).collect();
             if positions.is_empty() {
                 continue;
             }
             let sql = "select position, event_id, aggregate_version from event_log where position = any($1)";
-            let rows: Vec<(i64, Uuid, i64)> =
-                sqlx::query_as(sql).bind(positions).fetch_all(connection).await.with_context(|| service.database())?;
+            let rows: Vec<(i64, Uuid, i64)> = sqlx::query_as(sql)
+                .bind(&positions)
+                .fetch_all(&mut *connection)
+                .await
+                .with_context(|| service.database())?;
+            if rows.len() < positions.len() {
+                // Raised before anything is deleted: what was missing just now is below it.
+                *floor = Floor::read(connection, *service).await?;
+            }
             let rows: HashMap<i64, (Uuid, i64)> =
                 rows.into_iter().map(|(at, id, version)| (at, (id, version))).collect();
             for (one, version) in page.iter().zip(&mut versions) {
-                let row = one.position().filter(|_| service_of(&one.source) == service.name());
-                match row.and_then(|position| rows.get(&position)) {
-                    Some((event_id, known)) if *event_id == one.event_id => *version = Some(*known),
+                let position = one.position().filter(|_| service_of(&one.source) == service.name());
+                let Some(position) = position else { continue };
+                match rows.get(&position) {
+                    Some((event_id, known)) if *event_id == one.event_id => *version = Known::Version(*known),
+                    None if position <= floor.position() => *version = Known::Pruned,
                     _ => {}
                 }
             }
         }
         Ok(versions)
+    }
+
+    fn floor_of(&self, source: &str) -> Floor {
+        let log = self.logs.iter().find(|log| log.service.name() == service_of(source));
+        log.map_or_else(Floor::default, |log| log.floor)
     }
 
     pub(super) fn is_of(&self, service: &str, aggregate: (Kind, &str)) -> bool {
@@ -198,8 +237,19 @@ impl Pass {
             return Ok(());
         }
         let topic = self.topic;
+        for log in &mut self.logs {
+            log.floor = Floor::read(&mut log.connection, log.service).await?;
+        }
         let mut scan = TopicScan::open(&check.settings.kafka, topic, check.topics_from).await?;
         let mut each = |message: &Scanned<'_>| {
+            let floor = self.floor_of(message.source);
+            let is_pruned = match message.sequence {
+                Some(Sequence::Position(position)) => position <= floor.position(),
+                _ => floor.is_before(message.timestamp_ms),
+            };
+            if is_pruned {
+                return;
+            }
             if unknown.remove(&key(message)).is_some() {
                 let detail = format!("{topic} has it from {}, whose log does not", message.source);
                 findings.violated("NOT_IN_LOG", message.subject, detail);
@@ -237,7 +287,7 @@ impl Noted {
         &self,
         version: i64,
         topic: &str,
-        is_whole: bool,
+        begins_later: bool,
         aggregates: &mut HashMap<u128, Seen>,
         findings: &mut Findings,
     ) {
@@ -252,7 +302,7 @@ impl Noted {
                 seen.last = version;
             }
             None => {
-                if version != 1 && is_whole {
+                if version != 1 && !begins_later {
                     let detail = format!("{}: begins with version {version}", self.place(topic));
                     findings.violated("TOPIC_GAP", &self.subject, detail);
                 }
@@ -263,10 +313,12 @@ impl Noted {
 }
 
 /// A connection to the log of each service that publishes to the topic.
-async fn logs(check: &Check<'_>, topic: &str) -> anyhow::Result<Vec<(Service, PgConnection)>> {
+async fn logs(check: &Check<'_>, topic: &str) -> anyhow::Result<Vec<PublisherLog>> {
     let mut logs = Vec::new();
     for service in Service::ALL.iter().filter(|service| service.publishes().contains(&topic)) {
-        logs.push((*service, check.databases.connect(*service).await?));
+        let mut connection = check.databases.connect(*service).await?;
+        let floor = Floor::read(&mut connection, *service).await?;
+        logs.push(PublisherLog { service: *service, connection, floor });
     }
     Ok(logs)
 }
