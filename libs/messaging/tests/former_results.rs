@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Add, Added, Instance, foreseen, request, start};
-use openorder_messaging::RequestKey;
+use common::{Add, Added, Instance, Ledger, foreseen, request, start};
+use openorder_messaging::{Committer, RequestKey};
 use openorder_telemetry::TraceContext;
 use openorder_testing::World;
 use openorder_types::CallError;
@@ -14,13 +14,13 @@ const OLD: &str = "insert into request_result (caller, request_id, method, finge
 
 /// What an instance of the version before does at the end of a transaction.
 async fn keep_as_before(instance: &Instance, caller: &str, id: &str, number: i64) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(OLD).bind(caller).bind(id).bind([1_u8; 32].as_slice());
-    query.bind(number.to_be_bytes().as_slice()).execute(instance.pool()).await.map(drop)
+    let query = sqlx::query(OLD).bind(caller).bind(id).bind(vec![1_u8; 32]);
+    query.bind(number.to_be_bytes().to_vec()).execute(instance.pool()).await.map(drop)
 }
 
-async fn submit(instance: &Instance, key: RequestKey, number: i64) -> Result<Added, CallError> {
+async fn submit(committer: &Committer<Ledger>, key: RequestKey, number: i64) -> Result<Added, CallError> {
     let command = Add { key: "k".to_owned(), number };
-    instance.committer().submit(Some(key), command, TraceContext::default(), None).await
+    committer.submit(Some(key), command, TraceContext::default(), None).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,15 +33,16 @@ async fn what_was_kept_before_the_upgrade_is_answered_again() {
     sqlx::query("alter table request_result enable trigger all").execute(before.pool()).await.unwrap();
     before.stop().await;
     let instance = start(&world, world.role("ledger"), "ledger").await;
-    assert_eq!(submit(&instance, request("anna", "r1", 1), 10).await, Ok(Added(1)));
-    assert_eq!(submit(&instance, foreseen("anna", "r2", 1, &Added(20)), 20).await, Ok(Added(2)));
-    let Err(CallError::Rejected(reused)) = submit(&instance, request("anna", "r1", 2), 30).await else {
+    let committer = instance.committer();
+    assert_eq!(submit(&committer, request("anna", "r1", 1), 10).await, Ok(Added(1)));
+    assert_eq!(submit(&committer, foreseen("anna", "r2", 1, &Added(20)), 20).await, Ok(Added(2)));
+    let Err(CallError::Rejected(reused)) = submit(&committer, request("anna", "r1", 2), 30).await else {
         panic!("accepted")
     };
     assert_eq!(reused.reason, "REQUEST_ID_REUSED");
-    assert_eq!(instance.committer().recall(&request("anna", "r2", 1)).await, Ok(Some(Added(2))));
+    assert_eq!(committer.recall(&request("anna", "r2", 1)).await, Ok(Some(Added(2))));
     assert_eq!(instance.count("ledger").await, 0);
-    assert_eq!(submit(&instance, request("bert", "r1", 2), 40).await, Ok(Added(40)), "another caller's");
+    assert_eq!(submit(&committer, request("bert", "r1", 2), 40).await, Ok(Added(40)), "another caller's");
     world.close().await;
 }
 
@@ -49,15 +50,16 @@ async fn what_was_kept_before_the_upgrade_is_answered_again() {
 async fn what_an_instance_of_the_version_before_keeps_is_found_and_it_does_nothing_that_was_done_here() {
     let world = World::new();
     let instance = start(&world, world.role("ledger"), "ledger").await;
+    let committer = instance.committer();
     // Keys are made here and by the database, in one way.
     for (caller, id) in [("anna", "r1"), ("\u{e4}nne \u{1f600}", "r-1:2.3"), ("", "r1")] {
         keep_as_before(&instance, caller, id, 7).await.unwrap();
-        assert_eq!(submit(&instance, request(caller, id, 1), 1).await, Ok(Added(7)), "{caller} {id}");
-        assert_eq!(submit(&instance, foreseen(caller, id, 1, &Added(1)), 1).await, Ok(Added(7)), "{caller} {id}");
+        assert_eq!(submit(&committer, request(caller, id, 1), 1).await, Ok(Added(7)), "{caller} {id}");
+        assert_eq!(submit(&committer, foreseen(caller, id, 1, &Added(1)), 1).await, Ok(Added(7)), "{caller} {id}");
     }
     assert_eq!(instance.count("ledger").await, 0);
     // The other way round its transaction fails, as if the database were away.
-    assert_eq!(submit(&instance, foreseen("anna", "new", 1, &Added(8)), 8).await, Ok(Added(8)));
+    assert_eq!(submit(&committer, foreseen("anna", "new", 1, &Added(8)), 8).await, Ok(Added(8)));
     let refused = keep_as_before(&instance, "anna", "new", 9).await.unwrap_err();
     let code = refused.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
     assert_eq!(code.as_deref(), Some("57P03"), "{refused}");
