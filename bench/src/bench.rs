@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::args::Args;
 use crate::load::{Load, Loaded};
 use crate::output::say;
-use crate::pgbench::PgBench;
+use crate::pgbench::{PgBench, Transactions};
 use crate::processes::machine_seconds;
 use crate::rows::{self, Part, Row};
 use crate::samples::Samples;
@@ -16,48 +16,86 @@ use crate::system::{Running, System};
 
 /// Callers at the maximum.
 pub(crate) const CALLERS: u32 = 256;
-/// The share of the maximum at which a system is at ease.
-pub(crate) const CALM_SHARE: f64 = 0.35;
 
 const LOOK_TIME: Duration = Duration::from_secs(1);
 /// An idle stack uses less.
 const BUSY_PERCENT: f64 = 15.0;
+
+/// A program that is measured: what it runs as, and what was found out about it.
+pub(crate) struct Side {
+    /// `now`, or `base` for the program that it is compared with.
+    pub(crate) label: &'static str,
+    pub(crate) system: System,
+    pub(crate) samples: Samples,
+    /// What is to be said of a row besides its figure, by its id.
+    pub(crate) notes: BTreeMap<&'static str, String>,
+    /// What could not be measured, and why; it is not tried again.
+    pub(crate) failed: BTreeMap<Part, String>,
+    /// For row 8: orders that are read, and how their ids are made.
+    pub(crate) reads: Option<(System, crate::measurements::stored::Ids)>,
+}
 
 /// Everything that a measurement needs.
 pub(crate) struct Bench<'a> {
     pub(crate) repository: PathBuf,
     pub(crate) args: &'a Args,
     pub(crate) stack: &'a Stack,
-    pub(crate) system: System,
     pub(crate) pgbench: PgBench,
-    pub(crate) samples: Samples,
-    /// What is to be said of a row besides its figure, by its id.
-    pub(crate) notes: BTreeMap<&'static str, String>,
+    /// Whose turn it is.
+    pub(crate) side: Side,
+    /// The other one of a pair.
+    pub(crate) other: Option<Side>,
+    /// All slices of T.
+    pub(crate) reference: Samples,
+    /// The slice of T before what is measured now.
+    pub(crate) before: Option<Transactions>,
+    /// The slice of T by which rates are offered: of a pair, both programs are offered the same.
+    pub(crate) offered: Option<Transactions>,
     pub(crate) rows: Vec<&'static Row>,
-    /// Of the rounds; from 0.
-    pub(crate) round: usize,
+}
+
+impl Side {
+    async fn prepare(label: &'static str, program: &Path, stack: &Stack, name: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            label,
+            system: System::configure(program, stack, name).await?,
+            samples: Samples::default(),
+            notes: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            reads: None,
+        })
+    }
 }
 
 impl<'a> Bench<'a> {
+    /// `name` is that of its databases and topics; two in one stack have different ones.
     pub(crate) async fn prepare(
         repository: &Path,
         program: &Path,
+        base: Option<&Path>,
         args: &'a Args,
         stack: &'a Stack,
+        name: &str,
     ) -> anyhow::Result<Self> {
         stack.up().await?;
-        let system = System::configure(program, stack, "bench").await?;
+        let side = Side::prepare("now", program, stack, &format!("{name}_now")).await?;
+        let other = match base {
+            // Names of one length: they stand in every topic.
+            Some(base) => Some(Side::prepare("base", base, stack, &format!("{name}_was")).await?),
+            None => None,
+        };
         let pgbench = PgBench::prepare(stack).await?;
         Ok(Self {
             repository: repository.to_owned(),
             args,
             stack,
-            system,
             pgbench,
-            samples: Samples::default(),
-            notes: BTreeMap::new(),
+            side,
+            other,
+            reference: Samples::default(),
+            before: None,
+            offered: None,
             rows: rows::selected(args),
-            round: 0,
         })
     }
 
@@ -66,14 +104,31 @@ impl<'a> Bench<'a> {
         self.rows.iter().any(|row| row.parts.contains(&part))
     }
 
-    /// The broker's code is compiled while it runs; what comes first would be measured cold.
-    pub(crate) async fn warm_up(&mut self) -> anyhow::Result<()> {
-        say("warming up: the first load and the first transactions are not counted");
-        self.pgbench.orders(Duration::from_secs(2)).await?;
-        let running = self.start(&[]).await?;
-        let load = Load { duration: self.args.warming_time(), ..self.maximum() };
-        self.load(load, &running).await?;
-        running.stop().await
+    /// How many programs are measured.
+    pub(crate) fn sides(&self) -> usize {
+        1 + usize::from(self.other.is_some())
+    }
+
+    /// Makes it the turn of the side with that label.
+    pub(crate) fn select(&mut self, label: &str) {
+        if let Some(other) = &mut self.other
+            && other.label == label
+        {
+            std::mem::swap(&mut self.side, other);
+        }
+    }
+
+    /// A slice of T.
+    pub(crate) async fn slice(&mut self) -> anyhow::Result<Transactions> {
+        let found = self.pgbench.orders(self.args.reference_window()).await?;
+        say(format_args!(
+            "T: {:.0} transactions/s, p99 {:.1} ms, {:.0} µs of PostgreSQL's CPU each",
+            found.per_second, found.p99_ms, found.cpu_us
+        ));
+        self.reference.push("reference.per_second", found.per_second);
+        self.reference.push("reference.p99_ms", found.p99_ms);
+        self.reference.push("reference.cpu_us", found.cpu_us);
+        Ok(found)
     }
 
     /// Now nothing of ours works: who else does takes from what is measured.
@@ -85,12 +140,12 @@ impl<'a> Bench<'a> {
         if percent > BUSY_PERCENT {
             say(format_args!("the machine is not idle before the round: {percent:.0} % of its CPU is used by others"));
         }
-        self.samples.push("machine.busy_before_percent", percent);
+        self.reference.push("machine.busy_before_percent", percent);
     }
 
     /// All roles in one process.
     pub(crate) async fn start(&self, settings: &[String]) -> anyhow::Result<Running> {
-        self.system.start(&[&["all"]], settings).await
+        self.side.system.start(&[&["all"]], settings).await
     }
 
     /// As many orders as the system takes.
@@ -100,6 +155,6 @@ impl<'a> Bench<'a> {
     }
 
     pub(crate) async fn load(&self, load: Load, running: &Running) -> anyhow::Result<Loaded> {
-        load.run(&self.system, running.meter()).await
+        load.run(&self.side.system, running.meter()).await
     }
 }

@@ -46,11 +46,13 @@ impl Calls {
         let work = Arc::new(self);
         let (answered, begin) = (Arc::new(AtomicU64::new(0)), Instant::now());
         let until = begin + duration;
+        // No two ask for the same at about the same time.
+        let apart = (work.bodies.len() / callers.max(1)).max(1);
         let callers: Vec<_> = (0..callers)
             .map(|caller| {
                 let (work, answered) = (Arc::clone(&work), Arc::clone(&answered));
                 tokio::spawn(async move {
-                    let mut turn = caller;
+                    let mut turn = caller * apart;
                     while Instant::now() < until {
                         if work.call(turn).await? {
                             answered.fetch_add(1, Ordering::Relaxed);

@@ -73,7 +73,7 @@ pub(crate) async fn rows(stack: &Stack) -> anyhow::Result<(f64, f64)> {
     let options: PgConnectOptions = stack.database_url("bench_reference")?.parse()?;
     let mut connection = options.connect().await?;
     connection.execute(SCHEMA).await?;
-    let meter = Meter { openorder: Vec::new(), postgres: stack.pid("postgres")?, kafka: 0 };
+    let meter = Meter { postgres: stack.pid("postgres")?, ..Meter::default() };
     let ids: Vec<Uuid> = (0..ROWS).map(|_| Uuid::now_v7()).collect();
 
     let before = meter.read().postgres;
@@ -130,9 +130,9 @@ async fn update_orders(connection: &mut PgConnection, ids: &[Uuid]) -> anyhow::R
 }
 
 /// CPU microseconds of client and broker for a message produced, and one consumed.
-pub(crate) async fn messages(stack: &Stack, round: usize) -> anyhow::Result<(f64, f64)> {
-    let meter = Meter { openorder: Vec::new(), postgres: 0, kafka: stack.pid("kafka")? };
-    let (topic, brokers) = (format!("floor-{round}"), stack.brokers());
+pub(crate) async fn messages(stack: &Stack) -> anyhow::Result<(f64, f64)> {
+    let meter = Meter { kafka: stack.pid("kafka")?, ..Meter::default() };
+    let (topic, brokers) = (format!("floor-{}", Uuid::now_v7()), stack.brokers());
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &brokers);
     let admin: AdminClient<DefaultClientContext> = config.create()?;

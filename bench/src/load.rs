@@ -11,9 +11,12 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use crate::processes::{Cpu, MICROS, Meter};
+use crate::processes::{Cpu, Meter};
 use crate::stack::without_settings;
 use crate::system::System;
+
+/// As many as T's transaction writes.
+const LINES: u32 = 2;
 
 /// What one load asks for.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct Load {
     pub(crate) warm_up: Duration,
     pub(crate) duration: Duration,
     pub(crate) products: u32,
+    /// Lines of an order, each of another product.
+    pub(crate) lines: u32,
     pub(crate) connections: u16,
     pub(crate) in_flight_orders_max: u32,
     pub(crate) sampled_ratio: Option<f64>,
@@ -89,6 +94,7 @@ impl Load {
             warm_up,
             duration,
             products: 100,
+            lines: LINES,
             connections: 4,
             in_flight_orders_max: 10_000,
             sampled_ratio: None,
@@ -117,6 +123,7 @@ impl Load {
             ("--warm-up", millis(self.warm_up)),
             ("--duration", millis(self.duration)),
             ("--products", self.products.to_string()),
+            ("--lines", self.lines.to_string()),
             ("--connections", self.connections.to_string()),
             ("--in-flight-orders-max", self.in_flight_orders_max.to_string()),
             ("--completion-timeout", millis(self.completion_timeout)),
@@ -134,6 +141,7 @@ impl Load {
         let mut child = command.spawn().context("openorder load")?;
         let stderr = child.stderr.take().context("standard error of the load")?;
         let stdout = child.stdout.take().context("standard output of the load")?;
+        let meter = Meter { load: child.id(), ..meter };
         let mut loading = Loading {
             child,
             lines: BufReader::new(stderr).lines(),
@@ -189,16 +197,12 @@ impl Loading {
             .with_context(|| format!("openorder load gave no result: {}", self.notes.join("; ")))?;
         let (begin, end) = begin.zip(end).context("the load was too short to be measured")?;
         let cpu = end.cpu - begin.cpu;
-        let each = |orders: u64| {
-            let micros = |seconds: f64| seconds * MICROS / orders.max(1) as f64;
-            Cpu { openorder: micros(cpu.openorder), postgres: micros(cpu.postgres), kafka: micros(cpu.kafka) }
-        };
         let completed = end.completed - begin.completed;
         Ok(Loaded {
             report,
             completed_per_second: completed as f64 / (end.time - begin.time).as_secs_f64(),
-            completed_cost: each(completed),
-            accepted_cost: each(end.accepted - begin.accepted),
+            completed_cost: cpu.micros_each(completed),
+            accepted_cost: cpu.micros_each(end.accepted - begin.accepted),
         })
     }
 }

@@ -4,7 +4,8 @@
 //! - `load.rs`, `calls.rs`: who drives it; `processes.rs`: what it used;
 //! - `pgbench.rs`, `floor.rs`: the references T and L;
 //! - `rows.rs`: the figures; `bench.rs`: the run; `measurements/`: how each figure is measured, and in which order;
-//! - `samples.rs`, `report.rs`, `machine.rs`: what was found out, and how it is shown.
+//! - `samples.rs`, `report.rs`, `machine.rs`: what was found out, and how it is shown;
+//! - `pair.rs`, `pair_report.rs`: two programs by turns; `search.rs`: the highest rate that holds.
 
 mod args;
 mod bench;
@@ -14,11 +15,14 @@ mod load;
 mod machine;
 mod measurements;
 mod output;
+mod pair;
+mod pair_report;
 mod pgbench;
 mod processes;
 mod report;
 mod rows;
 mod samples;
+mod search;
 mod stack;
 mod system;
 
@@ -34,8 +38,13 @@ use args::Args;
 use bench::Bench;
 use machine::Machine;
 use output::{line, say};
+use pair_report::PairReport;
 use report::Report;
 use stack::Stack;
+
+/// What databases and topics of the run begin with, and those of a second measurement in the same stack.
+const NAME: &str = "bench";
+const NAME_AGAIN: &str = "again";
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -64,31 +73,71 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stack = Stack::prepare(repository)?;
     // Whoever is dropped here ends its processes; the stack is ended below, whatever happened.
     let outcome = tokio::select! {
-        outcome = measure_and_check(repository, &program, args, &stack, before.as_deref()) => outcome,
+        outcome = measure_all(repository, &program, args, &stack, before.as_deref()) => outcome,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
     };
     stack.clean().await;
-    let (report, worse) = outcome?;
-    report.table().iter().for_each(line);
-    let write = |path: &PathBuf, text: String| {
-        fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
+    match outcome? {
+        Outcome::Alone(report, worse) => show(args, &report, &worse),
+        Outcome::Pair(report) => show_pair(args, &report),
+    }
+}
+
+/// What a run found out.
+enum Outcome {
+    /// And what is worse than recorded: each row's id, and words.
+    Alone(Box<Report>, Vec<(String, String)>),
+    Pair(Box<PairReport>),
+}
+
+async fn measure_all(
+    repository: &Path,
+    program: &Path,
+    args: &Args,
+    stack: &Stack,
+    before: Option<&str>,
+) -> anyhow::Result<Outcome> {
+    // Built before anything runs: building takes what is measured.
+    let Some(base) = pair::base(repository, args).await? else {
+        let (report, worse) = measure_and_check(repository, program, args, stack, before).await?;
+        return Ok(Outcome::Alone(Box::new(report), worse));
     };
+    let mut bench = Bench::prepare(repository, program, Some(&base.program), args, stack, NAME).await?;
+    let machine = Machine::read(repository, bench.pgbench.version().await?).await;
+    measurements::run(&mut bench).await?;
+    Ok(Outcome::Pair(Box::new(PairReport::of(&mut bench, machine, &base, program))))
+}
+
+fn show(args: &Args, report: &Report, worse: &[(String, String)]) -> anyhow::Result<ExitCode> {
+    report.table().iter().for_each(line);
     if let Some(path) = &args.json {
-        write(path, serde_json::to_string_pretty(&report)? + "\n")?;
+        write(path, &(serde_json::to_string_pretty(report)? + "\n"))?;
     }
     if let Some(path) = &args.markdown {
-        write(path, report.markdown()?)?;
+        write(path, &report.markdown()?)?;
     }
-    if before.is_none() {
+    if args.check.is_none() {
         return Ok(ExitCode::SUCCESS);
     }
     if worse.is_empty() {
         line("No ratio is worse than recorded by more than three tenths.");
         return Ok(ExitCode::SUCCESS);
     }
-    worse.iter().for_each(|moved| line(format_args!("WORSE  {moved}")));
+    worse.iter().for_each(|(_, moved)| line(format_args!("WORSE  {moved}")));
     Ok(ExitCode::FAILURE)
+}
+
+fn show_pair(args: &Args, report: &PairReport) -> anyhow::Result<ExitCode> {
+    report.table().iter().for_each(line);
+    if let Some(path) = &args.json {
+        write(path, &(serde_json::to_string_pretty(report)? + "\n"))?;
+    }
+    Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 /// The report, and what is worse than `before` has it. A shared machine has bad minutes: what seems worse is measured once
@@ -99,8 +148,8 @@ async fn measure_and_check(
     args: &Args,
     stack: &Stack,
     before: Option<&str>,
-) -> anyhow::Result<(Report, Vec<String>)> {
-    let report = measure(repository, program, args, stack).await?;
+) -> anyhow::Result<(Report, Vec<(String, String)>)> {
+    let report = measure(repository, program, args, stack, NAME).await?;
     let Some(before) = before else { return Ok((report, Vec::new())) };
     let worse = report.check(before)?;
     if worse.is_empty() {
@@ -108,13 +157,14 @@ async fn measure_and_check(
     }
     worse.iter().for_each(|(_, moved)| say(format_args!("{moved}; measuring it once more")));
     let rows = worse.iter().map(|(id, _)| id.clone()).collect();
-    let again = measure(repository, program, &Args { rows, ..args.clone() }, stack).await?.check(before)?;
+    let args = Args { rows, ..args.clone() };
+    let again = measure(repository, program, &args, stack, NAME_AGAIN).await?.check(before)?;
     let both = worse.into_iter().filter(|(id, _)| again.iter().any(|(again, _)| again == id));
-    Ok((report, both.map(|(_, moved)| moved).collect()))
+    Ok((report, both.collect()))
 }
 
-async fn measure(repository: &Path, program: &Path, args: &Args, stack: &Stack) -> anyhow::Result<Report> {
-    let mut bench = Bench::prepare(repository, program, args, stack).await?;
+async fn measure(repository: &Path, program: &Path, args: &Args, stack: &Stack, name: &str) -> anyhow::Result<Report> {
+    let mut bench = Bench::prepare(repository, program, None, args, stack, name).await?;
     let machine = Machine::read(repository, bench.pgbench.version().await?).await;
     measurements::run(&mut bench).await?;
     Ok(Report::of(&mut bench, machine))

@@ -53,11 +53,23 @@ pub(crate) struct PgBench {
 }
 
 /// What one run found out.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Transactions {
     pub(crate) per_second: f64,
     pub(crate) p99_ms: f64,
     /// CPU microseconds of the server a transaction.
     pub(crate) cpu_us: f64,
+}
+
+impl Transactions {
+    /// Between two slices: what T would have been meanwhile.
+    pub(crate) fn mean(self, after: Self) -> Self {
+        Self {
+            per_second: f64::midpoint(self.per_second, after.per_second),
+            p99_ms: f64::midpoint(self.p99_ms, after.p99_ms),
+            cpu_us: f64::midpoint(self.cpu_us, after.cpu_us),
+        }
+    }
 }
 
 impl PgBench {
@@ -68,6 +80,7 @@ impl PgBench {
         fs::write(folder.join("order.sql"), ORDER)?;
         let options: PgConnectOptions = stack.database_url("postgres")?.parse()?;
         let mut connection = options.connect().await?;
+        connection.execute(sqlx::AssertSqlSafe(format!("drop database if exists {DATABASE}"))).await?;
         connection.execute(sqlx::AssertSqlSafe(format!("create database {DATABASE}"))).await?;
         connection.close().await?;
         let mut connection = options.database(DATABASE).connect().await?;
@@ -86,26 +99,17 @@ impl PgBench {
 
     /// Naive orders.
     pub(crate) async fn orders(&self, duration: Duration) -> anyhow::Result<Transactions> {
-        self.run(DATABASE, &[self.folder.join("order.sql")], duration).await
+        self.run(DATABASE, &self.folder.join("order.sql"), duration).await
     }
 
-    /// Reads of these orders, one a transaction.
-    pub(crate) async fn reads(
-        &self,
-        database: &str,
-        ids: &[String],
-        duration: Duration,
-    ) -> anyhow::Result<Transactions> {
-        let mut scripts = Vec::new();
-        for (number, id) in ids.iter().enumerate() {
-            let script = self.folder.join(format!("read-{number}.sql"));
-            fs::write(&script, format!("select * from orders where order_id = '{id}'::uuid;\n"))?;
-            scripts.push(script);
-        }
-        self.run(database, &scripts, duration).await
+    /// Whatever the script reads, in that database.
+    pub(crate) async fn reads(&self, database: &str, script: &str, duration: Duration) -> anyhow::Result<Transactions> {
+        let file = self.folder.join("read.sql");
+        fs::write(&file, script)?;
+        self.run(database, &file, duration).await
     }
 
-    async fn run(&self, database: &str, scripts: &[PathBuf], duration: Duration) -> anyhow::Result<Transactions> {
+    async fn run(&self, database: &str, script: &Path, duration: Duration) -> anyhow::Result<Transactions> {
         // Pages that others have changed are not written at these transactions' cost.
         let mut connection = self.postgres_url.parse::<PgConnectOptions>()?.connect().await?;
         connection.execute("checkpoint").await?;
@@ -130,9 +134,7 @@ impl PgBench {
         ]);
         command.args(["-p", &self.port.to_string(), "-T", &(duration.as_secs() + 2).to_string(), "-l"]);
         command.arg("--log-prefix").arg(&log);
-        for script in scripts {
-            command.arg("-f").arg(script);
-        }
+        command.arg("-f").arg(script);
         command.arg(database).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let bound = duration + Duration::from_secs(60);
         let (per_second, cpu_us) =

@@ -1,5 +1,6 @@
 //! What processes use, from `/proc` (Linux).
 
+use std::fmt;
 use std::fs;
 use std::ops::Sub;
 
@@ -14,12 +15,39 @@ pub(crate) struct Cpu {
     pub(crate) openorder: f64,
     pub(crate) postgres: f64,
     pub(crate) kafka: f64,
+    /// Who places the orders: no part of the system.
+    pub(crate) load: f64,
+    /// Who keeps the traces: no part of the system.
+    pub(crate) jaeger: f64,
 }
 
 impl Cpu {
-    /// Of all three.
+    /// Of the system: OpenOrder, PostgreSQL and Kafka.
     pub(crate) fn total(self) -> f64 {
         self.openorder + self.postgres + self.kafka
+    }
+
+    /// Microseconds each, when all of it was for so many orders.
+    pub(crate) fn micros_each(self, orders: u64) -> Self {
+        let micros = |seconds: f64| seconds * MICROS / orders.max(1) as f64;
+        Self {
+            openorder: micros(self.openorder),
+            postgres: micros(self.postgres),
+            kafka: micros(self.kafka),
+            load: micros(self.load),
+            jaeger: micros(self.jaeger),
+        }
+    }
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { openorder, postgres, kafka, load, jaeger } = self;
+        write!(
+            f,
+            "OpenOrder {openorder:.0}, PostgreSQL {postgres:.0}, Kafka {kafka:.0}; not counted: load {load:.0}, \
+             Jaeger {jaeger:.0} µs"
+        )
     }
 }
 
@@ -31,12 +59,14 @@ impl Sub for Cpu {
             openorder: self.openorder - before.openorder,
             postgres: self.postgres - before.postgres,
             kafka: self.kafka - before.kafka,
+            load: self.load - before.load,
+            jaeger: self.jaeger - before.jaeger,
         }
     }
 }
 
 /// Whose CPU time is read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Meter {
     /// The processes of OpenOrder that run now.
     pub(crate) openorder: Vec<u32>,
@@ -44,6 +74,9 @@ pub(crate) struct Meter {
     pub(crate) postgres: u32,
     /// The broker.
     pub(crate) kafka: u32,
+    /// The load program, while it runs.
+    pub(crate) load: Option<u32>,
+    pub(crate) jaeger: Option<u32>,
 }
 
 impl Meter {
@@ -53,6 +86,8 @@ impl Meter {
             openorder: self.openorder.iter().map(|pid| cpu_seconds(*pid)).sum(),
             postgres: tree_seconds(self.postgres),
             kafka: cpu_seconds(self.kafka),
+            load: self.load.map_or(0.0, cpu_seconds),
+            jaeger: self.jaeger.map_or(0.0, cpu_seconds),
         }
     }
 }
@@ -139,6 +174,15 @@ mod tests {
         let stat = parse("42 (a) b (c)) S 7 42 42 0 -1 4194560 10 0 0 0 250 150 30 20 20 0 4 0 100 0 0").unwrap();
         assert_eq!((stat.parent, stat.own, stat.ended_children), (7, 4.0, 0.5));
         assert!(parse("42 (short) S 1").is_none());
+    }
+
+    #[test]
+    fn what_the_load_and_jaeger_use_is_told_and_not_counted_as_the_systems() {
+        let cpu = Cpu { openorder: 1.0, postgres: 2.0, kafka: 3.0, load: 40.0, jaeger: 50.0 };
+        let each = cpu.micros_each(1_000_000);
+        assert_eq!((each.total(), each.load, each.jaeger), (6.0, 40.0, 50.0));
+        let text = "OpenOrder 1, PostgreSQL 2, Kafka 3; not counted: load 40, Jaeger 50 µs";
+        assert_eq!(each.to_string(), text);
     }
 
     #[test]

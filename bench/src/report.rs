@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Side};
 use crate::floor::STEPS;
 use crate::machine::Machine;
 use crate::measurements::reference;
 use crate::rows::{Goal, ROWS, Row};
-use crate::samples::{Samples, median};
+use crate::samples::{Samples, Spread};
 
 /// What stands before the record in the document.
 const RECORD: &str = "<!-- record: `openorder-bench --check` reads what follows -->\n```json\n";
@@ -23,6 +23,7 @@ pub(crate) struct Report {
     machine: Machine,
     rounds: usize,
     seconds: u64,
+    reference_seconds: u64,
     figures: Vec<Figure>,
     floor: Vec<String>,
     samples: Samples,
@@ -36,9 +37,7 @@ pub(crate) struct Figure {
     goal: String,
     unit: &'static str,
     /// None when it was not measured.
-    value: Option<f64>,
-    min: Option<f64>,
-    max: Option<f64>,
+    value: Option<Spread>,
     met: Option<bool>,
     note: String,
 }
@@ -53,17 +52,19 @@ struct Recorded {
 
 impl Report {
     pub(crate) fn of(bench: &mut Bench<'_>, machine: Machine) -> Self {
-        let floor = floor_lines(bench);
-        let figures = ROWS.iter().filter(|row| bench.rows.iter().any(|chosen| chosen.id == row.id));
-        let figures = figures.map(|row| figure(bench, row)).collect();
+        let floor = floor_lines(&mut bench.side.samples);
+        let figures = bench.rows.iter().map(|row| figure(&bench.side, row)).collect();
+        let mut samples = bench.side.samples.clone();
+        samples.extend(&bench.reference);
         Self {
             date: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
             machine,
             rounds: bench.args.rounds(),
             seconds: bench.args.window().as_secs(),
+            reference_seconds: bench.args.reference_window().as_secs(),
             figures,
             floor,
-            samples: bench.samples.clone(),
+            samples,
         }
     }
 
@@ -93,11 +94,11 @@ impl Report {
         let mut text = format!(
             "# Benchmarks\n\nWritten by `make bench`. Each figure is a ratio of two things that were measured on the same \
              machine in the same run, by turns, {} times for {} s each: the median, and the smallest and largest of the \
-             rounds. What each figure means and how it is measured: [bench/README.md](../bench/README.md).\n\n\
+             rounds. T is measured for {} s before and after what is set against it. What each figure means and how it is measured: [bench/README.md](../bench/README.md).\n\n\
              {} · {cpu}, {cores} cores, {memory_gib} GiB, Linux {kernel} · {postgres} · Kafka {kafka} · {java} · {rustc} · \
              OpenOrder {commit}. Load, system, broker and database share the machine.\n\n\
              | | Row | Figure | Value | min–max | Goal | |\n|---|---|---|---|---|---|---|\n",
-            self.rounds, self.seconds, self.date
+            self.rounds, self.seconds, self.reference_seconds, self.date
         );
         for figure in &self.figures {
             writeln!(
@@ -136,7 +137,7 @@ impl Report {
                 Goal::AtMost(_) => false,
                 Goal::None => return None,
             };
-            Some(Recorded { id: figure.id.to_owned(), ratio: figure.value?, higher_is_better })
+            Some(Recorded { id: figure.id.to_owned(), ratio: figure.value?.median, higher_is_better })
         });
         ratios.collect()
     }
@@ -165,10 +166,10 @@ fn worse(now: &[Recorded], before: &[Recorded]) -> Vec<(String, String)> {
     moved.collect()
 }
 
-fn floor_lines(bench: &mut Bench<'_>) -> Vec<String> {
-    let Some((cost, orders)) = reference::conclude(bench) else { return Vec::new() };
+pub(crate) fn floor_lines(samples: &mut Samples) -> Vec<String> {
+    let Some((cost, orders)) = reference::conclude(samples) else { return Vec::new() };
     let steps = STEPS.iter().map(|step| {
-        let each = bench.samples.smallest(step.name).unwrap_or_default();
+        let each = samples.smallest(step.name).unwrap_or_default();
         let (count, sum) = (step.per_order, each * step.per_order);
         format!("{count:>2.0} × {each:.1} µs a {} = {sum:.0} µs ({})", step.what, step.why)
     });
@@ -176,23 +177,18 @@ fn floor_lines(bench: &mut Bench<'_>) -> Vec<String> {
     steps.chain([sum]).collect()
 }
 
-fn figure(bench: &Bench<'_>, row: &Row) -> Figure {
-    let values = match row.denominator {
-        Some(denominator) => bench.samples.quotients(row.numerator, denominator),
-        None => bench.samples.of(row.numerator).to_vec(),
-    };
-    let value = median(&values);
+fn figure(side: &Side, row: &Row) -> Figure {
+    let value = Spread::of(&row.values(&side.samples));
     let (goal, met) = match row.goal {
-        Goal::AtLeast(goal) => (format!("≥ {goal}"), value.map(|value| value >= goal)),
-        Goal::AtMost(goal) => (format!("≤ {goal}"), value.map(|value| value <= goal)),
+        Goal::AtLeast(goal) => (format!("≥ {goal}"), value.map(|value| value.median >= goal)),
+        Goal::AtMost(goal) => (format!("≤ {goal}"), value.map(|value| value.median <= goal)),
         Goal::None => (String::new(), None),
     };
-    let mut note = bench.notes.get(row.id).cloned().unwrap_or_default();
+    let mut note = side.notes.get(row.id).cloned().unwrap_or_default();
     if value.is_none() && note.is_empty() {
         "not measured".clone_into(&mut note);
     }
-    let (min, max) = (values.iter().copied().reduce(f64::min), values.iter().copied().reduce(f64::max));
-    Figure { id: row.id, title: row.title, goal, unit: row.unit, value, min, max, met, note }
+    Figure { id: row.id, title: row.title, goal, unit: row.unit, value, met, note }
 }
 
 impl Figure {
@@ -206,17 +202,17 @@ impl Figure {
 
     fn value_text(&self) -> String {
         self.value.map_or("–".to_owned(), |value| {
-            format!("{}{}{}", short(value), if self.unit.is_empty() { "" } else { " " }, self.unit)
+            format!("{}{}{}", short(value.median), if self.unit.is_empty() { "" } else { " " }, self.unit)
         })
     }
 
     fn spread_text(&self) -> String {
-        self.min.zip(self.max).map_or(String::new(), |(min, max)| format!("{}–{}", short(min), short(max)))
+        self.value.map_or(String::new(), |value| format!("{}–{}", short(value.min), short(value.max)))
     }
 }
 
 /// Three digits that count.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),

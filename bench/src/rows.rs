@@ -1,6 +1,7 @@
 //! The figures: what each is the quotient of, what it should be, and which measurements it needs.
 
 use crate::args::Args;
+use crate::samples::Samples;
 
 /// What a figure should be.
 #[derive(Clone, Copy, Debug)]
@@ -12,15 +13,17 @@ pub(crate) enum Goal {
 }
 
 /// Something that is measured for one or several figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
-    Reference,
     Maximum,
     Traced,
     Untraced,
     Single,
     Floor,
-    Calm,
+    /// A tenth of T offered.
+    Tenth,
+    /// Three tenths of T offered.
+    ThreeTenths,
     Hot,
     Reads,
     Accepting,
@@ -32,6 +35,27 @@ pub(crate) enum Part {
     Parallel,
     Overload,
     Fairness,
+    Sustained,
+}
+
+impl Part {
+    /// What the samples of T around it are called; none for a part that no row sets against T.
+    pub(crate) fn reference(self) -> Option<&'static str> {
+        match self {
+            Self::Accepting => Some("accepting"),
+            Self::Maximum => Some("maximum"),
+            Self::Traced => Some("traced"),
+            Self::Tenth => Some("tenth"),
+            Self::ThreeTenths => Some("three_tenths"),
+            Self::Sustained => Some("sustained"),
+            _ => None,
+        }
+    }
+
+    /// Whether its rate is a share of T.
+    fn is_offered_by_t(self) -> bool {
+        matches!(self, Self::Tenth | Self::ThreeTenths | Self::Sustained)
+    }
 }
 
 /// A figure.
@@ -48,6 +72,23 @@ pub(crate) struct Row {
     pub(crate) parts: &'static [Part],
     /// Whether the two-minute form has it.
     pub(crate) short: bool,
+}
+
+impl Row {
+    /// Whether it needs T around that part.
+    pub(crate) fn is_against_t(&self, part: Part) -> bool {
+        let is_below =
+            |name: &str| self.denominator.is_some_and(|below| below.starts_with(&format!("{name}.reference_")));
+        self.parts.contains(&part) && (part.is_offered_by_t() || part.reference().is_some_and(is_below))
+    }
+
+    /// The figure of each round.
+    pub(crate) fn values(&self, samples: &Samples) -> Vec<f64> {
+        match self.denominator {
+            Some(denominator) => samples.quotients(self.numerator, denominator),
+            Option::None => samples.of(self.numerator).to_vec(),
+        }
+    }
 }
 
 macro_rules! row {
@@ -70,24 +111,24 @@ pub(crate) const ROWS: &[Row] = &[
     row!(
         "1",
         "CreateOrder/s, only accepting ÷ T",
-        "accepting.per_second" / "reference.per_second",
+        "accepting.per_second" / "accepting.reference_per_second",
         AtLeast(5.0),
-        [Reference, Accepting]
+        [Accepting]
     ),
     row!(
         "2",
         "completed orders/s ÷ T",
-        "maximum.per_second" / "reference.per_second",
+        "maximum.per_second" / "maximum.reference_per_second",
         AtLeast(2.0),
-        [Reference, Maximum],
+        [Maximum],
         short
     ),
     row!(
         "2b",
         "completed orders/s, each traced ÷ T",
-        "traced.per_second" / "reference.per_second",
+        "traced.per_second" / "traced.reference_per_second",
         AtLeast(1.5),
-        [Reference, Traced]
+        [Traced]
     ),
     row!(
         "3",
@@ -106,25 +147,27 @@ pub(crate) const ROWS: &[Row] = &[
     row!(
         "5a",
         "CPU an order at the maximum ÷ CPU of T's transaction",
-        "maximum.cpu_us" / "reference.cpu_us",
+        "maximum.cpu_us" / "maximum.reference_cpu_us",
         AtMost(0.55),
-        [Reference, Maximum],
+        [Maximum],
         short
     ),
     row!(
         "5b",
-        "CPU an order at 35 % ÷ CPU of T's transaction",
-        "calm.cpu_us" / "reference.cpu_us",
-        AtMost(1.0),
-        [Reference, Maximum, Calm]
+        "CPU an order at 0.3 T offered ÷ CPU of T's transaction",
+        "three_tenths.cpu_us" / "three_tenths.reference_cpu_us",
+        AtMost(1.2),
+        [ThreeTenths]
     ),
     row!(
-        "6",
-        "p99 creation to completion at 35 % ÷ T's p99",
-        "calm.p99_ms" / "reference.p99_ms",
-        AtMost(4.0),
-        [Reference, Maximum, Calm]
+        "5c",
+        "CPU an order at 0.1 T offered ÷ CPU of T's transaction",
+        "tenth.cpu_us" / "tenth.reference_cpu_us",
+        Shown,
+        [Tenth]
     ),
+    row!("6", "p99 creation to completion at 0.3 T", "three_tenths.p99_ms" in "ms", AtMost(250.0), [ThreeTenths]),
+    row!("6b", "p99 creation to completion at 0.1 T", "tenth.p99_ms" in "ms", Shown, [Tenth]),
     row!(
         "7",
         "completed orders/s, one SKU ÷ 10,000 SKUs",
@@ -138,7 +181,7 @@ pub(crate) const ROWS: &[Row] = &[
         "GetOrder/s ÷ pgbench's select of the same row",
         "reads.per_second" / "selects.per_second",
         AtLeast(1.0),
-        [Maximum, Reads]
+        [Reads]
     ),
     row!(
         "9",
@@ -195,6 +238,13 @@ pub(crate) const ROWS: &[Row] = &[
         AtMost(2.0),
         [Maximum, Fairness]
     ),
+    row!(
+        "18",
+        "highest rate with p99 to completion ≤ 250 ms ÷ T",
+        "sustained.per_second" / "sustained.reference_per_second",
+        Shown,
+        [Sustained]
+    ),
 ];
 
 /// The rows that were asked for; `5` means 5a and 5b.
@@ -207,7 +257,8 @@ pub(crate) fn selected(args: &Args) -> Vec<&'static Row> {
         (false, _) => args.rows.iter().any(|id| of(row, id)),
         (true, short) => !short || row.short,
     };
-    ROWS.iter().filter(asked).collect()
+    // What building costs does not depend on the program that is measured.
+    ROWS.iter().filter(asked).filter(|row| !(args.is_pair() && row.parts.contains(&Part::Builds))).collect()
 }
 
 #[cfg(test)]
@@ -225,10 +276,24 @@ mod tests {
 
     #[test]
     fn a_number_stands_for_its_parts_and_for_no_other_number() {
-        assert_eq!(ids(&["--rows", "5,2b"]), ["2b", "5a", "5b"]);
+        assert_eq!(ids(&["--rows", "5,2b"]), ["2b", "5a", "5b", "5c"]);
         assert_eq!(ids(&["--rows", "1"]), ["1"]);
         assert_eq!(ids(&["--short"]), ["2", "5a", "7", "10", "14"]);
         assert_eq!(ids(&[]).len(), ROWS.len());
+        assert!(!ids(&["--pair", "main"]).contains(&"15"));
+    }
+
+    #[test]
+    fn a_row_against_t_names_the_slices_around_its_own_part() {
+        for row in ROWS {
+            let below = row.denominator.and_then(|name| name.split_once(".reference_")).map(|(part, _)| part);
+            let of_parts = row.parts.iter().any(|part| part.reference() == below);
+            assert!(below.is_none() || of_parts, "row {} is set against T around {below:?}", row.id);
+        }
+        let row = |id: &str| ROWS.iter().find(|row| row.id == id).unwrap();
+        assert!(row("2").is_against_t(Part::Maximum));
+        assert!(!row("3").is_against_t(Part::Maximum), "no slice of T for a row without T");
+        assert!(row("6").is_against_t(Part::ThreeTenths), "its rate is a share of T");
     }
 
     #[test]

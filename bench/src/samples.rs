@@ -6,11 +6,16 @@ use serde::Serialize;
 
 /// Values by name. A name has its unit at its end, or is a rate a second.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Samples(BTreeMap<&'static str, Vec<f64>>);
+pub(crate) struct Samples(BTreeMap<String, Vec<f64>>);
 
 impl Samples {
-    pub(crate) fn push(&mut self, name: &'static str, value: f64) {
-        self.0.entry(name).or_default().push(value);
+    pub(crate) fn push(&mut self, name: impl Into<String>, value: f64) {
+        self.0.entry(name.into()).or_default().push(value);
+    }
+
+    /// Those of others, whose names are all different.
+    pub(crate) fn extend(&mut self, others: &Self) {
+        self.0.extend(others.0.clone());
     }
 
     pub(crate) fn of(&self, name: &str) -> &[f64] {
@@ -20,14 +25,15 @@ impl Samples {
     /// The quotient of each round; what was measured once stands against every round.
     pub(crate) fn quotients(&self, numerator: &str, denominator: &str) -> Vec<f64> {
         let (above, below) = (self.of(numerator), self.of(denominator));
-        let last = |values: &[f64], round: usize| values.get(round).or(values.last()).copied();
+        let of =
+            |values: &[f64], round: usize| if values.len() == 1 { values.first() } else { values.get(round) }.copied();
         let rounds = if above.is_empty() || below.is_empty() { 0 } else { above.len().max(below.len()) };
-        let pairs = (0..rounds).filter_map(|round| last(above, round).zip(last(below, round)));
+        let pairs = (0..rounds).filter_map(|round| of(above, round).zip(of(below, round)));
         pairs.filter(|(_, below)| *below > 0.0).map(|(above, below)| above / below).collect()
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &[f64])> {
-        self.0.iter().map(|(name, values)| (*name, values.as_slice()))
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &[f64])> {
+        self.0.iter().map(|(name, values)| (name.as_str(), values.as_slice()))
     }
 
     /// The middle of the values; none of nothing.
@@ -39,6 +45,27 @@ impl Samples {
     pub(crate) fn smallest(&self, name: &str) -> Option<f64> {
         self.of(name).iter().copied().reduce(f64::min)
     }
+}
+
+/// Middle, smallest and largest of the rounds; none of nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
+        let (min, max) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
+        Some(Self { median: median(values)?, min, max })
+    }
+}
+
+/// Each round's quotient of two things that were measured in the same rounds.
+pub(crate) fn ratios(above: &[f64], below: &[f64]) -> Vec<f64> {
+    let pairs = above.iter().zip(below).filter(|(_, below)| **below > 0.0);
+    pairs.map(|(above, below)| above / below).collect()
 }
 
 /// The middle of the values, between the two middle ones when they are even in number.
@@ -69,6 +96,18 @@ mod tests {
         assert_eq!(samples.quotients("a", "once"), [5.0, 15.0]);
         assert_eq!(samples.quotients("a", "nothing"), [0.0; 0]);
         assert_eq!(samples.quotients("a", "unknown"), [0.0; 0]);
+        samples.push("a", 60.0);
+        assert_eq!(samples.quotients("a", "b"), [2.0, 3.0], "a round that one of them lacks is left out");
+    }
+
+    #[test]
+    fn a_pair_is_compared_round_by_round_and_not_as_a_whole() {
+        let found = ratios(&[110.0, 55.0, 220.0], &[100.0, 50.0, 200.0, 7.0]);
+        let spread = Spread::of(&found).unwrap();
+        assert!((spread.max - spread.min).abs() < 1e-9 && (spread.median - 1.1).abs() < 1e-9, "{spread:?}");
+        assert_eq!(ratios(&[1.0], &[0.0]), [0.0; 0]);
+        assert_eq!(Spread::of(&[]), None);
+        assert_eq!(Spread::of(&[3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
     }
 
     #[test]

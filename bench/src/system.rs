@@ -30,16 +30,14 @@ pub(crate) struct System {
     roles: Vec<String>,
     gateway_port: u16,
     admin_ports: Vec<u16>,
-    postgres: u32,
-    kafka: u32,
+    meter: Meter,
     server: String,
 }
 
 /// The processes of a started system.
 pub(crate) struct Running {
     processes: Vec<Process>,
-    postgres: u32,
-    kafka: u32,
+    meter: Meter,
     /// From the first process's start until all were ready.
     pub(crate) start_time: Duration,
 }
@@ -99,8 +97,13 @@ impl System {
             roles: listeners.iter().filter(|role| **role != "admin").map(|role| (*role).to_owned()).collect(),
             keys,
             admin_ports: free_ports(PROCESSES_MAX)?,
-            postgres: stack.pid("postgres")?,
-            kafka: stack.pid("kafka")?,
+            meter: Meter {
+                openorder: Vec::new(),
+                postgres: stack.pid("postgres")?,
+                kafka: stack.pid("kafka")?,
+                load: None,
+                jaeger: stack.pid("jaeger").ok(),
+            },
             server: stack.database_url("")?,
             folder,
         })
@@ -118,6 +121,10 @@ impl System {
         self.roles.iter().map(String::as_str)
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn program(&self) -> &Path {
         &self.program
     }
@@ -130,16 +137,20 @@ impl System {
         format!("http://127.0.0.1:{}", self.gateway_port)
     }
 
+    /// Name of a service's database.
+    pub(crate) fn database_name(&self, service: &str) -> String {
+        format!("{}_{service}", self.name)
+    }
+
     /// URL of a service's database.
     pub(crate) fn database_url(&self, service: &str) -> String {
-        format!("{}{}_{service}", self.server, self.name)
+        format!("{}{}", self.server, self.database_name(service))
     }
 
     /// Starts a process for each set of roles and waits until all are ready.
     pub(crate) async fn start(&self, processes: &[&[&str]], settings: &[String]) -> anyhow::Result<Running> {
         ensure!(processes.len() <= PROCESSES_MAX, "more than {PROCESSES_MAX} processes");
-        let mut running =
-            Running { processes: Vec::new(), postgres: self.postgres, kafka: self.kafka, start_time: Duration::ZERO };
+        let mut running = Running { processes: Vec::new(), meter: self.meter.clone(), start_time: Duration::ZERO };
         let started = Instant::now();
         for (roles, port) in processes.iter().zip(&self.admin_ports) {
             running.processes.push(self.spawn(roles, *port, settings)?);
@@ -186,7 +197,7 @@ impl Running {
     /// Whose CPU time counts.
     pub(crate) fn meter(&self) -> Meter {
         let openorder = self.processes.iter().filter_map(|process| process.child.id()).collect();
-        Meter { openorder, postgres: self.postgres, kafka: self.kafka }
+        Meter { openorder, ..self.meter.clone() }
     }
 
     /// Roles and pid of each process.

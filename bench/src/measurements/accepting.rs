@@ -5,31 +5,30 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 
-use crate::bench::{Bench, CALLERS};
+use crate::bench::Bench;
 use crate::load::{Load, Loaded};
 use crate::output::say;
-use crate::rows::Part;
 use crate::system::{Running, System};
 
 const FRONT: &[&str] = &["gateway", "product", "order"];
+/// Enough to fill the cores: with fewer, the wait for a batch is measured and not its cost.
+const CALLERS: u32 = 1_024;
 const WARM_UP: Duration = Duration::from_secs(4);
 const DRAIN_BOUND: Duration = Duration::from_secs(300);
 /// Orders wait for services that are down on purpose: nobody is to give up on them.
 const PATIENT: &str = "order.saga_step_timeout_ms=86400000";
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    if !bench.needs(Part::Accepting) {
-        return Ok(());
-    }
-    let found = accept(&bench.system, bench.args.window()).await?;
+    let found = accept(&bench.side.system, bench.args.window()).await?;
     say(format_args!(
         "accepting alone: {:.0} orders/s, {:.0} µs an order",
         found.report.accepted_per_second,
         found.accepted_cost.total()
     ));
-    bench.samples.push("accepting.per_second", found.report.accepted_per_second);
-    bench.samples.push("accepting.cpu_us", found.accepted_cost.total());
-    drain(bench).await
+    bench.side.samples.push("accepting.per_second", found.report.accepted_per_second);
+    bench.side.samples.push("accepting.cpu_us", found.accepted_cost.total());
+    bench.side.notes.insert("1", found.accepted_cost.to_string());
+    Ok(())
 }
 
 /// Orders are accepted and go no further: the services behind are stopped once products and wallets are made.
@@ -61,8 +60,8 @@ async fn stop_back(running: &mut Running) -> anyhow::Result<()> {
 }
 
 /// All roles are there again: how fast is the backlog completed?
-async fn drain(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    let mut connection = bench.system.database_url("order").parse::<PgConnectOptions>()?.connect().await?;
+pub(crate) async fn drain(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let mut connection = bench.side.system.database_url("order").parse::<PgConnectOptions>()?.connect().await?;
     let running = bench.start(&[PATIENT.to_owned()]).await?;
     let begin = Instant::now();
     let backlog = open_orders(&mut connection).await?;
@@ -77,9 +76,9 @@ async fn drain(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     running.stop().await?;
     let per_second = backlog as f64 / seconds;
     say(format_args!("recovery: a backlog of {backlog} orders drained at {per_second:.0} orders/s"));
-    bench.samples.push("recovery.per_second", per_second);
-    bench.samples.push("recovery.orders", backlog as f64);
-    bench.notes.insert("11", format!("backlog of {backlog} orders when all roles were ready again"));
+    bench.side.samples.push("recovery.per_second", per_second);
+    bench.side.samples.push("recovery.orders", backlog as f64);
+    bench.side.notes.insert("11", format!("backlog of {backlog} orders when all roles were ready again"));
     Ok(())
 }
 

@@ -10,16 +10,12 @@ use tokio::process::Command;
 use crate::bench::Bench;
 use crate::output::say;
 use crate::processes::ended_children_seconds;
-use crate::rows::Part;
 use crate::stack::without_settings;
 
 const BUILD_BOUND: Duration = Duration::from_secs(45 * 60);
 const CHANGED: &str = "services/payment/src/lib.rs";
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    if !bench.needs(Part::Builds) {
-        return Ok(());
-    }
     say(format_args!("building after a change in {CHANGED}"));
     // The first one brings everything else up to date.
     build(bench, None).await?;
@@ -29,15 +25,15 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     build(bench, None).await?;
     let seconds = begin.elapsed().as_secs_f64();
     say(format_args!("build after a change: {seconds:.1} s"));
-    bench.samples.push("build.incremental_seconds", seconds);
+    bench.side.samples.push("build.incremental_seconds", seconds);
     if bench.args.with_clean_build {
         say("building from nothing");
         let folder = bench.stack.folder().join("target");
         let before = ended_children_seconds();
         build(bench, Some(folder.to_string_lossy().into_owned())).await?;
-        bench.samples.push("build.clean_cpu_seconds", ended_children_seconds() - before);
+        bench.side.samples.push("build.clean_cpu_seconds", ended_children_seconds() - before);
     } else {
-        bench.notes.insert("15b", "asked for with --with-clean-build".to_owned());
+        bench.side.notes.insert("15b", "asked for with --with-clean-build".to_owned());
     }
     Ok(())
 }

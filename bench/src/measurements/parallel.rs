@@ -20,10 +20,8 @@ use uuid::Uuid;
 
 use crate::bench::Bench;
 use crate::output::say;
-use crate::rows::Part;
 use crate::system::System;
 
-const NAME: &str = "bench_parallel";
 const ORDERS: usize = 1_000;
 const CUSTOMERS: usize = 100;
 /// What a customer hears of one order, in this order; by text message and by app.
@@ -42,11 +40,10 @@ const CONCURRENCY: usize = 64;
 const BOUND: Duration = Duration::from_secs(120);
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    if !bench.needs(Part::Parallel) {
-        return Ok(());
-    }
     let provider = Provider::start().await?;
-    let system = System::configure(bench.system.program(), bench.stack, NAME).await?;
+    let system =
+        System::configure(bench.side.system.program(), bench.stack, &format!("{}_parallel", bench.side.system.name()))
+            .await?;
     let mut settings = vec![
         "kafka.partitions=1".to_owned(),
         format!("notification.delivery.concurrency={CONCURRENCY}"),
@@ -63,14 +60,17 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     for _ in 0..bench.args.rounds() {
         provider.forget();
         let begin = Instant::now();
-        publish(&bench.stack.brokers())?;
+        publish(&bench.stack.brokers(), system.name())?;
         let serial = provider.took(MESSAGES).await?;
         let (took, serial) = (begin.elapsed().as_secs_f64(), serial.as_secs_f64());
         say(format_args!("{MESSAGES} messages to a provider that takes {serial:.1} s for them: {took:.2} s"));
-        bench.samples.push("parallel.seconds", took);
-        bench.samples.push("parallel.serial_seconds", serial);
+        bench.side.samples.push("parallel.seconds", took);
+        bench.side.samples.push("parallel.serial_seconds", serial);
     }
-    bench.notes.insert("13", format!("{MESSAGES} messages, {ORDERS} orders, 1 partition, {CONCURRENCY} at a time"));
+    bench
+        .side
+        .notes
+        .insert("13", format!("{MESSAGES} messages, {ORDERS} orders, 1 partition, {CONCURRENCY} at a time"));
     connection.close().await?;
     running.stop().await
 }
@@ -86,13 +86,13 @@ async fn make_customers(connection: &mut PgConnection) -> anyhow::Result<()> {
 }
 
 /// Events of new orders, kind by kind. They have the same fields, by number, as far as these are used.
-fn publish(brokers: &str) -> anyhow::Result<()> {
+fn publish(brokers: &str, name: &str) -> anyhow::Result<()> {
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
         .set("linger.ms", "5")
         .create()?;
-    let topic = format!("{NAME}.{}", topics::ORDER_LIFECYCLE);
+    let topic = format!("{name}.{}", topics::ORDER_LIFECYCLE);
     let orders: Vec<String> = (0..ORDERS).map(|_| Uuid::now_v7().to_string()).collect();
     for (version, (event_type, _)) in (1..).zip(KINDS) {
         for (number, order_id) in orders.iter().enumerate() {

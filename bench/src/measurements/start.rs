@@ -6,29 +6,25 @@ use std::time::Duration;
 use crate::bench::Bench;
 use crate::output::say;
 use crate::processes::resident_mib;
-use crate::rows::Part;
 
 const STARTS: usize = 5;
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    if !bench.needs(Part::Start) {
-        return Ok(());
-    }
     for _ in 0..STARTS {
         let running = bench.start(&[]).await?;
-        bench.samples.push("start.seconds", running.start_time.as_secs_f64());
+        bench.side.samples.push("start.seconds", running.start_time.as_secs_f64());
         running.stop().await?;
     }
-    let median = bench.samples.median("start.seconds").unwrap_or_default();
+    let median = bench.side.samples.median("start.seconds").unwrap_or_default();
     say(format_args!("start: all roles ready after {median:.2} s"));
     Ok(())
 }
 
 /// Each role as a process of its own, under the load of the maximum.
 pub(crate) async fn memory(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    let roles: Vec<[&str; 1]> = bench.system.roles().map(|role| [role]).collect();
+    let roles: Vec<[&str; 1]> = bench.side.system.roles().map(|role| [role]).collect();
     let processes: Vec<&[&str]> = roles.iter().map(|role| &role[..]).collect();
-    let running = bench.system.start(&processes, &[]).await?;
+    let running = bench.side.system.start(&processes, &[]).await?;
     let pids = running.pids();
     let mut largest: BTreeMap<&str, f64> = BTreeMap::new();
     {
@@ -48,8 +44,8 @@ pub(crate) async fn memory(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let listed: Vec<String> = largest.iter().map(|(role, mib)| format!("{role} {mib:.0}")).collect();
     let listed = listed.join(", ");
     say(format_args!("memory in MiB at the maximum: {listed}"));
-    bench.samples.push("memory.largest_mib", largest.values().copied().fold(0.0, f64::max));
+    bench.side.samples.push("memory.largest_mib", largest.values().copied().fold(0.0, f64::max));
     running.stop().await?;
-    bench.notes.insert("12", listed);
+    bench.side.notes.insert("12", listed);
     Ok(())
 }
