@@ -12,6 +12,9 @@ use crate::report::{floor_lines, short};
 use crate::rows::{Goal, Row};
 use crate::samples::{Samples, Spread, ratios};
 
+/// Two programs that are the same differ one way in as many rounds once in 16 times.
+const VERDICT_ROUNDS_MIN: usize = 5;
+
 /// All of it.
 #[derive(Debug, Serialize)]
 pub(crate) struct PairReport {
@@ -129,13 +132,16 @@ impl Compared {
             return format!("{:>4}  {:<60} {base:>8} {now:>8} {:>9}", self.id, self.title, "–");
         };
         let Spread { median, min, max } = ratio;
-        let verdict = self.higher_is_better.map_or("", |higher| verdict(ratio, higher));
+        let verdict = self.higher_is_better.map_or("", |higher| verdict(ratio, self.ratios.len(), higher));
         format!("{:>4}  {:<60} {base:>8} {now:>8} {median:>9.3}  {min:.3}–{max:.3}{verdict}", self.id, self.title)
     }
 }
 
-/// Nothing is said of what one round has the other way round.
-fn verdict(ratio: Spread, higher_is_better: bool) -> &'static str {
+/// Nothing is said of what one round has the other way round, nor of so few rounds that chance would often have it so.
+fn verdict(ratio: Spread, rounds: usize, higher_is_better: bool) -> &'static str {
+    if rounds < VERDICT_ROUNDS_MIN {
+        return "";
+    }
     match (ratio.min > 1.0, ratio.max < 1.0) {
         (true, _) if higher_is_better => "  better in every round",
         (_, true) if !higher_is_better => "  better in every round",
@@ -166,10 +172,11 @@ mod tests {
     #[test]
     fn only_what_every_round_says_is_called_better_or_worse() {
         let spread = |min, max| Spread { median: 1.0, min, max };
-        assert_eq!(verdict(spread(1.01, 1.2), true), "  better in every round");
-        assert_eq!(verdict(spread(1.01, 1.2), false), "  worse in every round");
-        assert_eq!(verdict(spread(0.8, 0.9), false), "  better in every round");
-        assert_eq!(verdict(spread(0.8, 0.9), true), "  worse in every round");
-        assert_eq!(verdict(spread(0.9, 1.1), true), "");
+        assert_eq!(verdict(spread(1.01, 1.2), 5, true), "  better in every round");
+        assert_eq!(verdict(spread(1.01, 1.2), 5, false), "  worse in every round");
+        assert_eq!(verdict(spread(0.8, 0.9), 6, false), "  better in every round");
+        assert_eq!(verdict(spread(0.8, 0.9), 6, true), "  worse in every round");
+        assert_eq!(verdict(spread(0.9, 1.1), 6, true), "", "one round has it the other way round");
+        assert_eq!(verdict(spread(1.01, 1.2), 4, true), "", "chance would have it so once in eight times");
     }
 }

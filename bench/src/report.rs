@@ -8,6 +8,7 @@ use crate::bench::{Bench, Side};
 use crate::floor::STEPS;
 use crate::machine::Machine;
 use crate::measurements::reference;
+use crate::output::say;
 use crate::rows::{Goal, ROWS, Row};
 use crate::samples::{Samples, Spread};
 
@@ -46,6 +47,8 @@ pub(crate) struct Figure {
 #[derive(Debug, Deserialize, Serialize)]
 struct Recorded {
     id: String,
+    /// Another title is another figure; older records have none.
+    title: Option<String>,
     ratio: f64,
     higher_is_better: bool,
 }
@@ -137,7 +140,12 @@ impl Report {
                 Goal::AtMost(_) => false,
                 Goal::None => return None,
             };
-            Some(Recorded { id: figure.id.to_owned(), ratio: figure.value?.median, higher_is_better })
+            Some(Recorded {
+                id: figure.id.to_owned(),
+                title: Some(figure.title.to_owned()),
+                ratio: figure.value?.median,
+                higher_is_better,
+            })
         });
         ratios.collect()
     }
@@ -149,13 +157,27 @@ impl Report {
     pub(crate) fn check(&self, document: &str) -> anyhow::Result<Vec<(String, String)>> {
         let record = document.split_once(RECORD).and_then(|(_, rest)| rest.split_once("\n```"));
         let (record, _) = record.ok_or_else(|| anyhow::anyhow!("there is no record in it: `make bench` writes one"))?;
-        Ok(worse(&self.record(), &serde_json::from_str::<Vec<Recorded>>(record)?))
+        let (now, before) = (self.record(), serde_json::from_str::<Vec<Recorded>>(record)?);
+        for id in redefined(&now, &before) {
+            say(format_args!("row {id} is not compared: what was recorded under this number was another figure"));
+        }
+        Ok(worse(&now, &before))
     }
+}
+
+/// Rows that are another figure than the recorded one.
+fn redefined<'a>(now: &'a [Recorded], before: &[Recorded]) -> Vec<&'a str> {
+    let is_other = |now: &&Recorded| before.iter().any(|before| before.id == now.id && !is_same(now, before));
+    now.iter().filter(is_other).map(|now| now.id.as_str()).collect()
+}
+
+fn is_same(now: &Recorded, before: &Recorded) -> bool {
+    now.id == before.id && (before.title.is_none() || before.title == now.title)
 }
 
 fn worse(now: &[Recorded], before: &[Recorded]) -> Vec<(String, String)> {
     let moved = now.iter().filter_map(|now| {
-        let before = before.iter().find(|before| before.id == now.id && before.ratio > 0.0)?;
+        let before = before.iter().find(|before| is_same(now, before) && before.ratio > 0.0)?;
         let times = if now.higher_is_better { now.ratio / before.ratio } else { before.ratio / now.ratio };
         (times < TOLERANCE).then(|| {
             let (id, was, is) = (&now.id, before.ratio, now.ratio);
@@ -225,7 +247,17 @@ mod tests {
     use super::*;
 
     fn recorded(id: &str, ratio: f64, higher_is_better: bool) -> Recorded {
-        Recorded { id: id.to_owned(), ratio, higher_is_better }
+        Recorded { id: id.to_owned(), title: None, ratio, higher_is_better }
+    }
+
+    #[test]
+    fn a_row_that_became_another_figure_is_told_and_not_compared() {
+        let titled = |title: &str, ratio| Recorded { title: Some(title.to_owned()), ..recorded("5b", ratio, false) };
+        let (now, other, same) = ([titled("at 0.3 T", 9.0)], [titled("at 35 %", 1.0)], [titled("at 0.3 T", 1.0)]);
+        assert_eq!((redefined(&now, &other), worse(&now, &other).len()), (vec!["5b"], 0));
+        assert_eq!((redefined(&now, &same), worse(&now, &same).len()), (vec![], 1));
+        let untitled = [recorded("5b", 1.0, false)];
+        assert_eq!((redefined(&now, &untitled), worse(&now, &untitled).len()), (vec![], 1), "an older record");
     }
 
     #[test]
