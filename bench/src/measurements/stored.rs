@@ -97,8 +97,8 @@ const FILL: &[&str] = &[
      select v, now(), gen_random_uuid(), 'order.lifecycle.created', 'order.lifecycle.v1', $id::text, \
         decode(repeat('ab', 180), 'hex') \
      from generate_series($first + 1, $first + $count) as n, generate_series(1, 4) as v",
-    "insert into request_result (created_at, request_id, caller, method, fingerprint, reply) \
-     select now(), 'stored-' || n, 'anonymous', 'CreateOrder', decode(md5(n::text), 'hex'), decode(repeat('cd', 200), 'hex') \
+    "insert into command_result (created_at, command_key, fingerprint, reply) \
+     select now(), gen_random_uuid(), gen_random_uuid(), decode(repeat('cd', 17), 'hex') \
      from generate_series($first + 1, $first + $count) as n",
 ];
 

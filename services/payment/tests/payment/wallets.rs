@@ -196,7 +196,8 @@ async fn batches_at_once_over_the_same_wallets_never_wait_for_each_other_in_a_ci
     for number in 0..CHARGES {
         let mut client = bench.client();
         // The first ones open the wallets; forwards and backwards by turns.
-        let wallet = if number / WALLETS % 2 == 0 { number % WALLETS } else { WALLETS - 1 - number % WALLETS };
+        let wallet =
+            if (number / WALLETS).is_multiple_of(2) { number % WALLETS } else { WALLETS - 1 - number % WALLETS };
         let request = charge_request(&format!("r-{number}"), &format!("user-{wallet}"), 1);
         calls.spawn(async move { client.charge_wallet(as_operator().request(request)).await });
     }
