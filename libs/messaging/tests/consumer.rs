@@ -226,10 +226,11 @@ async fn a_foreign_message_that_claims_a_position_keeps_no_event_from_its_effect
     send_at(&producer, "foreign", 4, i64::MIN, Uuid::now_v7()).await;
     eventually("foreign", BOUND, || async { (instance.count("ledger").await == 4).then_some(()) }).await;
     let own = Uuid::now_v7();
-    send_at(&producer, "foreign", 5, 7, own).await;
-    send_at(&producer, "foreign", 5, 7, own).await;
+    for (number, id) in [(5, own), (5, own), (1, far), (2, Uuid::new_v4())] {
+        send_at(&producer, "foreign", if id == far || id == own { number } else { 6 }, 7, id).await;
+    }
     settle(&instance, &producer).await;
-    assert_eq!(instance.numbers("foreign").await, [1, 2, 3, 4, 5]);
+    assert_eq!(instance.numbers("foreign").await, [1, 2, 3, 4, 5, 6]);
     instance.stop().await;
     world.close().await;
 }

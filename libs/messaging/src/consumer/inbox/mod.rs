@@ -24,7 +24,7 @@ pub(crate) const INBOX_LOCK: i64 = 0x6f70_656e_0003;
 /// The longest name of a source whose positions are kept.
 const SOURCE_MAX_BYTES: usize = 64;
 
-/// How far ahead of this service's clock a publisher's may be; an id from beyond does not count as one of a log.
+/// How far ahead of this service's clock a publisher's may be, for its ids to be trusted.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// How often it is logged at most that positions come once more: each event of a restored log may be one.
@@ -46,16 +46,29 @@ impl<'a> Claim<'a> {
         Self { event_id: message.event_id, topic: &message.topic, partition: message.partition, place }
     }
 
-    /// Whether the position can be trusted. Ids before `former` are known by rows.
-    fn is_placed(&self, former: Uuid, now: Timestamp) -> bool {
-        let Some((source, position)) = self.place else { return false };
-        position > 0
+    /// What the event is known by. Ids before `former` are known by rows.
+    fn known_by(&self, former: Uuid, now: Timestamp) -> KnownBy {
+        let Some((source, position)) = self.place else { return KnownBy::Row };
+        let has_place = position > 0
             && !source.is_empty()
             && source.len() <= SOURCE_MAX_BYTES
             && self.event_id >= former
-            && self.event_id.get_version() == Some(Version::SortRand)
-            && self.event_id < first_id_of(now + CLOCK_AHEAD_MAX)
+            && self.event_id.get_version() == Some(Version::SortRand);
+        match has_place {
+            false => KnownBy::Row,
+            true if self.event_id < first_id_of(now + CLOCK_AHEAD_MAX) => KnownBy::Position,
+            true => KnownBy::RowAndPosition,
+        }
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KnownBy {
+    Position,
+    Row,
+    /// Its id is of a time to come. It is not to count as the newest one, and a copy that comes when its time has come is to
+    /// be found: at its position it stands as another event, which is looked for by its id.
+    RowAndPosition,
 }
 
 /// Claims events for one service.
@@ -90,11 +103,18 @@ impl Inbox {
         let former = self.former(connection).await?;
         let (mut placed, mut by_row) = (Vec::with_capacity(claims.len()), Vec::new());
         for (index, claim) in claims.iter().enumerate() {
-            if claim.is_placed(former, now) { placed.push((index, *claim)) } else { by_row.push(index) }
+            let known_by = claim.known_by(former, now);
+            if known_by != KnownBy::Position {
+                by_row.push(index);
+            }
+            if known_by != KnownBy::Row {
+                placed.push((index, *claim, known_by == KnownBy::Position));
+            }
         }
-        let mut taken = positions::take(connection, placed.iter().map(|(_, claim)| *claim), now).await?;
+        let placed_claims = placed.iter().map(|(_, claim, is_trusted)| (*claim, *is_trusted));
+        let mut taken = positions::take(connection, placed_claims, now).await?;
         let mut again = 0;
-        for (index, claim) in placed {
+        for (index, claim, _) in placed.into_iter().filter(|(.., is_trusted)| *is_trusted) {
             match taken.note(&claim) {
                 Taken::Now => is_new[index] = true,
                 Taken::Before => {}

@@ -1,8 +1,9 @@
 //! Events known by their positions: rows of 1,024 bits each, read and set in one statement.
 
+use std::collections::BTreeMap;
+
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, Row, types::BitVec};
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::Claim;
@@ -77,23 +78,25 @@ fn row_of<'a>(claim: &Claim<'a>) -> (ChunkKey<'a>, usize) {
     ((claim.topic, source, position.div_euclid(CHUNK_POSITIONS)), bit)
 }
 
-/// Takes over the events of these claims. What each comes to is said by [`Chunks::note`], in
-/// their order.
+/// Sets the bits of these claims' events; beside each stands whether its id counts among those of its row. What each comes
+/// to is said by [`Chunks::note`], in their order.
 ///
 /// # Errors
 /// [`Fault`] of the database; retryable when another instance made one of the rows meanwhile.
 pub(super) async fn take<'a>(
     connection: &mut PgConnection,
-    placed: impl Iterator<Item = Claim<'a>>,
+    placed: impl Iterator<Item = (Claim<'a>, bool)>,
     now: Timestamp,
 ) -> Result<Chunks<'a>, Fault> {
     // In the order of their keys: two instances lock rows in one order.
     let mut wanted: BTreeMap<(ChunkKey<'a>, i32), Chunk> = BTreeMap::new();
-    for claim in placed {
+    for (claim, is_trusted) in placed {
         let (key, bit) = row_of(&claim);
         let chunk = wanted.entry((key, claim.partition)).or_default();
         chunk.taken.set(bit, true);
-        chunk.newest_id = chunk.newest_id.max(claim.event_id);
+        if is_trusted {
+            chunk.newest_id = chunk.newest_id.max(claim.event_id);
+        }
     }
     let mut taken = Chunks::default();
     if wanted.is_empty() {
