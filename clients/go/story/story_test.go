@@ -288,7 +288,8 @@ func TestStory(t *testing.T) {
 
 	exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(os.Getenv("STORY_OTLP_ENDPOINT")), otlptracegrpc.WithInsecure())
 	must(t, err)
-	tracing := trace.NewTracerProvider(trace.WithBatcher(exporter),
+	// Room for all: the topic is read from its beginning, and has the orders of other stories too.
+	tracing := trace.NewTracerProvider(trace.WithBatcher(exporter, trace.WithMaxQueueSize(100_000)),
 		trace.WithResource(resource.NewSchemaless(attribute.String("service.name", "story-go"))))
 
 	step("events", func(t *testing.T) {

@@ -139,6 +139,7 @@ class CompensationNotFailed(ReasonError): """The saga is at another step; `metad
 class CurrencyMismatch(ReasonError): """Amounts in different currencies."""
 class DeadLetterUnknown(ReasonError): """There is no such dead letter."""
 class DiscardSetEmpty(ReasonError): """No dead letter fits the conditions."""
+class EventsPruned(ReasonError): """Some of the events that are asked for are no longer in their log; `metadata` says since when all are."""
 class MalformedRequest(ReasonError): """The request cannot be read as a message."""
 class MetadataTooLarge(ReasonError): """The call's metadata is beyond the gateway's limit."""
 class NotADeadLetter(ReasonError): """A letter that was named is not dead, or no more."""

@@ -370,9 +370,11 @@ async function firstRecord(topic: string, key: string) {
 }
 
 test("trace", async () => {
+    const exporter = new OTLPTraceExporter({ url: variable("STORY_OTLP_ENDPOINT") });
     const provider = new NodeTracerProvider({
         resource: resourceFromAttributes({ "service.name": "story-typescript" }),
-        spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter({ url: variable("STORY_OTLP_ENDPOINT") }))],
+        // Room for all: the topic is read from its beginning, and has the orders of other stories too.
+        spanProcessors: [new BatchSpanProcessor(exporter, { maxQueueSize: 100_000 })],
     });
     provider.register();
     let handled = 0;

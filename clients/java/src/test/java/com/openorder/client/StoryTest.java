@@ -467,7 +467,10 @@ class StoryTest {
         try (OpenTelemetrySdk openTelemetry = OpenTelemetrySdk.builder()
                         .setTracerProvider(SdkTracerProvider.builder()
                                 .setResource(Resource.builder().put("service.name", "story-java").build())
-                                .addSpanProcessor(BatchSpanProcessor.builder(exporter).build())
+                                // Room for all: the topic is read from its beginning, and has other stories' orders too.
+                                .addSpanProcessor(BatchSpanProcessor.builder(exporter)
+                                        .setMaxQueueSize(100_000)
+                                        .build())
                                 .build())
                         .build();
                 EventReader reader = reader("traced")
