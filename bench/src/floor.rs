@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures::StreamExt;
+use openorder_messaging::KafkaClient;
 use openorder_proto::order::v1::GetOrderRequest;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -135,7 +136,7 @@ pub(crate) async fn messages(stack: &Stack) -> anyhow::Result<(f64, f64)> {
     let (topic, brokers) = (format!("floor-{}", Uuid::now_v7()), stack.brokers());
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &brokers);
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let admin: KafkaClient<AdminClient<DefaultClientContext>> = KafkaClient::create(&config)?;
     let new = NewTopic::new(&topic, 6, TopicReplication::Fixed(1));
     admin.create_topics(&[new], &AdminOptions::new().operation_timeout(Some(BOUND))).await?;
     let cost = |before: f64| (meter.read().kafka + own_seconds() - before) * MICROS / MESSAGES as f64;
@@ -148,7 +149,7 @@ pub(crate) async fn messages(stack: &Stack) -> anyhow::Result<(f64, f64)> {
     let before = meter.read().kafka + own_seconds();
     config.set("group.id", &topic).set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
     config.set("queued.min.messages", "100000").set("fetch.min.bytes", "100000");
-    let consumer: StreamConsumer = config.create()?;
+    let consumer: KafkaClient<StreamConsumer> = KafkaClient::create(&config)?;
     consumer.subscribe(&[&topic])?;
     let reading = async {
         let mut stream = consumer.stream();
@@ -167,7 +168,7 @@ pub(crate) async fn messages(stack: &Stack) -> anyhow::Result<(f64, f64)> {
 fn produce(mut config: ClientConfig, topic: &str) -> anyhow::Result<()> {
     config.set("enable.idempotence", "true").set("acks", "all").set("compression.type", "lz4");
     config.set("linger.ms", "20").set("batch.num.messages", "10000").set("batch.size", "1000000");
-    let producer: ThreadedProducer<DefaultProducerContext> = config.create()?;
+    let producer: KafkaClient<ThreadedProducer<DefaultProducerContext>> = KafkaClient::create(&config)?;
     let until = Instant::now() + BOUND;
     for number in 0..MESSAGES {
         let key = number.to_be_bytes();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use openorder_messaging::KafkaClient;
 use openorder_proto::order::v1::{OrderPaid, OrderStatus};
 use openorder_proto::{event_types, topics};
 use prost::Message;
@@ -87,11 +88,9 @@ async fn make_customers(connection: &mut PgConnection) -> anyhow::Result<()> {
 
 /// Events of new orders, kind by kind. They have the same fields, by number, as far as these are used.
 fn publish(brokers: &str, name: &str) -> anyhow::Result<()> {
-    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("enable.idempotence", "true")
-        .set("linger.ms", "5")
-        .create()?;
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("enable.idempotence", "true").set("linger.ms", "5");
+    let producer: KafkaClient<ThreadedProducer<DefaultProducerContext>> = KafkaClient::create(&config)?;
     let topic = format!("{name}.{}", topics::ORDER_LIFECYCLE);
     let orders: Vec<String> = (0..ORDERS).map(|_| Uuid::now_v7().to_string()).collect();
     for (version, (event_type, _)) in (1..).zip(KINDS) {

@@ -39,7 +39,9 @@ impl CountingProducer {
     /// # Errors
     /// The configuration does not stand, or no thread can be started.
     pub(crate) fn create(config: &ClientConfig) -> Result<Self, KafkaError> {
-        let producer: Arc<BaseProducer<Deliveries>> = Arc::new(config.create_with_context(Deliveries::default())?);
+        #[expect(clippy::disallowed_methods, reason = "a part of what a `KafkaClient` holds")]
+        let producer: BaseProducer<Deliveries> = config.create_with_context(Deliveries::default())?;
+        let producer = Arc::new(producer);
         let is_dropped = Arc::new(AtomicBool::new(false));
         let (served, ended) = (Arc::clone(&producer), Arc::clone(&is_dropped));
         let serve = move || {

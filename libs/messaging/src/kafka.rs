@@ -140,9 +140,8 @@ pub(crate) async fn ensure_topics(settings: &KafkaSettings, topics: &[&str]) -> 
 }
 
 async fn create_topics(settings: &KafkaSettings, topics: &[&str]) -> Result<(), String> {
-    let admin: AdminClient<DefaultClientContext> =
-        client(settings, "openorder-admin").create().map_err(|error| error.to_string())?;
-    let admin = KafkaClient::new(admin);
+    let admin: KafkaClient<AdminClient<DefaultClientContext>> =
+        KafkaClient::create(&client(settings, "openorder-admin")).map_err(|error| error.to_string())?;
     let names: Vec<String> = topics.iter().map(|topic| settings.topic(topic)).collect();
     let new: Vec<NewTopic<'_>> = names
         .iter()
@@ -175,8 +174,8 @@ async fn create_topics(settings: &KafkaSettings, topics: &[&str]) -> Result<(), 
 
 /// How many bytes a topic takes in one batch (`max.message.bytes`); `None` when the broker does not say so.
 pub(crate) async fn batch_bytes_max(settings: &KafkaSettings, topic: &str) -> Option<usize> {
-    let admin: AdminClient<DefaultClientContext> = client(settings, "openorder-admin").create().ok()?;
-    let admin = KafkaClient::new(admin);
+    let admin: KafkaClient<AdminClient<DefaultClientContext>> =
+        KafkaClient::create(&client(settings, "openorder-admin")).ok()?;
     let options = AdminOptions::new().request_timeout(Some(Duration::from_millis(settings.admin_timeout_ms)));
     let name = settings.topic(topic);
     let described = admin.describe_configs(&[ResourceSpecifier::Topic(&name)], &options).await.ok()?;

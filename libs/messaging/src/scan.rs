@@ -16,7 +16,7 @@ use rdkafka::{
 use uuid::Uuid;
 
 use crate::{
-    KafkaSettings, Received, TailError,
+    KafkaClient, KafkaSettings, Received, TailError,
     consumer::receive,
     headers,
     kafka::{self, EndsAreNoErrors},
@@ -41,13 +41,13 @@ pub enum ScanFrom {
     End,
 }
 
-type EndsConsumer = StreamConsumer<EndsAreNoErrors>;
+type EndsConsumer = KafkaClient<StreamConsumer<EndsAreNoErrors>>;
 
 /// Reads all partitions of one topic from their beginning, a time or their end.
 ///
 /// Order holds within a partition.
 pub struct TopicScan {
-    consumer: EndsConsumer,
+    consumer: Arc<EndsConsumer>,
     topic_prefix: String,
     partitions: usize,
     at_end: HashSet<i32>,
@@ -106,13 +106,11 @@ impl TopicScan {
     pub async fn open(settings: &KafkaSettings, topic: &str, from: ScanFrom) -> Result<Self, TailError> {
         let mut config = kafka::consumer(settings, GROUP);
         config.set("enable.partition.eof", "true");
-        let consumer: EndsConsumer = config.create_with_context(EndsAreNoErrors)?;
-        let consumer = Arc::new(consumer);
+        let consumer: Arc<EndsConsumer> = Arc::new(KafkaClient::create_with_context(&config, EndsAreNoErrors)?);
         let (asked, name) = (Arc::clone(&consumer), settings.topic(topic));
         let opened = tokio::task::spawn_blocking(move || starts(&asked, &name, from));
         let (starts, whole) = opened.await.map_err(|_| TailError::Stopped)??;
         consumer.assign(&starts)?;
-        let consumer = Arc::into_inner(consumer).ok_or(TailError::Stopped)?;
         Ok(Self {
             consumer,
             topic_prefix: settings.topic_prefix.clone(),
@@ -185,11 +183,12 @@ pub async fn committed_offsets(
     group: &str,
     topic: &str,
 ) -> Result<HashMap<i32, i64>, TailError> {
-    let consumer: StreamConsumer = kafka::consumer(settings, &settings.topic(group)).create()?;
+    let consumer: KafkaClient<StreamConsumer> =
+        KafkaClient::create(&kafka::consumer(settings, &settings.topic(group)))?;
     let topic = settings.topic(topic);
     let asked = tokio::task::spawn_blocking(move || {
         let mut wanted = TopicPartitionList::new();
-        for partition in partitions_of(&consumer, &topic)? {
+        for partition in partitions_of(&*consumer, &topic)? {
             wanted.add_partition(&topic, partition);
         }
         let committed = consumer.committed_offsets(wanted, QUESTION_TIMEOUT)?;
@@ -213,7 +212,7 @@ fn partitions_of<C: ConsumerContext>(consumer: &impl Consumer<C>, topic: &str) -
 fn starts(consumer: &EndsConsumer, topic: &str, from: ScanFrom) -> Result<(TopicPartitionList, bool), TailError> {
     let mut whole = from == ScanFrom::Beginning;
     let mut starts = TopicPartitionList::new();
-    for partition in partitions_of(consumer, topic)? {
+    for partition in partitions_of(&**consumer, topic)? {
         let (low, end) = consumer.fetch_watermarks(topic, partition, QUESTION_TIMEOUT)?;
         whole &= low == 0;
         let place = match from {

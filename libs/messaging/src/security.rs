@@ -185,6 +185,9 @@ mod tests {
     #[test]
     fn librdkafka_takes_what_this_build_allows() {
         use rdkafka::consumer::BaseConsumer;
+
+        use crate::client::KafkaClient;
+
         let mut allowed = vec![sasl("sasl_plaintext", "plain")];
         if HAS_TLS {
             allowed.extend([
@@ -195,7 +198,7 @@ mod tests {
         }
         for settings in allowed {
             assert!(settings.security_problems().is_empty());
-            let created = crate::kafka::consumer(&settings, "security-test").create::<BaseConsumer>();
+            let created = KafkaClient::<BaseConsumer>::create(&crate::kafka::consumer(&settings, "security-test"));
             assert!(created.is_ok(), "{} {}: {:?}", settings.security_protocol, settings.sasl_mechanism, created.err());
         }
     }

@@ -9,7 +9,7 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
-use crate::{KafkaSettings, Received, consumer::receive, headers, kafka, record};
+use crate::{KafkaClient, KafkaSettings, Received, consumer::receive, headers, kafka, record};
 
 /// How long one question to the broker may take while the tail is opened.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ pub enum TailError {
 ///
 /// Order holds within a partition. Partitions that are added later are not seen.
 pub struct Tail {
-    consumer: Arc<StreamConsumer>,
+    consumer: Arc<KafkaClient<StreamConsumer>>,
     topic_prefix: String,
     event_types: Vec<&'static str>,
 }
@@ -45,8 +45,8 @@ impl Tail {
     /// # Errors
     /// [`TailError`]: no such topic, or a broker that does not answer within ten seconds.
     pub async fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, TailError> {
-        let consumer: StreamConsumer = kafka::consumer(settings, GROUP).create()?;
-        let consumer = Arc::new(consumer);
+        let consumer: Arc<KafkaClient<StreamConsumer>> =
+            Arc::new(KafkaClient::create(&kafka::consumer(settings, GROUP))?);
         let (asked, topic) = (Arc::clone(&consumer), settings.topic(topic));
         let ends =
             tokio::task::spawn_blocking(move || ends(&asked, &topic)).await.map_err(|_| TailError::Stopped)??;

@@ -19,6 +19,7 @@
     reason = "a test that cannot have its world fails"
 )]
 
+mod bound;
 mod cut;
 mod front;
 mod http;
@@ -78,8 +79,9 @@ impl World {
 
     /// The world of this name, which another process of the same test has made.
     pub fn named(name: &str) -> Self {
-        static LOGS: Once = Once::new();
-        LOGS.call_once(|| {
+        static FIRST: Once = Once::new();
+        FIRST.call_once(|| {
+            bound::end_what_hangs();
             let filter = variable("RUST_LOG", "error");
             // Another subscriber may be set already by the code under test.
             let filter = filter.parse::<Targets>().expect("RUST_LOG is a level, or levels of modules");

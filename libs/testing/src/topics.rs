@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use openorder_messaging::KafkaSettings;
+use openorder_messaging::{KafkaClient, KafkaSettings};
 use openorder_proto::EventMessage;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
@@ -21,23 +21,23 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads a topic from its beginning, committed messages only.
 pub struct Tail {
-    consumer: StreamConsumer,
+    consumer: KafkaClient<StreamConsumer>,
 }
 
 impl Tail {
     /// Follows a topic of this world.
     pub fn new(world: &World, topic: &str) -> Self {
         let group = format!("{}tail-{:08x}", world.topic_prefix(), rand::random::<u32>());
-        let consumer: StreamConsumer = ClientConfig::new()
+        let mut config = ClientConfig::new();
+        config
             .set("bootstrap.servers", crate::brokers())
             .set("group.id", group)
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
             .set("topic.metadata.refresh.interval.ms", "500")
-            .set("allow.auto.create.topics", "false")
-            .create()
-            .expect("a consumer");
+            .set("allow.auto.create.topics", "false");
+        let consumer: KafkaClient<StreamConsumer> = KafkaClient::create(&config).expect("a consumer");
         consumer.subscribe(&[&format!("{}{topic}", world.topic_prefix())]).expect("a subscription");
         Self { consumer }
     }
@@ -82,7 +82,7 @@ pub fn header_names(message: &OwnedMessage) -> Vec<&str> {
 
 /// Writes messages as another system would.
 pub struct TestProducer {
-    producer: FutureProducer,
+    producer: KafkaClient<FutureProducer>,
     prefix: String,
 }
 
@@ -94,13 +94,12 @@ impl TestProducer {
 
     /// A producer into the topics of these settings.
     pub fn on(settings: &KafkaSettings) -> Self {
-        let producer = ClientConfig::new()
+        let mut config = ClientConfig::new();
+        config
             .set("bootstrap.servers", &settings.brokers)
             .set("partitioner", "murmur2_random")
-            .set("message.timeout.ms", "10000")
-            .create()
-            .expect("a producer");
-        Self { producer, prefix: settings.topic_prefix.clone() }
+            .set("message.timeout.ms", "10000");
+        Self { producer: KafkaClient::create(&config).expect("a producer"), prefix: settings.topic_prefix.clone() }
     }
 
     /// Sends one message with headers and waits for its acknowledgement.
@@ -141,7 +140,7 @@ pub async fn abort_transaction(settings: &KafkaSettings, topic: &str) {
         .set("transactional.id", format!("{topic}-{:08x}", rand::random::<u32>()))
         .clone();
     let abort = move || {
-        let producer: BaseProducer = config.create().expect("a producer");
+        let producer: KafkaClient<BaseProducer> = KafkaClient::create(&config).expect("a producer");
         producer.init_transactions(BROKER_TIMEOUT).expect("a transactional producer");
         producer.begin_transaction().expect("a transaction");
         producer.send(BaseRecord::to(&topic).key("nobody").payload("nothing")).expect("a message in the queue");
@@ -153,7 +152,7 @@ pub async fn abort_transaction(settings: &KafkaSettings, topic: &str) {
 
 /// A transaction of a foreign publisher, with one message of it written, that is neither committed nor aborted until this
 /// is dropped.
-pub struct OpenTransaction(#[expect(dead_code, reason = "held, not used")] BaseProducer);
+pub struct OpenTransaction(#[expect(dead_code, reason = "held, not used")] KafkaClient<BaseProducer>);
 
 impl OpenTransaction {
     /// Writes a message with this key and payload into a partition of the topic, in a transaction that stays open.
@@ -167,7 +166,7 @@ impl OpenTransaction {
             .set("transactional.id", format!("{topic}-{:08x}", rand::random::<u32>()))
             .clone();
         let begin = move || {
-            let producer: BaseProducer = config.create().expect("a producer");
+            let producer: KafkaClient<BaseProducer> = KafkaClient::create(&config).expect("a producer");
             producer.init_transactions(BROKER_TIMEOUT).expect("a transactional producer");
             producer.begin_transaction().expect("a transaction");
             let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(partition).key(b"nobody").payload(b"nothing");
@@ -222,8 +221,9 @@ pub async fn recreate_topic(settings: &KafkaSettings, topic: &str) {
     .await;
 }
 
-fn admin(settings: &KafkaSettings) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().expect("an administrator")
+fn admin(settings: &KafkaSettings) -> KafkaClient<AdminClient<DefaultClientContext>> {
+    let mut config = ClientConfig::new();
+    KafkaClient::create(config.set("bootstrap.servers", &settings.brokers)).expect("an administrator")
 }
 
 /// Makes a topic with settings of its own.
@@ -252,13 +252,13 @@ pub async fn alter_topic(settings: &KafkaSettings, topic: &str, configs: &[(&str
 }
 
 /// A client that may set and ask the offsets of a group; it never joins.
-fn outsider(settings: &KafkaSettings, group: &str) -> BaseConsumer {
-    ClientConfig::new()
+fn outsider(settings: &KafkaSettings, group: &str) -> KafkaClient<BaseConsumer> {
+    let mut config = ClientConfig::new();
+    config
         .set("bootstrap.servers", &settings.brokers)
         .set("group.id", settings.topic(group))
-        .set("enable.auto.commit", "false")
-        .create()
-        .expect("a consumer")
+        .set("enable.auto.commit", "false");
+    KafkaClient::create(&config).expect("a consumer")
 }
 
 fn partitions(consumer: &BaseConsumer, topics: &[String]) -> TopicPartitionList {
@@ -324,7 +324,7 @@ pub async fn group_lag(settings: &KafkaSettings, group: &str, topics: &[&str]) -
 pub(crate) async fn delete(brokers: &str, prefix: &str) {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers);
-    let Ok(consumer) = config.create::<BaseConsumer>() else { return };
+    let Ok(consumer) = KafkaClient::<BaseConsumer>::create(&config) else { return };
     let Ok(Ok(metadata)) =
         tokio::task::spawn_blocking(move || consumer.fetch_metadata(None, Duration::from_secs(5))).await
     else {
@@ -332,7 +332,7 @@ pub(crate) async fn delete(brokers: &str, prefix: &str) {
     };
     let names: Vec<&str> =
         metadata.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(prefix)).collect();
-    let Ok(admin) = config.create::<AdminClient<DefaultClientContext>>() else { return };
+    let Ok(admin) = KafkaClient::<AdminClient<DefaultClientContext>>::create(&config) else { return };
     if !names.is_empty() {
         // Left-over topics disturb nobody: every world has its own.
         drop(admin.delete_topics(&names, &AdminOptions::new()).await);

@@ -51,10 +51,9 @@ pub(crate) async fn answer_to_new(settings: &KafkaSettings, topic: &str, timeout
     }
     let (config, topic) = (kafka::client(settings, "openorder-probe"), topic.to_owned());
     let probe = tokio::task::spawn_blocking(move || {
-        let Ok(client) = config.create_with_context::<_, ProbeClient>(KeepsRefusal::default()) else {
+        let Ok(client) = KafkaClient::<ProbeClient>::create_with_context(&config, KeepsRefusal::default()) else {
             return Answer::Silence;
         };
-        let client = KafkaClient::new(client);
         match ask(client.client(), &topic, timeout) {
             Ok(()) => Answer::Brokers,
             Err(_) => refusal_of(&client).map_or(Answer::Silence, Answer::Refusal),

@@ -148,10 +148,10 @@ impl<A: Application> Consumer<A> {
     async fn session(&self, shutdown: &Shutdown, outage: &mut Outage) -> Result<(), String> {
         kafka::ensure_topics(self.backbone.kafka(), &self.subscription.topics).await?;
         let group = self.backbone.kafka().topic(self.backbone.telemetry().role());
-        let consumer: KafkaConsumer = kafka::consumer(self.backbone.kafka(), &group)
-            .create_with_context(self.assignments(group))
-            .map_err(|error| error.to_string())?;
-        let consumer = Arc::new(KafkaClient::new(consumer));
+        let config = kafka::consumer(self.backbone.kafka(), &group);
+        let consumer: KafkaClient<KafkaConsumer> =
+            KafkaClient::create_with_context(&config, self.assignments(group)).map_err(|error| error.to_string())?;
+        let consumer = Arc::new(consumer);
         let names: Vec<String> =
             self.subscription.topics.iter().map(|topic| self.backbone.kafka().topic(topic)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
