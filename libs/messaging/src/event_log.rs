@@ -11,14 +11,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{LoggedEvent, unit_of_work::PendingEvent};
-
-/// Advisory lock of the appenders, in the service's own database.
-pub(crate) const APPEND_LOCK: i64 = 0x6f70_656e_0001;
-/// Advisory lock of the active relay.
-pub(crate) const RELAY_LOCK: i64 = 0x6f70_656e_0002;
-/// Advisory lock of who prunes the log.
-pub(crate) const PRUNE_LOCK: i64 = 0x6f70_656e_0003;
+use crate::{LoggedEvent, locks::AdvisoryLock, unit_of_work::PendingEvent};
 
 /// Events of one transaction have its time; a transaction that began earlier may commit later, by this much at most.
 pub(crate) const COMMIT_LATE_MAX: Duration = Duration::from_secs(120);
@@ -75,7 +68,7 @@ pub(crate) async fn append(
         .bind(states)
         .bind(now)
         .bind(kinds)
-        .bind(APPEND_LOCK)
+        .bind(AdvisoryLock::Append.number())
         .fetch_one(connection)
         .await?)
 }

@@ -39,6 +39,7 @@ mod headers;
 mod kafka;
 pub mod lag;
 mod linger;
+mod locks;
 mod maintenance;
 mod metrics;
 mod outage;

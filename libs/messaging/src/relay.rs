@@ -37,6 +37,7 @@ use crate::{
     handoff::Taken,
     headers::HeaderWriter,
     kafka,
+    locks::AdvisoryLock,
     metrics::Metrics,
     outage::Outage,
 };
@@ -122,7 +123,7 @@ impl Relay {
         // A connection of its own, closed at the end: the session holds the lock and relaxes the cursor's commits.
         let mut connection = self.backbone.pool().acquire().await?.detach();
         let leader: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
-            .bind(event_log::RELAY_LOCK)
+            .bind(AdvisoryLock::Relay.number())
             .fetch_one(&mut connection)
             .await?;
         if !leader {

@@ -19,6 +19,7 @@ use sqlx::PgConnection;
 use crate::{
     Backbone, DatabaseSettings,
     event_log::{self, COMMIT_LATE_MAX},
+    locks::AdvisoryLock,
     maintenance::PRUNE_BATCH_ROWS,
 };
 
@@ -50,7 +51,7 @@ impl Retention {
         // A connection of its own, closed at the end: the session holds the lock, and no other instance prunes meanwhile.
         let mut connection = self.backbone.pool().acquire().await?.detach();
         let alone: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
-            .bind(event_log::PRUNE_LOCK)
+            .bind(AdvisoryLock::Prune.number())
             .fetch_one(&mut connection)
             .await?;
         if !alone {

@@ -8,7 +8,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::{LoggedEvent, NewEvent, consumer::inbox, database::POSTGRES, event_log};
+use crate::{LoggedEvent, NewEvent, database::POSTGRES, event_log, locks::AdvisoryLock};
 
 /// Rows found by key are found in one way, whether one or a thousand: the statements are planned once a connection, and
 /// not once a batch. A plan made while a table was empty would else be to read all of it, and stay.
@@ -17,7 +17,7 @@ const BEGIN_BATCH: &str = "begin; set local plan_cache_mode = force_generic_plan
 /// Consumers share the inbox's lock, taken before the statement that looks: it sees what was handed over meanwhile.
 fn begin_consumed() -> &'static str {
     static SQL: OnceLock<String> = OnceLock::new();
-    SQL.get_or_init(|| format!("{BEGIN_BATCH}; select pg_advisory_xact_lock_shared({})", inbox::INBOX_LOCK))
+    SQL.get_or_init(|| format!("{BEGIN_BATCH}; select pg_advisory_xact_lock_shared({})", AdvisoryLock::Inbox.number()))
 }
 
 /// An event waiting for the commit, with the span that created it.

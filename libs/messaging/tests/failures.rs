@@ -296,3 +296,29 @@ async fn one_message_that_always_runs_into_the_time_limit_keeps_its_key_waiting_
     eventually("home", BOUND, || async { (instance.numbers("endless7").await == [7, 100]).then_some(()) }).await;
     world.close().await;
 }
+
+/// The advisory locks of dead letters, the inbox and pruning, of all versions.
+const DEAD_LETTERS_LOCK: i64 = 0x6f70_656e_0003;
+const INBOX_LOCK: i64 = 0x6f70_656e_0004;
+const PRUNE_LOCK: i64 = 0x6f70_656e_0005;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_taken_over_while_dead_letters_are_published_and_the_log_is_pruned_and_the_other_way_round() {
+    let world = World::new();
+    let (instance, producer) = begin(&world, quick()).await;
+    let mut holder = instance.pool().acquire().await.unwrap();
+    for lock in [DEAD_LETTERS_LOCK, PRUNE_LOCK] {
+        sqlx::query("select pg_advisory_lock($1)").bind(lock).execute(&mut *holder).await.unwrap();
+    }
+    send(&producer, "k", 1).await;
+    send(&producer, "hopeless", 2).await;
+    eventually("both are taken over", BOUND, || async {
+        (instance.numbers("k").await == [1] && instance.parked().await.len() == 1).then_some(())
+    })
+    .await;
+    sqlx::query("select pg_advisory_unlock_all()").execute(&mut *holder).await.unwrap();
+    sqlx::query("select pg_advisory_lock_shared($1)").bind(INBOX_LOCK).execute(&mut *holder).await.unwrap();
+    let tail = Tail::new(&world, &format!("{TOPIC}.ledger.dlq"));
+    tail.take(1, BOUND).await;
+    world.close().await;
+}

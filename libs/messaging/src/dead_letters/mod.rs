@@ -19,13 +19,12 @@ use crate::{
     consumer::stored::{self, RecordTime},
     deliveries::CountingProducer,
     kafka,
+    locks::AdvisoryLock,
     unit_of_work::UnitOfWork,
 };
 
 pub(crate) use without_row::WithoutRow;
 
-/// Advisory lock of the instance that publishes: copies of one dead message do not cross.
-const DEAD_LETTERS_LOCK: i64 = 0x6f70_656e_0003;
 /// A failure that goes on is told once in so many tries.
 const LOGGED_EVERY: u32 = 20;
 
@@ -140,8 +139,9 @@ impl DeadLetters {
             "select sequence, {columns}, recorded_at, recorded_by_broker, dead_at, attempts, error_class, error_reason from parked_message \
              where state = 2 and published_at is null order by sequence limit $1"
         );
+        // One instance publishes: copies of one dead message do not cross.
         let mine: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
-            .bind(DEAD_LETTERS_LOCK)
+            .bind(AdvisoryLock::DeadLetters.number())
             .fetch_one(&mut *connection)
             .await?;
         if !mine {

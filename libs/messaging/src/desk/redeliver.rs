@@ -9,12 +9,13 @@ use super::Desk;
 use crate::{
     LoggedEvent, Received,
     consumer::{
-        inbox::{Claim, INBOX_LOCK},
+        inbox::Claim,
         parking::{self, Park},
         receive,
         stored::RecordTime,
     },
     headers::HeaderWriter,
+    locks::AdvisoryLock,
 };
 
 /// Partition of a message that did not come by Kafka.
@@ -52,7 +53,10 @@ impl Desk {
         let mut unit = self.begin().await?;
         let now = unit.now();
         // Alone, by a statement of its own: what consumers have taken over by now is seen, and they see this.
-        sqlx::query("select pg_advisory_xact_lock($1)").bind(INBOX_LOCK).execute(unit.connection()).await?;
+        sqlx::query("select pg_advisory_xact_lock($1)")
+            .bind(AdvisoryLock::Inbox.number())
+            .execute(unit.connection())
+            .await?;
         // Some may have come in a form that does not say their positions.
         let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
         let by_row: Vec<Uuid> = sqlx::query_scalar("select event_id from inbox where event_id = any($1)")

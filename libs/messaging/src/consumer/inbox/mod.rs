@@ -18,9 +18,6 @@ use uuid::{Uuid, Version};
 
 use crate::{Received, consumer::inbox::positions::Taken, maintenance::first_id_of, metrics::Metrics};
 
-/// Advisory lock, in the service's own database: consumers share it, and who hands events over to the service has it alone.
-pub(crate) const INBOX_LOCK: i64 = 0x6f70_656e_0003;
-
 /// The longest name of a source whose positions are kept.
 const SOURCE_MAX_BYTES: usize = 64;
 
