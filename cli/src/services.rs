@@ -10,6 +10,7 @@ use openorder_operations::OperationsSettings;
 use openorder_order::OrderSettings;
 use openorder_payment::PaymentSettings;
 use openorder_product::ProductSettings;
+use openorder_promotion::PromotionSettings;
 use openorder_rpc::PageTokens;
 use openorder_service::{Host, HostSettings, ServiceSpec, ServiceUrls};
 use openorder_telemetry::TelemetrySettings;
@@ -178,6 +179,8 @@ services! {
     Payment = payment: PaymentSettings, openorder_payment follows subscription;
     /// What customers are told.
     Notification = notification: NotificationSettings, openorder_notification follows subscription;
+    /// Coupons.
+    Promotion = promotion: PromotionSettings, openorder_promotion;
 }
 
 impl Role {

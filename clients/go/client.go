@@ -24,6 +24,7 @@ import (
 	orderv1 "github.com/openorder/openorder/clients/go/openorder/order/v1"
 	paymentv1 "github.com/openorder/openorder/clients/go/openorder/payment/v1"
 	productv1 "github.com/openorder/openorder/clients/go/openorder/product/v1"
+	promotionv1 "github.com/openorder/openorder/clients/go/openorder/promotion/v1"
 )
 
 // Version of this client; its module has the same.
@@ -51,6 +52,7 @@ type Client struct {
 	Inventory     inventoryv1.InventoryServiceClient
 	Payments      paymentv1.PaymentServiceClient
 	Notifications notificationv1.NotificationServiceClient
+	Promotions    promotionv1.PromotionServiceClient
 	Operations    operationsv1.OperationsServiceClient
 
 	connection *grpc.ClientConn
@@ -162,6 +164,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 	client.Inventory = inventoryv1.NewInventoryServiceClient(connection)
 	client.Payments = paymentv1.NewPaymentServiceClient(connection)
 	client.Notifications = notificationv1.NewNotificationServiceClient(connection)
+	client.Promotions = promotionv1.NewPromotionServiceClient(connection)
 	client.Operations = operationsv1.NewOperationsServiceClient(connection)
 	return client, nil
 }

@@ -6,6 +6,7 @@ import { OperationsService } from "./gen/openorder/operations/v1/index.js";
 import { type Order, OrderService, OrderStatus } from "./gen/openorder/order/v1/index.js";
 import { PaymentService } from "./gen/openorder/payment/v1/index.js";
 import { ProductService } from "./gen/openorder/product/v1/index.js";
+import { PromotionService } from "./gen/openorder/promotion/v1/index.js";
 import { defaultRetryPolicy, type RetryPolicy } from "./retry.js";
 import { watch } from "./watch.js";
 
@@ -27,6 +28,7 @@ export interface OpenOrder {
     readonly inventory: Client<typeof InventoryService>;
     readonly payments: Client<typeof PaymentService>;
     readonly notifications: Client<typeof NotificationService>;
+    readonly promotions: Client<typeof PromotionService>;
     readonly operations: Client<typeof OperationsService>;
     /**
      * The order as it stands and after each change, until it has reached `until`, is past it, or is DELIVERED, CANCELLED or
@@ -56,6 +58,7 @@ export function client(transport: Transport, options: ClientOptions = {}): OpenO
         inventory: createClient(InventoryService, calls),
         payments: createClient(PaymentService, calls),
         notifications: createClient(NotificationService, calls),
+        promotions: createClient(PromotionService, calls),
         operations: createClient(OperationsService, calls),
         watchOrder: (orderId, until = OrderStatus.UNSPECIFIED, { signal } = {}) =>
             watch(orders, orderId, until, timeoutMs, policy, signal),

@@ -33,6 +33,17 @@ const REASONS = [
     "NOTIFICATION_IN_PROGRESS", // failed precondition
     "NOTIFICATION_NOT_FOUND", // not found
     "RECIPIENT_MISSING", // failed precondition
+    // Coupons
+    "COUPON_CODE_ALREADY_EXISTS", // already exists
+    "COUPON_EXPIRED", // failed precondition
+    "COUPON_LIMIT_REACHED", // failed precondition
+    "COUPON_NOT_FOUND", // not found
+    "COUPON_NOT_VALID_YET", // failed precondition
+    "COUPON_SOLD_OUT", // failed precondition
+    "COUPON_VERSION_MISMATCH", // aborted
+    "ISSUE_LIMIT_BELOW_ISSUED", // failed precondition
+    "NOT_YOUR_COUPON", // permission denied
+    "VALIDITY_EMPTY", // failed precondition
     // Operations
     "ALREADY_IN_REPLAY", // failed precondition
     "DEAD_LETTER_UNKNOWN", // not found

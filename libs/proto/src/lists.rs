@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::{inventory, notification, operations, order, payment};
+use crate::{inventory, notification, operations, order, payment, promotion};
 
 /// A request for a list with pages (AIP-158).
 pub trait ListRequest: Message + Clone {
@@ -39,6 +39,8 @@ list_requests! {
     order::v1::ListOrdersRequest;
     order::v1::ListSagasRequest;
     payment::v1::ListPaymentsRequest;
+    promotion::v1::ListCouponsRequest;
+    promotion::v1::ListIssuedCouponsRequest;
 }
 
 #[cfg(test)]

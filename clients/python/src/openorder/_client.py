@@ -18,6 +18,7 @@ from openorder.order.v1.order_service_pb2 import WatchOrderRequest
 from openorder.order.v1.order_service_pb2_grpc import OrderServiceStub
 from openorder.payment.v1.payment_service_pb2_grpc import PaymentServiceStub
 from openorder.product.v1.product_service_pb2_grpc import ProductServiceStub
+from openorder.promotion.v1.promotion_service_pb2_grpc import PromotionServiceStub
 
 DEADLINE_SECONDS = 10.0
 
@@ -79,6 +80,7 @@ class Client:
         self.inventory = InventoryServiceStub(intercepted)
         self.payments = PaymentServiceStub(intercepted)
         self.notifications = NotificationServiceStub(intercepted)
+        self.promotions = PromotionServiceStub(intercepted)
         self.operations = OperationsServiceStub(intercepted)
 
     def watch_order(

@@ -22,6 +22,7 @@ from openorder.order.v1.order_service_pb2 import WatchOrderRequest
 from openorder.order.v1.order_service_pb2_grpc import OrderServiceStub
 from openorder.payment.v1.payment_service_pb2_grpc import PaymentServiceStub
 from openorder.product.v1.product_service_pb2_grpc import ProductServiceStub
+from openorder.promotion.v1.promotion_service_pb2_grpc import PromotionServiceStub
 
 if TYPE_CHECKING:
     from openorder.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from openorder.order.v1.order_service_pb2_grpc import OrderServiceAsyncStub
     from openorder.payment.v1.payment_service_pb2_grpc import PaymentServiceAsyncStub
     from openorder.product.v1.product_service_pb2_grpc import ProductServiceAsyncStub
+    from openorder.promotion.v1.promotion_service_pb2_grpc import PromotionServiceAsyncStub
 
 __all__ = ["Client", "connect", "items", "pages"]
 
@@ -69,6 +71,7 @@ class Client:
         self.inventory: InventoryServiceAsyncStub = InventoryServiceStub(channel)
         self.payments: PaymentServiceAsyncStub = PaymentServiceStub(channel)
         self.notifications: NotificationServiceAsyncStub = NotificationServiceStub(channel)
+        self.promotions: PromotionServiceAsyncStub = PromotionServiceStub(channel)
         self.operations: OperationsServiceAsyncStub = OperationsServiceStub(channel)
 
     async def watch_order(

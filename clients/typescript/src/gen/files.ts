@@ -20,6 +20,9 @@ import { file_openorder_payment_v1_payment_service } from "./openorder/payment/v
 import { file_openorder_product_v1_product_events } from "./openorder/product/v1/product_events_pb.js";
 import { file_openorder_product_v1_product } from "./openorder/product/v1/product_pb.js";
 import { file_openorder_product_v1_product_service } from "./openorder/product/v1/product_service_pb.js";
+import { file_openorder_promotion_v1_promotion_events } from "./openorder/promotion/v1/promotion_events_pb.js";
+import { file_openorder_promotion_v1_promotion } from "./openorder/promotion/v1/promotion_pb.js";
+import { file_openorder_promotion_v1_promotion_service } from "./openorder/promotion/v1/promotion_service_pb.js";
 
 export const files = [
   file_openorder_event_v1_options,
@@ -43,6 +46,9 @@ export const files = [
   file_openorder_product_v1_product_events,
   file_openorder_product_v1_product,
   file_openorder_product_v1_product_service,
+  file_openorder_promotion_v1_promotion_events,
+  file_openorder_promotion_v1_promotion,
+  file_openorder_promotion_v1_promotion_service,
 ];
 
 // The files that have events.
@@ -52,4 +58,5 @@ export type EventFiles =
   | typeof import("./openorder/order/v1/order_events_pb.js")
   | typeof import("./openorder/payment/v1/payment_events_pb.js")
   | typeof import("./openorder/product/v1/product_events_pb.js")
+  | typeof import("./openorder/promotion/v1/promotion_events_pb.js")
 ;

@@ -19,7 +19,7 @@ static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
 service_settings! {
     /// Loyalty service.
-    pub struct LoyaltySettings(8107, "loyalty", consumer) {}
+    pub struct LoyaltySettings(8199, "loyalty", consumer) {}
 }
 
 pub const SPEC: ServiceSpec = ServiceSpec {

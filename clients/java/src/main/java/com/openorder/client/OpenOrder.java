@@ -14,6 +14,8 @@ import com.openorder.payment.v1.PaymentServiceGrpc;
 import com.openorder.payment.v1.PaymentServiceGrpc.PaymentServiceBlockingStub;
 import com.openorder.product.v1.ProductServiceGrpc;
 import com.openorder.product.v1.ProductServiceGrpc.ProductServiceBlockingStub;
+import com.openorder.promotion.v1.PromotionServiceGrpc;
+import com.openorder.promotion.v1.PromotionServiceGrpc.PromotionServiceBlockingStub;
 import io.grpc.CallCredentials;
 import io.grpc.Channel;
 import io.grpc.ChannelCredentials;
@@ -103,6 +105,11 @@ public final class OpenOrder implements AutoCloseable {
     /** What customers are told. */
     public NotificationServiceBlockingStub notifications() {
         return throwing(NotificationServiceGrpc.newBlockingStub(channel));
+    }
+
+    /** Coupons, and who has them. */
+    public PromotionServiceBlockingStub promotions() {
+        return throwing(PromotionServiceGrpc.newBlockingStub(channel));
     }
 
     /** What operators see and do. */

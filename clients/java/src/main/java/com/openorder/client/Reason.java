@@ -56,6 +56,18 @@ public final class Reason {
     public static final String NOTIFICATION_NOT_FOUND = "NOTIFICATION_NOT_FOUND";
     public static final String RECIPIENT_MISSING = "RECIPIENT_MISSING";
 
+    // Coupons.
+    public static final String COUPON_CODE_ALREADY_EXISTS = "COUPON_CODE_ALREADY_EXISTS";
+    public static final String COUPON_EXPIRED = "COUPON_EXPIRED";
+    public static final String COUPON_LIMIT_REACHED = "COUPON_LIMIT_REACHED";
+    public static final String COUPON_NOT_FOUND = "COUPON_NOT_FOUND";
+    public static final String COUPON_NOT_VALID_YET = "COUPON_NOT_VALID_YET";
+    public static final String COUPON_SOLD_OUT = "COUPON_SOLD_OUT";
+    public static final String COUPON_VERSION_MISMATCH = "COUPON_VERSION_MISMATCH";
+    public static final String ISSUE_LIMIT_BELOW_ISSUED = "ISSUE_LIMIT_BELOW_ISSUED";
+    public static final String NOT_YOUR_COUPON = "NOT_YOUR_COUPON";
+    public static final String VALIDITY_EMPTY = "VALIDITY_EMPTY";
+
     // Operations.
     public static final String ALREADY_IN_REPLAY = "ALREADY_IN_REPLAY";
     public static final String DEAD_LETTER_UNKNOWN = "DEAD_LETTER_UNKNOWN";

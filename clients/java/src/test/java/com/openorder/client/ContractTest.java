@@ -14,6 +14,7 @@ import com.openorder.order.v1.Order;
 import com.openorder.order.v1.OrderServiceProto;
 import com.openorder.payment.v1.PaymentServiceProto;
 import com.openorder.product.v1.ProductServiceProto;
+import com.openorder.promotion.v1.PromotionServiceProto;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -77,7 +78,8 @@ class ContractTest {
             OperationsServiceProto.getDescriptor(),
             OrderServiceProto.getDescriptor(),
             PaymentServiceProto.getDescriptor(),
-            ProductServiceProto.getDescriptor()
+            ProductServiceProto.getDescriptor(),
+            PromotionServiceProto.getDescriptor()
         }) {
             for (Descriptor message : file.getMessageTypes()) {
                 if (RequestIds.isChosenByTheCaller(message)) filled.add(message.getName());

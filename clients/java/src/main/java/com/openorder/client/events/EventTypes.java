@@ -11,6 +11,7 @@ import com.openorder.notification.v1.NotificationEventsProto;
 import com.openorder.order.v1.OrderEventsProto;
 import com.openorder.payment.v1.PaymentEventsProto;
 import com.openorder.product.v1.ProductEventsProto;
+import com.openorder.promotion.v1.PromotionEventsProto;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -22,7 +23,8 @@ final class EventTypes {
             NotificationEventsProto.getDescriptor(),
             OrderEventsProto.getDescriptor(),
             PaymentEventsProto.getDescriptor(),
-            ProductEventsProto.getDescriptor());
+            ProductEventsProto.getDescriptor(),
+            PromotionEventsProto.getDescriptor());
 
     static final Map<String, Parser<? extends Message>> PARSERS = parsers();
 
