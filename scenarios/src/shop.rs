@@ -10,6 +10,10 @@ use openorder_proto::{
     },
     payment::v1::{ChargeWalletRequest, GetWalletRequest, Wallet, payment_service_client::PaymentServiceClient},
     product::v1::{CreateProductRequest, Product, product_service_client::ProductServiceClient},
+    promotion::v1::{
+        Coupon, CouponTerms, CreateCouponRequest, IssueCouponRequest, IssuedCoupon, coupon_terms, issue_coupon_request,
+        promotion_service_client::PromotionServiceClient,
+    },
 };
 use tonic::{Status, transport::Channel};
 
@@ -28,6 +32,8 @@ pub struct Shop {
     pub payments: PaymentServiceClient<Channel>,
     /// Messages to customers.
     pub notifications: NotificationServiceClient<Channel>,
+    /// Coupons.
+    pub promotions: PromotionServiceClient<Channel>,
 }
 
 /// A new id with a readable beginning.
@@ -48,7 +54,8 @@ impl Shop {
             products: ProductServiceClient::new(channel.clone()),
             inventory: InventoryServiceClient::new(channel.clone()),
             payments: PaymentServiceClient::new(channel.clone()),
-            notifications: NotificationServiceClient::new(channel),
+            notifications: NotificationServiceClient::new(channel.clone()),
+            promotions: PromotionServiceClient::new(channel),
         }
     }
 
@@ -64,6 +71,33 @@ impl Shop {
         };
         let answer = self.products.clone().create_product(request).await.expect("a product");
         answer.into_inner().product.expect("a product")
+    }
+
+    /// A coupon of ten percent that may be issued so often.
+    pub async fn coupon(&self, code: &str, issue_limit: i32) -> Coupon {
+        let value = Some(coupon_terms::Value::PercentBasisPoints(1_000));
+        let request = CreateCouponRequest {
+            request_id: id("coupon"),
+            code: code.to_owned(),
+            display_name: format!("The {code}"),
+            terms: Some(CouponTerms { value, ..Default::default() }),
+            valid_until_time: Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 }),
+            issue_limit,
+            ..Default::default()
+        };
+        let answer = self.promotions.clone().create_coupon(request).await.expect("a coupon");
+        answer.into_inner().coupon.expect("a coupon")
+    }
+
+    /// A coupon for a user.
+    ///
+    /// # Errors
+    /// Why the user gets none.
+    pub async fn issue(&self, code: &str, user_id: &str) -> Result<IssuedCoupon, Status> {
+        let key = Some(issue_coupon_request::Key::Code(code.to_owned()));
+        let request = IssueCouponRequest { request_id: id("issue"), key, user_id: user_id.to_owned() };
+        let answer = self.promotions.clone().issue_coupon(request).await?;
+        Ok(answer.into_inner().issued_coupon.expect("an issued coupon"))
     }
 
     /// A wallet with money in it.

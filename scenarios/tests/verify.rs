@@ -71,7 +71,11 @@ async fn one(system: &Deployment, service: &str, sql: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
     let system = Deployment::start(&[]).await;
-    let Orders { sku, customer, prepared } = orders(&system.shop()).await;
+    let shop = system.shop();
+    let Orders { sku, customer, prepared } = orders(&shop).await;
+    let coupon = shop.coupon("VERA-10", 1).await.coupon_id;
+    let issued = shop.issue("VERA-10", &customer).await.unwrap().issued_coupon_id;
+    assert!(shop.issue("VERA-10", "eve").await.is_err(), "there is one");
     tokio::time::sleep(Duration::from_secs(1)).await;
     let sound = system.verify(SETTLE).await;
     assert!(sound.holds(), "{:#}", sound.report);
@@ -168,6 +172,22 @@ async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
             "state",
             "STATE_DIFFERS",
             &prepared,
+        ),
+        (
+            "promotion",
+            "update coupon set issued_count = 0".to_owned(),
+            "update coupon set issued_count = 1".to_owned(),
+            "state",
+            "ISSUED_COUNT_DIFFERS",
+            &coupon,
+        ),
+        (
+            "promotion",
+            "update issued_coupon set user_id = 'eve'".to_owned(),
+            format!("update issued_coupon set user_id = '{customer}'"),
+            "state",
+            "STATE_DIFFERS",
+            &issued,
         ),
         (
             "notification",

@@ -3,6 +3,7 @@
 //!
 //! The folds here are written against the contract alone, so that they do not share a mistake with the services.
 
+mod coupons;
 mod orders;
 mod payments;
 mod stock;
@@ -45,7 +46,11 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
     compare::<payments::Wallet>(&mut snapshot, findings).await?;
     let mut snapshot = check.databases.snapshot(Service::Inventory).await?;
     compare::<stock::Level>(&mut snapshot, findings).await?;
-    compare::<stock::Reservation>(&mut snapshot, findings).await
+    compare::<stock::Reservation>(&mut snapshot, findings).await?;
+    let mut snapshot = check.databases.snapshot(Service::Promotion).await?;
+    compare::<coupons::Coupon>(&mut snapshot, findings).await?;
+    compare::<coupons::IssuedCoupon>(&mut snapshot, findings).await?;
+    coupons::check_counts(&mut snapshot, findings).await
 }
 
 async fn compare<F: Fold>(snapshot: &mut Snapshot, findings: &mut Findings) -> anyhow::Result<()> {
