@@ -23,8 +23,10 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let Some((system, ids)) = &bench.side.reads else { return Ok(()) };
     let running = system.start(&[&["all"]], &[]).await?;
     let duration = bench.args.window().min(DURATION_MAX);
-    let script =
-        format!("\\set n random(1, {ORDERS})\nselect * from orders where order_id = {};\n", ids.sql(":n::bigint"));
+    let script = format!(
+        "\\set n random(1, {ORDERS})\nselect * from customer_order where order_id = {};\n",
+        ids.sql(":n::bigint")
+    );
     let selects = bench.pgbench.reads(&system.database_name("order"), &script, duration).await?;
     let requests: Vec<_> = (1..=ORDERS).map(|n| GetOrderRequest { order_id: ids.id(n).to_string() }).collect();
     let calls = || Calls::new(&system.gateway(), GET_ORDER, &requests, "0");

@@ -1,5 +1,8 @@
 //! What CreateOrder costs when millions of orders are stored already.
 
+use openorder_proto::internal::order::v1::{StoredLine, StoredOrder};
+use openorder_proto::order::v1::{PaymentMode, ReservationMode};
+use prost::Message;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
 use uuid::Uuid;
 
@@ -62,12 +65,12 @@ impl Ids {
 async fn fill(system: &System, orders: i64) -> anyhow::Result<Ids> {
     let mut connection = system.database_url("order").parse::<PgConnectOptions>()?.connect().await?;
     let ids = Ids { first_ms: (chrono::Utc::now() - chrono::Duration::days(10)).timestamp_millis() };
-    let id = ids.sql("n");
+    let (id, body) = (ids.sql("n"), body());
     let mut done = 0;
     while done < orders {
         let count = FILL_BATCH.min(orders - done);
         for statement in FILL {
-            let numbers = [("$first", done.to_string()), ("$count", count.to_string())];
+            let numbers = [("$first", done.to_string()), ("$count", count.to_string()), ("$body", body.clone())];
             let fill = |text: String, (name, value): (&str, String)| text.replace(name, &value);
             let statement = numbers.into_iter().fold(statement.replace("$id", &id), fill);
             connection.execute(AssertSqlSafe(statement)).await?;
@@ -84,14 +87,31 @@ async fn fill(system: &System, orders: i64) -> anyhow::Result<Ids> {
     Ok(ids)
 }
 
+/// What each of the orders carries, as the order service stores it, in hexadecimal digits.
+fn body() -> String {
+    let line = |sku: &str| StoredLine {
+        sku: sku.to_owned(),
+        display_name: "Stored".to_owned(),
+        quantity: 1,
+        unit_price_minor_units: Some(100),
+        line_total_minor_units: Some(100),
+        product_number: 1,
+    };
+    let body = StoredOrder {
+        reservation_mode: ReservationMode::Deferred.into(),
+        payment_mode: PaymentMode::Automatic.into(),
+        currency: "EUR".to_owned(),
+        total_minor_units: Some(200),
+        lines: vec![line("STORED-1"), line("STORED-2")],
+        ..Default::default()
+    };
+    body.encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 const FILL: &[&str] = &[
-    "insert into orders (order_id, create_time, reservation_mode, payment_mode, status, saga_step, saga_stock, saga_payment, \
-        saga_cause, saga_undo_attempts, saga_releases, saga_refunds, saga_step_time, update_time, version, payment_id, \
-        saga_reason, status_reason, status_detail, total_minor, currency, customer_id, customer_email, lines) \
-     select $id, now(), 2, 1, 20, 5, 2, 2, 0, 0, 0, 0, now(), now(), 4, $id::text, \
-        '', '', '', 200, 'EUR', 'stored-' || n % 100000, '', \
-        '[{\"sku\":\"STORED-1\",\"display_name\":\"Stored\",\"quantity\":1,\"unit_price_minor\":100,\"line_total_minor\":100,\"currency\":\"EUR\"}, \
-          {\"sku\":\"STORED-2\",\"display_name\":\"Stored\",\"quantity\":1,\"unit_price_minor\":100,\"line_total_minor\":100,\"currency\":\"EUR\"}]' \
+    "insert into customer_order (order_id, create_time, status, saga_step, saga_stock, saga_payment, saga_step_time, \
+        update_time, version, payment_id, customer_id, body) \
+     select $id, now(), 20, 3, 3, 3, now(), now(), 4, $id::text, 'stored-' || n % 100000, decode('$body', 'hex') \
      from generate_series($first + 1, $first + $count) as n",
     "insert into event_log (aggregate_version, occurred_at, event_id, event_type, topic, aggregate_id, payload) \
      select v, now(), gen_random_uuid(), 'order.lifecycle.created', 'order.lifecycle.v1', $id::text, \

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use openorder_config::Secret;
 use openorder_types::Timestamp;
+use prost::Message;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
 
@@ -161,4 +162,9 @@ where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
     row.try_get(name)
+}
+
+/// A column that is a protobuf message.
+pub(super) fn decoded<M: Message + Default>(bytes: &[u8]) -> sqlx::Result<M> {
+    M::decode(bytes).map_err(|error| sqlx::Error::Decode(error.into()))
 }

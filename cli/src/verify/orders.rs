@@ -59,7 +59,7 @@ async fn ends(
     difference: &mut Difference<u128>,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    let sql = "select order_id, status, saga_step, create_time, saga_step_time from orders order by order_id";
+    let sql = "select order_id, status, saga_step, create_time, saga_step_time from customer_order order by order_id";
     let mut rows = snapshot.rows(sql).await?;
     let mut open = Vec::new();
     let young = snapshot.now - check.settle;

@@ -1,6 +1,10 @@
 //! Lists over many orders of one customer: what is looked at is bounded, whatever the filter.
 
-use openorder_proto::order::v1::{GetOrderTimelineRequest, ListOrdersRequest, Order, OrderStatus};
+use openorder_proto::internal::order::v1::StoredOrder;
+use openorder_proto::order::v1::{
+    GetOrderTimelineRequest, ListOrdersRequest, Order, OrderStatus, PaymentMode, ReservationMode,
+};
+use prost::Message;
 use sqlx::PgPool;
 
 use crate::shop::{MONEY, STOCK, Shop, call};
@@ -12,31 +16,36 @@ const FIRST: i64 = 1_700_000_000;
 
 /// Delivered orders, and a cancelled one every 40,000. Their ids are of their time, as UUID v7 are.
 async fn fill(pool: &PgPool) {
+    let body = StoredOrder {
+        reservation_mode: ReservationMode::Deferred.into(),
+        payment_mode: PaymentMode::Automatic.into(),
+        currency: "EUR".to_owned(),
+        total_minor_units: Some(100),
+        ..Default::default()
+    };
     sqlx::query(
-        "insert into orders (order_id, status, version, status_reason, status_detail, payment_id, saga_step, saga_stock, \
-             saga_payment, saga_cause, saga_reason, saga_undo_attempts, saga_releases, saga_refunds, saga_step_time, \
-             update_time, customer_id, customer_email, reservation_mode, payment_mode, lines, currency, total_minor, \
-             create_time) \
+        "insert into customer_order (order_id, status, version, saga_step, saga_stock, saga_payment, saga_step_time, \
+             update_time, customer_id, create_time, body) \
          select (lpad(to_hex(ms), 12, '0') || '7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid, \
-                case when n % 40000 = 7 then 90 else 80 end, 5, '', '', '', 3, 7, 3, 0, '', 0, 0, 0, at, at, $1, '', 2, 1, \
-                '[]'::json, 'EUR', 100, at \
+                case when n % 40000 = 7 then 90 else 80 end, 5, 3, 7, 3, at, at, $1, at, $4 \
          from (select n, ($2 + n * 60) * 1000 as ms, to_timestamp($2 + n * 60) as at \
                from generate_series(0, $3 - 1) as n) as made",
     )
     .bind(CUSTOMER)
     .bind(FIRST)
     .bind(ORDERS)
+    .bind(body.encode_to_vec())
     .execute(pool)
     .await
     .unwrap();
-    sqlx::query("analyze orders").execute(pool).await.unwrap();
+    sqlx::query("analyze customer_order").execute(pool).await.unwrap();
 }
 
-/// Rows of `orders` that statements have looked at so far.
+/// Rows of `customer_order` that statements have looked at so far.
 async fn looked_at(pool: &PgPool) -> i64 {
     sqlx::query_scalar(
         "select (coalesce(idx_tup_fetch, 0) + coalesce(seq_tup_read, 0))::bigint from pg_stat_user_tables \
-         where relname = 'orders'",
+         where relname = 'customer_order'",
     )
     .fetch_one(pool)
     .await

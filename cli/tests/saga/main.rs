@@ -7,6 +7,7 @@
 //! - `operators`: compensations that fail are seen, tried again and settled;
 //! - `pages`: lists and questions that do not fit into one answer;
 //! - `repeats`: calls that are made again, and names that stand for two things;
+//! - `rows`: what the order service stores, as people and the version before see it;
 //! - `reservations`: what is held for too long, and what contradicts its order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,5 +17,6 @@ mod operators;
 mod pages;
 mod repeats;
 mod reservations;
+mod rows;
 mod shop;
 mod undo;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context;
+use openorder_proto::internal::order::v1::StoredOrder;
 use openorder_proto::inventory::v1::ReservationState;
 use openorder_proto::payment::v1::PaymentState;
 use openorder_types::Timestamp;
@@ -10,7 +11,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::verify::Check;
-use crate::verify::database::{Keyed, Snapshot, column};
+use crate::verify::database::{Keyed, Snapshot, column, decoded};
 use crate::verify::services::Service;
 use crate::verify::stock::StoredLine;
 
@@ -102,9 +103,9 @@ macro_rules! sql {
 }
 
 const ORDERS: (&str, &str) = sql!(
-    "order_id, status, saga_step, saga_stock, saga_payment, greatest(update_time, saga_step_time) as changed_at, customer_id, payment_id, \
-     total_minor, currency, lines::text as lines",
-    "orders",
+    "order_id, status, saga_step, saga_stock, saga_payment, greatest(update_time, saga_step_time) as changed_at, customer_id, \
+     coalesce(payment_id, '') as payment_id, body, total_minor, currency, lines::text as lines",
+    "customer_order",
     ""
 );
 const RESERVATIONS: (&str, &str) = sql!("order_id, state, lines::text as lines", "reservation", "");
@@ -122,8 +123,22 @@ fn lines(row: &PgRow) -> sqlx::Result<Lines> {
     Ok(lines)
 }
 
+/// What an order costs, and its lines. A row of the form before has columns for them.
+fn carried(row: &PgRow) -> sqlx::Result<(Option<(i64, String)>, Lines)> {
+    let Some(body) = column(row, "body")? else {
+        let (minor, currency): (Option<i64>, Option<String>) = (column(row, "total_minor")?, column(row, "currency")?);
+        return Ok((minor.zip(currency), lines(row)?));
+    };
+    let body: StoredOrder = decoded(body)?;
+    let mut lines = Lines::new();
+    for line in body.lines {
+        *lines.entry(line.sku).or_default() += line.quantity;
+    }
+    Ok((body.total_minor_units.map(|minor| (minor, body.currency)), lines))
+}
+
 fn order(row: &PgRow) -> sqlx::Result<(Uuid, OrderRow)> {
-    let (minor, currency): (Option<i64>, Option<String>) = (column(row, "total_minor")?, column(row, "currency")?);
+    let (total, lines) = carried(row)?;
     let order = OrderRow {
         status: i32::from(column::<i16>(row, "status")?),
         step: column(row, "saga_step")?,
@@ -134,8 +149,8 @@ fn order(row: &PgRow) -> sqlx::Result<(Uuid, OrderRow)> {
         changed_at: column(row, "changed_at")?,
         customer_id: column(row, "customer_id")?,
         payment_id: column(row, "payment_id")?,
-        total: minor.zip(currency),
-        lines: lines(row)?,
+        total,
+        lines,
     };
     Ok((column(row, "order_id")?, order))
 }

@@ -1,6 +1,7 @@
 //! Orders.
 
 use openorder_proto::google::r#type::Money as MoneyMessage;
+use openorder_proto::internal::order::v1::StoredOrder;
 use openorder_proto::order::v1::{
     OrderCancelled, OrderCompensationFailed, OrderCompensationRetried, OrderCompensationSettled, OrderConfirmed,
     OrderCreated, OrderDelivered, OrderLine, OrderPaid, OrderPreparing, OrderRejected, OrderShipped,
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use sqlx::postgres::PgRow;
 
 use super::{Event, Fields, Fold, Row, amount};
-use crate::verify::database::column;
+use crate::verify::database::{column, decoded};
 use crate::verify::log::money;
 
 /// An order as its events have made it.
@@ -27,7 +28,7 @@ pub(super) struct Order {
     payment_id: String,
 }
 
-/// A line as it is stored.
+/// A line of a row of the form before.
 #[derive(Deserialize)]
 struct StoredLine {
     sku: String,
@@ -37,15 +38,24 @@ struct StoredLine {
     line_total_minor: Option<i64>,
 }
 
-impl Fold for Order {
-    const NAME: &'static str = "orders";
-    const TOPIC: &'static str = topics::ORDER_LIFECYCLE;
-    const TYPES: &'static [&'static str] = &[];
-    const ROWS: &'static str = "select order_id::text as id, status, version, customer_id, customer_email, currency, \
-        total_minor, lines::text as lines, reservation_mode, payment_mode, status_reason, status_detail, payment_id \
-        from orders order by order_id";
+impl Order {
+    /// What an order carries, as it is stored.
+    fn carrying(body: &StoredOrder) -> Self {
+        let lines = body.lines.iter().map(|line| {
+            let (unit, total) = (line.unit_price_minor_units, line.line_total_minor_units);
+            shown(&line.sku, &line.display_name, line.quantity, unit, total)
+        });
+        Self {
+            customer_email: body.customer_email.clone(),
+            total: amount(body.total_minor_units.map(|minor| (minor, body.currency.clone()))),
+            lines: lines.collect(),
+            modes: (body.reservation_mode, body.payment_mode),
+            ..Self::default()
+        }
+    }
 
-    fn row(row: &PgRow) -> sqlx::Result<Row> {
+    /// The same of a row of the form before, which has columns for it.
+    fn former(row: &PgRow) -> sqlx::Result<Self> {
         let (currency, minor): (Option<String>, Option<i64>) = (column(row, "currency")?, column(row, "total_minor")?);
         let lines: Vec<StoredLine> =
             serde_json::from_str(column(row, "lines")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
@@ -54,16 +64,37 @@ impl Fold for Order {
             shown(&line.sku, &line.display_name, line.quantity, unit, total)
         });
         let modes: (i16, i16) = (column(row, "reservation_mode")?, column(row, "payment_mode")?);
-        let order = Self {
-            status: i32::from(column::<i16>(row, "status")?),
-            customer_id: column(row, "customer_id")?,
+        Ok(Self {
             customer_email: column(row, "customer_email")?,
             total: amount(minor.zip(currency)),
             lines: lines.collect(),
             modes: (modes.0.into(), modes.1.into()),
+            ..Self::default()
+        })
+    }
+}
+
+impl Fold for Order {
+    const NAME: &'static str = "orders";
+    const TOPIC: &'static str = topics::ORDER_LIFECYCLE;
+    const TYPES: &'static [&'static str] = &[];
+    const ROWS: &'static str = "select order_id::text as id, status, version, customer_id, \
+        coalesce(status_reason, '') as status_reason, coalesce(status_detail, '') as status_detail, \
+        coalesce(payment_id, '') as payment_id, body, \
+        customer_email, currency, total_minor, lines::text as lines, reservation_mode, payment_mode \
+        from customer_order order by order_id";
+
+    fn row(row: &PgRow) -> sqlx::Result<Row> {
+        let order = Self {
+            status: i32::from(column::<i16>(row, "status")?),
+            customer_id: column(row, "customer_id")?,
             reason: column(row, "status_reason")?,
             detail: column(row, "status_detail")?,
             payment_id: column(row, "payment_id")?,
+            ..match column(row, "body")? {
+                Some(body) => Self::carrying(&decoded(body)?),
+                None => Self::former(row)?,
+            }
         };
         Ok((column(row, "id")?, (column(row, "version")?, order.fields())))
     }

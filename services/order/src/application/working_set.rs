@@ -1,6 +1,6 @@
 //! Everything that one batch touches, loaded and locked once, changed in memory, written once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use openorder_messaging::{Envelope, UnitOfWork};
 use openorder_service::NewEvents;
@@ -10,10 +10,12 @@ use uuid::Uuid;
 
 use crate::{
     application::{Command, OrderReply, events},
-    domain::{self, CatalogItem, Context, Creation, Event, NewOrder, OrderCommand, OrderEvent, rejection},
+    domain::{
+        self, CatalogItem, Context, Creation, Event, ExpectedStep, NewOrder, OrderCommand, OrderEvent, rejection,
+    },
     persistence::{self, Record},
     present,
-    saga::{OpenSince, SagaTimeouts, Step},
+    saga::{OpenSince, SagaTimeouts, Signal, Step},
 };
 
 type Outcome = Result<OrderReply, Rejection>;
@@ -24,6 +26,8 @@ pub(crate) struct WorkingSet {
     catalogue: HashMap<Sku, CatalogItem>,
     catalogue_changes: Vec<CatalogItem>,
     made: BTreeSet<Uuid>,
+    /// Orders whose step is written already, with the version that it leads to; in `records` they are as before it.
+    stepped: HashMap<Uuid, (&'static ExpectedStep, i64)>,
     changed: BTreeSet<Uuid>,
     timers: BTreeMap<Uuid, Timestamp>,
     /// Compensations that failed, or no longer do.
@@ -42,10 +46,12 @@ impl WorkingSet {
         timeouts: SagaTimeouts,
     ) -> Result<Self, Fault> {
         let now = unit.now();
+        let (mut records, stepped) = take_steps(unit, batch, now).await?;
         let orders: BTreeSet<Uuid> = batch.iter().filter_map(|envelope| envelope.command.order_id()).collect();
-        let orders: Vec<Uuid> = orders.into_iter().collect();
-        let records =
-            if orders.is_empty() { Vec::new() } else { persistence::lock_orders(unit.connection(), &orders).await? };
+        let orders: Vec<Uuid> = orders.into_iter().filter(|order_id| !stepped.contains_key(order_id)).collect();
+        if !orders.is_empty() {
+            records.extend(persistence::lock_orders(unit.connection(), &orders).await?);
+        }
         let skus: BTreeSet<&str> = batch.iter().flat_map(|envelope| envelope.command.skus()).collect();
         let skus: Vec<&str> = skus.into_iter().collect();
         let catalogue = if skus.is_empty() {
@@ -58,6 +64,7 @@ impl WorkingSet {
             catalogue: catalogue.into_iter().map(|item| (item.sku.clone(), item)).collect(),
             catalogue_changes: Vec::new(),
             made: BTreeSet::new(),
+            stepped,
             changed: BTreeSet::new(),
             timers: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -159,6 +166,20 @@ impl WorkingSet {
         Ok(order.map_or(OrderReply::Noted, OrderReply::Order))
     }
 
+    /// The orders that changed and are not written as they stand now.
+    fn unwritten(&self) -> Result<Vec<&Record>, Fault> {
+        // What was moved before it was decided on, and was not to be moved, must not stay so.
+        if let Some(order_id) = self.stepped.keys().find(|order_id| !self.changed.contains(order_id)) {
+            return Err(Fault::permanent(format!("the step of order {order_id} was expected and not decided")));
+        }
+        let changed = self.changed.difference(&self.made).filter_map(|order_id| self.records.get(order_id));
+        let is_written = |record: &&Record| match self.stepped.get(&record.order.order_id) {
+            Some((step, version)) => step.led_to(&record.order, &record.saga, *version, self.now),
+            None => false,
+        };
+        Ok(changed.filter(|record| !is_written(record)).collect())
+    }
+
     /// Writes what changed and hands the events to the unit of work.
     pub(crate) async fn save(self, unit: &mut UnitOfWork) -> Result<(), Fault> {
         if self.undoes {
@@ -166,8 +187,7 @@ impl WorkingSet {
         }
         let made: Vec<&Record> = self.made.iter().filter_map(|order_id| self.records.get(order_id)).collect();
         persistence::insert_orders(unit.connection(), &made).await?;
-        let changed = self.changed.difference(&self.made).filter_map(|order_id| self.records.get(order_id));
-        persistence::update_orders(unit.connection(), &changed.collect::<Vec<_>>()).await?;
+        persistence::update_orders(unit.connection(), &self.unwritten()?).await?;
         let armed: Vec<(Uuid, Timestamp)> = self.timers.into_iter().collect();
         persistence::arm_timers(unit.connection(), &armed).await?;
         persistence::note_failed_compensations(unit.connection(), &self.failed).await?;
@@ -176,6 +196,39 @@ impl WorkingSet {
         self.events.append_to(unit);
         Ok(())
     }
+}
+
+/// Writes the steps of the batch that are the expected ones, where they are the first of what happens to their order.
+/// Returns those orders as they stood before.
+async fn take_steps(
+    unit: &mut UnitOfWork,
+    batch: &[Envelope<Command>],
+    now: Timestamp,
+) -> Result<(Vec<Record>, HashMap<Uuid, (&'static ExpectedStep, i64)>), Fault> {
+    let mut touched: HashSet<Uuid> = HashSet::new();
+    let (mut confirming, mut paying) = (BTreeMap::new(), BTreeMap::new());
+    for envelope in batch {
+        let Command::Order { order_id, command } = &envelope.command else { continue };
+        if !touched.insert(*order_id) {
+            continue;
+        }
+        match command {
+            OrderCommand::Signal(Signal::StockReserved) => drop(confirming.insert(*order_id, None)),
+            OrderCommand::Signal(Signal::PaymentCompleted { payment_id }) => {
+                paying.insert(*order_id, Some(payment_id.as_str()));
+            }
+            _ => {}
+        }
+    }
+    let (mut records, mut stepped) = (Vec::new(), HashMap::new());
+    for (step, orders) in [(&domain::CONFIRMING, confirming), (&domain::PAYING, paying)] {
+        let orders: Vec<_> = orders.into_iter().collect();
+        for record in persistence::take_steps(unit.connection(), step, &orders, now).await? {
+            stepped.insert(record.order.order_id, (step, record.order.version + step.versions));
+            records.push(record);
+        }
+    }
+    Ok((records, stepped))
 }
 
 fn is_compensating(event: &Event) -> bool {

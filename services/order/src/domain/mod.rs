@@ -3,6 +3,7 @@
 mod command;
 mod decide;
 mod event;
+mod expected;
 mod order;
 mod price;
 pub mod rejection;
@@ -10,5 +11,6 @@ pub mod rejection;
 pub use command::{CompensationRequest, NewOrder, OrderCommand, RequestedLine};
 pub use decide::{Context, Creation, State, create, decide, evolve};
 pub use event::{CancellationCause, Event, OrderEvent};
+pub use expected::{CONFIRMING, ExpectedStep, PAYING, Standing};
 pub use order::{Order, OrderLine, OrderStatus, PaymentMode, ReservationMode};
 pub use price::{CatalogItem, PricedLines, ProductAnswers, check_prices, price};

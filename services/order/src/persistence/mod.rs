@@ -1,9 +1,11 @@
 //! All the SQL of the service: one statement a table for a whole batch.
 
+mod body;
 mod catalog;
 mod orders;
 mod record;
 mod sagas;
+mod steps;
 mod timers;
 
 pub use catalog::{
@@ -16,4 +18,5 @@ pub use sagas::{
     SagaFilter, count_unsettled as count_unsettled_sagas, find as find_saga, find_many as find_orders,
     list as list_sagas, note_failed as note_failed_compensations, oldest_unsettled as oldest_unsettled_saga,
 };
+pub use steps::take as take_steps;
 pub use timers::{DueTimer, OpenSaga, arm as arm_timers, claim_due, forget as forget_timers, open_sagas};

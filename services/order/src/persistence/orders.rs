@@ -1,4 +1,4 @@
-//! Table `orders`.
+//! Table `customer_order`: orders as they are locked, listed and written.
 
 use chrono::TimeDelta;
 use openorder_messaging::first_id_of;
@@ -10,7 +10,7 @@ use crate::{
     domain::OrderStatus,
     persistence::{
         Record,
-        record::{ORDERS, read},
+        record::{DETOURS, ORDERS, read, select_orders},
     },
 };
 
@@ -52,11 +52,8 @@ impl Filter {
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> Result<Vec<Record>, Fault> {
-    let rows = ORDERS
-        .select("from orders where order_id = any ($1) order by order_id for update")
-        .bind(orders)
-        .fetch_all(connection)
-        .await?;
+    let query = select_orders!("from customer_order where order_id = any ($1) order by order_id for update");
+    let rows = query.bind(orders).fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
 
@@ -79,15 +76,15 @@ pub async fn list(connection: &mut PgConnection, filter: &Filter, limit: i64, sc
     let (lowest, below) = filter.ids();
     // Ids are in the order of making: with a customer or without, an index gives what is looked at, and no more.
     let query = match &filter.customer_id {
-        Some(_) => ORDERS.select(
-            "from (select * from orders where order_id >= $1 and order_id < $2 and customer_id = $8 \
+        Some(_) => select_orders!(
+            "from (select * from customer_order where order_id >= $1 and order_id < $2 and customer_id = $8 \
                    order by order_id desc limit $3) as scanned \
              where (cardinality($4::smallint[]) = 0 or status = any ($4)) \
                and create_time >= coalesce($5, '-infinity') and create_time < coalesce($6, 'infinity') \
              order by order_id desc limit $7",
         ),
-        None => ORDERS.select(
-            "from (select * from orders where order_id >= $1 and order_id < $2 \
+        None => select_orders!(
+            "from (select * from customer_order where order_id >= $1 and order_id < $2 \
                    order by order_id desc limit $3) as scanned \
              where (cardinality($4::smallint[]) = 0 or status = any ($4)) \
                and create_time >= coalesce($5, '-infinity') and create_time < coalesce($6, 'infinity') \
@@ -120,7 +117,7 @@ async fn last_scanned(connection: &mut PgConnection, filter: &Filter, scan_max: 
     let (lowest, below) = filter.ids();
     let query = match &filter.customer_id {
         Some(customer) => sqlx::query_scalar(
-            "select order_id from orders where order_id >= $1 and order_id < $2 and customer_id = $4 \
+            "select order_id from customer_order where order_id >= $1 and order_id < $2 and customer_id = $4 \
              order by order_id desc offset $3 limit 1",
         )
         .bind(lowest)
@@ -128,7 +125,7 @@ async fn last_scanned(connection: &mut PgConnection, filter: &Filter, scan_max: 
         .bind(scan_max - 1)
         .bind(customer.as_str()),
         None => sqlx::query_scalar(
-            "select order_id from orders where order_id >= $1 and order_id < $2 \
+            "select order_id from customer_order where order_id >= $1 and order_id < $2 \
              order by order_id desc offset $3 limit 1",
         )
         .bind(lowest)
@@ -143,13 +140,22 @@ async fn last_scanned(connection: &mut PgConnection, filter: &Filter, scan_max: 
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn insert(connection: &mut PgConnection, records: &[&Record]) -> Result<(), Fault> {
-    ORDERS.insert(connection, records).await
+    let (detours, ordinary) = by_detour(records);
+    ORDERS.insert(connection, &ordinary).await?;
+    DETOURS.insert(connection, &detours).await
 }
 
-/// Writes what changed of locked orders.
+/// Writes what changes of locked orders.
 ///
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn update(connection: &mut PgConnection, records: &[&Record]) -> Result<(), Fault> {
-    ORDERS.update(connection, records).await
+    let (detours, ordinary) = by_detour(records);
+    ORDERS.update(connection, &ordinary).await?;
+    DETOURS.update(connection, &detours).await
+}
+
+/// Those on which something went wrong, and the others.
+fn by_detour<'a>(records: &[&'a Record]) -> (Vec<&'a Record>, Vec<&'a Record>) {
+    records.iter().partition(|record| record.has_detour())
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     persistence::{
         Record,
-        record::{ORDERS, read},
+        record::{read, select_orders},
     },
     saga::Step,
 };
@@ -34,20 +34,14 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &SagaFilter, limit: i64
     let steps = filter.step.map_or_else(|| Step::UNSETTLED.to_vec(), |step| vec![step]);
     let with_timer = steps.iter().any(|step| *step != Step::CompensationFailed);
     let numbers: Vec<i16> = steps.iter().map(|step| step.number()).collect();
-    let rows = ORDERS
-        .select(
-            "from orders \
+    let query = select_orders!(
+        "from customer_order \
          where order_id = any (array (select unnest(order_ids) from saga_timer where $1 \
                                       union select order_id from compensation_failed)) \
            and saga_step = any ($2) and ($3::uuid is null or order_id > $3) \
-         order by order_id limit $4",
-        )
-        .bind(with_timer)
-        .bind(numbers)
-        .bind(filter.after)
-        .bind(limit)
-        .fetch_all(executor)
-        .await?;
+         order by order_id limit $4"
+    );
+    let rows = query.bind(with_timer).bind(numbers).bind(filter.after).bind(limit).fetch_all(executor).await?;
     rows.iter().map(read).collect()
 }
 
@@ -65,7 +59,8 @@ pub async fn find(executor: impl PgExecutor<'_>, order_id: Uuid, step: Option<St
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn find_many(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<Record>, Fault> {
-    let rows = ORDERS.select("from orders where order_id = any ($1)").bind(orders).fetch_all(executor).await?;
+    let query = select_orders!("from customer_order where order_id = any ($1)");
+    let rows = query.bind(orders).fetch_all(executor).await?;
     rows.iter().map(read).collect()
 }
 
@@ -98,7 +93,7 @@ pub async fn note_failed(connection: &mut PgConnection, changes: &BTreeMap<Uuid,
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn oldest_unsettled(executor: impl PgExecutor<'_>) -> Result<Option<Timestamp>, Fault> {
-    let sql = "select min(create_time) from orders \
+    let sql = "select min(create_time) from customer_order \
                where order_id = any (array (select unnest(order_ids) from saga_timer \
                                             union select order_id from compensation_failed)) \
                  and saga_step = any ($1)";
@@ -111,7 +106,7 @@ pub async fn oldest_unsettled(executor: impl PgExecutor<'_>) -> Result<Option<Ti
 /// [`Fault`] of the database.
 pub async fn count_unsettled(executor: impl PgExecutor<'_>) -> Result<Vec<(Step, i64)>, Fault> {
     let rows = sqlx::query(
-        "select saga_step, count(*) from orders \
+        "select saga_step, count(*) from customer_order \
          where order_id = any (array (select unnest(order_ids) from saga_timer \
                                       union select order_id from compensation_failed)) \
            and saga_step = any ($1) \

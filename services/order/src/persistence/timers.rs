@@ -11,7 +11,7 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::saga::Step;
+use crate::{persistence::body, saga::Step};
 
 /// Deadlines taken for this instance.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub struct OpenSaga {
 pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<OpenSaga>, Fault> {
     let open = [Step::Reserving, Step::Paying, Step::Compensating].map(Step::number);
     let rows = sqlx::query(
-        "select order_id, saga_step, saga_step_time, trace_context from orders \
+        "select order_id, saga_step, saga_step_time, body, trace_context from customer_order \
          where order_id = any ($1) and saga_step = any ($2) order by order_id",
     )
     .bind(orders)
@@ -96,12 +96,18 @@ pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Resul
 }
 
 fn open_saga(row: &PgRow) -> Result<OpenSaga, Fault> {
-    let trace: Option<&[u8]> = row.try_get("trace_context")?;
+    let trace = match row.try_get("body")? {
+        Some(bytes) => body::decode(bytes)?.trace,
+        None => {
+            let former: Option<&[u8]> = row.try_get("trace_context")?;
+            former.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default()
+        }
+    };
     Ok(OpenSaga {
         order_id: row.try_get("order_id")?,
         step: Step::from_stored(row.try_get("saga_step")?)?,
         step_time: row.try_get("saga_step_time")?,
-        trace: trace.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default(),
+        trace,
     })
 }
 

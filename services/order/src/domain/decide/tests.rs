@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    domain::{CancellationCause, OrderStatus, PaymentMode, ProductAnswers, RequestedLine, ReservationMode},
+    domain::{
+        CONFIRMING, CancellationCause, OrderStatus, PAYING, PaymentMode, ProductAnswers, RequestedLine, ReservationMode,
+    },
     saga::Participant,
 };
 
@@ -262,4 +264,29 @@ fn an_order_that_has_a_whole_time_is_due_at_the_earlier_of_its_deadlines() {
     assert_eq!(state.deadline(&TIMEOUTS, Some(&open)), Some(at(560)));
     assert_eq!(state.deadline(&limited, None), Some(at(40)));
     assert_eq!(state.deadline(&limited, Some(&open)), Some(at(40)), "the way open or not");
+}
+
+#[test]
+fn the_expected_steps_lead_where_is_decided_from_where_orders_are() {
+    let catalogue = catalogue();
+    let Creation { mut order, mut saga, events } = create(&new_order(), &context(&catalogue, 0)).unwrap();
+    assert!(events.is_empty());
+    let signals = [Signal::StockReserved, Signal::PaymentCompleted { payment_id: "p".to_owned() }];
+    for (step, signal) in [&CONFIRMING, &PAYING].into_iter().zip(signals) {
+        let (status, version, began) = (order.status, order.version, saga.step_time);
+        assert_eq!((step.from.status, step.from.saga(began)), (status, saga.clone()), "{signal:?}");
+        assert!(!step.led_to(&order, &saga, version, began));
+        let state = State { order: &order, saga: &saga };
+        let command = OrderCommand::Signal(signal);
+        let events = decide(state, &command, &context(&catalogue, 9)).unwrap();
+        // When the order came to where it stands is not known where the step is taken first, and changes nothing.
+        let state = State { order: &order, saga: &step.from.saga(at(5)) };
+        assert_eq!(decide(state, &command, &context(&catalogue, 9)).as_ref(), Ok(&events));
+        for event in &events {
+            evolve(&mut order, &mut saga, event, at(9));
+        }
+        assert!(step.led_to(&order, &saga, version + step.versions, at(9)), "{order:?} {saga:?}");
+        assert!(!step.led_to(&order, &saga, version + step.versions + 1, at(9)));
+    }
+    assert_eq!(order.payment_id, "p");
 }
