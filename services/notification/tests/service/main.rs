@@ -10,6 +10,7 @@ mod crashes;
 mod history;
 mod http_channels;
 mod http_provider;
+mod lists;
 mod mail;
 mod maildev;
 mod outages;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod histories;
+mod lists;
 mod orders;
 mod restarts;
 mod support;
