@@ -100,6 +100,7 @@ async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
     .await;
     let of = format!("where order_id = '{prepared}'");
     let id = format!("uuid_send('{prepared}')");
+    let first_charge = format!("where topic = 'payment.wallet.v1' and aggregate_id = '{customer}'");
     // The service, what is broken, how it is mended, and what is told of which id.
     let breaks: Vec<(&str, String, String, &str, &str, &str)> = vec![
         (
@@ -156,6 +157,14 @@ async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
             "versions",
             "LOG_GAP",
             &told,
+        ),
+        (
+            "payment",
+            format!("update event_log set aggregate_version = 0 {first_charge} and aggregate_version = 1"),
+            format!("update event_log set aggregate_version = 1 {first_charge} and aggregate_version = 0"),
+            "versions",
+            "LOG_GAP",
+            &customer,
         ),
         (
             "order",

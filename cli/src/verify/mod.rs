@@ -10,8 +10,10 @@
 //! or topics is judged once it is older than the bound that it may take (`--settle`), and looked at again before it is
 //! told: work that is under way is never an alarm.
 
+mod aggregates;
 mod agreement;
 mod database;
+mod debits;
 mod difference;
 mod floor;
 mod log;

@@ -11,7 +11,9 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::Check;
+use super::aggregates::Slice;
 use super::database::{Keyed, Met, Snapshot, column};
+use super::debits::{Debit, Debits};
 use super::difference::Difference;
 use super::floor::Floor;
 use super::log::{Event, Log, money};
@@ -47,7 +49,7 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
     findings.note_floor(Service::Payment, &snapshot.floor);
     let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
     let mut movements = Movements { debits: Difference::new(), refunds: Difference::new() };
-    wallets(&mut snapshot, &mut movements, &mut sums, findings).await?;
+    all_wallets(check, &mut snapshot, &mut movements, &mut sums, findings).await?;
     payments(&mut snapshot, &mut movements, &mut sums, findings).await?;
     for (currency, sums) in &sums {
         findings.count(&format!("{currency} minor units in wallets"), sums.in_wallets);
@@ -61,7 +63,7 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
     let even = movements.debits.is_even() & movements.refunds.is_even();
     if !even {
         let mut quiet = Findings::quiet(findings);
-        wallets(&mut snapshot, &mut movements, &mut BTreeMap::new(), &mut quiet).await?;
+        all_wallets(check, &mut snapshot, &mut movements, &mut BTreeMap::new(), &mut quiet).await?;
         payments(&mut snapshot, &mut movements, &mut BTreeMap::new(), &mut quiet).await?;
         for uneven in movements.debits.uneven() {
             let detail = format!("{} debits of a wallet for {} such payments", uneven.left, uneven.right);
@@ -75,8 +77,27 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
     Ok(())
 }
 
+/// All wallets, a slice of them after the other.
+async fn all_wallets(
+    check: &Check<'_>,
+    snapshot: &mut Snapshot,
+    movements: &mut Movements,
+    sums: &mut BTreeMap<String, Sums>,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let mut slice = Some(Slice::WHOLE);
+    while let Some(next) = slice {
+        let debits = Debits::read(snapshot, next, check.aggregates_max).await?;
+        wallets(snapshot, &debits, movements, sums, findings).await?;
+        slice = debits.slice.next();
+    }
+    Ok(())
+}
+
+/// The wallets of a slice, by their events and by what payments say that they took.
 async fn wallets(
     snapshot: &mut Snapshot,
+    debits: &Debits,
     movements: &mut Movements,
     sums: &mut BTreeMap<String, Sums>,
     findings: &mut Findings,
@@ -86,29 +107,44 @@ async fn wallets(
     let mut stored = Keyed::read(snapshot, sql, wallet).await?;
     while let Some(first) = log.next(snapshot).await? {
         let user_id = first.aggregate_id.clone();
-        let mut balances: BTreeMap<String, i64> = BTreeMap::new();
+        if !debits.covers(&user_id) {
+            while log.next_of(snapshot, &user_id).await?.is_some() {}
+            continue;
+        }
+        let debit = debits.of(&user_id);
+        let mut balances: BTreeMap<String, i128> = BTreeMap::new();
         if first.version != 1 && snapshot.floor.may_hide(&user_id) {
             findings.count("wallets whose first events are pruned", 1);
-            let before = balance_before(&first)?;
+            let before = match debit.filter(|debit| debit.versions.lowest() < Some(first.version)) {
+                Some(debit) => Money::new(debit.before_minor_units, debit.currency),
+                None => balance_before(&first)?,
+            };
             let currency = before.currency();
-            *balances.entry(currency.as_str().to_owned()).or_default() += before.minor_units();
+            *balances.entry(currency.as_str().to_owned()).or_default() += i128::from(before.minor_units());
             sums.entry(currency.as_str().to_owned()).or_default().before += i128::from(before.minor_units());
+        }
+        if let Some(debit) = debit {
+            *balances.entry(debit.currency.as_str().to_owned()).or_default() -= debit.minor_units;
+            of_others(debit, &user_id, findings);
         }
         let mut next = Some(first);
         while let Some(event) = next {
             let (amount, sign) = movement(&event, movements, sums)?;
-            *balances.entry(amount.currency().as_str().to_owned()).or_default() += sign * amount.minor_units();
+            *balances.entry(amount.currency().as_str().to_owned()).or_default() +=
+                i128::from(sign * amount.minor_units());
             next = log.next_of(snapshot, &user_id).await?;
         }
         loop {
             match stored.meet(snapshot, &user_id).await? {
-                Met::Before(user_id, wallet) => unexplained(snapshot.floor, &user_id, &wallet, sums, findings),
+                Met::Before(user_id, wallet) => {
+                    unexplained(snapshot.floor, &user_id, &wallet, debits, sums, findings);
+                }
                 Met::Same((currency, balance)) => {
                     findings.checked();
                     findings.count("wallets", 1);
                     sums.entry(currency.clone()).or_default().in_wallets += i128::from(balance);
                     let due = balances.remove(&currency).unwrap_or_default();
-                    if balance != due || !balances.is_empty() {
+                    if i128::from(balance) != due || !balances.is_empty() {
                         let detail = format!("{balance} {currency} in it; charges - debits + refunds is {due}");
                         findings.violated("BALANCE_DIFFERS", &user_id, detail);
                     }
@@ -125,25 +161,49 @@ async fn wallets(
         }
     }
     while let Some((user_id, wallet)) = stored.next(snapshot).await? {
-        unexplained(snapshot.floor, &user_id, &wallet, sums, findings);
+        unexplained(snapshot.floor, &user_id, &wallet, debits, sums, findings);
     }
     Ok(())
 }
 
-/// A wallet without an event.
+/// A wallet pays in its own currency.
+fn of_others(debit: &Debit, user_id: &str, findings: &mut Findings) {
+    if debit.of_others > 0 {
+        let detail = format!("{} payments from it in another currency than {}", debit.of_others, debit.currency);
+        findings.violated("BALANCE_DIFFERS", user_id, detail);
+    }
+}
+
+/// A wallet without an event of its own.
 fn unexplained(
     floor: Floor,
     user_id: &str,
     wallet: &Wallet,
+    debits: &Debits,
     sums: &mut BTreeMap<String, Sums>,
     findings: &mut Findings,
 ) {
+    if !debits.covers(user_id) {
+        return;
+    }
     let (currency, balance) = wallet;
     let sums = sums.entry(currency.clone()).or_default();
     sums.in_wallets += i128::from(*balance);
     if floor.may_hide(user_id) {
         findings.count("wallets whose events are pruned", 1);
-        sums.before += i128::from(*balance);
+        let Some(debit) = debits.of(user_id) else {
+            sums.before += i128::from(*balance);
+            return;
+        };
+        // What it was charged with is pruned, what was paid from it since then is not.
+        findings.checked();
+        of_others(debit, user_id, findings);
+        sums.before += i128::from(debit.before_minor_units);
+        let due = i128::from(debit.before_minor_units) - debit.minor_units;
+        if i128::from(*balance) != due || debit.currency.as_str() != currency {
+            let detail = format!("{balance} {currency} in it; what was there less what was paid is {due}");
+            findings.violated("BALANCE_DIFFERS", user_id, detail);
+        }
         return;
     }
     findings.checked();
@@ -203,8 +263,12 @@ async fn payments(
             match event.event_type.as_str() {
                 event_types::PAYMENT_COMPLETED => {
                     completed += 1;
-                    let amount = money(event.decode::<PaymentCompleted>()?.amount.as_ref())?;
-                    movements.debits.right(order(&order_id), content(amount));
+                    let message: PaymentCompleted = event.decode()?;
+                    let amount = money(message.amount.as_ref())?;
+                    // One that tells of the wallet is the debit itself; the others have an event of the wallet each.
+                    if message.wallet_version == 0 {
+                        movements.debits.right(order(&order_id), content(amount));
+                    }
                     sums.entry(amount.currency().as_str().to_owned()).or_default().paid +=
                         i128::from(amount.minor_units());
                 }

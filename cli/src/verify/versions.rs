@@ -8,10 +8,12 @@ use openorder_proto::topics;
 use sqlx::Row;
 
 use super::Check;
+use super::aggregates::{Kind, Slice};
 use super::database::{Snapshot, column};
+use super::debits::{Debits, Versions};
 use super::report::Findings;
 use super::services::Service;
-use super::topics::{Kind, Pass, Seen, Slice};
+use super::topics::{Pass, Seen};
 
 /// How often a topic is looked at for what should be in it, and a relay for how far it is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -99,6 +101,10 @@ async fn against_logs(
         let mut snapshot = check.databases.snapshot(one.service).await?;
         let floor = snapshot.floor;
         findings.note_floor(one.service, &floor);
+        let debits = match topic {
+            topics::PAYMENT_WALLET => Some(Debits::read(&mut snapshot, pass.slice, usize::MAX).await?),
+            _ => None,
+        };
         let sql = format!(
             "select aggregate_id, aggregate_version, position, event_type from event_log \
              where topic = '{topic}' and position > {} order by aggregate_id, topic, aggregate_version",
@@ -113,7 +119,8 @@ async fn against_logs(
             let kind = Kind::of(column(&row, "event_type")?);
             if aggregates.first().is_some_and(|known| known.id != id) {
                 let ended = aggregates.drain(..);
-                missing.extend(ended.filter_map(|ended| ended.compare(one.service, &mut pass, findings)));
+                missing
+                    .extend(ended.filter_map(|ended| ended.compare(one.service, debits.as_ref(), &mut pass, findings)));
             }
             let known = match aggregates.iter().position(|known| known.kind == kind) {
                 Some(index) => index,
@@ -126,7 +133,8 @@ async fn against_logs(
                 aggregate.add(version, position <= one.position, one.service, &pass, findings);
             }
         }
-        missing.extend(aggregates.into_iter().filter_map(|ended| ended.compare(one.service, &mut pass, findings)));
+        let ended = aggregates.into_iter();
+        missing.extend(ended.filter_map(|ended| ended.compare(one.service, debits.as_ref(), &mut pass, findings)));
     }
     // Before the topic is read on: what comes then is younger than what was read of the logs.
     pass.report_unknown(check, findings).await?;
@@ -141,6 +149,8 @@ struct Aggregate {
     is_cut: bool,
     last: i64,
     last_published: i64,
+    /// Of one whose versions are not all in this topic.
+    versions: Versions,
 }
 
 /// What has to come to the topic.
@@ -153,12 +163,14 @@ struct Missing {
 
 impl Aggregate {
     fn new(kind: Kind, id: &str) -> Self {
-        Self { kind, id: id.to_owned(), is_cut: false, last: 0, last_published: 0 }
+        Self { kind, id: id.to_owned(), is_cut: false, last: 0, last_published: 0, versions: Versions::default() }
     }
 
     fn add(&mut self, version: i64, is_published: bool, service: Service, pass: &Pass, findings: &mut Findings) {
         let begins_later = self.last == 0 && self.is_cut;
-        if version != self.last + 1 && !begins_later && pass.is_of(service.name(), (self.kind, &self.id)) {
+        if self.kind == Kind::Wallet {
+            self.versions.note(version);
+        } else if version != self.last + 1 && !begins_later && pass.is_of(service.name(), (self.kind, &self.id)) {
             let detail = format!("log of {service}, {}: version {version} after {}", pass.topic, self.last);
             findings.violated("LOG_GAP", &self.id, detail);
         }
@@ -168,11 +180,27 @@ impl Aggregate {
         }
     }
 
-    fn compare(self, service: Service, pass: &mut Pass, findings: &mut Findings) -> Option<Missing> {
+    fn compare(
+        mut self,
+        service: Service,
+        debits: Option<&Debits>,
+        pass: &mut Pass,
+        findings: &mut Findings,
+    ) -> Option<Missing> {
         if !pass.is_of(service.name(), (self.kind, &self.id)) {
             return None;
         }
         findings.checked();
+        if self.kind == Kind::Wallet {
+            if let Some(debit) = debits.and_then(|debits| debits.of(&self.id)) {
+                self.versions.merge(&debit.versions);
+            }
+            let begins_later = self.versions.lowest() != Some(1) && !self.is_cut;
+            if begins_later || !self.versions.are_gapless() {
+                let detail = format!("log of {service}: its charges and payments are not each of its versions once");
+                findings.violated("LOG_GAP", &self.id, detail);
+            }
+        }
         let kind = self.kind;
         let seen = pass.take(service.name(), (kind, &self.id));
         let Some(Seen { last }) = seen else {

@@ -12,7 +12,9 @@ use anyhow::Context;
 use sqlx::postgres::PgRow;
 
 use super::Check;
+use super::aggregates::Slice;
 use super::database::{Keyed, Met, Snapshot};
+use super::debits::Debits;
 use super::log::{Event, Log};
 use super::report::Findings;
 use super::services::Service;
@@ -40,25 +42,38 @@ trait Fold: Default {
 
 pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     let mut snapshot = check.databases.snapshot(Service::Order).await?;
-    compare::<orders::Order>(&mut snapshot, findings).await?;
+    compare::<orders::Order>(&mut snapshot, None, findings).await?;
     let mut snapshot = check.databases.snapshot(Service::Payment).await?;
-    compare::<payments::Payment>(&mut snapshot, findings).await?;
-    compare::<payments::Wallet>(&mut snapshot, findings).await?;
+    compare::<payments::Payment>(&mut snapshot, None, findings).await?;
+    let mut slice = Some(Slice::WHOLE);
+    while let Some(next) = slice {
+        let debits = Debits::read(&mut snapshot, next, check.aggregates_max).await?;
+        compare::<payments::Wallet>(&mut snapshot, Some(&debits), findings).await?;
+        slice = debits.slice.next();
+    }
     let mut snapshot = check.databases.snapshot(Service::Inventory).await?;
-    compare::<stock::Level>(&mut snapshot, findings).await?;
-    compare::<stock::Reservation>(&mut snapshot, findings).await?;
+    compare::<stock::Level>(&mut snapshot, None, findings).await?;
+    compare::<stock::Reservation>(&mut snapshot, None, findings).await?;
     let mut snapshot = check.databases.snapshot(Service::Promotion).await?;
-    compare::<coupons::Coupon>(&mut snapshot, findings).await?;
-    compare::<coupons::IssuedCoupon>(&mut snapshot, findings).await?;
+    compare::<coupons::Coupon>(&mut snapshot, None, findings).await?;
+    compare::<coupons::IssuedCoupon>(&mut snapshot, None, findings).await?;
     coupons::check_counts(&mut snapshot, findings).await
 }
 
-async fn compare<F: Fold>(snapshot: &mut Snapshot, findings: &mut Findings) -> anyhow::Result<()> {
+/// Where `debits` are given, aggregates are wallets, of which those of a slice are compared; payments make versions of
+/// them too.
+async fn compare<F: Fold>(
+    snapshot: &mut Snapshot,
+    debits: Option<&Debits>,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let is_compared = |id: &str| debits.is_none_or(|debits| debits.covers(id));
     let mut log = Log::read(snapshot, F::TOPIC).await?.only(F::TYPES);
     let mut stored = Keyed::read(snapshot, F::ROWS, F::row).await?;
     let floor = snapshot.floor;
     findings.note_floor(snapshot.service, &floor);
     let without_events = |id: String, findings: &mut Findings| match floor.may_hide(&id) {
+        _ if !is_compared(&id) => {}
         true => findings.count(&format!("{} whose events are pruned", F::NAME), 1),
         false => findings.violated("WITHOUT_EVENTS", id, F::NAME),
     };
@@ -71,6 +86,12 @@ async fn compare<F: Fold>(snapshot: &mut Snapshot, findings: &mut Findings) -> a
             fold.apply(&event).with_context(|| format!("{} {id}", F::NAME))?;
             version = event.version;
             next = log.next_of(snapshot, &id).await?;
+        }
+        if !is_compared(&id) {
+            continue;
+        }
+        if let Some(debit) = debits.and_then(|debits| debits.of(&id)) {
+            version = version.max(debit.versions.highest());
         }
         loop {
             match stored.meet(snapshot, &id).await? {

@@ -1,8 +1,8 @@
 //! From the facts of the domain to protobuf events.
 
 use openorder_proto::payment::v1 as proto;
+use openorder_rpc::money_to_proto;
 use openorder_service::{Aggregate, NewEvents};
-use uuid::Uuid;
 
 use crate::{
     domain::{Amount, Event, Movement, Payment, PaymentState, State, Wallet},
@@ -12,29 +12,49 @@ use crate::{
 /// Adds the message of an event, with the payment and the wallet as it left them.
 pub(crate) fn publish(events: &mut NewEvents, event: &Event, state: &State) {
     match event {
-        Event::PaymentDecided(payment) => payment_decided(events, payment),
+        // Told below, with what is in the wallet afterwards.
+        Event::PaymentDecided(Payment { state: PaymentState::Completed { .. }, .. }) => {}
+        Event::PaymentDecided(payment) => payment_decided(events, payment, None),
         Event::PaymentRefunded { order_id, .. } | Event::PaymentAnsweredAgain { order_id, .. } => {
             if let Some(payment) = state.payments.get(order_id) {
-                payment_decided(events, payment);
+                payment_decided(events, payment, None);
             }
         }
         Event::BalanceChanged { user_id, amount, movement, .. } => {
-            if let Some(wallet) = state.wallets.get(user_id) {
-                balance_changed(events, wallet, *amount, *movement, state);
+            let Some(wallet) = state.wallets.get(user_id) else { return };
+            match movement {
+                Movement::Payment(order_id) => {
+                    if let Some(payment) = state.payments.get(order_id) {
+                        payment_decided(events, payment, Some(wallet));
+                    }
+                }
+                Movement::TopUp => charged(events, wallet, *amount, None),
+                Movement::Refund(order_id) => charged(events, wallet, *amount, state.payments.get(order_id)),
             }
         }
     }
 }
 
-/// The event of the payment's state: completed, failed or refunded.
-fn payment_decided(events: &mut NewEvents, payment: &Payment) {
+/// The event of the payment's state: completed, failed or refunded. A completed one tells of the wallet that it was taken
+/// from.
+fn payment_decided(events: &mut NewEvents, payment: &Payment, wallet: Option<&Wallet>) {
     let (payment_id, order_id) = (payment.payment_id.to_string(), payment.order_id.to_string());
     let (user_id, version) = (payment.user_id.to_string(), payment.version);
     let amount = payment.amount().map(present::amount);
     let aggregate = Aggregate::new("payment", payment.order_id, version);
     match payment.state {
         PaymentState::Completed { .. } => {
-            let message = proto::PaymentCompleted { payment_id, order_id, user_id, amount, version };
+            let wallet_balance = wallet.map(|wallet| money_to_proto(&wallet.balance));
+            let wallet_version = wallet.map_or(0, |wallet| wallet.version);
+            let message = proto::PaymentCompleted {
+                payment_id,
+                order_id,
+                user_id,
+                amount,
+                version,
+                wallet_balance,
+                wallet_version,
+            };
             events.append(&message, aggregate);
         }
         PaymentState::Failed { reason, .. } => {
@@ -51,30 +71,15 @@ fn payment_decided(events: &mut NewEvents, payment: &Payment) {
     }
 }
 
-fn balance_changed(events: &mut NewEvents, wallet: &Wallet, amount: Amount, movement: Movement, state: &State) {
-    let (amount, shown) = (Some(present::amount(amount)), Some(present::wallet(wallet)));
-    let ids = |order_id: Uuid| {
-        let payment_id = state.payments.get(&order_id).map(|payment| payment.payment_id.to_string());
-        (payment_id.unwrap_or_default(), order_id.to_string())
+/// The event of money that was put in: by its owner, or as a payment that was given back.
+fn charged(events: &mut NewEvents, wallet: &Wallet, amount: Amount, refunded: Option<&Payment>) {
+    let cause = if refunded.is_some() { proto::WalletChargeCause::Refund } else { proto::WalletChargeCause::TopUp };
+    let message = proto::WalletCharged {
+        wallet: Some(present::wallet(wallet)),
+        amount: Some(present::amount(amount)),
+        cause: cause.into(),
+        payment_id: refunded.map(|payment| payment.payment_id.to_string()).unwrap_or_default(),
+        order_id: refunded.map(|payment| payment.order_id.to_string()).unwrap_or_default(),
     };
-    let aggregate = Aggregate::new("wallet", &wallet.user_id, wallet.version);
-    match movement {
-        Movement::Payment(order_id) => {
-            let (payment_id, order_id) = ids(order_id);
-            let message = proto::WalletDebited { wallet: shown, amount, payment_id, order_id };
-            events.append(&message, aggregate);
-        }
-        Movement::TopUp => {
-            let cause = proto::WalletChargeCause::TopUp.into();
-            let (payment_id, order_id) = (String::new(), String::new());
-            let message = proto::WalletCharged { wallet: shown, amount, cause, payment_id, order_id };
-            events.append(&message, aggregate);
-        }
-        Movement::Refund(order_id) => {
-            let cause = proto::WalletChargeCause::Refund.into();
-            let (payment_id, order_id) = ids(order_id);
-            let message = proto::WalletCharged { wallet: shown, amount, cause, payment_id, order_id };
-            events.append(&message, aggregate);
-        }
-    }
+    events.append(&message, Aggregate::new("wallet", &wallet.user_id, wallet.version));
 }

@@ -13,7 +13,7 @@ pub const BALANCE_MINOR_UNITS_MAX: i64 = 1_000_000_000_000_000;
 pub struct Wallet {
     pub user_id: UserId,
     pub balance: Money,
-    /// One more for every change, each of which is one event; 0 before the first charge.
+    /// One more for every change, each of which one event tells; 0 before the first charge.
     pub version: i64,
     pub update_time: Timestamp,
 }

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use openorder_proto::topics;
 use openorder_testing::eventually;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use sqlx::{Connection, PgConnection, Row};
@@ -191,7 +190,7 @@ async fn check_wallets(database: &mut PgConnection, bench: &Bench) {
         let row = sqlx::query("select balance_minor_units, version from wallet where user_id = $1");
         let row = row.bind(user).fetch_one(&mut *database).await.unwrap();
         let (balance, version): (i64, i64) = (row.get("balance_minor_units"), row.get("version"));
-        let said = bench.observer.wait(topics::PAYMENT_WALLET, user, usize::try_from(version).unwrap()).await;
+        let said = bench.observer.movements(user, usize::try_from(version).unwrap()).await;
         let mut sum = 0;
         for event in &said {
             sum += crate::support::moved_minor_units(event);

@@ -1,9 +1,6 @@
 //! The service goes and comes back: nothing is lost, nothing is done twice.
 
-use openorder_proto::{
-    payment::v1::{PaymentCompleted, PaymentFailed, PaymentFailureReason, PaymentRefunded},
-    topics,
-};
+use openorder_proto::payment::v1::{PaymentCompleted, PaymentFailed, PaymentFailureReason, PaymentRefunded};
 
 use crate::support::{Bench, as_customer, charge_request, confirmed, eur, message, order};
 
@@ -32,7 +29,7 @@ async fn what_comes_while_the_service_is_away_is_done_once_when_it_is_back() {
     bench.confirm(&voided).await;
     bench.wait_behind(&voided).await;
     // Charged, debited twice, given back once.
-    bench.observer.wait(topics::PAYMENT_WALLET, "ada", 4).await;
+    bench.observer.movements("ada", 4).await;
     assert_eq!(bench.balance("ada").await, 80);
     bench.close().await;
 }
@@ -49,6 +46,6 @@ async fn a_request_id_is_remembered_across_a_kill() {
     assert_eq!(again, first);
     assert_eq!(again.and_then(|wallet| wallet.balance), Some(eur(10)));
     bench.charge("ada", 1).await;
-    bench.observer.wait(topics::PAYMENT_WALLET, "ada", 2).await;
+    bench.observer.movements("ada", 2).await;
     bench.close().await;
 }

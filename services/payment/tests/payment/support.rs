@@ -16,8 +16,8 @@ use openorder_proto::{
     order::v1::{OrderConfirmed, OrderStatus, PaymentMode},
     payment::v1::{
         ChargeWalletRequest, GetPaymentRequest, GetWalletRequest, Payment, PaymentCompleted, PaymentFailed,
-        PaymentRefundReason, PaymentRefundRequested, PaymentRefunded, Wallet, WalletCharged, WalletDebited,
-        get_payment_request::Key, payment_service_client::PaymentServiceClient,
+        PaymentRefundReason, PaymentRefundRequested, PaymentRefunded, Wallet, WalletCharged, get_payment_request::Key,
+        payment_service_client::PaymentServiceClient,
     },
     topics,
 };
@@ -153,6 +153,25 @@ impl Observer {
         said
     }
 
+    /// Waits until so many events told of a wallet, in either topic; more than that fail the test. In the order of the
+    /// wallet's versions.
+    pub async fn movements(&self, user_id: &str, count: usize) -> Vec<Received> {
+        let told = || {
+            let seen = self.0.lock().unwrap();
+            let mut told: Vec<Received> =
+                seen.iter().filter(|one| one.source() == "payment" && moves(one, user_id)).cloned().collect();
+            told.sort_by_key(wallet_version);
+            told
+        };
+        let what = format!("{count} events of the wallet of {user_id}");
+        let told = eventually(&what, BOUND, || async { Some(told()).filter(|told| told.len() >= count) }).await;
+        let versions: Vec<i64> = told.iter().map(wallet_version).collect();
+        let expected: Vec<i64> = (1..).take(count).collect();
+        assert_eq!(versions, expected, "versions of the wallet of {user_id}, without gaps");
+        assert!(told.is_sorted_by_key(position), "positions in the log of the payment service");
+        told
+    }
+
     /// The answers about an order, by waiting for so many.
     pub async fn answers(&self, order_id: Uuid, count: usize) -> Vec<Received> {
         self.wait(topics::PAYMENT_TRANSACTION, &order_id.to_string(), count).await
@@ -177,8 +196,23 @@ pub fn version(event: &Received) -> i64 {
         PaymentFailed::EVENT_TYPE => message::<PaymentFailed>(event).version,
         PaymentRefunded::EVENT_TYPE => message::<PaymentRefunded>(event).version,
         WalletCharged::EVENT_TYPE => of_wallet(message::<WalletCharged>(event).wallet),
-        WalletDebited::EVENT_TYPE => of_wallet(message::<WalletDebited>(event).wallet),
         other => panic!("no version in {other}"),
+    }
+}
+
+/// Whether the event told of this user's wallet.
+fn moves(event: &Received, user_id: &str) -> bool {
+    match event.event_type.as_str() {
+        PaymentCompleted::EVENT_TYPE => message::<PaymentCompleted>(event).user_id == user_id,
+        _ => event.topic == topics::PAYMENT_WALLET && event.key == user_id.as_bytes(),
+    }
+}
+
+/// The version of the wallet that the event made.
+fn wallet_version(event: &Received) -> i64 {
+    match event.event_type.as_str() {
+        PaymentCompleted::EVENT_TYPE => message::<PaymentCompleted>(event).wallet_version,
+        _ => version(event),
     }
 }
 
@@ -365,12 +399,12 @@ pub fn as_operator() -> CallContext {
     CallContext { caller: Caller::new("root", [Role::Operator]), trace: TraceContext::NONE, deadline: None }
 }
 
-/// What a wallet's event moved into (+) or out of (−) it, in cents.
+/// What an event moved into (+) or out of (−) it, in cents.
 pub fn moved_minor_units(event: &Received) -> i64 {
     let cents =
         |money: Option<Money>| money.map(|money| money.units * 100 + i64::from(money.nanos / 10_000_000)).unwrap();
-    if event.event_type == WalletDebited::EVENT_TYPE {
-        -cents(message::<WalletDebited>(event).amount)
+    if event.event_type == PaymentCompleted::EVENT_TYPE {
+        -cents(message::<PaymentCompleted>(event).amount)
     } else {
         cents(message::<WalletCharged>(event).amount)
     }

@@ -4,7 +4,6 @@ use openorder_messaging::CommitterSettings;
 use openorder_proto::{
     google::r#type::Money,
     payment::v1::{GetPaymentRequest, GetWalletRequest, ListPaymentsRequest, PaymentState, get_payment_request::Key},
-    topics,
 };
 use openorder_rpc::{CallContext, reason_of};
 use tonic::{Code, Status};
@@ -44,7 +43,7 @@ async fn a_charge_counts_once_for_each_request_id() {
     let (one, two) = tokio::join!(charge(ada.clone(), "r-3", 4), charge(ada.clone(), "r-3", 4));
     assert_eq!(one.unwrap(), two.unwrap());
     assert_eq!(bench.balance("ada").await, 20);
-    bench.observer.wait(topics::PAYMENT_WALLET, "ada", 4).await;
+    bench.observer.movements("ada", 4).await;
     bench.close().await;
 }
 

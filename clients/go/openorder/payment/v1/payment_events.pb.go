@@ -212,7 +212,8 @@ func (x *PaymentInitiated) GetVersion() int64 {
 	return 0
 }
 
-// `payment.transaction.completed`: the money for an order was taken.
+// `payment.transaction.completed`: the money for an order was taken. It is the event of the wallet as well: none is
+// published in `payment.wallet.v1` for it, and the wallet's versions there pass over the one that is told here.
 type PaymentCompleted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID of the payment.
@@ -224,7 +225,12 @@ type PaymentCompleted struct {
 	// What was taken.
 	Amount *money.Money `protobuf:"bytes,4,opt,name=amount,proto3" json:"amount,omitempty"`
 	// Version of the payment after this event.
-	Version       int64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	Version int64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	// What is in the wallet afterwards: 0 to 10^15 minor units of its currency; refunds may have taken it above. Not set in
+	// events of versions that told it in `payment.wallet.debited`.
+	WalletBalance *money.Money `protobuf:"bytes,6,opt,name=wallet_balance,json=walletBalance,proto3" json:"wallet_balance,omitempty"`
+	// Version of the wallet afterwards, 2 or more; 0 where wallet_balance is not set.
+	WalletVersion int64 `protobuf:"varint,7,opt,name=wallet_version,json=walletVersion,proto3" json:"wallet_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -290,6 +296,20 @@ func (x *PaymentCompleted) GetAmount() *money.Money {
 func (x *PaymentCompleted) GetVersion() int64 {
 	if x != nil {
 		return x.Version
+	}
+	return 0
+}
+
+func (x *PaymentCompleted) GetWalletBalance() *money.Money {
+	if x != nil {
+		return x.WalletBalance
+	}
+	return nil
+}
+
+func (x *PaymentCompleted) GetWalletVersion() int64 {
+	if x != nil {
+		return x.WalletVersion
 	}
 	return 0
 }
@@ -662,7 +682,8 @@ func (x *WalletCharged) GetOrderId() string {
 	return ""
 }
 
-// `payment.wallet.debited`: an order was paid from a wallet.
+// `payment.wallet.debited`: an order was paid from a wallet. No longer published: `payment.transaction.completed` says it.
+// Events of before stay in the topic and in the log.
 type WalletDebited struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The wallet after the payment.
@@ -747,14 +768,16 @@ const file_openorder_payment_v1_payment_events_proto_rawDesc = "" +
 	"\auser_id\x18\x03 \x01(\tR\x06userId\x12*\n" +
 	"\x06amount\x18\x04 \x01(\v2\x12.google.type.MoneyR\x06amount\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\x03R\aversion:;\xd2\xe2\"7\n" +
-	"\x1dpayment.transaction.initiated\x12\x16payment.transaction.v1\"\xe8\x01\n" +
+	"\x1dpayment.transaction.initiated\x12\x16payment.transaction.v1\"\xca\x02\n" +
 	"\x10PaymentCompleted\x12\x1d\n" +
 	"\n" +
 	"payment_id\x18\x01 \x01(\tR\tpaymentId\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x17\n" +
 	"\auser_id\x18\x03 \x01(\tR\x06userId\x12*\n" +
 	"\x06amount\x18\x04 \x01(\v2\x12.google.type.MoneyR\x06amount\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\x03R\aversion:;\xd2\xe2\"7\n" +
+	"\aversion\x18\x05 \x01(\x03R\aversion\x129\n" +
+	"\x0ewallet_balance\x18\x06 \x01(\v2\x12.google.type.MoneyR\rwalletBalance\x12%\n" +
+	"\x0ewallet_version\x18\a \x01(\x03R\rwalletVersion:;\xd2\xe2\"7\n" +
 	"\x1dpayment.transaction.completed\x12\x16payment.transaction.v1\"\xbe\x02\n" +
 	"\rPaymentFailed\x12\x1d\n" +
 	"\n" +
@@ -839,22 +862,23 @@ var file_openorder_payment_v1_payment_events_proto_goTypes = []any{
 var file_openorder_payment_v1_payment_events_proto_depIdxs = []int32{
 	9,  // 0: openorder.payment.v1.PaymentInitiated.amount:type_name -> google.type.Money
 	9,  // 1: openorder.payment.v1.PaymentCompleted.amount:type_name -> google.type.Money
-	9,  // 2: openorder.payment.v1.PaymentFailed.amount:type_name -> google.type.Money
-	10, // 3: openorder.payment.v1.PaymentFailed.reason:type_name -> openorder.payment.v1.PaymentFailureReason
-	9,  // 4: openorder.payment.v1.PaymentRefundRequested.amount:type_name -> google.type.Money
-	0,  // 5: openorder.payment.v1.PaymentRefundRequested.reason:type_name -> openorder.payment.v1.PaymentRefundReason
-	9,  // 6: openorder.payment.v1.PaymentRefunded.amount:type_name -> google.type.Money
-	0,  // 7: openorder.payment.v1.PaymentRefunded.reason:type_name -> openorder.payment.v1.PaymentRefundReason
-	11, // 8: openorder.payment.v1.WalletCharged.wallet:type_name -> openorder.payment.v1.Wallet
-	9,  // 9: openorder.payment.v1.WalletCharged.amount:type_name -> google.type.Money
-	1,  // 10: openorder.payment.v1.WalletCharged.cause:type_name -> openorder.payment.v1.WalletChargeCause
-	11, // 11: openorder.payment.v1.WalletDebited.wallet:type_name -> openorder.payment.v1.Wallet
-	9,  // 12: openorder.payment.v1.WalletDebited.amount:type_name -> google.type.Money
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	9,  // 2: openorder.payment.v1.PaymentCompleted.wallet_balance:type_name -> google.type.Money
+	9,  // 3: openorder.payment.v1.PaymentFailed.amount:type_name -> google.type.Money
+	10, // 4: openorder.payment.v1.PaymentFailed.reason:type_name -> openorder.payment.v1.PaymentFailureReason
+	9,  // 5: openorder.payment.v1.PaymentRefundRequested.amount:type_name -> google.type.Money
+	0,  // 6: openorder.payment.v1.PaymentRefundRequested.reason:type_name -> openorder.payment.v1.PaymentRefundReason
+	9,  // 7: openorder.payment.v1.PaymentRefunded.amount:type_name -> google.type.Money
+	0,  // 8: openorder.payment.v1.PaymentRefunded.reason:type_name -> openorder.payment.v1.PaymentRefundReason
+	11, // 9: openorder.payment.v1.WalletCharged.wallet:type_name -> openorder.payment.v1.Wallet
+	9,  // 10: openorder.payment.v1.WalletCharged.amount:type_name -> google.type.Money
+	1,  // 11: openorder.payment.v1.WalletCharged.cause:type_name -> openorder.payment.v1.WalletChargeCause
+	11, // 12: openorder.payment.v1.WalletDebited.wallet:type_name -> openorder.payment.v1.Wallet
+	9,  // 13: openorder.payment.v1.WalletDebited.amount:type_name -> google.type.Money
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_openorder_payment_v1_payment_events_proto_init() }

@@ -123,13 +123,12 @@ fn a_charge_that_is_refused_leaves_nothing_behind() {
 fn a_payment_debits_and_publishes_both() {
     let mut store = given(&[charge("ada", 500, "EUR")]);
     assert_eq!(store.run(&[pay(1, "ada", 500, "EUR")], 1), [Ok(PaymentReply::Noted)]);
-    assert_eq!(store.published(1), [("completed", id(1).as_str(), 1), ("debited", "ada", 2)]);
+    assert_eq!(store.published(1), [("completed", id(1).as_str(), 1)]);
     assert_eq!(store.balance("ada"), Some(0));
     let completed = proto::PaymentCompleted::decode(store.log[1].payload.as_slice()).unwrap();
-    let debited = proto::WalletDebited::decode(store.log[2].payload.as_slice()).unwrap();
-    assert_eq!((&debited.payment_id, &debited.order_id), (&completed.payment_id, &id(1)));
     assert_eq!((completed.user_id.as_str(), completed.version), ("ada", 1));
-    assert_eq!(debited.wallet.unwrap().version, 2);
+    let balance = completed.wallet_balance.map(|balance| (balance.currency_code, balance.units, balance.nanos));
+    assert_eq!((balance, completed.wallet_version), (Some(("EUR".to_owned(), 0, 0)), 2));
 }
 
 #[test]
@@ -225,8 +224,8 @@ fn a_payment_and_its_refund_in_one_batch_are_two_versions() {
     store.run(&[pay(1, "ada", 100, "EUR"), refund(1, "ada", 100)], 1);
     let order = id(1);
     let expected = [
+        // Which is also version 2 of the wallet.
         ("completed", order.as_str(), 1),
-        ("debited", "ada", 2),
         ("refunded", order.as_str(), 2),
         ("charged", "ada", 3),
     ];
@@ -275,9 +274,11 @@ fn moved(event: &NewEvent) -> Option<(i64, proto::Wallet, Option<String>)> {
         let refunded = (message.cause() == proto::WalletChargeCause::Refund).then_some(message.order_id.clone());
         return Some((minor(&message.amount), message.wallet.unwrap(), refunded));
     }
-    if event.event_type == proto::WalletDebited::EVENT_TYPE {
-        let message = proto::WalletDebited::decode(event.payload.as_slice()).unwrap();
-        return Some((-minor(&message.amount), message.wallet.unwrap(), None));
+    if event.event_type == proto::PaymentCompleted::EVENT_TYPE {
+        let message = proto::PaymentCompleted::decode(event.payload.as_slice()).unwrap();
+        let taken = -minor(&message.amount);
+        let (user_id, balance, version) = (message.user_id, message.wallet_balance, message.wallet_version);
+        return Some((taken, proto::Wallet { user_id, balance, version, update_time: None }, None));
     }
     None
 }
@@ -316,12 +317,23 @@ fn check_money(store: &Store) -> Result<(), TestCaseError> {
 /// Versions without gaps, one charge and one giving back an order at most, and each refund request answered once.
 fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
     let mut versions: HashMap<(&str, &str), i64> = HashMap::new();
+    let mut wallets: HashMap<String, i64> = HashMap::new();
     let (mut completed, mut given_back) = (HashSet::new(), HashSet::new());
     for event in &store.log {
         prop_assert_eq!(event.key(), &event.aggregate_id);
-        let version = versions.entry((event.topic, event.aggregate_id.as_str())).or_default();
-        *version += 1;
-        prop_assert_eq!(event.aggregate_version, *version);
+        prop_assert_ne!(event.event_type, proto::WalletDebited::EVENT_TYPE);
+        if let Some((_, wallet, _)) = moved(event) {
+            let version = wallets.entry(wallet.user_id).or_default();
+            *version += 1;
+            prop_assert_eq!(wallet.version, *version, "each change of a wallet is told once");
+        }
+        if event.topic == proto::WalletCharged::TOPIC {
+            prop_assert_eq!(event.aggregate_version, wallets[&event.aggregate_id]);
+        } else {
+            let version = versions.entry((event.topic, event.aggregate_id.as_str())).or_default();
+            *version += 1;
+            prop_assert_eq!(event.aggregate_version, *version);
+        }
         if event.event_type == proto::PaymentCompleted::EVENT_TYPE {
             prop_assert_eq!(event.aggregate_version, 1, "only a payment that is new takes money");
             prop_assert!(completed.insert(&event.aggregate_id), "charged twice");
@@ -352,7 +364,7 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
         prop_assert_eq!(payment.version, versions[&(stream.0, stream.1.as_str())]);
     }
     for (user_id, wallet) in &store.wallets {
-        prop_assert_eq!(wallet.version, versions[&(proto::WalletCharged::TOPIC, user_id.as_str())]);
+        prop_assert_eq!(wallet.version, wallets[user_id.as_str()]);
     }
     Ok(())
 }

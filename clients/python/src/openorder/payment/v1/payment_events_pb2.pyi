@@ -115,7 +115,9 @@ Global___PaymentInitiated: _TypeAlias = PaymentInitiated  # noqa: Y015
 
 @_typing.final
 class PaymentCompleted(_message.Message):
-    """`payment.transaction.completed`: the money for an order was taken."""
+    """`payment.transaction.completed`: the money for an order was taken. It is the event of the wallet as well: none is
+    published in `payment.wallet.v1` for it, and the wallet's versions there pass over the one that is told here.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -124,6 +126,8 @@ class PaymentCompleted(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    WALLET_BALANCE_FIELD_NUMBER: _builtins.int
+    WALLET_VERSION_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """UUID of the payment."""
     order_id: _builtins.str
@@ -132,9 +136,17 @@ class PaymentCompleted(_message.Message):
     """User id of who paid."""
     version: _builtins.int
     """Version of the payment after this event."""
+    wallet_version: _builtins.int
+    """Version of the wallet afterwards, 2 or more; 0 where wallet_balance is not set."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What was taken."""
+
+    @_builtins.property
+    def wallet_balance(self) -> _money_pb2.Money:
+        """What is in the wallet afterwards: 0 to 10^15 minor units of its currency; refunds may have taken it above. Not set in
+        events of versions that told it in `payment.wallet.debited`.
+        """
 
     def __init__(
         self,
@@ -144,10 +156,12 @@ class PaymentCompleted(_message.Message):
         user_id: _builtins.str = ...,
         amount: _money_pb2.Money | None = ...,
         version: _builtins.int = ...,
+        wallet_balance: _money_pb2.Money | None = ...,
+        wallet_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "wallet_balance", b"wallet_balance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "order_id", b"order_id", "payment_id", b"payment_id", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "order_id", b"order_id", "payment_id", b"payment_id", "user_id", b"user_id", "version", b"version", "wallet_balance", b"wallet_balance", "wallet_version", b"wallet_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -339,7 +353,9 @@ Global___WalletCharged: _TypeAlias = WalletCharged  # noqa: Y015
 
 @_typing.final
 class WalletDebited(_message.Message):
-    """`payment.wallet.debited`: an order was paid from a wallet."""
+    """`payment.wallet.debited`: an order was paid from a wallet. No longer published: `payment.transaction.completed` says it.
+    Events of before stay in the topic and in the log.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
