@@ -18,7 +18,7 @@ use tonic_types::StatusExt;
 /// How long a stream may take that is to end by itself.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Topics that an order which is paid has events on: by its own key, and by its customer's.
+/// Topics that an order which is paid and then called off has events on: by its own key, and by its customer's.
 const STORY: [&str; 4] =
     [topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION, topics::PAYMENT_WALLET];
 
@@ -164,6 +164,8 @@ async fn the_events_of_one_order_are_read_from_all_topics_whatever_stands_betwee
     assert_eq!(made.code, 0, "{made:?}");
     let (order, other) = (made.json(), system.command(&create).await.json());
     let order_id = order["order_id"].as_str().unwrap();
+    let cancelled = system.command(&["order", "cancel", order_id, "--reason", "ordered twice"]).await;
+    assert_eq!(cancelled.code, 0, "{cancelled:?}");
 
     // A stranger's record under the order's key: no event of ours, with a type that would clear the screen.
     let record = RawRecord { key: Some(order_id.as_bytes().to_vec()), payload: Some(vec![0xff]), headers: Vec::new() };

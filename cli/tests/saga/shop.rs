@@ -13,13 +13,17 @@ use openorder_proto::{
         CancelOrderRequest, CreateOrderRequest, GetOrderRequest, ListSagasRequest, Order, OrderStatus, RequestedLine,
         Saga, SagaStep, order_service_client::OrderServiceClient,
     },
-    payment::v1::{ChargeWalletRequest, GetWalletRequest, payment_service_client::PaymentServiceClient},
+    payment::v1::{
+        ChargeWalletRequest, GetWalletRequest, PaymentCompleted, payment_service_client::PaymentServiceClient,
+    },
     product::v1::{CreateProductRequest, product_service_client::ProductServiceClient},
+    topics,
 };
 use openorder_rpc::{CallContext, RpcClientSettings, UpstreamChannel};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use openorder_testing::{TestProducer, World, eventually, free_address};
 use openorder_types::{Caller, Role as CallerRole};
+use prost::Message;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -311,7 +315,8 @@ impl Shop {
         usize::try_from(count).unwrap()
     }
 
-    /// In every log, the versions of every aggregate go 1, 2, 3 … in each topic.
+    /// In every log, the versions of every aggregate go 1, 2, 3 … in each topic; those of a wallet in its topic and in that of
+    /// payments together.
     pub async fn check_versions(&self) {
         let mut seen = 0;
         for service in ["order", "inventory", "payment", "product"] {
@@ -322,11 +327,33 @@ impl Shop {
             .await
             .unwrap();
             seen += streams.len();
-            for (aggregate_id, topic, versions) in streams {
+            let mut payments = if service == "payment" { self.payments_from_wallets().await } else { BTreeMap::new() };
+            for (aggregate_id, topic, mut versions) in streams {
+                if topic == topics::PAYMENT_WALLET {
+                    assert!(versions.is_sorted(), "{aggregate_id}: {versions:?}");
+                    versions.extend(payments.remove(&aggregate_id).unwrap_or_default());
+                    versions.sort_unstable();
+                }
                 let gapless = versions.iter().copied().eq(1..=i64::try_from(versions.len()).unwrap());
                 assert!(gapless, "{service}: {aggregate_id} in {topic}: {versions:?}");
             }
+            assert!(payments.is_empty(), "of wallets that were never charged: {payments:?}");
         }
         assert!(seen > 1, "at least a product and its stock");
+    }
+
+    /// The versions of wallets that payments made, by user.
+    async fn payments_from_wallets(&self) -> BTreeMap<String, Vec<i64>> {
+        let events: Vec<Vec<u8>> = sqlx::query_scalar("select payload from event_log where event_type = $1")
+            .bind(PaymentCompleted::EVENT_TYPE)
+            .fetch_all(&self.database("payment").await)
+            .await
+            .unwrap();
+        let mut versions: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        for event in events {
+            let completed = PaymentCompleted::decode(event.as_slice()).unwrap();
+            versions.entry(completed.user_id).or_default().push(completed.wallet_version);
+        }
+        versions
     }
 }
