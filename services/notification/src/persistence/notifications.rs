@@ -87,28 +87,16 @@ pub async fn lock(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Not
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) -> Result<Vec<Notification>, Fault> {
-    // Each by its index: one text for all filters is planned for none of them.
-    let query = match (filter.order_id, &filter.user_id) {
-        (Some(_), _) => NOTIFICATION.select(
+    let rows = NOTIFICATION
+        .select(
             "from notification \
-             where order_id = $1 and ($2::text is null or user_id = $2) and notification_id < $3 \
-             order by notification_id desc limit $4",
-        ),
-        (None, Some(_)) => NOTIFICATION.select(
-            "from notification \
-             where user_id = $2 and notification_id < $3 and $1::uuid is null \
-             order by notification_id desc limit $4",
-        ),
-        (None, None) => NOTIFICATION.select(
-            "from notification \
-             where notification_id < $3 and $1::uuid is null and $2::text is null \
-             order by notification_id desc limit $4",
-        ),
-    };
-    let rows = query
+         where ($1::uuid is null or order_id = $1) and ($2::text is null or user_id = $2) \
+           and ($3::uuid is null or notification_id < $3) \
+         order by notification_id desc limit $4",
+        )
         .bind(filter.order_id)
         .bind(filter.user_id.as_deref())
-        .bind(filter.before.unwrap_or(Uuid::max()))
+        .bind(filter.before)
         .bind(limit)
         .fetch_all(executor)
         .await?;

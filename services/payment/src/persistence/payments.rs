@@ -100,30 +100,17 @@ pub async fn find(executor: impl PgExecutor<'_>, keys: &[Key]) -> Result<Vec<(Ke
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) -> Result<Vec<Payment>, Fault> {
-    // Each by its index: one text for all filters is planned for none of them.
-    let query = match (filter.order_id, &filter.user_id) {
-        (Some(_), _) => PAYMENT.select(
+    let rows = PAYMENT
+        .select(
             "from payment \
-             where order_id = $1 and ($2::text is null or user_id = $2) \
-               and ($3::smallint is null or state = $3) and payment_id < $4 \
-             order by payment_id desc limit $5",
-        ),
-        (None, Some(_)) => PAYMENT.select(
-            "from payment \
-             where user_id = $2 and payment_id < $4 and ($3::smallint is null or state = $3) and $1::uuid is null \
-             order by payment_id desc limit $5",
-        ),
-        (None, None) => PAYMENT.select(
-            "from payment \
-             where payment_id < $4 and ($3::smallint is null or state = $3) and $1::uuid is null and $2::text is null \
-             order by payment_id desc limit $5",
-        ),
-    };
-    let rows = query
-        .bind(filter.order_id)
+         where ($1::text is null or user_id = $1) and ($2::uuid is null or order_id = $2) \
+           and ($3::smallint is null or state = $3) and ($4::uuid is null or payment_id < $4) \
+         order by payment_id desc limit $5",
+        )
         .bind(filter.user_id.as_ref().map(UserId::as_str))
+        .bind(filter.order_id)
         .bind(filter.state)
-        .bind(filter.before.unwrap_or(Uuid::max()))
+        .bind(filter.before)
         .bind(limit)
         .fetch_all(executor)
         .await?;

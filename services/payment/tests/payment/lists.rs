@@ -63,7 +63,8 @@ async fn a_page_looks_at_what_it_shows_whatever_the_filter() {
             assert_eq!(i64::try_from(page.payments.len()).unwrap(), shown, "{request:?}");
         }
         let looked = looked_at(&pool).await - before;
-        assert!(looked <= CALLS * (shown + 1), "{looked} rows were looked at: {request:?}");
+        // One more says whether another page follows; an index may look at the one behind it.
+        assert!(looked <= CALLS * (shown + 2), "{looked} rows were looked at: {request:?}");
     }
     pool.close().await;
     bench.close().await;
