@@ -6,6 +6,7 @@
 //! - [`value`]: text that has been parsed once and is valid from then on ([`Sku`], [`UserId`], …);
 //! - [`text`]: what people write for people ([`FreeText`]), without what a terminal would obey;
 //! - [`caller`]: who asks, and for whom they may act;
+//! - [`id`]: ids of aggregates, which are UUIDs or texts;
 //! - [`numbered!`]: enums whose values are stored as numbers;
 //! - [`error`]: a [`Rejection`] is the caller's doing, a [`Fault`] is ours, a [`CallError`] is what a
 //!   submitted command may end in. Only `openorder-rpc` turns them into gRPC codes;
@@ -16,6 +17,7 @@ pub mod currency;
 #[cfg(feature = "sqlx")]
 pub mod database;
 pub mod error;
+pub mod id;
 pub mod money;
 mod numbered;
 pub mod text;
@@ -24,6 +26,7 @@ pub mod value;
 pub use caller::{Caller, Role};
 pub use currency::Currency;
 pub use error::{CallError, Fault, FieldViolation, Rejection, RejectionKind};
+pub use id::{AggregateId, IdText};
 pub use money::{Money, MoneyError};
 pub use text::{FreeText, TextRule, is_unprintable};
 pub use value::{EmailAddress, Quantity, RequestId, Sku, UserId, ValueError, parse_uuid};

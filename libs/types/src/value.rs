@@ -1,6 +1,7 @@
 //! Text and numbers that were checked once, at the edge, and are valid from then on.
 
 use std::fmt;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -64,11 +65,12 @@ fn is_email(text: &str) -> bool {
         && domain.split('.').all(label)
 }
 
+/// Texts that are handed on and kept in several places are shared by their clones.
 macro_rules! text_value {
-    ($(#[$doc:meta])* $name:ident, $valid:ident, $reason:literal, $allowed:literal) => {
+    ($(#[$doc:meta])* $name:ident($text:ty), $valid:ident, $reason:literal, $allowed:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name($text);
 
         impl $name {
             /// Parses the text.
@@ -77,7 +79,7 @@ macro_rules! text_value {
             #[doc = concat!("`", $reason, "`: ", $allowed, ".")]
             pub fn parse(text: &str) -> Result<Self, ValueError> {
                 if $valid(text) {
-                    Ok(Self(text.to_owned()))
+                    Ok(Self(text.into()))
                 } else {
                     Err(ValueError::new($reason, $allowed))
                 }
@@ -87,12 +89,6 @@ macro_rules! text_value {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
-            }
-
-            /// Gives the text away.
-            #[must_use]
-            pub fn into_string(self) -> String {
-                self.0
             }
         }
 
@@ -115,7 +111,7 @@ macro_rules! text_value {
 
             fn try_from(text: String) -> Result<Self, ValueError> {
                 if $valid(&text) {
-                    Ok(Self(text))
+                    Ok(Self(text.into()))
                 } else {
                     Err(ValueError::new($reason, $allowed))
                 }
@@ -142,7 +138,7 @@ macro_rules! shown {
 
 text_value!(
     /// The key of an article: `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`.
-    Sku,
+    Sku(Arc<str>),
     is_name,
     "SKU_MALFORMED",
     "must be 1 to 64 of letters, digits, '.', '_' and '-', the first one a letter or digit"
@@ -151,7 +147,7 @@ shown!(Sku);
 
 text_value!(
     /// A user, and so a customer too: `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`.
-    UserId,
+    UserId(Arc<str>),
     is_name,
     "USER_ID_MALFORMED",
     "must be 1 to 64 of letters, digits, '.', '_' and '-', the first one a letter or digit"
@@ -160,7 +156,7 @@ shown!(UserId);
 
 text_value!(
     /// The key under which a command's first result is kept: 1 to 64 of `[A-Za-z0-9._:-]`.
-    RequestId,
+    RequestId(String),
     is_request_id,
     "REQUEST_ID_MALFORMED",
     "must be 1 to 64 of letters, digits, '.', '_', ':' and '-'"
@@ -170,11 +166,33 @@ shown!(RequestId);
 text_value!(
     /// A mail address of at most 254 bytes. `Display` and `Debug` show the first letter and the domain
     /// alone, so that a log line cannot give it away; [`EmailAddress::as_str`] exposes it.
-    EmailAddress,
+    EmailAddress(Arc<str>),
     is_email,
     "EMAIL_MALFORMED",
     "must be a mail address with one '@' and a dotted domain, at most 254 bytes"
 );
+
+impl RequestId {
+    /// Gives the text away.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl Sku {
+    /// The text, which all clones share.
+    pub(crate) fn shared(&self) -> &Arc<str> {
+        &self.0
+    }
+}
+
+impl UserId {
+    /// The text, which all clones share.
+    pub(crate) fn shared(&self) -> &Arc<str> {
+        &self.0
+    }
+}
 
 impl EmailAddress {
     /// The address with all but its first letter and its domain hidden: `a***@example.com`.

@@ -38,7 +38,7 @@ pub(super) fn skus(texts: &[String]) -> Result<BTreeSet<String>, Rejection> {
         .filter_map(|(index, text)| violations.take(format!("skus[{index}]"), Sku::parse(text)))
         .collect::<Vec<_>>();
     violations.finish()?;
-    Ok(skus.into_iter().map(Sku::into_string).collect())
+    Ok(skus.into_iter().map(|sku| sku.to_string()).collect())
 }
 
 pub(super) fn adjust(message: &AdjustStockRequest) -> Result<(String, Command), Rejection> {

@@ -33,7 +33,7 @@ pub(super) fn list(message: &ListNotificationsRequest, cursor: Option<&[u8]>) ->
         filter.order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
     }
     if !message.user_id.is_empty() {
-        filter.user_id = violations.take("user_id", UserId::parse(&message.user_id)).map(UserId::into_string);
+        filter.user_id = violations.take("user_id", UserId::parse(&message.user_id)).map(|user| user.to_string());
     }
     let size = violations.take("page_size", page_size(message.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX));
     violations.finish_with(size.map(|size| (filter, size)))

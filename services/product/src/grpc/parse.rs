@@ -124,7 +124,7 @@ pub(super) fn skus(texts: &[String]) -> Result<BTreeSet<String>, Rejection> {
     }
     let mut skus = BTreeSet::new();
     for (index, text) in texts.iter().take(SKUS_MAX).enumerate() {
-        skus.extend(violations.take(format!("skus[{index}]"), Sku::parse(text)).map(Sku::into_string));
+        skus.extend(violations.take(format!("skus[{index}]"), Sku::parse(text)).map(|sku| sku.to_string()));
     }
     violations.finish()?;
     Ok(skus)
