@@ -55,7 +55,7 @@ pub(super) async fn read(tail: Tail, customer_prefix: String, statistics: Shared
 fn completion(event: &Received, customer_prefix: &str) -> Option<(u128, Outcome)> {
     let head = event.decode::<Head>().ok().filter(|head| head.customer_id.starts_with(customer_prefix))?;
     let order_id = Uuid::try_parse(&head.order_id).ok()?.as_u128();
-    let outcome = match event.event_type.as_str() {
+    let outcome = match &*event.event_type {
         event_types::ORDER_PREPARING => Outcome::Succeeded,
         event_types::ORDER_REJECTED => Outcome::Rejected(event.decode::<OrderRejected>().ok()?.status_reason),
         event_types::ORDER_CANCELLED => Outcome::Cancelled(event.decode::<OrderCancelled>().ok()?.status_reason),
@@ -73,14 +73,14 @@ mod tests {
 
     fn event(event_type: &str, payload: Vec<u8>) -> Received {
         Received {
-            topic: "order.lifecycle.v1".to_owned(),
+            topic: "order.lifecycle.v1".into(),
             partition: 0,
             offset: 1,
-            key: Vec::new(),
+            key: Vec::new().into(),
             event_id: Uuid::nil(),
-            event_type: event_type.to_owned(),
+            event_type: event_type.to_owned().into(),
             position: None,
-            payload,
+            payload: payload.into(),
             trace: TraceContext::NONE,
             headers: openorder_messaging::RawHeaders::default(),
         }

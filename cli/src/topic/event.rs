@@ -36,7 +36,7 @@ impl Decoder {
     }
 
     fn value(&self, message: &Received) -> anyhow::Result<Value> {
-        let event_type = message.event_type.as_str();
+        let event_type = &*message.event_type;
         let known = by_type(event_type).with_context(|| match event_type {
             "" => "the header ce_type is missing".to_owned(),
             other => format!("this program does not know the type {other}"),
@@ -143,20 +143,18 @@ mod tests {
     use super::*;
 
     fn received(event_type: &str, payload: Vec<u8>) -> Received {
-        let mut headers = RawHeaders::default();
-        headers.push("ce_type", event_type.as_bytes());
-        headers.push("ce_source", b"/openorder/payment");
+        let headers: [(&str, &[u8]); 2] = [("ce_type", event_type.as_bytes()), ("ce_source", b"/openorder/payment")];
         Received {
-            topic: "payment.wallet.v1".to_owned(),
+            topic: "payment.wallet.v1".into(),
             partition: 1,
             offset: 7,
-            key: b"anna".to_vec(),
+            key: b"anna".to_vec().into(),
             event_id: uuid::Uuid::nil(),
-            event_type: event_type.to_owned(),
+            event_type: event_type.to_owned().into(),
             position: None,
-            payload,
+            payload: payload.into(),
             trace: TraceContext::NONE,
-            headers,
+            headers: RawHeaders::from_iter(headers),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use openorder_messaging::{DecodeError, Received, Subscription};
+use openorder_messaging::{DecodeError, Interest, Received, Subscription};
 
 pub(super) use crate::services::Service;
 
@@ -21,7 +21,7 @@ impl Consumed {
         let takes = Box::new(move |topic: &str, event_type: &str, received: &dyn Fn() -> Received| {
             // Some events of a type mean something and others do not.
             // One of an unknown type may have been passed over.
-            !(subscription.passes_over)(topic, event_type)
+            (subscription.interest)(topic, event_type) != Interest::None
                 && !matches!(subscription.meaning(&received()), Ok(None) | Err(DecodeError::UnknownType(_)))
         });
         Self { topics, takes }

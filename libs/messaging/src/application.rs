@@ -7,14 +7,22 @@ use openorder_types::{Fault, Rejection};
 
 use crate::UnitOfWork;
 
-/// A command on its way to a use case, with the trace that it belongs to.
-#[derive(Debug, Clone)]
-pub struct Envelope<C> {
+/// A command that is lent to a use case, with the trace that it belongs to.
+#[derive(Debug)]
+pub struct Envelope<'a, C> {
     /// What is asked for; time and ids are data of the command or of the unit of work.
-    pub command: C,
+    pub command: &'a C,
     /// Parent of the spans that the command causes.
-    pub trace: TraceContext,
+    pub trace: &'a TraceContext,
 }
+
+impl<C> Clone for Envelope<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Envelope<'_, C> {}
 
 /// A reply that can be kept under its request id and given again.
 pub trait Reply: Clone + Send + Sync + 'static {
@@ -44,7 +52,7 @@ pub type Outcomes<R> = Vec<Result<R, Rejection>>;
 /// writes the changes of all with one statement a table. It opens no transaction of its own.
 pub trait Application: Send + Sync + 'static {
     /// Everything that the service can be asked or told.
-    type Command: Clone + Send + Sync + 'static;
+    type Command: Send + Sync + 'static;
     /// What a caller gets back.
     type Reply: Reply;
 
@@ -67,6 +75,6 @@ pub trait Application: Send + Sync + 'static {
     fn execute(
         &self,
         unit: &mut UnitOfWork,
-        batch: &[Envelope<Self::Command>],
+        batch: &[Envelope<'_, Self::Command>],
     ) -> impl Future<Output = Result<Outcomes<Self::Reply>, Fault>> + Send;
 }

@@ -13,7 +13,7 @@ use futures::{FutureExt, future::BoxFuture};
 use openorder_config::Secret;
 use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, wait_for};
 use openorder_telemetry::{RoleTelemetry, TraceContext, work_span};
-use openorder_types::{Fault, Timestamp};
+use openorder_types::{AggregateId, Fault, Timestamp};
 use sqlx::{PgPool, Postgres, Transaction, migrate::Migrator};
 use tokio::sync::{Notify, broadcast};
 
@@ -36,7 +36,7 @@ use crate::{
 const CHANGES_MAX: usize = 1024;
 
 /// What a batch changed: (topic, aggregate id) of each event that it appended.
-pub type Changes = Arc<[(&'static str, String)]>;
+pub type Changes = Arc<[(&'static str, AggregateId)]>;
 
 /// What a role is given to run with.
 #[derive(Clone)]

@@ -32,8 +32,20 @@ type Answer<R> = Result<R, CallError>;
 
 /// A command on its way to a batch.
 struct Pending<A: Application> {
-    envelope: Envelope<A::Command>,
+    submitted: Submitted<A::Command>,
     waiting: Waiting<A::Reply>,
+}
+
+/// A command as its caller submitted it: lent to a use case as often as it is tried.
+struct Submitted<C> {
+    command: C,
+    trace: TraceContext,
+}
+
+impl<C> Submitted<C> {
+    fn lent(&self) -> Envelope<'_, C> {
+        Envelope { command: &self.command, trace: &self.trace }
+    }
 }
 
 /// Who waits for the answer to a command.
@@ -55,10 +67,9 @@ impl<R> Waiting<R> {
     }
 }
 
-/// Commands of one transaction, and who waits for each: lists of one length, so that a use case is lent the commands as
-/// they stand.
+/// Commands of one transaction, and who waits for each: lists of one length.
 struct Batch<'a, A: Application> {
-    envelopes: &'a [Envelope<A::Command>],
+    submitted: &'a [Submitted<A::Command>],
     waiting: &'a [Waiting<A::Reply>],
 }
 
@@ -77,7 +88,7 @@ impl<'a, A: Application> Batch<'a, A> {
 
     fn piece(self, range: Range<usize>) -> Self {
         Self {
-            envelopes: self.envelopes.get(range.clone()).unwrap_or_default(),
+            submitted: self.submitted.get(range.clone()).unwrap_or_default(),
             waiting: self.waiting.get(range).unwrap_or_default(),
         }
     }
@@ -157,7 +168,7 @@ impl<A: Application> Committer<A> {
         let deadline = deadline.unwrap_or_else(|| Instant::now() + self.deadline_default);
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { key: key.map(Key::new), deadline: Some(deadline), answer };
-        let pending = Pending { envelope: Envelope { command, trace }, waiting };
+        let pending = Pending { submitted: Submitted { command, trace }, waiting };
         if let Err(refused) = self.queue.try_send(pending) {
             return Err(match refused {
                 mpsc::error::TrySendError::Full(_) => CallError::Overloaded { retry_after: self.retry_after },
@@ -239,28 +250,28 @@ impl<A: Application> Worker<A> {
     /// Commits a batch. One that fails is taken apart, so that only the guilty commands fail.
     async fn commit(&self, batch: Vec<Pending<A>>) {
         let there = batch.into_iter().filter(|pending| pending.waiting.is_there());
-        let (envelopes, waiting): (Vec<_>, Vec<_>) = there.map(|one| (one.envelope, one.waiting)).unzip();
+        let (submitted, waiting): (Vec<_>, Vec<_>) = there.map(|one| (one.submitted, one.waiting)).unzip();
         if waiting.is_empty() {
             return;
         }
-        match self.attempts(Batch { envelopes: &envelopes, waiting: &waiting }).await {
+        match self.attempts(Batch { submitted: &submitted, waiting: &waiting }).await {
             Ok(answers) => {
                 for (waiting, answer) in waiting.into_iter().zip(answers) {
                     waiting.answer(answer);
                 }
             }
             Err(Fault::Outage { dependency, detail }) => self.refuse(waiting, dependency, &detail),
-            Err(fault) => self.take_apart(envelopes, waiting, fault).await,
+            Err(fault) => self.take_apart(submitted, waiting, fault).await,
         }
     }
 
     /// What is not decided in one more transaction is tried in a transaction of its own.
-    async fn take_apart(&self, envelopes: Vec<Envelope<A::Command>>, waiting: Vec<Waiting<A::Reply>>, fault: Fault) {
+    async fn take_apart(&self, submitted: Vec<Submitted<A::Command>>, waiting: Vec<Waiting<A::Reply>>, fault: Fault) {
         let verdicts = match waiting.len() {
             1 => vec![Verdict::Guilty(fault)],
             commands => {
                 tracing::debug!(%fault, commands, "a batch failed and is taken apart");
-                match self.isolate(Batch { envelopes: &envelopes, waiting: &waiting }).await {
+                match self.isolate(Batch { submitted: &submitted, waiting: &waiting }).await {
                     Ok(verdicts) => verdicts,
                     Err(Fault::Outage { dependency, detail }) => return self.refuse(waiting, dependency, &detail),
                     Err(_) => waiting.iter().map(|_| Verdict::Again).collect(),
@@ -268,23 +279,23 @@ impl<A: Application> Worker<A> {
             }
         };
         let mut alone = Vec::new();
-        for ((envelope, waiting), verdict) in envelopes.iter().zip(waiting).zip(verdicts) {
+        for ((submitted, waiting), verdict) in submitted.iter().zip(waiting).zip(verdicts) {
             match verdict {
                 Verdict::Answered(answer) => waiting.answer(answer),
-                Verdict::Guilty(fault) => self.fail(&envelope.trace, waiting, &fault),
-                Verdict::Again => alone.push((envelope, waiting)),
+                Verdict::Guilty(fault) => self.fail(&submitted.trace, waiting, &fault),
+                Verdict::Again => alone.push((submitted, waiting)),
             }
         }
         let mut alone = alone.into_iter().filter(|(_, waiting)| waiting.is_there());
-        while let Some((envelope, waiting)) = alone.next() {
-            let batch = Batch { envelopes: std::slice::from_ref(envelope), waiting: std::slice::from_ref(&waiting) };
+        while let Some((submitted, waiting)) = alone.next() {
+            let batch = Batch { submitted: std::slice::from_ref(submitted), waiting: std::slice::from_ref(&waiting) };
             match self.attempts(batch).await {
                 Ok(mut answers) => waiting.answer(answers.pop().unwrap_or(Err(CallError::Internal))),
                 Err(Fault::Outage { dependency, detail }) => {
                     let rest = std::iter::once(waiting).chain(alone.map(|(_, waiting)| waiting)).collect();
                     return self.refuse(rest, dependency, &detail);
                 }
-                Err(fault) => self.fail(&envelope.trace, waiting, &fault),
+                Err(fault) => self.fail(&submitted.trace, waiting, &fault),
             }
         }
     }
@@ -358,7 +369,7 @@ impl<A: Application> Worker<A> {
 
     /// What the use case needs first, before the transaction.
     async fn prepare(&self, batch: Batch<'_, A>) -> Result<(), Fault> {
-        let commands: Vec<&A::Command> = batch.envelopes.iter().map(|envelope| &envelope.command).collect();
+        let commands: Vec<&A::Command> = batch.submitted.iter().map(|submitted| &submitted.command).collect();
         self.application.prepare(&commands).await
     }
 
@@ -367,7 +378,7 @@ impl<A: Application> Worker<A> {
     async fn execute(
         &self,
         unit: &mut UnitOfWork,
-        envelopes: &[Envelope<A::Command>],
+        envelopes: &[Envelope<'_, A::Command>],
         prepared: Result<(), Fault>,
     ) -> Result<Outcomes<A::Reply>, Fault> {
         if envelopes.is_empty() {
@@ -386,7 +397,7 @@ impl<A: Application> Worker<A> {
         let ended = SystemTime::now();
         let telemetry = self.backbone.telemetry();
         self.metrics.batch(telemetry.role(), "committer", batch.len(), started, ended);
-        for trace in batch.envelopes.iter().map(|envelope| &envelope.trace).filter(|trace| trace.is_sampled()) {
+        for trace in batch.submitted.iter().map(|submitted| &submitted.trace).filter(|trace| trace.is_sampled()) {
             let mut span = telemetry.start_at(SpanKind::Client, || "commit batch".into(), trace, started);
             span.set("db.system.name", "postgresql");
             span.set("db.namespace", self.backbone.database_name().to_owned());

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use openorder_telemetry::TraceContext;
-use openorder_types::Timestamp;
+use openorder_types::{AggregateId, Timestamp};
 use uuid::Uuid;
 
 use crate::headers;
@@ -16,15 +17,15 @@ pub struct NewEvent {
     /// Topic without the deployment's prefix, `order.lifecycle.v1`.
     pub topic: &'static str,
     /// Kafka key, where it is not the id of the aggregate: events of one key keep their order.
-    pub key: Option<String>,
+    pub key: Option<AggregateId>,
     /// What kind of thing the aggregate is, such as `order`: ids of different types may be the same.
     pub aggregate_type: &'static str,
     /// The aggregate that the event belongs to; CloudEvents subject.
-    pub aggregate_id: String,
+    pub aggregate_id: AggregateId,
     /// Version of the aggregate in this topic, from 1 without gaps.
     pub aggregate_version: i64,
     /// The encoded protobuf message of the event.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// Why the event happened, in stable `UPPER_SNAKE`, for its span; empty where the type says it.
     pub reason: String,
     /// Index, in the batch handed to the use case, of the command that led to the event: the event joins its trace.
@@ -33,8 +34,8 @@ pub struct NewEvent {
 
 impl NewEvent {
     /// Kafka key: events of one key keep their order.
-    pub fn key(&self) -> &str {
-        self.key.as_deref().unwrap_or(&self.aggregate_id)
+    pub fn key(&self) -> &AggregateId {
+        self.key.as_ref().unwrap_or(&self.aggregate_id)
     }
 }
 
@@ -50,38 +51,39 @@ pub struct LoggedEvent {
     /// Topic without the deployment's prefix.
     pub topic: Cow<'static, str>,
     /// Kafka key.
-    pub key: String,
+    pub key: AggregateId,
     /// CloudEvents subject: written where it is not the key.
-    pub aggregate_id: String,
+    pub aggregate_id: AggregateId,
     /// Version of the aggregate in this topic, from 1 without gaps. It stays in the log.
     pub aggregate_version: i64,
     /// The encoded protobuf message of the event.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// Context of the span that created the event.
     pub trace: TraceContext,
     /// When the event was decided; the time of its record, in milliseconds.
     pub occurred_at: Timestamp,
 }
 
-/// A message as a consumer received it.
+/// A message as a consumer received it: cheap to clone, since key, payload and headers are shared, and the names of topics
+/// and types that the consumer follows are not copied at all.
 #[derive(Debug, Clone)]
 pub struct Received {
     /// Topic without the deployment's prefix.
-    pub topic: String,
+    pub topic: Cow<'static, str>,
     /// Partition of the topic.
     pub partition: i32,
     /// Offset in the partition.
     pub offset: i64,
     /// Kafka key as it came; empty when there was none.
-    pub key: Vec<u8>,
+    pub key: Bytes,
     /// CloudEvents id; derived from the message's place when the header is missing or malformed.
     pub event_id: Uuid,
     /// CloudEvents type; empty when the header is missing.
-    pub event_type: String,
+    pub event_type: Cow<'static, str>,
     /// CloudEvents sequence, the event's position in its source's log; none when the header is missing or says something else.
     pub position: Option<i64>,
     /// The encoded protobuf message of the event.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// Context of the span that created the event.
     pub trace: TraceContext,
     /// All headers as they came, for parking and dead letters.
@@ -113,7 +115,7 @@ pub enum DecodeError {
 impl DecodeError {
     /// A malformed value of the received type.
     pub fn malformed(message: &Received, detail: impl std::fmt::Display) -> Self {
-        Self::Malformed { event_type: message.event_type.clone(), detail: detail.to_string() }
+        Self::Malformed { event_type: message.event_type.to_string(), detail: detail.to_string() }
     }
 }
 
@@ -129,34 +131,31 @@ impl Received {
     /// # Errors
     /// [`DecodeError::Malformed`] when the bytes are no `M`.
     pub fn decode<M: prost::Message + Default>(&self) -> Result<M, DecodeError> {
-        M::decode(self.payload.as_slice()).map_err(|error| DecodeError::malformed(self, error))
+        M::decode(&*self.payload).map_err(|error| DecodeError::malformed(self, error))
     }
 }
 
-/// All headers of a message, in two allocations however many there are: every consumed message has some.
+/// All headers of a message as they came, in one piece of memory however many there are: every consumed message has some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RawHeaders {
-    bytes: Vec<u8>,
-    /// Where the name and the value of each header end.
-    ends: Vec<(usize, usize)>,
-}
+pub struct RawHeaders(Bytes);
 
 impl RawHeaders {
-    /// Room for `count` headers.
-    pub(crate) fn with_capacity(count: usize) -> Self {
-        const BYTES_A_HEADER: usize = 48;
-        Self { bytes: Vec::with_capacity(count * BYTES_A_HEADER), ends: Vec::with_capacity(count) }
+    /// The headers that [`Self::write`] wrote into these bytes, one after the other.
+    pub(crate) fn written(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 
-    /// Adds a header; names may stand several times.
-    pub fn push(&mut self, name: &str, value: &[u8]) {
-        self.bytes.extend_from_slice(name.as_bytes());
-        let name_end = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.ends.push((name_end, self.bytes.len()));
+    /// Writes one header: the length of its name and of its value, and both.
+    pub(crate) fn write(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
+        // No record is as large as that.
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+        bytes.extend_from_slice(&length(name.as_bytes()));
+        bytes.extend_from_slice(&length(value));
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(value);
     }
 
-    /// Names and values, in order.
+    /// Names and values, in order; names may stand several times.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.parts().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)))
     }
@@ -168,9 +167,24 @@ impl RawHeaders {
     }
 
     fn parts(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
-        starts.zip(&self.ends).filter_map(|(start, (name_end, end))| {
-            Some((self.bytes.get(start..*name_end)?, self.bytes.get(*name_end..*end)?))
+        let mut rest: &[u8] = &self.0;
+        std::iter::from_fn(move || {
+            let (name_length, after) = rest.split_first_chunk()?;
+            let (value_length, after) = after.split_first_chunk()?;
+            let (name, after) = after.split_at_checked(u32::from_le_bytes(*name_length) as usize)?;
+            let (value, after) = after.split_at_checked(u32::from_le_bytes(*value_length) as usize)?;
+            rest = after;
+            Some((name, value))
         })
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a [u8])> for RawHeaders {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a [u8])>>(headers: I) -> Self {
+        let mut bytes = Vec::new();
+        for (name, value) in headers {
+            Self::write(&mut bytes, name, value);
+        }
+        Self(bytes.into())
     }
 }

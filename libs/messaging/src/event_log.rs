@@ -6,9 +6,14 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use bytes::Bytes;
 use openorder_telemetry::TraceContext;
-use openorder_types::{Fault, Timestamp};
-use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
+use openorder_types::{AggregateId, Fault, Timestamp};
+use sqlx::{
+    PgConnection, PgExecutor, Postgres, Row,
+    postgres::{PgArguments, PgRow},
+    query::QueryScalar,
+};
 use uuid::Uuid;
 
 use crate::{LoggedEvent, locks::AdvisoryLock, unit_of_work::PendingEvent};
@@ -23,6 +28,14 @@ pub(crate) async fn append(
     events: &[PendingEvent],
     now: Timestamp,
 ) -> Result<Option<i64>, Fault> {
+    Ok(insertion(events, now).fetch_one(connection).await?)
+}
+
+/// The statement that appends the events, with all its values.
+pub(crate) fn insertion(
+    events: &[PendingEvent],
+    now: Timestamp,
+) -> QueryScalar<'_, Postgres, Option<i64>, PgArguments> {
     let count = events.len();
     let (mut ids, mut types, mut topics) =
         (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
@@ -35,17 +48,17 @@ pub(crate) async fn append(
         ids.push(pending.event_id);
         types.push(event.event_type);
         topics.push(event.topic);
-        keys.push(event.key.as_deref().filter(|key| *key != event.aggregate_id));
-        aggregates.push(event.aggregate_id.as_str());
+        keys.push(event.key.as_ref().filter(|key| **key != event.aggregate_id));
+        aggregates.push(&event.aggregate_id);
         kinds.push(event.aggregate_type);
         versions.push(event.aggregate_version);
-        payloads.push(event.payload.as_slice());
+        payloads.push(&*event.payload);
         traces.push(trace.is_valid().then(|| trace.to_bytes()));
         states.push(trace.has_tracestate().then(|| trace.tracestate()));
     }
     // The rows are made of what taking the lock gives, so the first position is drawn after it is held; then they are
     // drawn one after the other, by nobody else, in the order of the arrays.
-    Ok(sqlx::query_scalar(
+    sqlx::query_scalar(
             "with held as materialized (select pg_advisory_xact_lock($12)), \
              appended as (\
                insert into event_log (event_id, event_type, topic, key, aggregate_id, aggregate_version, payload, \
@@ -69,14 +82,12 @@ pub(crate) async fn append(
         .bind(now)
         .bind(kinds)
         .bind(AdvisoryLock::Append.number())
-        .fetch_one(connection)
-        .await?)
 }
 
 /// Reads a row of the columns that the queries below name, by their places: names would be looked up for each row.
 pub(crate) fn logged(row: &PgRow) -> Result<LoggedEvent, sqlx::Error> {
-    let aggregate_id: String = row.try_get(5)?;
-    let key: Option<String> = row.try_get(4)?;
+    let aggregate_id: AggregateId = row.try_get::<&str, _>(5)?.into();
+    let key: Option<&str> = row.try_get(4)?;
     let trace: Option<&[u8]> = row.try_get(8)?;
     let state: Option<&str> = row.try_get(9)?;
     Ok(LoggedEvent {
@@ -84,10 +95,10 @@ pub(crate) fn logged(row: &PgRow) -> Result<LoggedEvent, sqlx::Error> {
         event_id: row.try_get::<Uuid, _>(1)?,
         event_type: Cow::Owned(row.try_get(2)?),
         topic: Cow::Owned(row.try_get(3)?),
-        key: key.unwrap_or_else(|| aggregate_id.clone()),
+        key: key.map_or_else(|| aggregate_id.clone(), AggregateId::from),
         aggregate_id,
         aggregate_version: row.try_get(6)?,
-        payload: row.try_get(7)?,
+        payload: Bytes::copy_from_slice(row.try_get(7)?),
         trace: trace.and_then(|trace| TraceContext::from_bytes(trace, state)).unwrap_or_default(),
         occurred_at: row.try_get(10)?,
     })

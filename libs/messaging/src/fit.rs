@@ -85,7 +85,7 @@ pub(crate) fn blocked_by(event: &LoggedEvent, topic_max: Option<usize>) -> Strin
          all later events of this service wait",
         event.event_id,
         event.event_type,
-        event.payload.len() + event.key.len(),
+        event.payload.len() + event.key.text_len(),
         event.topic,
     )
 }

@@ -108,6 +108,7 @@ impl Drop for Open<'_> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use chrono::Utc;
     use openorder_telemetry::TraceContext;
     use proptest::prelude::*;
@@ -122,10 +123,10 @@ mod tests {
                 event_id: Uuid::nil(),
                 event_type: "t".into(),
                 topic: "t".into(),
-                key: String::new(),
-                aggregate_id: String::new(),
+                key: "k".into(),
+                aggregate_id: "k".into(),
                 aggregate_version: 1,
-                payload: Vec::new(),
+                payload: Bytes::new(),
                 trace: TraceContext::NONE,
                 occurred_at: Utc::now(),
             })

@@ -6,6 +6,7 @@
 //! records for as long as they keep anything: whatever is read here is read of both forms.
 
 use openorder_telemetry::TraceContext;
+use openorder_types::IdText;
 use rdkafka::message::{Header, OwnedHeaders};
 use uuid::{Uuid, fmt::Hyphenated};
 
@@ -47,10 +48,11 @@ impl HeaderWriter {
 
     /// The headers as a consumer would receive them.
     pub(crate) fn raw_headers(&mut self, event: &LoggedEvent) -> RawHeaders {
-        self.write(event, RawHeaders::with_capacity(COUNT_MAX), |mut headers, name, value| {
-            headers.push(name, value);
-            headers
-        })
+        let bytes = self.write(event, Vec::new(), |mut bytes, name, value| {
+            RawHeaders::write(&mut bytes, name, value);
+            bytes
+        });
+        RawHeaders::written(bytes.into())
     }
 
     /// Adds each header by `add`. Without a trace state none of them needs heap memory of its own.
@@ -66,7 +68,7 @@ impl HeaderWriter {
         headers = add(headers, SOURCE, self.source.as_bytes());
         headers = add(headers, SEQUENCE, self.sequence.as_bytes());
         if event.aggregate_id != event.key {
-            headers = add(headers, SUBJECT, event.aggregate_id.as_bytes());
+            headers = add(headers, SUBJECT, event.aggregate_id.text(&mut IdText::default()).as_bytes());
         }
         if event.trace.is_valid() {
             headers = add(headers, TRACEPARENT, &event.trace.traceparent_bytes());
@@ -127,6 +129,7 @@ pub(crate) fn service_of(source: &str) -> &str {
 mod tests {
     use std::{collections::BTreeSet, path::Path};
 
+    use bytes::Bytes;
     use chrono::Utc;
 
     use super::*;
@@ -139,10 +142,10 @@ mod tests {
             event_id: Uuid::from_u128(7),
             event_type: "order.lifecycle.created".into(),
             topic: "order.lifecycle.v1".into(),
-            key: "an-order".to_owned(),
-            aggregate_id: aggregate_id.to_owned(),
+            key: "an-order".into(),
+            aggregate_id: aggregate_id.into(),
             aggregate_version: 4,
-            payload: Vec::new(),
+            payload: Bytes::new(),
             trace,
             occurred_at: Utc::now(),
         }
@@ -220,8 +223,7 @@ mod tests {
     fn headers_of_the_present_and_of_the_former_form_are_read_alike() {
         let event = event("an-order", TraceContext::parse(TRACE, None).unwrap());
         let present = HeaderWriter::new("order").raw_headers(&event);
-        let mut former = RawHeaders::default();
-        for (name, value) in [
+        let former = [
             ("ce_specversion", "1.0"),
             ("ce_id", "00000000-0000-0000-0000-000000000007"),
             ("ce_type", "order.lifecycle.created"),
@@ -231,9 +233,8 @@ mod tests {
             ("ce_sequence", "4"),
             ("content-type", "application/protobuf"),
             ("traceparent", TRACE),
-        ] {
-            former.push(name, value.as_bytes());
-        }
+        ];
+        let former: RawHeaders = former.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         let read = KnownHeaders::read(&present);
         let read_of_former = KnownHeaders::read(&former);
         assert_eq!((read.position, read_of_former.position), (Some(123), None), "a version is no position");
@@ -244,12 +245,14 @@ mod tests {
 
     #[test]
     fn the_first_value_of_a_name_counts_and_what_is_not_text_is_none() {
-        let mut headers = RawHeaders::default();
-        headers.push(TYPE, b"first");
-        headers.push(TYPE, b"second");
-        headers.push(ID, &[0xff]);
-        headers.push(ID, b"00000000-0000-0000-0000-000000000007");
-        headers.push(TRACESTATE, b"vendor=1");
+        let headers: [(&str, &[u8]); 5] = [
+            (TYPE, b"first"),
+            (TYPE, b"second"),
+            (ID, &[0xff]),
+            (ID, b"00000000-0000-0000-0000-000000000007"),
+            (TRACESTATE, b"vendor=1"),
+        ];
+        let headers = RawHeaders::from_iter(headers);
         let read = KnownHeaders::read(&headers);
         assert_eq!((read.event_id, read.event_type, read.trace), (None, "first", TraceContext::NONE));
         assert_eq!(KnownHeaders::read(&RawHeaders::default()), KnownHeaders::default());

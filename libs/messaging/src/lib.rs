@@ -21,6 +21,8 @@
 // What `migrations!` writes names this crate, also within it.
 extern crate self as openorder_messaging;
 
+#[cfg(test)]
+mod allocations;
 mod application;
 mod backbone;
 mod backlog;
@@ -64,7 +66,7 @@ pub use backbone::{Backbone, Changes, RoleContext};
 pub use backlog::{Unpublished, unpublished};
 pub use client::KafkaClient;
 pub use committer::Committer;
-pub use consumer::{Decode, Injects, PassesOver, Subscription};
+pub use consumer::{Decode, Injects, Interest, InterestIn, Subscription};
 pub use database::{OpenError, POSTGRES, migrator, open};
 pub use event::{DecodeError, LoggedEvent, NewEvent, RawHeaders, Received};
 pub use kafka::KAFKA;

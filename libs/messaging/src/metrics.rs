@@ -151,11 +151,18 @@ impl Metrics {
         self.batch_duration.record(seconds(from, to), &labels);
     }
 
-    pub(crate) fn processed(&self, role: &'static str, topic: &str, count: u64, from: SystemTime, to: SystemTime) {
+    pub(crate) fn processed(
+        &self,
+        role: &'static str,
+        topic: &'static str,
+        count: u64,
+        from: SystemTime,
+        to: SystemTime,
+    ) {
         let labels = [
             KeyValue::new("messaging.system", "kafka"),
             KeyValue::new("messaging.consumer.group.name", role),
-            KeyValue::new("messaging.destination.name", topic.to_owned()),
+            KeyValue::new("messaging.destination.name", topic),
         ];
         self.consumed.add(count, &labels);
         self.process_duration.record(seconds(from, to), &labels);

@@ -12,7 +12,7 @@ use std::{
 
 use rdkafka::{
     Message,
-    message::{BorrowedMessage, Header, Headers},
+    message::{Header, Headers},
 };
 
 thread_local! {
@@ -22,7 +22,7 @@ thread_local! {
 
 /// Hands `each` the headers of a record whose names are text, in order, with the value as it came (empty for none).
 /// `false` when the name of one or more is not.
-pub(crate) fn read_headers<'a>(message: &'a BorrowedMessage<'_>, mut each: impl FnMut(&'a str, &'a [u8])) -> bool {
+pub(crate) fn read_headers<'a>(message: &'a impl Message, mut each: impl FnMut(&'a str, &'a [u8])) -> bool {
     let Some(headers) = message.headers() else { return true };
     let mut is_whole = true;
     for index in 0..headers.count() {
@@ -35,14 +35,14 @@ pub(crate) fn read_headers<'a>(message: &'a BorrowedMessage<'_>, mut each: impl 
 }
 
 /// The first value of that name, as it came.
-pub(crate) fn header<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {
+pub(crate) fn header<'a>(message: &'a impl Message, name: &str) -> Option<&'a [u8]> {
     let headers = message.headers()?;
     let named = (0..headers.count()).find_map(|index| header_at(headers, index).filter(|header| header.key == name));
     named?.value
 }
 
 /// The first value of that name, if it is text.
-pub(crate) fn header_text<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a str> {
+pub(crate) fn header_text<'a>(message: &'a impl Message, name: &str) -> Option<&'a str> {
     std::str::from_utf8(header(message, name)?).ok()
 }
 

@@ -20,7 +20,7 @@ use std::{
 use futures::FutureExt;
 use openorder_runtime::{Dependency, Shutdown};
 use openorder_telemetry::{Span, SpanKind};
-use openorder_types::Fault;
+use openorder_types::{Fault, IdText};
 use rdkafka::{
     error::KafkaError,
     producer::{BaseRecord, Producer},
@@ -350,8 +350,8 @@ impl Relay {
                 span.set("messaging.operation.type", "send");
                 span.set("messaging.destination.name", event.topic.to_string());
                 span.set("messaging.message.id", event.event_id.to_string());
-                span.set("messaging.message.conversation_id", event.key.clone());
-                span.set("messaging.kafka.message.key", event.key.clone());
+                span.set("messaging.message.conversation_id", event.key.to_string());
+                span.set("messaging.kafka.message.key", event.key.to_string());
                 span.set("messaging.batch.message_count", count);
                 span
             })
@@ -380,14 +380,14 @@ fn send_all(
 ) -> Result<(), KafkaError> {
     producer.context().expect(events.len());
     let mut headers = HeaderWriter::new(role);
-    let mut topic = String::new();
+    let (mut topic, mut key) = (String::new(), IdText::default());
     for (index, event) in events.iter().enumerate() {
         topic.clear();
         topic.push_str(prefix);
         topic.push_str(&event.topic);
         let record = BaseRecord::with_opaque_to(&topic, index)
-            .key(event.key.as_str())
-            .payload(event.payload.as_slice())
+            .key(event.key.text(&mut key))
+            .payload(&*event.payload)
             // The time of the record is the event's: no header says it again.
             .timestamp(event.occurred_at.timestamp_millis())
             .headers(headers.record_headers(event));

@@ -5,6 +5,16 @@ pub use openorder_types::CallError;
 #[doc(hidden)]
 pub use prost::Message;
 
+/// A message and the tag behind it, in one piece of memory from the beginning.
+#[doc(hidden)]
+pub fn tagged(message: &impl Message, tag: u8) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(message.encoded_len() + 1);
+    // A vector has room for all of it.
+    let _ = message.encode(&mut bytes);
+    bytes.push(tag);
+    bytes
+}
+
 /// Declares what a service's commands answer: an enum of messages, its stored form (the message and its tag), and the
 /// way from the enum to each message. `Noted`, of a fact that was taken note of, is always one of them.
 ///
@@ -34,12 +44,10 @@ macro_rules! stored_reply {
 
         impl $crate::Reply for $name {
             fn encode(&self) -> ::std::vec::Vec<u8> {
-                let (tag, mut bytes): (u8, _) = match self {
-                    $(Self::$variant(message) => ($tag, $crate::reply::Message::encode_to_vec(message)),)*
-                    Self::Noted => ($noted, ::std::vec::Vec::new()),
-                };
-                bytes.push(tag);
-                bytes
+                match self {
+                    $(Self::$variant(message) => $crate::reply::tagged(message, $tag),)*
+                    Self::Noted => ::std::vec![$noted],
+                }
             }
 
             fn decode(bytes: &[u8]) -> ::std::option::Option<Self> {

@@ -88,7 +88,9 @@ pub struct Scanned<'a> {
 impl Scanned<'_> {
     /// The message as a consumer group would receive it.
     pub fn received(&self) -> Received {
-        receive::received(self.message, self.topic_prefix).0
+        let topic = self.message.topic();
+        let topic = topic.strip_prefix(self.topic_prefix).unwrap_or(topic).to_owned();
+        receive::received(self.message, topic.into(), None).0
     }
 
     /// CloudEvents id, as a consumer group would know the message by.

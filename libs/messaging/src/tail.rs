@@ -35,7 +35,7 @@ pub enum TailError {
 /// Order holds within a partition. Partitions that are added later are not seen.
 pub struct Tail {
     consumer: Arc<KafkaClient<StreamConsumer>>,
-    topic_prefix: String,
+    topic: String,
     event_types: Vec<&'static str>,
 }
 
@@ -47,11 +47,10 @@ impl Tail {
     pub async fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, TailError> {
         let consumer: Arc<KafkaClient<StreamConsumer>> =
             Arc::new(KafkaClient::create(&kafka::consumer(settings, GROUP))?);
-        let (asked, topic) = (Arc::clone(&consumer), settings.topic(topic));
-        let ends =
-            tokio::task::spawn_blocking(move || ends(&asked, &topic)).await.map_err(|_| TailError::Stopped)??;
+        let (asked, name) = (Arc::clone(&consumer), settings.topic(topic));
+        let ends = tokio::task::spawn_blocking(move || ends(&asked, &name)).await.map_err(|_| TailError::Stopped)??;
         consumer.assign(&ends)?;
-        Ok(Self { consumer, topic_prefix: settings.topic_prefix.clone(), event_types: Vec::new() })
+        Ok(Self { consumer, topic: topic.to_owned(), event_types: Vec::new() })
     }
 
     /// Passes over all other event types before anything of them is copied.
@@ -69,7 +68,7 @@ impl Tail {
         loop {
             let message = self.consumer.recv().await?;
             if self.is_wanted(&message) {
-                return Ok(receive::received(&message, &self.topic_prefix).0);
+                return Ok(receive::received(&message, self.topic.clone().into(), None).0);
             }
         }
     }

@@ -28,6 +28,25 @@ pub(crate) struct PendingEvent {
 }
 
 impl PendingEvent {
+    /// An event that belongs to the trace of `parent`.
+    pub(crate) fn new(telemetry: &RoleTelemetry, mut event: NewEvent, parent: &TraceContext) -> Self {
+        let event_id = Uuid::now_v7();
+        let mut span = telemetry.start(SpanKind::Producer, || format!("create {}", event.event_type).into(), parent);
+        if span.is_recording() {
+            span.set("messaging.system", "kafka");
+            span.set("messaging.operation.name", "create");
+            span.set("messaging.operation.type", "create");
+            span.set("messaging.destination.name", event.topic);
+            span.set("messaging.message.id", event_id.to_string());
+            span.set("messaging.message.conversation_id", event.key().to_string());
+            span.set("openorder.event.type", event.event_type);
+            if !event.reason.is_empty() {
+                span.set("openorder.event.reason", std::mem::take(&mut event.reason));
+            }
+        }
+        Self { event, event_id, span }
+    }
+
     pub(crate) fn trace(&self) -> &TraceContext {
         self.span.context()
     }
@@ -98,26 +117,11 @@ impl UnitOfWork {
     }
 
     /// Appends an event; it is written, under the log's lock, as the last act before the commit. Returns its id.
-    pub fn append(&mut self, mut event: NewEvent) -> Uuid {
-        let none = TraceContext::default();
-        let parent = self.command_traces.get(event.command_index).unwrap_or(&none);
-        let event_id = Uuid::now_v7();
-        let topic = event.topic;
-        let mut span =
-            self.telemetry.start(SpanKind::Producer, || format!("create {}", event.event_type).into(), parent);
-        if span.is_recording() {
-            span.set("messaging.system", "kafka");
-            span.set("messaging.operation.name", "create");
-            span.set("messaging.operation.type", "create");
-            span.set("messaging.destination.name", topic);
-            span.set("messaging.message.id", event_id.to_string());
-            span.set("messaging.message.conversation_id", event.key().to_owned());
-            span.set("openorder.event.type", event.event_type);
-            if !event.reason.is_empty() {
-                span.set("openorder.event.reason", std::mem::take(&mut event.reason));
-            }
-        }
-        self.events.push(PendingEvent { event, event_id, span });
+    pub fn append(&mut self, event: NewEvent) -> Uuid {
+        let parent = self.command_traces.get(event.command_index).unwrap_or(&TraceContext::NONE);
+        let pending = PendingEvent::new(&self.telemetry, event, parent);
+        let event_id = pending.event_id;
+        self.events.push(pending);
         event_id
     }
 
@@ -146,6 +150,11 @@ pub(crate) struct Appended {
 }
 
 impl Appended {
+    #[cfg(test)]
+    pub(crate) fn at(first_position: i64, events: Vec<PendingEvent>, at: Timestamp) -> Self {
+        Self { first_position: Some(first_position), events, at }
+    }
+
     /// The events as they stand in the log; none if it is not known where.
     pub(crate) fn into_logged(self) -> Vec<LoggedEvent> {
         let (Some(first), at) = (self.first_position, self.at) else { return Vec::new() };

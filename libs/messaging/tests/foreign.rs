@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{ADDED, Instance, TOPIC, quick, send, start};
 use openorder_messaging::{
-    ConsumerSettings, DecodeError, Received, ScanFrom, Subscription, TopicScan, UnknownTypes, desk::Filter,
+    ConsumerSettings, DecodeError, Interest, Received, ScanFrom, Subscription, TopicScan, UnknownTypes, desk::Filter,
 };
 use openorder_testing::{RawRecord, Tail, TestProducer, World, eventually, header, noise, send_raw};
 use rdkafka::Message;
@@ -17,7 +17,8 @@ const DEAD_LETTERS: &str = "ledger.entry.v1.ledger.dlq";
 
 async fn begin(world: &World, settings: ConsumerSettings) -> (Instance, TestProducer) {
     let instance = start(world, world.role("ledger"), "ledger").await;
-    let subscription = Subscription { topics: vec![TOPIC], decode, passes_over: |_, _| false, injects: |_| false };
+    let subscription =
+        Subscription { topics: vec![TOPIC], decode, interest: |_, _| Interest::Unknown, injects: |_| false };
     instance.backbone.consumer(instance.ledger.clone(), subscription, &settings);
     eventually("topics", BOUND, || async { world.readiness().is_ready().then_some(()) }).await;
     (instance, TestProducer::new(world))
@@ -25,11 +26,11 @@ async fn begin(world: &World, settings: ConsumerSettings) -> (Instance, TestProd
 
 /// Like the services: by the type. Some payloads make it panic.
 fn decode(message: &Received) -> Result<Option<common::Add>, DecodeError> {
-    assert!(message.payload != b"panic", "this payload panics");
+    assert!(&*message.payload != b"panic", "this payload panics");
     if message.event_type == ADDED {
         common::decode(message)
     } else {
-        Err(DecodeError::UnknownType(message.event_type.clone()))
+        Err(DecodeError::UnknownType(message.event_type.to_string()))
     }
 }
 
@@ -81,7 +82,7 @@ async fn a_header_whose_name_is_no_text_and_a_decode_that_panics_are_dead_letter
     // Who reads the topic from outside passes it as well.
     let watch = openorder_messaging::Tail::open(&world.kafka(), TOPIC).await.unwrap().only(&[ADDED]);
     send_raw(&world.kafka(), TOPIC, 0, &[unreadable]).await;
-    assert_eq!(watch.next().await.unwrap().key, b"odd");
+    assert_eq!(watch.next().await.unwrap().key, b"odd"[..]);
     let mut scan = TopicScan::open(&world.kafka(), TOPIC, ScanFrom::Beginning).await.unwrap();
     let (mut readable, mut unreadable) = (0, Vec::new());
     let each = |message: &openorder_messaging::Scanned<'_>| {

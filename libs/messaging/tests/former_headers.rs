@@ -104,7 +104,7 @@ async fn a_reader_of_the_whole_topic_knows_the_two_forms_and_those_of_others_apa
     let mut scan = TopicScan::open(&world.kafka(), TOPIC, ScanFrom::Beginning).await.unwrap();
     let mut seen: HashMap<String, (String, Option<Sequence>)> = HashMap::new();
     let each = |message: &Scanned<'_>| {
-        let key = String::from_utf8(message.received().key).unwrap();
+        let key = String::from_utf8(message.received().key.into()).unwrap();
         seen.insert(key, (message.subject.to_owned(), message.sequence));
     };
     assert!(scan.read(100, each).await.unwrap());

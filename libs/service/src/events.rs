@@ -1,30 +1,29 @@
 //! The events of a batch, on their way from the decisions to the unit of work.
 
-use std::fmt::Display;
-
 use openorder_messaging::{NewEvent, UnitOfWork};
 use openorder_proto::EventMessage;
+use openorder_types::AggregateId;
 
 /// The aggregate that an event belongs to, at the version that the event made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aggregate {
     kind: &'static str,
-    id: String,
+    id: AggregateId,
     version: i64,
-    key: Option<String>,
+    key: Option<AggregateId>,
 }
 
 impl Aggregate {
     /// `kind` is what it is, such as `order`: ids of different kinds may be the same. Versions count from 1 without gaps
     /// in each topic. Events keep their order by the id.
-    pub fn new(kind: &'static str, id: impl Display, version: i64) -> Self {
-        Self { kind, id: id.to_string(), version, key: None }
+    pub fn new(kind: &'static str, id: impl Into<AggregateId>, version: i64) -> Self {
+        Self { kind, id: id.into(), version, key: None }
     }
 
     /// Has its events keep their order by this key, among those of other aggregates with it.
     #[must_use]
-    pub fn keyed_by(self, key: impl Display) -> Self {
-        Self { key: Some(key.to_string()), ..self }
+    pub fn keyed_by(self, key: impl Into<AggregateId>) -> Self {
+        Self { key: Some(key.into()), ..self }
     }
 }
 
@@ -63,7 +62,7 @@ impl NewEvents {
             aggregate_type: aggregate.kind,
             aggregate_id: aggregate.id,
             aggregate_version: aggregate.version,
-            payload: message.encode_to_vec(),
+            payload: message.encode_to_vec().into(),
             reason: reason.to_owned(),
             command_index: self.command_index,
         });
@@ -92,14 +91,14 @@ mod tests {
     fn an_event_is_its_message_of_its_aggregate_and_its_command() {
         let mut events = NewEvents::default();
         let message = OrderPaid { payment_id: "p".to_owned(), ..OrderPaid::default() };
-        events.append(&message, Aggregate::new("order", 7, 3));
+        events.append(&message, Aggregate::new("order", "7", 3));
         events.begin_command(2);
-        events.append_because(&message, Aggregate::new("order", 7, 4).keyed_by("ada"), "LATE");
+        events.append_because(&message, Aggregate::new("order", "7", 4).keyed_by("ada"), "LATE");
         let [plain, keyed] = events.as_slice() else { panic!("{events:?}") };
         assert_eq!((plain.event_type, plain.topic), (event_types::ORDER_PAID, topics::ORDER_LIFECYCLE));
-        assert_eq!((plain.aggregate_type, plain.aggregate_id.as_str(), plain.aggregate_version), ("order", "7", 3));
-        assert_eq!((plain.key(), plain.reason.as_str(), plain.command_index), ("7", "", 0));
-        assert_eq!((keyed.key(), keyed.reason.as_str(), keyed.command_index), ("ada", "LATE", 2));
-        assert_eq!(<OrderPaid as prost::Message>::decode(keyed.payload.as_slice()), Ok(message));
+        assert_eq!((plain.aggregate_type, &plain.aggregate_id, plain.aggregate_version), ("order", &"7".into(), 3));
+        assert_eq!((plain.key(), plain.reason.as_str(), plain.command_index), (&"7".into(), "", 0));
+        assert_eq!((keyed.key(), keyed.reason.as_str(), keyed.command_index), (&"ada".into(), "LATE", 2));
+        assert_eq!(<OrderPaid as prost::Message>::decode(&*keyed.payload), Ok(message));
     }
 }

@@ -17,7 +17,8 @@ mod subscription;
 pub mod parts {
     pub use openorder_config::{Secret, settings};
     pub use openorder_messaging::{
-        CommitterSettings, ConsumerSettings, DatabaseSettings, DecodeError, Received, RelaySettings, Subscription,
+        CommitterSettings, ConsumerSettings, DatabaseSettings, DecodeError, Interest, Received, RelaySettings,
+        Subscription,
     };
     pub use openorder_proto::{EventMessage, topics};
     pub use openorder_rpc::{RpcClientSettings, RpcServerSettings};

@@ -47,21 +47,23 @@ macro_rules! subscription {
                 )+)+
             };
 
-            fn passes_over(topic: &str, event_type: &str) -> bool {
-                let means_something = matches!(
-                    (topic, event_type),
-                    $($((
-                        <$message as $crate::parts::EventMessage>::TOPIC,
-                        <$message as $crate::parts::EventMessage>::EVENT_TYPE,
-                    ))|+)|+
-                );
-                !means_something && $crate::parts::is_known(topic, event_type)
+            fn interest(topic: &str, event_type: &str) -> $crate::parts::Interest {
+                match (topic, event_type) {
+                    $($(
+                        (
+                            <$message as $crate::parts::EventMessage>::TOPIC,
+                            <$message as $crate::parts::EventMessage>::EVENT_TYPE,
+                        ) => $crate::parts::Interest::Followed(<$message as $crate::parts::EventMessage>::EVENT_TYPE),
+                    )+)+
+                    _ if $crate::parts::is_known(topic, event_type) => $crate::parts::Interest::None,
+                    _ => $crate::parts::Interest::Unknown,
+                }
             }
 
             fn decode(
                 message: &$crate::parts::Received,
             ) -> ::std::result::Result<::std::option::Option<$command>, $crate::parts::DecodeError> {
-                match (message.topic.as_str(), message.event_type.as_str()) {
+                match (&*message.topic, &*message.event_type) {
                     $($(
                         (
                             <$message as $crate::parts::EventMessage>::TOPIC,
@@ -75,7 +77,7 @@ macro_rules! subscription {
             $crate::parts::Subscription {
                 topics: TOPICS.to_vec(),
                 decode,
-                passes_over,
+                interest,
                 injects: $crate::subscription!(@injects $($injects)?),
             }
         }
@@ -116,15 +118,15 @@ pub fn meaning<M: EventMessage, C, T: Into<Option<C>>>(
 /// # Errors
 /// [`DecodeError::UnknownType`] of all others.
 pub fn without_meaning<C>(message: &Received, topics: &[&str]) -> Result<Option<C>, DecodeError> {
-    if topics.contains(&message.topic.as_str()) && is_known(&message.topic, &message.event_type) {
+    if topics.contains(&&*message.topic) && is_known(&message.topic, &message.event_type) {
         return Ok(None);
     }
-    Err(DecodeError::UnknownType(message.event_type.clone()))
+    Err(DecodeError::UnknownType(message.event_type.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use openorder_messaging::RawHeaders;
+    use openorder_messaging::{Interest, RawHeaders};
     use openorder_proto::{
         event_types, events,
         order::v1::{OrderCreated, OrderPaid, OrderShipped},
@@ -178,14 +180,14 @@ mod tests {
 
     fn received(topic: &str, event_type: &str, payload: Vec<u8>) -> Received {
         Received {
-            topic: topic.to_owned(),
+            topic: topic.to_owned().into(),
             partition: 0,
             offset: 0,
-            key: Vec::new(),
+            key: Vec::new().into(),
             event_id: uuid::Uuid::nil(),
-            event_type: event_type.to_owned(),
+            event_type: event_type.to_owned().into(),
             position: None,
-            payload,
+            payload: payload.into(),
             trace: TraceContext::default(),
             headers: RawHeaders::default(),
         }
@@ -238,7 +240,8 @@ mod tests {
         assert_eq!(subscription.topics, [topics::ORDER_LIFECYCLE, topics::PAYMENT_TRANSACTION]);
         for event in events::ALL.iter().filter(|event| subscription.topics.contains(&event.topic)) {
             let has_line = [event_types::ORDER_PAID, event_types::PAYMENT_FAILED].contains(&event.event_type);
-            assert_eq!((subscription.passes_over)(event.topic, event.event_type), !has_line, "{}", event.event_type);
+            let expected = if has_line { Interest::Followed(event.event_type) } else { Interest::None };
+            assert_eq!((subscription.interest)(event.topic, event.event_type), expected);
             if !has_line {
                 let message = received(event.topic, event.event_type, vec![0xff; 7]);
                 assert!(
@@ -249,9 +252,12 @@ mod tests {
             }
         }
         for topic in &subscription.topics {
-            assert!(!(subscription.passes_over)(topic, "unknown.event.type"), "an unknown type is for decode to judge");
+            for unknown in ["unknown.event.type", ""] {
+                assert_eq!((subscription.interest)(topic, unknown), Interest::Unknown, "it is for decode to judge");
+            }
         }
-        assert!(!(subscription.passes_over)(topics::ORDER_LIFECYCLE, event_types::PAYMENT_COMPLETED));
+        let elsewhere = (subscription.interest)(topics::ORDER_LIFECYCLE, event_types::PAYMENT_COMPLETED);
+        assert_eq!(elsewhere, Interest::Unknown);
     }
 
     #[test]

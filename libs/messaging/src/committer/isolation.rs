@@ -77,7 +77,7 @@ impl<A: Application> Worker<A> {
     async fn execute_pieces(
         &self,
         unit: &mut UnitOfWork,
-        envelopes: &[Envelope<A::Command>],
+        envelopes: &[Envelope<'_, A::Command>],
         unprepared: &[Option<&Fault>],
     ) -> Result<Vec<Outcome<A::Reply>>, Fault> {
         let mut outcomes = Vec::with_capacity(envelopes.len());

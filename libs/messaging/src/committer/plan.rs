@@ -1,6 +1,6 @@
 //! Which commands of a batch are executed, and what answers the others.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
 use openorder_types::{CallError, Rejection};
 use uuid::Uuid;
@@ -53,16 +53,12 @@ impl<R: Reply> Plan<R> {
         plan
     }
 
-    /// The commands to execute; copies only where some of the batch are not.
+    /// The commands to execute.
     pub(super) fn envelopes<'a, A: Application<Reply = R>>(
         &self,
         batch: Batch<'a, A>,
-    ) -> Cow<'a, [Envelope<A::Command>]> {
-        if self.fresh.len() == batch.envelopes.len() {
-            return Cow::Borrowed(batch.envelopes);
-        }
-        let fresh = self.fresh.iter().filter_map(|index| batch.envelopes.get(*index));
-        Cow::Owned(fresh.cloned().collect())
+    ) -> Vec<Envelope<'a, A::Command>> {
+        self.fresh.iter().filter_map(|index| Some(batch.submitted.get(*index)?.lent())).collect()
     }
 
     /// The keys of the executed commands that have one, each with its reply, if it is done.

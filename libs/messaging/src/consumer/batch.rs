@@ -162,16 +162,17 @@ impl<A: Application> Handler<A> {
         let (run, parks) = self.sort_out(&mut unit, &fresh).await?;
         let spans: Vec<Span> =
             run.iter().map(|(message, _)| spans::process(self.backbone.telemetry(), message, started)).collect();
-        let envelopes: Vec<Envelope<A::Command>> = run
+        let envelopes: Vec<Envelope<'_, A::Command>> = run
             .iter()
             .zip(&spans)
-            .map(|((_, command), span)| Envelope { command: (*command).clone(), trace: span.context().clone() })
+            .map(|((_, command), span)| Envelope { command: *command, trace: span.context() })
             .collect();
         let committed = match self.execute(&mut unit, &envelopes, prepared).await {
             Ok(()) => self.park_and_commit(unit, parks, now).await,
             Err(fault) => Err(fault),
         };
-        spans::finish(&self.backbone, spans, started, envelopes.len(), committed.as_ref().err());
+        let count = envelopes.len();
+        spans::finish(&self.backbone, spans, started, count, committed.as_ref().err());
         committed
     }
 
@@ -240,14 +241,14 @@ impl<A: Application> Handler<A> {
     pub(super) async fn execute(
         &self,
         unit: &mut UnitOfWork,
-        envelopes: &[Envelope<A::Command>],
+        envelopes: &[Envelope<'_, A::Command>],
         prepared: Result<(), Fault>,
     ) -> Result<(), Fault> {
         if envelopes.is_empty() {
             return Ok(());
         }
         prepared?;
-        if faults::enabled() && envelopes.iter().any(|envelope| (self.injects)(&envelope.command)) {
+        if faults::enabled() && envelopes.iter().any(|envelope| (self.injects)(envelope.command)) {
             return Err(Fault::retryable("the message asks for a fault").because(faults::REASON));
         }
         unit.set_command_traces(envelopes.iter().map(|envelope| envelope.trace.clone()).collect());

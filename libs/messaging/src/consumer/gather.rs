@@ -1,6 +1,6 @@
 //! A batch from Kafka.
 
-use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt};
@@ -9,7 +9,7 @@ use rdkafka::{Message as _, Timestamp, error::KafkaError, message::BorrowedMessa
 use crate::{
     Application, DecodeError,
     consumer::{
-        Consumer,
+        Consumer, Interest,
         batch::Item,
         receive::{self, KafkaConsumer},
         stored::RecordTime,
@@ -98,12 +98,14 @@ impl<A: Application> Consumer<A> {
             None => self.positions.came(topic, partition, offset),
         }
         *gathered.by_topic.entry(topic).or_default() += 1;
-        let event_type = record::header_text(message, headers::TYPE);
-        if event_type.is_some_and(|event_type| (self.subscription.passes_over)(topic, event_type)) {
-            return;
-        }
+        let event_type = record::header_text(message, headers::TYPE).unwrap_or_default();
+        let event_type = match (self.subscription.interest)(topic, event_type) {
+            Interest::None => return,
+            Interest::Followed(event_type) => Some(event_type),
+            Interest::Unknown => None,
+        };
         let recorded = recorded(message);
-        let (message, is_whole) = receive::received(message, prefix);
+        let (message, is_whole) = receive::received(message, Cow::Borrowed(*topic), event_type);
         let meaning = if is_whole { self.meaning(&message) } else { Err(DecodeError::UnreadableHeaders) };
         let meaning = match meaning {
             Ok(Some(command)) => Ok(command),

@@ -51,7 +51,7 @@ impl PassedOver {
             return;
         }
         tracing::warn!(
-            topic = message.topic,
+            topic = &*message.topic,
             partition = message.partition,
             offset = message.offset,
             event_type = failure::cut(&message.event_type),

@@ -60,8 +60,19 @@ pub(crate) const POSITION: &str = "kafka-position";
 /// What a message of a topic means to a service: a command, nothing (`None`), or an error that no retry can mend.
 pub type Decode<C> = fn(&Received) -> Result<Option<C>, DecodeError>;
 
-/// Whether messages of this topic and event type mean nothing to a service.
-pub type PassesOver = fn(topic: &str, event_type: &str) -> bool;
+/// What messages of a topic and event type are to a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// They mean nothing to it.
+    None,
+    /// They may mean something; the name of their type, which the messages share.
+    Followed(&'static str),
+    /// They are of a type that it does not know.
+    Unknown,
+}
+
+/// What messages of this topic and event type are to a service.
+pub type InterestIn = fn(topic: &str, event_type: &str) -> Interest;
 
 /// Whether a command asks to fail, where faults are injected.
 pub type Injects<C> = fn(&C) -> bool;
@@ -72,8 +83,9 @@ pub struct Subscription<C> {
     pub topics: Vec<&'static str>,
     /// From message to command.
     pub decode: Decode<C>,
-    /// Which messages mean nothing, told before anything of them is copied: for these, `decode` would say `None`.
-    pub passes_over: PassesOver,
+    /// Which messages mean something, told before anything of them is copied: for those of no interest, `decode` would say
+    /// `None`.
+    pub interest: InterestIn,
     /// Which commands fail, each time, while the process runs with fault injection; without it nobody asks.
     pub injects: Injects<C>,
 }

@@ -119,18 +119,16 @@ impl<A: Application> Handler<A> {
             false => spans::process(telemetry, &due.message, started),
         };
         let spans: Vec<Span> = decoded.commands.iter().map(|(due, _)| span(due)).collect();
-        let envelopes: Vec<Envelope<A::Command>> = decoded
-            .commands
-            .iter()
-            .zip(&spans)
-            .map(|((_, command), span)| Envelope { command: command.clone(), trace: span.context().clone() })
-            .collect();
+        let lent = decoded.commands.iter().zip(&spans);
+        let envelopes: Vec<Envelope<'_, A::Command>> =
+            lent.map(|((_, command), span)| Envelope { command, trace: span.context() }).collect();
         let result = guarded(self.run(&mut unit, &decoded, &envelopes, prepared)).await;
         let result = match result {
             Ok(noted) => unit.commit().await.map(|events| (events, noted)),
             Err(fault) => Err(fault),
         };
-        spans::finish(&self.backbone, spans, started, envelopes.len(), result.as_ref().err());
+        let count = envelopes.len();
+        spans::finish(&self.backbone, spans, started, count, result.as_ref().err());
         let noted = match result {
             Ok((events, noted)) => {
                 self.backbone.appended(events);
@@ -153,7 +151,7 @@ impl<A: Application> Handler<A> {
         &self,
         unit: &mut UnitOfWork,
         decoded: &Decoded<'_, A::Command>,
-        envelopes: &[Envelope<A::Command>],
+        envelopes: &[Envelope<'_, A::Command>],
         prepared: Result<(), Fault>,
     ) -> Result<Vec<Option<Noted>>, Fault> {
         let now = unit.now();

@@ -93,7 +93,7 @@ pub(crate) fn record_failure(
     span.set("openorder.failure.attempts", i64::from(attempts));
     span.fail(failure.reason, &failure.text);
     tracing::error!(
-        topic = message.topic,
+        topic = &*message.topic,
         partition = message.partition,
         offset = message.offset,
         event_id = %message.event_id,

@@ -4,7 +4,10 @@ use openorder_types::{Fault, Timestamp};
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{RawHeaders, Received, consumer::receive};
+use crate::{
+    RawHeaders, Received,
+    consumer::receive::{self, Place},
+};
 
 /// The time of a Kafka record, and whose it is.
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +22,8 @@ pub(crate) type Key = (String, Vec<u8>);
 
 /// The key of a message; one without a key is a key of its own.
 pub(crate) fn key(message: &Received) -> Key {
-    let key = if message.key.is_empty() { own_key(message.partition, message.offset) } else { message.key.clone() };
-    (message.topic.clone(), key)
+    let key = if message.key.is_empty() { own_key(message.partition, message.offset) } else { message.key.to_vec() };
+    (message.topic.to_string(), key)
 }
 
 fn own_key(partition: i32, offset: i64) -> Vec<u8> {
@@ -42,7 +45,8 @@ pub(crate) fn message(row: &PgRow) -> Result<Received, Fault> {
     let key = kafka_key(row.try_get("key")?, partition, offset);
     let payload: Vec<u8> = row.try_get("payload")?;
     let headers = headers(row.try_get("headers")?)?;
-    let mut message = receive::from_parts(&topic, partition, offset, Some(&key), Some(&payload), headers);
+    let place = Place { topic: topic.into(), partition, offset };
+    let mut message = receive::from_parts(place, key.into(), payload.into(), headers, None);
     message.event_id = row.try_get::<Uuid, _>("event_id")?;
     Ok(message)
 }
@@ -62,10 +66,11 @@ pub(crate) fn headers_json(headers: &RawHeaders) -> Result<serde_json::Value, Fa
 /// Headers out of their stored form.
 pub(crate) fn headers(stored: serde_json::Value) -> Result<RawHeaders, Fault> {
     let headers: Vec<(String, String)> = serde_json::from_value(stored).map_err(Fault::permanent)?;
-    Ok(headers.iter().fold(RawHeaders::default(), |mut all, (name, value)| {
-        all.push(name, &unhex(value));
-        all
-    }))
+    let mut bytes = Vec::new();
+    for (name, value) in &headers {
+        RawHeaders::write(&mut bytes, name, &unhex(value));
+    }
+    Ok(RawHeaders::written(bytes.into()))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -85,6 +90,7 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -92,16 +98,14 @@ mod tests {
     proptest! {
         #[test]
         fn headers_survive_storing_whatever_their_bytes(values in proptest::collection::vec(any::<Vec<u8>>(), 0..4)) {
-            let mut before = RawHeaders::default();
-            for value in &values {
-                before.push("same name", value);
-            }
+            let before: RawHeaders = values.iter().map(|value| ("same name", value.as_slice())).collect();
             prop_assert_eq!(headers(headers_json(&before).unwrap()).unwrap(), before);
         }
 
         #[test]
         fn a_message_without_a_key_has_none_after_storing(partition in 0..100_i32, offset in 0..i64::MAX) {
-            let message = receive::from_parts("t.v1", partition, offset, None, None, RawHeaders::default());
+            let place = Place { topic: "t.v1".into(), partition, offset };
+            let message = receive::from_parts(place, Bytes::new(), Bytes::new(), RawHeaders::default(), None);
             let (_, stored) = key(&message);
             prop_assert!(!stored.is_empty());
             prop_assert!(kafka_key(stored, partition, offset).is_empty());

@@ -74,30 +74,33 @@ fn stage(letter: &Letter) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use rdkafka::message::Headers;
 
     use super::*;
     use crate::{
         RawHeaders,
-        consumer::{receive, stored::RecordTime},
+        consumer::{
+            receive::{self, Place},
+            stored::RecordTime,
+        },
     };
 
     #[test]
     fn headers_of_an_earlier_round_are_replaced_and_the_original_ones_stay() {
-        let mut before = RawHeaders::default();
-        for (name, value) in [
+        let before = [
             ("ce_id", "0198c0de-0000-7000-8000-000000000001"),
             ("kafka_dlt-exception-message", "an older one"),
             ("__connect.errors.topic", "elsewhere"),
             ("tenant", "a"),
             ("tenant", "b"),
-        ] {
-            before.push(name, value.as_bytes());
-        }
+        ];
+        let before: RawHeaders = before.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let place = Place { topic: "t.v1".into(), partition: 3, offset: 7 };
         let now = chrono::Utc::now();
         let letter = Letter {
             sequence: 1,
-            message: receive::from_parts("t.v1", 3, 7, Some(b"k"), Some(b"v"), before),
+            message: receive::from_parts(place, Bytes::from_static(b"k"), Bytes::from_static(b"v"), before, None),
             recorded: RecordTime { at: now, by_broker: true },
             dead_at: now,
             attempts: 8,

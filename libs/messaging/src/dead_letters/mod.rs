@@ -209,11 +209,11 @@ fn send_together(
         let topic = backbone.kafka().topic(&topic_of(&letter.message.topic, backbone.telemetry().role()));
         let origin = backbone.kafka().topic(&letter.message.topic);
         let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&topic, index)
-            .payload(&letter.message.payload)
+            .payload(&*letter.message.payload)
             .timestamp(letter.dead_at.timestamp_millis())
             .headers(headers::of(letter, &origin, &group));
         if !letter.message.key.is_empty() {
-            record = record.key(&letter.message.key);
+            record = record.key(&*letter.message.key);
         }
         producer.send(record).map_err(|(error, _)| error)?;
     }
@@ -234,7 +234,7 @@ fn send_apart(
             Err(error) if is_refused(&error) => {
                 let Received { topic, partition, offset, .. } = &letter.message;
                 let sequence = letter.sequence;
-                tracing::error!(%error, sequence, topic, partition, offset, "the broker does not take a dead letter");
+                tracing::error!(%error, sequence, %topic, partition, offset, "the broker does not take a dead letter");
             }
             other => other?,
         }

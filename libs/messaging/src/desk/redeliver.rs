@@ -11,7 +11,7 @@ use crate::{
     consumer::{
         inbox::Claim,
         parking::{self, Park},
-        receive,
+        receive::{self, Place},
         stored::RecordTime,
     },
     headers::HeaderWriter,
@@ -106,6 +106,7 @@ fn not_consumed(topic: &str) -> Rejection {
 
 /// The event as the relay publishes it; its place is its position in the source's log.
 fn message(writer: &mut HeaderWriter, event: &LoggedEvent) -> Received {
-    let (key, headers) = (Some(event.key.as_bytes()), writer.raw_headers(event));
-    receive::from_parts(&event.topic, NO_PARTITION, event.position, key, Some(&event.payload), headers)
+    let key = event.key.to_string().into();
+    let place = Place { topic: event.topic.clone(), partition: NO_PARTITION, offset: event.position };
+    receive::from_parts(place, key, event.payload.clone(), writer.raw_headers(event), None)
 }

@@ -11,7 +11,7 @@ use std::{
 
 use openorder_messaging::{
     Application, Backbone, Committer, CommitterSettings, ConsumerSettings, DatabaseSettings, DecodeError, Envelope,
-    KafkaSettings, NewEvent, Outcomes, Received, RelaySettings, Reply, RequestKey, RoleContext, Subscription,
+    Interest, KafkaSettings, NewEvent, Outcomes, Received, RelaySettings, Reply, RequestKey, RoleContext, Subscription,
     UnitOfWork, desk::Desk,
 };
 use openorder_telemetry::TraceContext;
@@ -116,11 +116,11 @@ impl Application for Ledger {
         Ok(())
     }
 
-    async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<Add>]) -> Result<Outcomes<Added>, Fault> {
+    async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<'_, Add>]) -> Result<Outcomes<Added>, Fault> {
         self.batches.lock().unwrap().push(batch.len());
         let mut outcomes = Vec::with_capacity(batch.len());
         for (command_index, envelope) in batch.iter().enumerate() {
-            let Add { key, number } = &envelope.command;
+            let Add { key, number } = envelope.command;
             if *number < 0 {
                 outcomes.push(Err(Rejection::failed_precondition("NEGATIVE", "not below zero")));
                 continue;
@@ -142,9 +142,9 @@ impl Application for Ledger {
                 topic: TOPIC,
                 key: None,
                 aggregate_type: "ledger",
-                aggregate_id: key.clone(),
+                aggregate_id: key.as_str().into(),
                 aggregate_version: version,
-                payload: number.to_be_bytes().to_vec(),
+                payload: number.to_be_bytes().to_vec().into(),
                 reason: String::new(),
                 command_index,
             });
@@ -155,8 +155,8 @@ impl Application for Ledger {
 }
 
 pub fn decode(message: &Received) -> Result<Option<Add>, DecodeError> {
-    let bytes = message.payload.as_slice().try_into().map_err(|_| DecodeError::malformed(message, "not 8 bytes"))?;
-    let key = String::from_utf8(message.key.clone()).map_err(|error| DecodeError::malformed(message, error))?;
+    let bytes = message.payload[..].try_into().map_err(|_| DecodeError::malformed(message, "not 8 bytes"))?;
+    let key = String::from_utf8(message.key.to_vec()).map_err(|error| DecodeError::malformed(message, error))?;
     Ok(Some(Add { key, number: i64::from_be_bytes(bytes) }))
 }
 
@@ -205,7 +205,8 @@ impl Instance {
     }
 
     pub fn consumer_with(&self, settings: ConsumerSettings) {
-        let subscription = Subscription { topics: vec![TOPIC], decode, passes_over: |_, _| false, injects: |_| false };
+        let subscription =
+            Subscription { topics: vec![TOPIC], decode, interest: |_, _| Interest::Unknown, injects: |_| false };
         self.backbone.consumer(Arc::clone(&self.ledger), subscription, &settings);
     }
 

@@ -33,18 +33,18 @@ impl WorkingSet {
     /// Locks reservations first, then levels, each sorted: no two transactions wait for each other in a circle.
     pub(crate) async fn load(
         unit: &mut UnitOfWork,
-        batch: &[Envelope<Command>],
+        batch: &[Envelope<'_, Command>],
         seeds: &Seeds,
         rules: Rules,
     ) -> Result<Self, Fault> {
-        let orders: BTreeSet<Uuid> = batch.iter().filter_map(|envelope| order_of(&envelope.command)).collect();
+        let orders: BTreeSet<Uuid> = batch.iter().filter_map(|envelope| order_of(envelope.command)).collect();
         let orders: Vec<Uuid> = orders.into_iter().collect();
         let found = if orders.is_empty() {
             Vec::new()
         } else {
             persistence::lock_reservations(unit.connection(), &orders).await?
         };
-        let mut skus: BTreeSet<&Sku> = batch.iter().flat_map(|envelope| skus_of(&envelope.command)).collect();
+        let mut skus: BTreeSet<&Sku> = batch.iter().flat_map(|envelope| skus_of(envelope.command)).collect();
         skus.extend(found.iter().flat_map(|reservation| reservation.lines.iter().map(|line| &line.sku)));
         let names: Vec<&str> = skus.iter().map(|sku| sku.as_str()).collect();
         let locked = persistence::lock_levels(unit.connection(), &names).await?;
@@ -60,7 +60,7 @@ impl WorkingSet {
             context: rules.at(unit.now()),
         };
         for (sku, seed) in seeds.found(skus.into_iter()) {
-            let first = batch.iter().position(|envelope| skus_of(&envelope.command).contains(&&sku));
+            let first = batch.iter().position(|envelope| skus_of(envelope.command).contains(&&sku));
             set.events.begin_command(first.unwrap_or(0));
             set.seed(sku, seed);
         }

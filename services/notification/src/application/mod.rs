@@ -40,7 +40,7 @@ impl Notifications {
     }
 
     /// The last span of an order's trace: the message is in the history, which is where this transport delivers to.
-    fn trace(&self, made: &Notification, envelope: &Envelope<Command>, started: SystemTime) {
+    fn trace(&self, made: &Notification, envelope: &Envelope<'_, Command>, started: SystemTime) {
         let attributes = [
             KeyValue::new("channel", made.channel.as_str()),
             KeyValue::new("kind", made.kind.as_str()),
@@ -51,7 +51,7 @@ impl Notifications {
             return;
         }
         let name = || deliver_span_name(made.channel).into();
-        let mut span = self.telemetry.start_at(SpanKind::Producer, name, &envelope.trace, started);
+        let mut span = self.telemetry.start_at(SpanKind::Producer, name, envelope.trace, started);
         if span.is_recording() {
             span.set("messaging.message.conversation_id", made.order_id.to_string());
             span.set("openorder.notification.id", made.notification_id.to_string());
@@ -78,7 +78,7 @@ impl Application for Notifications {
     async fn execute(
         &self,
         unit: &mut UnitOfWork,
-        batch: &[Envelope<Command>],
+        batch: &[Envelope<'_, Command>],
     ) -> Result<Outcomes<NotificationReply>, Fault> {
         let started = SystemTime::now();
         let mut set = WorkingSet::load(unit, batch, self.rules).await?;

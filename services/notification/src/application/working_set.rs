@@ -41,7 +41,11 @@ pub(crate) struct Rules {
 impl<'a> WorkingSet<'a> {
     /// Locks notifications first, then preferences, each sorted: no two transactions wait for each other in a circle.
     /// Preferences are locked only by those who change them.
-    pub(crate) async fn load(unit: &mut UnitOfWork, batch: &[Envelope<Command>], rules: Rules) -> Result<Self, Fault> {
+    pub(crate) async fn load(
+        unit: &mut UnitOfWork,
+        batch: &[Envelope<'a, Command>],
+        rules: Rules,
+    ) -> Result<Self, Fault> {
         let wanted = Wanted::of(batch);
         let mut notifications = Vec::new();
         if !wanted.notifications.is_empty() {
@@ -74,23 +78,23 @@ impl<'a> WorkingSet<'a> {
     }
 
     /// Decides one command, whose index in the batch this is, on what the commands before it have left.
-    pub(crate) fn execute(&mut self, index: usize, envelope: &'a Envelope<Command>) -> Outcome {
+    pub(crate) fn execute(&mut self, index: usize, envelope: &Envelope<'a, Command>) -> Outcome {
         self.events.begin_command(index);
-        let traceparent = match &envelope.command {
+        let traceparent = match envelope.command {
             Command::Notify(_) => envelope.trace.traceparent(),
             _ => String::new(),
         };
         let Rules { handovers, attempts_max } = self.rules;
         let context = Decision { now: self.now, handovers, attempts_max, traceparent: &traceparent };
-        for event in decide(&self.state, &envelope.command, &context)? {
+        for event in decide(&self.state, envelope.command, &context)? {
             self.apply(event);
         }
-        if let Command::Delivered(delivery) = &envelope.command
+        if let Command::Delivered(delivery) = envelope.command
             && let Some(one) = self.state.notifications.get(&delivery.notification_id)
         {
             self.attempts.push((one.attempts, delivery.as_ref()));
         }
-        Ok(self.reply(&envelope.command))
+        Ok(self.reply(envelope.command))
     }
 
     fn apply(&mut self, event: Event) {
@@ -164,10 +168,10 @@ struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    fn of(batch: &'a [Envelope<Command>]) -> Self {
+    fn of(batch: &[Envelope<'a, Command>]) -> Self {
         let mut wanted = Self::default();
         for envelope in batch {
-            match &envelope.command {
+            match envelope.command {
                 Command::Notify(notice) => drop(wanted.read.insert(notice.user_id.as_str())),
                 Command::UpdatePreferences { user_id, .. } => drop(wanted.write.insert(user_id.as_str())),
                 Command::Resend { notification_id } => drop(wanted.notifications.insert(*notification_id)),

@@ -73,7 +73,7 @@ async fn a_customer_is_told_what_happens_to_an_order_and_others_hear_that_it_was
     assert_eq!(told.send_time, told.create_time);
     assert_eq!(told.trace_id, traceparent.split('-').nth(1).unwrap());
 
-    assert_eq!((event.event_type.as_str(), event.source()), (event_types::NOTIFICATION_SENT, "notification"));
+    assert_eq!((&*event.event_type, event.source()), (event_types::NOTIFICATION_SENT, "notification"));
     assert_eq!(event.key, order.id.to_string().as_bytes());
     assert_eq!(event.trace.trace_id(), told.trace_id);
     let sent: NotificationSent = event.decode().unwrap();

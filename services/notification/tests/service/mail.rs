@@ -38,7 +38,7 @@ async fn mail_goes_out_once_and_every_step_is_told() {
     assert!(sent.send_time.is_some());
     assert_eq!(attempts(&world, &sent).await, [(1, 1, String::new(), String::new())]);
     let told = [events.next().await, events.next().await];
-    let types = told.each_ref().map(|event| event.event_type.as_str());
+    let types = told.each_ref().map(|event| &*event.event_type);
     assert_eq!(types, [event_types::NOTIFICATION_REQUESTED, event_types::NOTIFICATION_SENT]);
     let event: NotificationSent = told[1].decode().unwrap();
     assert_eq!((event.version, event.attempts), (2, 1));

@@ -37,7 +37,11 @@ impl Application for Orders {
     type Command = Command;
     type Reply = OrderReply;
 
-    async fn execute(&self, unit: &mut UnitOfWork, batch: &[Envelope<Command>]) -> Result<Outcomes<OrderReply>, Fault> {
+    async fn execute(
+        &self,
+        unit: &mut UnitOfWork,
+        batch: &[Envelope<'_, Command>],
+    ) -> Result<Outcomes<OrderReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch, self.timeouts).await?;
         let outcomes = batch.iter().enumerate().map(|(index, envelope)| set.decide(index, envelope)).collect();
         set.save(unit).await?;

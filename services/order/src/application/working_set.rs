@@ -42,7 +42,7 @@ pub(crate) struct WorkingSet {
 impl WorkingSet {
     pub(crate) async fn load(
         unit: &mut UnitOfWork,
-        batch: &[Envelope<Command>],
+        batch: &[Envelope<'_, Command>],
         timeouts: SagaTimeouts,
     ) -> Result<Self, Fault> {
         let now = unit.now();
@@ -76,10 +76,10 @@ impl WorkingSet {
     }
 
     /// Decides one command, whose index in the batch this is, on what the commands before it have left.
-    pub(crate) fn decide(&mut self, index: usize, envelope: &Envelope<Command>) -> Outcome {
+    pub(crate) fn decide(&mut self, index: usize, envelope: &Envelope<'_, Command>) -> Outcome {
         self.events.begin_command(index);
-        match &envelope.command {
-            Command::Create(new) => self.create(new, &envelope.trace),
+        match envelope.command {
+            Command::Create(new) => self.create(new, envelope.trace),
             Command::Order { order_id, command } => self.change(*order_id, command),
             Command::Catalogue(item) => {
                 self.catalogue_changes.push(item.as_ref().clone());

@@ -111,7 +111,7 @@ fn entry(event: &LoggedEvent, described: TimelineDetail, status: OrderStatus, ve
 
 /// An event of an older version that no longer decodes is shown without its details.
 fn describe(event: &LoggedEvent) -> TimelineDetail {
-    let payload = event.payload.as_slice();
+    let payload = &*event.payload;
     let mut described = TimelineDetail::default();
     match event.event_type.as_ref() {
         event_types::ORDER_CREATED => {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use openorder_messaging::{Backbone, Changes, SharedReads};
 use openorder_proto::order::v1::{WatchOrderRequest, WatchOrderResponse};
 use openorder_rpc::{CallContext, query_failed, status};
-use openorder_types::CallError;
+use openorder_types::{AggregateId, CallError};
 use tokio::sync::{
     OwnedSemaphorePermit, broadcast,
     mpsc::{self, error::SendError},
@@ -106,7 +106,7 @@ impl Watch {
 
     /// Waits for a change of this order in this process, or for having missed some.
     async fn changed(&self, changes: &mut broadcast::Receiver<Changes>) {
-        let order_id = self.order_id.to_string();
+        let order_id = AggregateId::from(self.order_id);
         loop {
             match changes.recv().await {
                 Ok(changed) if changed.iter().any(|(_, id)| *id == order_id) => return,

@@ -20,12 +20,12 @@ impl Application for Payments {
     async fn execute(
         &self,
         unit: &mut UnitOfWork,
-        batch: &[Envelope<Command>],
+        batch: &[Envelope<'_, Command>],
     ) -> Result<Outcomes<PaymentReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch).await?;
         let mut outcomes = Vec::with_capacity(batch.len());
         for (index, envelope) in batch.iter().enumerate() {
-            outcomes.push(set.execute(index, &envelope.command)?);
+            outcomes.push(set.execute(index, envelope.command)?);
         }
         set.save(unit).await?;
         Ok(outcomes)

@@ -27,14 +27,14 @@ pub(crate) struct WorkingSet {
 
 impl WorkingSet {
     /// Locks payments first, then wallets, each sorted: no two transactions wait for each other in a circle.
-    pub(crate) async fn load(unit: &mut UnitOfWork, batch: &[Envelope<Command>]) -> Result<Self, Fault> {
+    pub(crate) async fn load(unit: &mut UnitOfWork, batch: &[Envelope<'_, Command>]) -> Result<Self, Fault> {
         let now = unit.now();
-        let orders: BTreeSet<Uuid> = batch.iter().filter_map(|envelope| order_of(&envelope.command)).collect();
+        let orders: BTreeSet<Uuid> = batch.iter().filter_map(|envelope| order_of(envelope.command)).collect();
         let orders: Vec<Uuid> = orders.into_iter().collect();
         let payments =
             if orders.is_empty() { Vec::new() } else { persistence::lock_payments(unit.connection(), &orders).await? };
         let users: Vec<&str> =
-            wallets_of(batch.iter().map(|envelope| &envelope.command), &payments).into_iter().collect();
+            wallets_of(batch.iter().map(|envelope| envelope.command), &payments).into_iter().collect();
         let wallets =
             if users.is_empty() { Vec::new() } else { persistence::lock_wallets(unit.connection(), &users).await? };
         Ok(Self::new(wallets, payments, now))

@@ -42,14 +42,14 @@ mod tests {
 
     fn received<M: EventMessage>(message: &M) -> Received {
         Received {
-            topic: M::TOPIC.to_owned(),
+            topic: M::TOPIC.into(),
             partition: 0,
             offset: 0,
-            key: Vec::new(),
+            key: Vec::new().into(),
             event_id: Uuid::nil(),
-            event_type: M::EVENT_TYPE.to_owned(),
+            event_type: M::EVENT_TYPE.into(),
             position: None,
-            payload: message.encode_to_vec(),
+            payload: message.encode_to_vec().into(),
             trace: openorder_telemetry::TraceContext::default(),
             headers: openorder_messaging::RawHeaders::default(),
         }
@@ -126,7 +126,7 @@ mod tests {
         for message in wrong {
             assert!(matches!(decode(&received(&message)), Err(DecodeError::Malformed { .. })), "{message:?}");
         }
-        let garbled = Received { payload: vec![0xff; 7], ..received(&confirmed()) };
+        let garbled = Received { payload: vec![0xff; 7].into(), ..received(&confirmed()) };
         assert!(matches!(decode(&garbled), Err(DecodeError::Malformed { .. })));
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use openorder_messaging::{
-    Application, Backbone, CommitterSettings, ConsumerSettings, Envelope, Outcomes, Received, RoleContext,
+    Application, Backbone, CommitterSettings, ConsumerSettings, Envelope, Interest, Outcomes, Received, RoleContext,
     Subscription, UnitOfWork,
 };
 use openorder_payment::PaymentSettings;
@@ -103,7 +103,7 @@ impl Application for Observer {
     type Command = Received;
     type Reply = ();
 
-    async fn execute(&self, _: &mut UnitOfWork, batch: &[Envelope<Received>]) -> Result<Outcomes<()>, Fault> {
+    async fn execute(&self, _: &mut UnitOfWork, batch: &[Envelope<'_, Received>]) -> Result<Outcomes<()>, Fault> {
         let mut seen = self.0.lock().unwrap();
         for envelope in batch {
             // A batch that is tried again comes again.
@@ -126,7 +126,7 @@ impl Observer {
         let subscription = Subscription {
             topics: followed,
             decode: |message| Ok(Some(message.clone())),
-            passes_over: |_, _| false,
+            interest: |_, _| Interest::Unknown,
             injects: |_| false,
         };
         backbone.consumer(Arc::new(observer.clone()), subscription, &ConsumerSettings::default());
@@ -191,7 +191,7 @@ pub fn position(message: &Received) -> i64 {
 /// The version of the payment or the wallet that the event made.
 pub fn version(event: &Received) -> i64 {
     let of_wallet = |wallet: Option<Wallet>| wallet.unwrap().version;
-    match event.event_type.as_str() {
+    match &*event.event_type {
         PaymentCompleted::EVENT_TYPE => message::<PaymentCompleted>(event).version,
         PaymentFailed::EVENT_TYPE => message::<PaymentFailed>(event).version,
         PaymentRefunded::EVENT_TYPE => message::<PaymentRefunded>(event).version,
@@ -218,8 +218,8 @@ fn wallet_version(event: &Received) -> i64 {
 
 /// The message of an event, which has to be of that type.
 pub fn message<M: EventMessage>(received: &Received) -> M {
-    assert_eq!((received.event_type.as_str(), received.topic.as_str()), (M::EVENT_TYPE, M::TOPIC));
-    M::decode(received.payload.as_slice()).unwrap()
+    assert_eq!((&*received.event_type, &*received.topic), (M::EVENT_TYPE, M::TOPIC));
+    M::decode(&*received.payload).unwrap()
 }
 
 /// An order as the played order service knows it.

@@ -29,11 +29,11 @@ pub(crate) struct WorkingSet {
 
 impl WorkingSet {
     /// Locks every product that the batch names.
-    pub(crate) async fn load(unit: &mut UnitOfWork, batch: &[Envelope<Command>]) -> Result<Self, Fault> {
+    pub(crate) async fn load(unit: &mut UnitOfWork, batch: &[Envelope<'_, Command>]) -> Result<Self, Fault> {
         let mut ids = Vec::new();
         let mut skus = Vec::new();
         for envelope in batch {
-            match &envelope.command {
+            match envelope.command {
                 Command::Create(new) => skus.push(new.sku.as_str()),
                 Command::Update { key, .. } | Command::Delete { key } => match key {
                     ProductKey::Id(id) => ids.push(*id),
@@ -153,7 +153,7 @@ mod tests {
 
     fn published(set: &WorkingSet) -> Vec<(&'static str, String, i64)> {
         let events = set.events.as_slice().iter();
-        events.map(|event| (event.event_type, event.key().to_owned(), event.aggregate_version)).collect()
+        events.map(|event| (event.event_type, event.key().to_string(), event.aggregate_version)).collect()
     }
 
     #[test]

@@ -37,7 +37,7 @@ async fn the_life_of_a_product_is_told_in_order() {
     let deleted = client.delete_product(as_operator(delete)).await.unwrap().into_inner().product.unwrap();
 
     let events = follower.events_of(&product_id, 3).await;
-    let types: Vec<&str> = events.iter().map(|event| event.event_type.as_str()).collect();
+    let types: Vec<&str> = events.iter().map(|event| &*event.event_type).collect();
     assert_eq!(types, [event_types::PRODUCT_CREATED, event_types::PRODUCT_UPDATED, event_types::PRODUCT_DELETED]);
     assert!(events.iter().all(|event| event.source() == "product"));
     assert_eq!(events[0].decode::<ProductCreated>().unwrap().product, Some(created.clone()));

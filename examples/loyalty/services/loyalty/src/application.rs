@@ -27,7 +27,7 @@ impl Application for Loyalty {
     async fn execute(
         &self,
         unit: &mut UnitOfWork,
-        batch: &[Envelope<Command>],
+        batch: &[Envelope<'_, Command>],
     ) -> Result<Outcomes<LoyaltyReply>, Fault> {
         let customers = batch.iter().map(|envelope| envelope.command.customer_id());
         let mut accounts = persistence::lock(unit.connection(), customers.map(UserId::as_str).collect()).await?;

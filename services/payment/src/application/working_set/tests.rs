@@ -4,7 +4,7 @@ use openorder_messaging::NewEvent;
 use openorder_proto::{EventMessage, payment::v1 as proto};
 use std::collections::HashMap;
 
-use openorder_types::{Currency, Money};
+use openorder_types::{AggregateId, Currency, Money};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -50,11 +50,16 @@ impl Store {
     }
 
     /// Type less its topic, aggregate and version of the events from this command on.
-    fn published(&self, first_index: usize) -> Vec<(&str, &str, i64)> {
+    fn published(&self, first_index: usize) -> Vec<(&str, AggregateId, i64)> {
         let since = self.log.iter().filter(|event| event.command_index >= first_index);
         let short = |event: &'static str| event.rsplit('.').next().unwrap_or(event);
-        since.map(|event| (short(event.event_type), event.aggregate_id.as_str(), event.aggregate_version)).collect()
+        since.map(|event| (short(event.event_type), event.aggregate_id.clone(), event.aggregate_version)).collect()
     }
+}
+
+/// What [`Store::published`] gives.
+fn told<'a, const N: usize>(expected: [(&'a str, &str, i64); N]) -> Vec<(&'a str, AggregateId, i64)> {
+    expected.into_iter().map(|(event, aggregate, version)| (event, aggregate.into(), version)).collect()
 }
 
 fn user_id(text: &str) -> UserId {
@@ -103,8 +108,8 @@ fn a_charge_opens_a_wallet_and_answers_it() {
     let Ok(PaymentReply::Wallet(wallet)) = &outcomes[1] else { panic!("{outcomes:?}") };
     assert_eq!((wallet.user_id.as_str(), wallet.version), ("ada", 2));
     assert_eq!(wallet.balance.as_ref().map(|balance| (balance.units, balance.nanos)), Some((5, 200_000_000)));
-    assert_eq!(store.published(0), [("charged", "ada", 1), ("charged", "ada", 2)]);
-    let message = proto::WalletCharged::decode(store.log[1].payload.as_slice()).unwrap();
+    assert_eq!(store.published(0), told([("charged", "ada", 1), ("charged", "ada", 2)]));
+    let message = proto::WalletCharged::decode(store.log[1].payload.as_ref()).unwrap();
     assert_eq!((message.wallet.as_ref(), message.cause()), (Some(wallet), proto::WalletChargeCause::TopUp));
 }
 
@@ -116,16 +121,16 @@ fn a_charge_that_is_refused_leaves_nothing_behind() {
     let reasons: Vec<&str> = outcomes.iter().map(|outcome| outcome.as_ref().unwrap_err().reason).collect();
     assert_eq!(reasons, ["CURRENCY_MISMATCH", "WALLET_LIMIT_EXCEEDED", "WALLET_LIMIT_EXCEEDED"]);
     assert_eq!((store.balance("ada"), store.balance("new")), (Some(500), None));
-    assert_eq!(store.published(2), []);
+    assert_eq!(store.published(2), told([]));
 }
 
 #[test]
 fn a_payment_debits_and_publishes_both() {
     let mut store = given(&[charge("ada", 500, "EUR")]);
     assert_eq!(store.run(&[pay(1, "ada", 500, "EUR")], 1), [Ok(PaymentReply::Noted)]);
-    assert_eq!(store.published(1), [("completed", id(1).as_str(), 1)]);
+    assert_eq!(store.published(1), told([("completed", id(1).as_str(), 1)]));
     assert_eq!(store.balance("ada"), Some(0));
-    let completed = proto::PaymentCompleted::decode(store.log[1].payload.as_slice()).unwrap();
+    let completed = proto::PaymentCompleted::decode(store.log[1].payload.as_ref()).unwrap();
     assert_eq!((completed.user_id.as_str(), completed.version), ("ada", 1));
     let balance = completed.wallet_balance.map(|balance| (balance.currency_code, balance.units, balance.nanos));
     assert_eq!((balance, completed.wallet_version), (Some(("EUR".to_owned(), 0, 0)), 2));
@@ -136,7 +141,7 @@ fn a_payment_that_cannot_be_taken_fails_with_its_reason() {
     let mut store = given(&[charge("ada", 500, "EUR")]);
     store.run(&[pay(1, "ada", 501, "EUR"), pay(2, "ada", 1, "KRW"), pay(3, "bob", 1, "EUR")], 1);
     let message: Vec<_> =
-        store.log[1..].iter().map(|event| proto::PaymentFailed::decode(event.payload.as_slice())).collect();
+        store.log[1..].iter().map(|event| proto::PaymentFailed::decode(event.payload.as_ref())).collect();
     let reasons: Vec<_> = message.iter().map(|failed| failed.as_ref().unwrap().reason()).collect();
     let expected = [
         proto::PaymentFailureReason::InsufficientBalance,
@@ -175,11 +180,11 @@ fn a_refund_gives_back_what_was_taken_to_who_paid() {
     let mut store = given(&[charge("ada", 500, "EUR"), pay(1, "ada", 100, "EUR")]);
     // The request's own user and amount count for nothing once the payment is there.
     store.run(&[refund(1, "bob", 1)], 2);
-    assert_eq!(store.published(2), [("refunded", id(1).as_str(), 2), ("charged", "ada", 3)]);
+    assert_eq!(store.published(2), told([("refunded", id(1).as_str(), 2), ("charged", "ada", 3)]));
     assert_eq!((store.balance("ada"), store.balance("bob")), (Some(500), None));
-    let charged = proto::WalletCharged::decode(store.log.last().unwrap().payload.as_slice()).unwrap();
+    let charged = proto::WalletCharged::decode(store.log.last().unwrap().payload.as_ref()).unwrap();
     assert_eq!((charged.cause(), charged.order_id), (proto::WalletChargeCause::Refund, id(1)));
-    let refunded = proto::PaymentRefunded::decode(store.log[store.log.len() - 2].payload.as_slice()).unwrap();
+    let refunded = proto::PaymentRefunded::decode(store.log[store.log.len() - 2].payload.as_ref()).unwrap();
     assert_eq!(refunded.reason(), proto::PaymentRefundReason::OrderCancelled);
     assert_eq!(refunded.payment_id, charged.payment_id);
 }
@@ -188,9 +193,9 @@ fn a_refund_gives_back_what_was_taken_to_who_paid() {
 fn a_refund_is_credited_once_and_answered_again_only_to_an_operator_who_asks() {
     let mut store = given(&[charge("ada", 500, "EUR"), pay(1, "ada", 100, "EUR"), refund(1, "ada", 100)]);
     store.run(&[refund(1, "ada", 100), refund(1, "ada", 100)], 3);
-    assert_eq!(store.published(3), [], "nothing has changed");
+    assert_eq!(store.published(3), told([]), "nothing has changed");
     store.run(&[again(refund(1, "ada", 100))], 4);
-    assert_eq!(store.published(4), [("refunded", id(1).as_str(), 3)]);
+    assert_eq!(store.published(4), told([("refunded", id(1).as_str(), 3)]));
     assert_eq!(store.balance("ada"), Some(500));
 }
 
@@ -198,10 +203,10 @@ fn a_refund_is_credited_once_and_answered_again_only_to_an_operator_who_asks() {
 fn a_failure_is_answered_again_only_to_an_operator_who_asks() {
     let mut store = given(&[pay(1, "ada", 100, "EUR")]);
     store.run(&[refund(1, "ada", 100)], 1);
-    assert_eq!(store.published(1), []);
+    assert_eq!(store.published(1), told([]));
     store.run(&[again(refund(1, "ada", 100))], 2);
-    assert_eq!(store.published(2), [("failed", id(1).as_str(), 2)]);
-    let failed = proto::PaymentFailed::decode(store.log[1].payload.as_slice()).unwrap();
+    assert_eq!(store.published(2), told([("failed", id(1).as_str(), 2)]));
+    let failed = proto::PaymentFailed::decode(store.log[1].payload.as_ref()).unwrap();
     assert_eq!(failed.reason(), proto::PaymentFailureReason::WalletNotFound);
 }
 
@@ -209,12 +214,12 @@ fn a_failure_is_answered_again_only_to_an_operator_who_asks() {
 fn a_refund_that_comes_first_voids_the_payment_for_ever() {
     let mut store = given(&[charge("ada", 500, "EUR")]);
     store.run(&[refund(1, "ada", 100)], 1);
-    assert_eq!(store.published(1), [("failed", id(1).as_str(), 1)]);
-    let failed = proto::PaymentFailed::decode(store.log[1].payload.as_slice()).unwrap();
+    assert_eq!(store.published(1), told([("failed", id(1).as_str(), 1)]));
+    let failed = proto::PaymentFailed::decode(store.log[1].payload.as_ref()).unwrap();
     assert_eq!((failed.reason(), failed.version), (proto::PaymentFailureReason::Voided, 1));
     let outcomes = store.run(&[pay(1, "ada", 100, "EUR"), refund(1, "ada", 100)], 2);
     assert_eq!(outcomes[0].as_ref().unwrap_err().reason, "PAYMENT_ALREADY_DECIDED");
-    assert_eq!(store.published(2), [], "nothing has changed");
+    assert_eq!(store.published(2), told([]), "nothing has changed");
     assert_eq!(store.balance("ada"), Some(500));
 }
 
@@ -229,7 +234,7 @@ fn a_payment_and_its_refund_in_one_batch_are_two_versions() {
         ("refunded", order.as_str(), 2),
         ("charged", "ada", 3),
     ];
-    assert_eq!(store.published(1), expected);
+    assert_eq!(store.published(1), told(expected));
     assert_eq!(store.balance("ada"), Some(500));
 }
 
@@ -270,12 +275,12 @@ fn moved(event: &NewEvent) -> Option<(i64, proto::Wallet, Option<String>)> {
         Money::from_units_nanos(&money.currency_code, money.units, money.nanos).unwrap().minor_units()
     };
     if event.event_type == proto::WalletCharged::EVENT_TYPE {
-        let message = proto::WalletCharged::decode(event.payload.as_slice()).unwrap();
+        let message = proto::WalletCharged::decode(event.payload.as_ref()).unwrap();
         let refunded = (message.cause() == proto::WalletChargeCause::Refund).then_some(message.order_id.clone());
         return Some((minor(&message.amount), message.wallet.unwrap(), refunded));
     }
     if event.event_type == proto::PaymentCompleted::EVENT_TYPE {
-        let message = proto::PaymentCompleted::decode(event.payload.as_slice()).unwrap();
+        let message = proto::PaymentCompleted::decode(event.payload.as_ref()).unwrap();
         let taken = -minor(&message.amount);
         let (user_id, balance, version) = (message.user_id, message.wallet_balance, message.wallet_version);
         return Some((taken, proto::Wallet { user_id, balance, version, update_time: None }, None));
@@ -316,7 +321,7 @@ fn check_money(store: &Store) -> Result<(), TestCaseError> {
 
 /// Versions without gaps, one charge and one giving back an order at most, and each refund request answered once.
 fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
-    let mut versions: HashMap<(&str, &str), i64> = HashMap::new();
+    let mut versions: HashMap<(&str, &AggregateId), i64> = HashMap::new();
     let mut wallets: HashMap<String, i64> = HashMap::new();
     let (mut completed, mut given_back) = (HashSet::new(), HashSet::new());
     for event in &store.log {
@@ -328,9 +333,9 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
             prop_assert_eq!(wallet.version, *version, "each change of a wallet is told once");
         }
         if event.topic == proto::WalletCharged::TOPIC {
-            prop_assert_eq!(event.aggregate_version, wallets[&event.aggregate_id]);
+            prop_assert_eq!(event.aggregate_version, wallets[&event.aggregate_id.to_string()]);
         } else {
-            let version = versions.entry((event.topic, event.aggregate_id.as_str())).or_default();
+            let version = versions.entry((event.topic, &event.aggregate_id)).or_default();
             *version += 1;
             prop_assert_eq!(event.aggregate_version, *version);
         }
@@ -360,8 +365,7 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
         }
     }
     for (order_id, payment) in &store.payments {
-        let stream = (proto::PaymentFailed::TOPIC, order_id.to_string());
-        prop_assert_eq!(payment.version, versions[&(stream.0, stream.1.as_str())]);
+        prop_assert_eq!(payment.version, versions[&(proto::PaymentFailed::TOPIC, &AggregateId::from(*order_id))]);
     }
     for (user_id, wallet) in &store.wallets {
         prop_assert_eq!(wallet.version, wallets[user_id.as_str()]);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use openorder_messaging::{
-    Application, Backbone, ConsumerSettings, Envelope, Outcomes, Received, Subscription, UnitOfWork,
+    Application, Backbone, ConsumerSettings, Envelope, Interest, Outcomes, Received, Subscription, UnitOfWork,
 };
 use openorder_proto::topics;
 use openorder_testing::{World, eventually};
@@ -29,7 +29,7 @@ impl Follower {
         let subscription = Subscription {
             topics: vec![topics::PRODUCT_CATALOG],
             decode: |message| Ok(Some(message.clone())),
-            passes_over: |_, _| false,
+            interest: |_, _| Interest::Unknown,
             injects: |_| false,
         };
         started.await.unwrap().consumer(Arc::new(follower.clone()), subscription, &ConsumerSettings::default());
@@ -53,7 +53,7 @@ impl Application for Follower {
     type Command = Received;
     type Reply = ();
 
-    async fn execute(&self, _: &mut UnitOfWork, batch: &[Envelope<Received>]) -> Result<Outcomes<()>, Fault> {
+    async fn execute(&self, _: &mut UnitOfWork, batch: &[Envelope<'_, Received>]) -> Result<Outcomes<()>, Fault> {
         self.0.lock().unwrap().extend(batch.iter().map(|envelope| envelope.command.clone()));
         Ok(batch.iter().map(|_| Ok(())).collect())
     }
