@@ -202,13 +202,13 @@ impl WorkingSet {
 /// Returns those orders as they stood before.
 async fn take_steps(
     unit: &mut UnitOfWork,
-    batch: &[Envelope<Command>],
+    batch: &[Envelope<'_, Command>],
     now: Timestamp,
 ) -> Result<(Vec<Record>, HashMap<Uuid, (&'static ExpectedStep, i64)>), Fault> {
     let mut touched: HashSet<Uuid> = HashSet::new();
     let (mut confirming, mut paying) = (BTreeMap::new(), BTreeMap::new());
     for envelope in batch {
-        let Command::Order { order_id, command } = &envelope.command else { continue };
+        let Command::Order { order_id, command } = envelope.command else { continue };
         if !touched.insert(*order_id) {
             continue;
         }

@@ -202,7 +202,7 @@ pub fn version(event: &Received) -> i64 {
 
 /// Whether the event told of this user's wallet.
 fn moves(event: &Received, user_id: &str) -> bool {
-    match event.event_type.as_str() {
+    match &*event.event_type {
         PaymentCompleted::EVENT_TYPE => message::<PaymentCompleted>(event).user_id == user_id,
         _ => event.topic == topics::PAYMENT_WALLET && event.key == user_id.as_bytes(),
     }
@@ -210,7 +210,7 @@ fn moves(event: &Received, user_id: &str) -> bool {
 
 /// The version of the wallet that the event made.
 fn wallet_version(event: &Received) -> i64 {
-    match event.event_type.as_str() {
+    match &*event.event_type {
         PaymentCompleted::EVENT_TYPE => message::<PaymentCompleted>(event).wallet_version,
         _ => version(event),
     }

@@ -19,10 +19,10 @@ impl Application for Promotions {
     async fn execute(
         &self,
         unit: &mut UnitOfWork,
-        batch: &[Envelope<Command>],
+        batch: &[Envelope<'_, Command>],
     ) -> Result<Outcomes<PromotionReply>, Fault> {
         let mut set = WorkingSet::load(unit, batch).await?;
-        let commands = batch.iter().map(|envelope| &envelope.command).enumerate();
+        let commands = batch.iter().map(|envelope| envelope.command).enumerate();
         let outcomes = commands.map(|(index, command)| set.execute(index, command)).collect();
         set.save(unit).await?;
         Ok(outcomes)

@@ -27,10 +27,10 @@ pub(crate) struct WorkingSet {
 
 impl WorkingSet {
     /// Locks every coupon that the batch names, and counts what users have of them: nobody is issued one meanwhile.
-    pub(crate) async fn load(unit: &mut UnitOfWork, batch: &[Envelope<Command>]) -> Result<Self, Fault> {
+    pub(crate) async fn load(unit: &mut UnitOfWork, batch: &[Envelope<'_, Command>]) -> Result<Self, Fault> {
         let keys: HashSet<CouponKey> = batch.iter().map(|envelope| envelope.command.key()).collect();
         let coupons = persistence::lock_coupons(unit.connection(), &keys).await?;
-        let users: BTreeSet<&str> = batch.iter().filter_map(|envelope| user_of(&envelope.command)).collect();
+        let users: BTreeSet<&str> = batch.iter().filter_map(|envelope| user_of(envelope.command)).collect();
         let ids: Vec<Uuid> = coupons.iter().map(|coupon| coupon.coupon_id).collect();
         let issued = persistence::count_issued(unit.connection(), &ids, &users.into_iter().collect::<Vec<_>>()).await?;
         Ok(Self::of(coupons, issued, unit.now()))
