@@ -54,6 +54,11 @@ struct Position {
     committed: Option<i64>,
     /// From the expected offset to the one that came.
     gaps: Vec<(i64, i64)>,
+    /// Offset of the record that was expected when one came before it: the client went back by itself, because the topic
+    /// was made again and the offset is beyond its end.
+    went_back_from: Option<i64>,
+    /// That was reported; what is left of it in Kafka is mended without another report.
+    is_reported: bool,
     suspected: Option<Finding>,
 }
 
@@ -61,6 +66,10 @@ impl Positions {
     /// Reading of a partition begins at the group's position.
     pub(super) fn assigned(&self, topic: &str, partition: i32, committed: Option<i64>) {
         self.with(topic, partition, |position| {
+            if committed.is_none() {
+                // Of a group that has read here, Kafka knows a position, unless it has forgotten it.
+                position.committed = position.committed.or(position.expected);
+            }
             position.expected = committed;
             position.gaps.clear();
             position.suspected = None;
@@ -116,7 +125,9 @@ impl Positions {
 
 impl Position {
     fn gap(&mut self, expected: i64, offset: i64) {
-        if offset > expected && self.gaps.len() < GAPS_MAX {
+        if offset < expected {
+            self.went_back_from.get_or_insert(expected);
+        } else if offset > expected && self.gaps.len() < GAPS_MAX {
             self.gaps.push((expected, offset));
         }
     }
@@ -129,16 +140,23 @@ impl Position {
                 checked.findings.push(Finding::DeletedUnread { from, to: to.min(observed.low) });
             }
         }
+        if let Some(position) = self.went_back_from.take() {
+            checked.findings.push(Finding::BeyondEnd { position, end: observed.high });
+            self.is_reported = true;
+        }
         let finding = self.judge(observed);
         let confirmed = finding.filter(|_| finding == self.suspected);
         self.suspected = if confirmed.is_some() { None } else { finding };
         checked.suspected = self.suspected;
         if let Some(confirmed) = confirmed {
-            checked.findings.push(confirmed);
+            if !std::mem::take(&mut self.is_reported) {
+                checked.findings.push(confirmed);
+            }
             checked.rewind_to = Some(observed.low);
             (self.expected, self.committed) = (Some(observed.low), Some(observed.low));
         } else if finding.is_none() {
             self.committed = observed.committed;
+            self.is_reported = false;
         }
         checked
     }
@@ -229,6 +247,35 @@ mod tests {
         assert_eq!(positions.check(T, 0, observed(500, 0, 3)).suspected, Some(beyond));
         let second = positions.check(T, 0, observed(500, 0, 3));
         assert_eq!((second.findings, second.rewind_to), (vec![beyond], Some(0)));
+    }
+
+    #[test]
+    fn a_record_before_the_expected_one_tells_of_a_topic_that_was_made_again_once() {
+        let positions = Positions::default();
+        positions.assigned(T, 0, None);
+        positions.came(T, 0, 0);
+        positions.passed([(T, 0, 5)].into_iter());
+        // No look has seen a commit before the topic went.
+        positions.came(T, 0, 0);
+        positions.passed([(T, 0, 2)].into_iter());
+        let back = Finding::BeyondEnd { position: 5, end: 2 };
+        let first = positions.check(T, 0, observed(5, 0, 2));
+        assert_eq!((first.findings, first.rewind_to, first.suspected), (vec![back], None, Some(back)));
+        let second = positions.check(T, 0, observed(5, 0, 2));
+        assert_eq!((second.findings, second.rewind_to), (vec![], Some(0)), "mended, and reported before");
+        assert_eq!(positions.check(T, 0, observed(0, 0, 2)), Checked::default());
+    }
+
+    #[test]
+    fn a_position_that_is_gone_when_the_partition_is_assigned_again_is_found() {
+        let positions = Positions::default();
+        positions.assigned(T, 0, None);
+        positions.came(T, 0, 0);
+        positions.passed([(T, 0, 5)].into_iter());
+        positions.assigned(T, 0, None);
+        let gone = Observed { committed: None, low: 0, high: 2 };
+        assert!(findings(positions.check(T, 0, gone)).is_empty());
+        assert_eq!(findings(positions.check(T, 0, gone)), [Finding::Forgotten { position: 5 }]);
     }
 
     #[test]
