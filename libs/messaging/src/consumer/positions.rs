@@ -57,8 +57,8 @@ struct Position {
     /// Offset of the record that was expected when one came before it: the client went back by itself, because the topic
     /// was made again and the offset is beyond its end.
     went_back_from: Option<i64>,
-    /// That was reported; what is left of it in Kafka is mended without another report.
-    is_reported: bool,
+    /// The group was taken back by us: the next record that comes before the expected one is of that.
+    is_rewound: bool,
     suspected: Option<Finding>,
 }
 
@@ -66,12 +66,9 @@ impl Positions {
     /// Reading of a partition begins at the group's position.
     pub(super) fn assigned(&self, topic: &str, partition: i32, committed: Option<i64>) {
         self.with(topic, partition, |position| {
-            if committed.is_none() {
-                // Of a group that has read here, Kafka knows a position, unless it has forgotten it.
-                position.committed = position.committed.or(position.expected);
-            }
             position.expected = committed;
             position.gaps.clear();
+            (position.went_back_from, position.is_rewound) = (None, false);
             position.suspected = None;
         });
     }
@@ -126,7 +123,9 @@ impl Positions {
 impl Position {
     fn gap(&mut self, expected: i64, offset: i64) {
         if offset < expected {
-            self.went_back_from.get_or_insert(expected);
+            if !std::mem::take(&mut self.is_rewound) {
+                self.went_back_from.get_or_insert(expected);
+            }
         } else if offset > expected && self.gaps.len() < GAPS_MAX {
             self.gaps.push((expected, offset));
         }
@@ -140,25 +139,30 @@ impl Position {
                 checked.findings.push(Finding::DeletedUnread { from, to: to.min(observed.low) });
             }
         }
+        // The client commits nothing before what it has committed: it is taken back as well.
         if let Some(position) = self.went_back_from.take() {
             checked.findings.push(Finding::BeyondEnd { position, end: observed.high });
-            self.is_reported = true;
+            self.rewind(&mut checked, observed.low);
+            return checked;
         }
         let finding = self.judge(observed);
         let confirmed = finding.filter(|_| finding == self.suspected);
         self.suspected = if confirmed.is_some() { None } else { finding };
         checked.suspected = self.suspected;
         if let Some(confirmed) = confirmed {
-            if !std::mem::take(&mut self.is_reported) {
-                checked.findings.push(confirmed);
-            }
-            checked.rewind_to = Some(observed.low);
-            (self.expected, self.committed) = (Some(observed.low), Some(observed.low));
+            checked.findings.push(confirmed);
+            self.rewind(&mut checked, observed.low);
         } else if finding.is_none() {
             self.committed = observed.committed;
-            self.is_reported = false;
+            self.is_rewound &= observed.committed.is_none_or(|committed| committed <= observed.low);
         }
         checked
+    }
+
+    fn rewind(&mut self, checked: &mut Checked, low: i64) {
+        checked.rewind_to = Some(low);
+        (self.expected, self.committed, self.suspected) = (Some(low), Some(low), None);
+        self.is_rewound = true;
     }
 
     fn judge(&self, Observed { committed, low, high }: Observed) -> Option<Finding> {
@@ -259,23 +263,17 @@ mod tests {
         positions.came(T, 0, 0);
         positions.passed([(T, 0, 2)].into_iter());
         let back = Finding::BeyondEnd { position: 5, end: 2 };
-        let first = positions.check(T, 0, observed(5, 0, 2));
-        assert_eq!((first.findings, first.rewind_to, first.suspected), (vec![back], None, Some(back)));
-        let second = positions.check(T, 0, observed(5, 0, 2));
-        assert_eq!((second.findings, second.rewind_to), (vec![], Some(0)), "mended, and reported before");
-        assert_eq!(positions.check(T, 0, observed(0, 0, 2)), Checked::default());
-    }
-
-    #[test]
-    fn a_position_that_is_gone_when_the_partition_is_assigned_again_is_found() {
-        let positions = Positions::default();
-        positions.assigned(T, 0, None);
-        positions.came(T, 0, 0);
-        positions.passed([(T, 0, 5)].into_iter());
-        positions.assigned(T, 0, None);
         let gone = Observed { committed: None, low: 0, high: 2 };
-        assert!(findings(positions.check(T, 0, gone)).is_empty());
-        assert_eq!(findings(positions.check(T, 0, gone)), [Finding::Forgotten { position: 5 }]);
+        let first = positions.check(T, 0, gone);
+        assert_eq!((first.findings, first.rewind_to, first.suspected), (vec![back], Some(0), None));
+        // What was in hand meanwhile comes again, and that is no second loss.
+        positions.passed([(T, 0, 2)].into_iter());
+        positions.came(T, 0, 0);
+        positions.passed([(T, 0, 2)].into_iter());
+        assert_eq!(positions.check(T, 0, observed(0, 0, 2)), Checked::default());
+        assert_eq!(positions.check(T, 0, observed(2, 0, 2)), Checked::default());
+        positions.came(T, 0, 0);
+        assert_eq!(findings(positions.check(T, 0, observed(2, 0, 1))).len(), 1, "another time");
     }
 
     #[test]
