@@ -1,5 +1,6 @@
 //! From requests to commands: every rule of shape, all violations at once.
 
+use chrono::SubsecRound;
 use openorder_proto::promotion::v1::{
     Coupon as CouponMessage, CouponTerms, CreateCouponRequest, GetCouponRequest, IssueCouponRequest, IssuedCouponState,
     ListCouponsRequest, ListIssuedCouponsRequest, UpdateCouponRequest, get_coupon_request, issue_coupon_request,
@@ -40,10 +41,10 @@ pub(super) fn create(
     let display_name = violations.take("display_name", DisplayName::parse(&message.display_name));
     let terms = terms(message.terms.as_ref(), &mut violations);
     let from = match &message.valid_from_time {
-        Some(time) => timestamp("valid_from_time", Some(*time), &mut violations),
-        None => Some(now),
+        Some(time) => time_of("valid_from_time", Some(*time), &mut violations),
+        None => Some(now.trunc_subsecs(6)),
     };
-    let until = timestamp("valid_until_time", message.valid_until_time, &mut violations);
+    let until = time_of("valid_until_time", message.valid_until_time, &mut violations);
     let validity =
         from.zip(until).and_then(|(from, until)| violations.take("valid_until_time", Validity::parse(from, until)));
     let issue_limit = violations.take("issue_limit", IssueLimit::parse(message.issue_limit));
@@ -63,6 +64,11 @@ pub(super) fn create(
     };
     let new = NewCoupon { coupon_id, code, display_name, terms, validity, issue_limit, issue_limit_per_user };
     Ok((request_id, Command::Create(new)))
+}
+
+/// A point in time, in the microseconds that are kept: what is answered is what is read later.
+fn time_of(field: &str, time: Option<prost_types::Timestamp>, violations: &mut Violations) -> Option<Timestamp> {
+    timestamp(field, time, violations).map(|time| time.trunc_subsecs(6))
 }
 
 fn terms(message: Option<&CouponTerms>, violations: &mut Violations) -> Option<Terms> {
@@ -132,10 +138,10 @@ fn changes(coupon: &CouponMessage, fields: &[Field], violations: &mut Violations
                 changes.display_name = violations.take("coupon.display_name", DisplayName::parse(&coupon.display_name));
             }
             Field::ValidFromTime => {
-                changes.valid_from = timestamp("coupon.valid_from_time", coupon.valid_from_time, violations);
+                changes.valid_from = time_of("coupon.valid_from_time", coupon.valid_from_time, violations);
             }
             Field::ValidUntilTime => {
-                changes.valid_until = timestamp("coupon.valid_until_time", coupon.valid_until_time, violations);
+                changes.valid_until = time_of("coupon.valid_until_time", coupon.valid_until_time, violations);
             }
             Field::IssueLimit => {
                 changes.issue_limit = violations.take("coupon.issue_limit", IssueLimit::parse(coupon.issue_limit));
@@ -270,6 +276,9 @@ mod tests {
     fn a_coupon_is_valid_from_now_on_and_one_for_each_user_unless_the_request_says_else() {
         let (_, Command::Create(new)) = create(&good(), Uuid::nil(), now()).unwrap() else { panic!("another command") };
         assert_eq!((new.validity.from, new.issue_limit_per_user.get()), (now(), 1));
+        let nanos = now() + chrono::TimeDelta::nanoseconds(1_234);
+        let (_, Command::Create(new)) = create(&good(), Uuid::nil(), nanos).unwrap() else { panic!("another command") };
+        assert_eq!(new.validity.from, now() + chrono::TimeDelta::microseconds(1), "as it is kept");
     }
 
     #[test]
