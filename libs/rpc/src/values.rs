@@ -2,6 +2,7 @@
 
 use openorder_proto::google::r#type::Money as MoneyMessage;
 use openorder_types::{Money, Timestamp, ValueError};
+use prost_types::FieldMask;
 
 use crate::violations::Violations;
 
@@ -10,6 +11,34 @@ pub fn money(field: &str, message: Option<MoneyMessage>, violations: &mut Violat
     let message = violations.required(field, message)?;
     let parsed = Money::from_units_nanos(&message.currency_code, message.units, message.nanos);
     violations.take(field, parsed)
+}
+
+/// Reads the fields of a mask that say what to change, each once, in the mask's order: `FIELD_MISSING` of one that names
+/// none, `UPDATE_MASK_INVALID` where a path is not one of `all`.
+pub fn masked_fields<F: Copy + PartialEq>(
+    mask: Option<&FieldMask>,
+    all: &[F],
+    path_of: impl Fn(F) -> &'static str,
+    violations: &mut Violations,
+) -> Vec<F> {
+    let paths = mask.map(|mask| mask.paths.as_slice()).unwrap_or_default();
+    if paths.is_empty() {
+        violations.add("update_mask", "FIELD_MISSING", "must name at least one field");
+    }
+    let mut fields = Vec::new();
+    for path in paths {
+        match all.iter().find(|field| path_of(**field) == path) {
+            Some(field) if fields.contains(field) => {}
+            Some(field) => fields.push(*field),
+            None => {
+                let allowed: Vec<&str> = all.iter().map(|field| path_of(*field)).collect();
+                let allowed = format!("must name {} only", allowed.join(", "));
+                violations.add("update_mask", "UPDATE_MASK_INVALID", allowed);
+                break;
+            }
+        }
+    }
+    fields
 }
 
 /// Writes an amount.
@@ -56,6 +85,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_mask_names_fields_that_there_are_each_once() {
+        let read = |paths: &[&str]| {
+            let mask = FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() };
+            let mut violations = Violations::new();
+            let fields =
+                masked_fields(Some(&mask), &[1, 2], |field| if field == 1 { "one" } else { "two" }, &mut violations);
+            violations.finish().map(|()| fields).map_err(|rejection| rejection.reason)
+        };
+        assert_eq!(read(&["two", "one", "two"]), Ok(vec![2, 1]));
+        assert_eq!(read(&["one", "three"]), Err("UPDATE_MASK_INVALID"));
+        assert_eq!(read(&[]), Err("FIELD_MISSING"));
+    }
 
     #[test]
     fn a_missing_or_false_amount_is_noted() {

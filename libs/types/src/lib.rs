@@ -28,7 +28,7 @@ pub use currency::Currency;
 pub use error::{CallError, Fault, FieldViolation, Rejection, RejectionKind};
 pub use id::{AggregateId, IdText};
 pub use money::{Money, MoneyError};
-pub use text::{FreeText, TextRule, is_unprintable};
+pub use text::{DisplayName, FreeText, TextRule, is_unprintable};
 pub use value::{EmailAddress, Quantity, RequestId, Sku, UserId, ValueError, parse_uuid};
 
 /// An instant in UTC. PostgreSQL keeps microseconds of it.

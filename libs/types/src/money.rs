@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::currency::Currency;
+use crate::value::ValueError;
 
 /// An amount in the smallest unit of its currency: cents for EUR, won for KRW.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +38,12 @@ pub enum MoneyError {
         /// The currency that has no such unit.
         currency: Currency,
     },
+}
+
+impl From<MoneyError> for ValueError {
+    fn from(error: MoneyError) -> Self {
+        Self::new(error.reason(), error.to_string())
+    }
 }
 
 impl MoneyError {

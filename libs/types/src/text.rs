@@ -82,3 +82,50 @@ impl FreeText {
         self.0
     }
 }
+
+const NAME: TextRule = TextRule::line(200, "DISPLAY_NAME_MALFORMED", "DISPLAY_NAME_MALFORMED");
+
+/// The name that customers see: one line of 1 to 200 characters, some of them not blank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisplayName(String);
+
+impl DisplayName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// `DISPLAY_NAME_MALFORMED`.
+    pub fn parse(text: &str) -> Result<Self, ValueError> {
+        if text.trim().is_empty() {
+            return Err(ValueError::new("DISPLAY_NAME_MALFORMED", "must be 1 to 200 characters, not all blank"));
+        }
+        NAME.parse(text).map(|text| Self(text.into_string()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for DisplayName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_name_says_something_on_one_line() {
+        assert!(DisplayName::parse("Keyboard").is_ok());
+        assert!(DisplayName::parse(&"ä".repeat(200)).is_ok(), "characters count, not bytes");
+        for wrong in ["", "   ", "two\nlines", "nul\0", "\u{202E}draobyeK", &"x".repeat(201)] {
+            assert_eq!(DisplayName::parse(wrong).unwrap_err().reason, "DISPLAY_NAME_MALFORMED", "{wrong:?}");
+        }
+    }
+}

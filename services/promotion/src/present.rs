@@ -77,8 +77,7 @@ pub(crate) fn parse_terms(message: &proto::CouponTerms) -> Result<Terms, (String
 }
 
 fn money(message: &MoneyMessage) -> Result<Money, ValueError> {
-    Money::from_units_nanos(&message.currency_code, message.units, message.nanos)
-        .map_err(|error| ValueError::new(error.reason(), error.to_string()))
+    Ok(Money::from_units_nanos(&message.currency_code, message.units, message.nanos)?)
 }
 
 pub(crate) fn issued_coupon(issued: &IssuedCoupon, code: &Code) -> proto::IssuedCoupon {

@@ -134,8 +134,7 @@ fn fault_of_product(status: tonic::Status) -> Fault {
 /// A product as orders need it.
 pub(crate) fn item(product: &Product) -> Result<CatalogItem, ValueError> {
     let price = product.price.as_ref().ok_or_else(|| ValueError::new("PRICE_MISSING", "a product without a price"))?;
-    let unit_price = Money::from_units_nanos(&price.currency_code, price.units, price.nanos)
-        .map_err(|error| ValueError::new(error.reason(), error.to_string()))?;
+    let unit_price = Money::from_units_nanos(&price.currency_code, price.units, price.nanos)?;
     Ok(CatalogItem {
         sku: Sku::parse(&product.sku)?,
         product_id: parse_uuid(&product.product_id, "PRODUCT_ID_MALFORMED")?,

@@ -10,7 +10,7 @@ use crate::{
     domain::OrderStatus,
     persistence::{
         Record,
-        record::{DETOURS, ORDERS, read, select_orders},
+        record::{EXCEPTIONAL, ORDERS, read, select_orders},
     },
 };
 
@@ -140,9 +140,9 @@ async fn last_scanned(connection: &mut PgConnection, filter: &Filter, scan_max: 
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn insert(connection: &mut PgConnection, records: &[&Record]) -> Result<(), Fault> {
-    let (detours, ordinary) = by_detour(records);
+    let (exceptional, ordinary) = by_exception(records);
     ORDERS.insert(connection, &ordinary).await?;
-    DETOURS.insert(connection, &detours).await
+    EXCEPTIONAL.insert(connection, &exceptional).await
 }
 
 /// Writes what changes of locked orders.
@@ -150,12 +150,12 @@ pub async fn insert(connection: &mut PgConnection, records: &[&Record]) -> Resul
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn update(connection: &mut PgConnection, records: &[&Record]) -> Result<(), Fault> {
-    let (detours, ordinary) = by_detour(records);
+    let (exceptional, ordinary) = by_exception(records);
     ORDERS.update(connection, &ordinary).await?;
-    DETOURS.update(connection, &detours).await
+    EXCEPTIONAL.update(connection, &exceptional).await
 }
 
 /// Those on which something went wrong, and the others.
-fn by_detour<'a>(records: &[&'a Record]) -> (Vec<&'a Record>, Vec<&'a Record>) {
-    records.iter().partition(|record| record.has_detour())
+fn by_exception<'a>(records: &[&'a Record]) -> (Vec<&'a Record>, Vec<&'a Record>) {
+    records.iter().partition(|record| record.is_exceptional())
 }

@@ -32,7 +32,7 @@ impl Record {
     }
 
     /// Whether something has gone wrong with it. That never ends: requests are counted, and reasons stay.
-    pub(super) fn has_detour(&self) -> bool {
+    pub(super) fn is_exceptional(&self) -> bool {
         let Saga { pending, undo_attempts, releases, refunds, .. } = &self.saga;
         let is_counted = *undo_attempts > 0 || *releases > 0 || *refunds > 0;
         let is_told = !self.order.status_reason.is_empty() || !self.order.status_detail.is_empty();
@@ -44,7 +44,7 @@ impl Record {
 pub(super) static ORDERS: LazyLock<Table<Record>> = LazyLock::new(columns);
 
 /// The same, and those of orders on which something went wrong.
-pub(super) static DETOURS: LazyLock<Table<Record>> = LazyLock::new(|| {
+pub(super) static EXCEPTIONAL: LazyLock<Table<Record>> = LazyLock::new(|| {
     columns()
         .text("status_reason", |record| &record.order.status_reason)
         .text("status_detail", |record| &record.order.status_detail)
@@ -78,7 +78,7 @@ fn columns() -> Table<Record> {
 /// A query for whole orders of either form: `rest` begins with `from`.
 macro_rules! select_orders {
     ($rest:literal $(,)?) => {
-        $crate::persistence::record::DETOURS.select(concat!(", ", $crate::persistence::body::former!(), " ", $rest))
+        $crate::persistence::record::EXCEPTIONAL.select(concat!(", ", $crate::persistence::body::former!(), " ", $rest))
     };
 }
 pub(super) use select_orders;

@@ -25,8 +25,7 @@ subscription! {
 
 /// An amount that has to move.
 fn amount(money: &MoneyMessage) -> Result<Amount, ValueError> {
-    let money = Money::from_units_nanos(&money.currency_code, money.units, money.nanos)
-        .map_err(|error| ValueError::new(error.reason(), error.to_string()))?;
+    let money = Money::from_units_nanos(&money.currency_code, money.units, money.nanos)?;
     Amount::parse(money)
 }
 

@@ -8,9 +8,11 @@ mod product;
 mod rejection;
 mod value;
 
+pub use openorder_types::DisplayName;
+
 pub use command::{Changes, Command, NewProduct, ProductKey};
 pub use decide::{Decision, State, decide, evolve};
 pub use event::Event;
 pub use product::{Field, Product};
 pub use rejection::{not_found, sku_taken};
-pub use value::{DESCRIPTION_LENGTH_MAX, Description, DisplayName, InitialStock, Price};
+pub use value::{DESCRIPTION_LENGTH_MAX, Description, InitialStock, Price};

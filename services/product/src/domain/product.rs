@@ -24,10 +24,6 @@ impl Field {
             Self::Price => "price",
         }
     }
-
-    pub fn of_path(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.path() == path)
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,18 +69,5 @@ impl Product {
     /// Whether it can be ordered.
     pub const fn is_live(&self) -> bool {
         self.delete_time.is_none()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_go_both_ways() {
-        for field in Field::ALL {
-            assert_eq!(Field::of_path(field.path()), Some(field));
-        }
-        assert_eq!(Field::of_path("sku"), None);
     }
 }

@@ -1,10 +1,7 @@
 //! What a product is made of: values that were checked once and hold from then on.
 
-use std::fmt;
-
 use openorder_types::{Money, TextRule, ValueError};
 
-const NAME: TextRule = TextRule::line(200, "DISPLAY_NAME_MALFORMED", "DISPLAY_NAME_MALFORMED");
 const DESCRIPTION: TextRule = TextRule::lines(DESCRIPTION_LENGTH_MAX, "DESCRIPTION_MALFORMED", "DESCRIPTION_MALFORMED");
 /// Characters of a description at most.
 pub const DESCRIPTION_LENGTH_MAX: usize = 4_000;
@@ -12,25 +9,6 @@ pub const DESCRIPTION_LENGTH_MAX: usize = 4_000;
 const PRICE_MINOR_UNITS_MAX: i64 = 1_000_000_000_000;
 /// Pieces that a stock may start with at most.
 const INITIAL_STOCK_MAX: i64 = 1_000_000_000;
-
-/// The name that customers see: one line of 1 to 200 characters, some of them not blank.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DisplayName(String);
-
-impl DisplayName {
-    /// # Errors
-    /// `DISPLAY_NAME_MALFORMED`.
-    pub fn parse(text: &str) -> Result<Self, ValueError> {
-        if text.trim().is_empty() {
-            return Err(ValueError::new("DISPLAY_NAME_MALFORMED", "must be 1 to 200 characters, not all blank"));
-        }
-        NAME.parse(text).map(|text| Self(text.into_string()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// The text that customers see: at most 4,000 characters, of control characters only line feeds and tabs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,27 +69,12 @@ impl InitialStock {
     }
 }
 
-impl fmt::Display for DisplayName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use openorder_types::Currency;
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn a_name_says_something_on_one_line() {
-        assert!(DisplayName::parse("Keyboard").is_ok());
-        assert!(DisplayName::parse(&"ä".repeat(200)).is_ok(), "characters count, not bytes");
-        for wrong in ["", "   ", "two\nlines", "nul\0", "\u{202E}draobyeK", &"x".repeat(201)] {
-            assert_eq!(DisplayName::parse(wrong).unwrap_err().reason, "DISPLAY_NAME_MALFORMED", "{wrong:?}");
-        }
-    }
 
     #[test]
     fn a_description_may_be_empty_and_have_lines() {

@@ -6,7 +6,7 @@ use openorder_proto::product::v1::{
     CreateProductRequest, DeleteProductRequest, GetProductRequest, ListProductsRequest, Product as ProductMessage,
     UpdateProductRequest, delete_product_request, get_product_request,
 };
-use openorder_rpc::{Violations, money, page_size};
+use openorder_rpc::{Violations, masked_fields, money, page_size};
 use openorder_types::{Rejection, RequestId, Sku, parse_uuid};
 use prost_types::FieldMask;
 use uuid::Uuid;
@@ -41,7 +41,7 @@ pub(super) fn update(message: &UpdateProductRequest) -> Result<(RequestId, Comma
     let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
     let product = violations.required("product", message.product.as_ref());
     let key = product.and_then(|product| key_of(product, &mut violations));
-    let fields = mask(message.update_mask.as_ref(), &mut violations);
+    let fields = masked_fields(message.update_mask.as_ref(), &Field::ALL, Field::path, &mut violations);
     let changes = product.map(|product| changes(product, &fields, &mut violations));
     if message.expected_version < 0 {
         violations.add("expected_version", "VERSION_OUT_OF_RANGE", "must not be negative");
@@ -153,26 +153,6 @@ fn by_id(field: &str, text: &str, violations: &mut Violations) -> Option<Product
 
 fn by_sku(field: &str, text: &str, violations: &mut Violations) -> Option<ProductKey> {
     violations.take(field, Sku::parse(text)).map(ProductKey::Sku)
-}
-
-fn mask(mask: Option<&FieldMask>, violations: &mut Violations) -> Vec<Field> {
-    let paths = mask.map(|mask| mask.paths.as_slice()).unwrap_or_default();
-    if paths.is_empty() {
-        violations.add("update_mask", "FIELD_MISSING", "must name at least one field");
-    }
-    let mut fields = Vec::new();
-    for path in paths {
-        match Field::of_path(path) {
-            Some(field) if fields.contains(&field) => {}
-            Some(field) => fields.push(field),
-            None => {
-                let allowed = "must name display_name, description and price only";
-                violations.add("update_mask", "UPDATE_MASK_INVALID", allowed);
-                break;
-            }
-        }
-    }
-    fields
 }
 
 fn changes(product: &ProductMessage, fields: &[Field], violations: &mut Violations) -> Changes {

@@ -29,10 +29,6 @@ impl Field {
             Self::IssueLimitPerUser => "issue_limit_per_user",
         }
     }
-
-    pub fn of_path(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.path() == path)
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,10 +8,12 @@ mod issued;
 mod rejection;
 mod value;
 
+pub use openorder_types::DisplayName;
+
 pub use command::{Changes, Command, CouponKey, NewCoupon};
 pub use coupon::{Coupon, Field};
 pub use decide::{Decision, State, decide, evolve};
 pub use event::Event;
 pub use issued::{IssuedCoupon, IssuedCouponState};
 pub use rejection::{not_found, not_your_coupon};
-pub use value::{Code, DisplayName, IssueLimit, IssueLimitPerUser, Terms, Validity, Value};
+pub use value::{Code, IssueLimit, IssueLimitPerUser, Terms, Validity, Value};

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use openorder_types::{Currency, Money, Sku, TextRule, Timestamp, ValueError};
+use openorder_types::{Currency, Money, Sku, Timestamp, ValueError};
 
-const NAME: TextRule = TextRule::line(200, "DISPLAY_NAME_MALFORMED", "DISPLAY_NAME_MALFORMED");
 /// Minor units of an amount at most.
 const AMOUNT_MINOR_UNITS_MAX: i64 = 1_000_000_000_000;
 /// Hundredths of a percent that are the whole.
@@ -40,25 +39,6 @@ impl Code {
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// The name that customers see: one line of 1 to 200 characters, some of them not blank.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DisplayName(String);
-
-impl DisplayName {
-    /// # Errors
-    /// `DISPLAY_NAME_MALFORMED`.
-    pub fn parse(text: &str) -> Result<Self, ValueError> {
-        if text.trim().is_empty() {
-            return Err(ValueError::new("DISPLAY_NAME_MALFORMED", "must be 1 to 200 characters, not all blank"));
-        }
-        NAME.parse(text).map(|text| Self(text.into_string()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

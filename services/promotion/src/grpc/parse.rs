@@ -5,9 +5,8 @@ use openorder_proto::promotion::v1::{
     Coupon as CouponMessage, CouponTerms, CreateCouponRequest, GetCouponRequest, IssueCouponRequest, IssuedCouponState,
     ListCouponsRequest, ListIssuedCouponsRequest, UpdateCouponRequest, get_coupon_request, issue_coupon_request,
 };
-use openorder_rpc::{Violations, page_size, timestamp};
+use openorder_rpc::{Violations, masked_fields, page_size, timestamp};
 use openorder_types::{Rejection, RequestId, Timestamp, UserId, parse_uuid};
-use prost_types::FieldMask;
 use uuid::Uuid;
 
 use crate::{
@@ -84,7 +83,7 @@ pub(super) fn update(message: &UpdateCouponRequest) -> Result<(RequestId, Comman
     let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
     let coupon = violations.required("coupon", message.coupon.as_ref());
     let key = coupon.and_then(|coupon| key_of(coupon, &mut violations));
-    let fields = mask(message.update_mask.as_ref(), &mut violations);
+    let fields = masked_fields(message.update_mask.as_ref(), &Field::ALL, Field::path, &mut violations);
     let changes = coupon.map(|coupon| changes(coupon, &fields, &mut violations));
     if message.expected_version < 0 {
         violations.add("expected_version", "VERSION_OUT_OF_RANGE", "must not be negative");
@@ -107,27 +106,6 @@ fn key_of(coupon: &CouponMessage, violations: &mut Violations) -> Option<CouponK
         violations.add("coupon.coupon_id", "FIELD_MISSING", "coupon_id or code must be set");
         None
     }
-}
-
-fn mask(mask: Option<&FieldMask>, violations: &mut Violations) -> Vec<Field> {
-    let paths = mask.map(|mask| mask.paths.as_slice()).unwrap_or_default();
-    if paths.is_empty() {
-        violations.add("update_mask", "FIELD_MISSING", "must name at least one field");
-    }
-    let mut fields = Vec::new();
-    for path in paths {
-        match Field::of_path(path) {
-            Some(field) if fields.contains(&field) => {}
-            Some(field) => fields.push(field),
-            None => {
-                let allowed: Vec<&str> = Field::ALL.into_iter().map(Field::path).collect();
-                let allowed = format!("must name {} only", allowed.join(", "));
-                violations.add("update_mask", "UPDATE_MASK_INVALID", allowed);
-                break;
-            }
-        }
-    }
-    fields
 }
 
 fn changes(coupon: &CouponMessage, fields: &[Field], violations: &mut Violations) -> Changes {
@@ -220,6 +198,7 @@ fn by_code(field: &str, text: &str, violations: &mut Violations) -> Option<Coupo
 #[cfg(test)]
 mod tests {
     use openorder_proto::{google::r#type::Money, promotion::v1::coupon_terms};
+    use prost_types::FieldMask;
 
     use super::*;
 
