@@ -180,7 +180,7 @@ services! {
     /// What customers are told.
     Notification = notification: NotificationSettings, openorder_notification follows subscription;
     /// Coupons.
-    Promotion = promotion: PromotionSettings, openorder_promotion;
+    Promotion = promotion: PromotionSettings, openorder_promotion follows subscription;
 }
 
 impl Role {

@@ -2,6 +2,7 @@
 //!
 //! - `shop`: order, catalogue, stock and payment, each of which can be away;
 //! - `catalogue`: what is sold while copies of the catalogue are behind;
+//! - `coupons`: what an order pays with a coupon, and what becomes of that when the order does not go its way;
 //! - `lists`: what a page looks at is bounded;
 //! - `undo`: each step fails, each undo runs twice, and stock and money are as before;
 //! - `operators`: compensations that fail are seen, tried again and settled;
@@ -12,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod catalogue;
+mod coupons;
 mod lists;
 mod operators;
 mod pages;

@@ -1,4 +1,4 @@
-//! Order, catalogue, stock and payment in this process, each of which can be away.
+//! Order, catalogue, stock, coupons and payment in this process, each of which can be away.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,6 +17,7 @@ use openorder_proto::{
         ChargeWalletRequest, GetWalletRequest, PaymentCompleted, payment_service_client::PaymentServiceClient,
     },
     product::v1::{CreateProductRequest, product_service_client::ProductServiceClient},
+    promotion::v1::promotion_service_client::PromotionServiceClient,
     topics,
 };
 use openorder_rpc::{CallContext, RpcClientSettings, UpstreamChannel};
@@ -28,7 +29,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 pub const BOUND: Duration = Duration::from_secs(60);
-const ROLES: [Role; 4] = [Role::Product, Role::Order, Role::Inventory, Role::Payment];
+const ROLES: [Role; 5] = [Role::Product, Role::Order, Role::Inventory, Role::Promotion, Role::Payment];
 
 /// What one order costs of a wallet, and takes of a stock, to begin with.
 pub const PRICE: i64 = 10;
@@ -43,6 +44,7 @@ pub struct Shop {
     pub inventory: InventoryServiceClient<UpstreamChannel>,
     pub products: ProductServiceClient<UpstreamChannel>,
     payments: PaymentServiceClient<UpstreamChannel>,
+    pub promotion: PromotionServiceClient<UpstreamChannel>,
     producer: TestProducer,
 }
 
@@ -72,11 +74,13 @@ impl Shop {
         settings.product.database_url = world.database_url("product");
         settings.inventory.database_url = world.database_url("inventory");
         settings.payment.database_url = world.database_url("payment");
+        settings.promotion.database_url = world.database_url("promotion");
         for database in [
             &mut settings.order.database,
             &mut settings.product.database,
             &mut settings.inventory.database,
             &mut settings.payment.database,
+            &mut settings.promotion.database,
         ] {
             *database = world.database();
         }
@@ -99,6 +103,7 @@ impl Shop {
             inventory: InventoryServiceClient::new(channel(&settings.inventory.listen_address)),
             products: ProductServiceClient::new(channel(&settings.product.listen_address)),
             payments: PaymentServiceClient::new(channel(&settings.payment.listen_address)),
+            promotion: PromotionServiceClient::new(channel(&settings.promotion.listen_address)),
             producer: TestProducer::new(&world),
             running: BTreeMap::new(),
             settings,
@@ -319,7 +324,7 @@ impl Shop {
     /// payments together.
     pub async fn check_versions(&self) {
         let mut seen = 0;
-        for service in ["order", "inventory", "payment", "product"] {
+        for service in ["order", "inventory", "payment", "product", "promotion"] {
             let streams: Vec<(String, String, Vec<i64>)> = sqlx::query_as(
                 "select aggregate_id, topic, array_agg(aggregate_version order by position) from event_log group by 1, 2",
             )

@@ -4,6 +4,7 @@
 use crate::inventory::v1::{StockRejectionReason, StockReleaseReason};
 use crate::order::v1::{OrderStatus, PaymentMode, ReservationMode};
 use crate::payment::v1::{PaymentFailureReason, PaymentRefundReason, PaymentState};
+use crate::promotion::v1::CouponRejectionReason;
 
 /// An enum of the contract whose values have a word of their own.
 pub trait Word: Copy {
@@ -56,4 +57,5 @@ words! {
     PaymentFailureReason "PAYMENT_FAILURE_REASON_";
     PaymentRefundReason "PAYMENT_REFUND_REASON_";
     PaymentState "PAYMENT_STATE_";
+    CouponRejectionReason "COUPON_REJECTION_REASON_";
 }

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use openorder_service::service_settings;
 
-use crate::saga::SagaTimeouts;
+use crate::saga::SagaSettings;
+
+/// The steps that are optional: roles of services.
+const PROMOTION: &str = "promotion";
+const SHIPPING: &str = "shipping";
 
 service_settings! {
     /// Order service.
@@ -23,6 +27,8 @@ service_settings! {
         saga_compensation_timeout_max_ms: u64 = 600_000, 100..=86_400_000;
         /// How often giving back is asked for again before the saga shows as COMPENSATION_FAILED.
         saga_compensation_attempts_max: u32 = 10, 0..=100;
+        /// Which optional steps orders have, of promotion (coupons) and shipping (shipments); one whose service is not deployed is left out, or orders wait for it.
+        steps: Vec<String> = "promotion";
         /// How often due deadlines are looked for, in milliseconds.
         saga_timer_interval_ms: u64 = 500, 10..=60_000;
         /// Timers looked at together; a timer holds the orders of one batch.
@@ -56,8 +62,32 @@ impl OrderSettings {
         Duration::from_millis(self.saga_route_behind_max_ms)
     }
 
-    pub(crate) fn timeouts(&self) -> SagaTimeouts {
-        SagaTimeouts {
+    /// Whether coupons can be used: there is a promotion service.
+    pub(crate) fn has_coupons(&self) -> bool {
+        self.has_step(PROMOTION)
+    }
+
+    /// Whether there is a shipping service.
+    pub(crate) fn has_shipments(&self) -> bool {
+        self.has_step(SHIPPING)
+    }
+
+    fn has_step(&self, name: &str) -> bool {
+        self.steps.iter().any(|step| step == name)
+    }
+
+    /// # Errors
+    /// When `steps` names one that there is not.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        match self.steps.iter().find(|step| ![PROMOTION, SHIPPING].contains(&step.as_str())) {
+            Some(other) => anyhow::bail!("order.steps: there is no step {other:?}; {PROMOTION} and {SHIPPING} are"),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn saga_settings(&self) -> SagaSettings {
+        SagaSettings {
+            ships: self.has_shipments(),
             step: Duration::from_millis(self.saga_step_timeout_ms),
             completion: (self.completion_max_ms > 0).then(|| Duration::from_millis(self.completion_max_ms)),
             compensation: Duration::from_millis(self.saga_compensation_timeout_ms),

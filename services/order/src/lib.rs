@@ -1,11 +1,11 @@
-//! The order service: orders, and the saga that carries them through stock and payment.
+//! The order service: orders, and the saga that carries them through stock, coupon, payment and shipment.
 //!
 //! Reading guide:
 //! - `domain/`: the order aggregate, pure: statuses, prices, and what a command leads to (`decide`, `evolve`);
 //! - `saga/`: the step table and `next(saga, signal)`, pure;
 //! - `application/`: one batch in, one outcome a command out; `working_set` loads, has the domain decide, and saves;
 //! - `persistence/`: all the SQL; `consumers/`: which events of others are signals here;
-//! - `grpc/`: parse, call, answer; `grpc/immediate.rs` holds stock before it answers;
+//! - `grpc/`: parse, call, answer; `grpc/immediate.rs` holds stock and coupon before it answers;
 //! - [`serve`]: how it is put together.
 
 #![allow(missing_docs, reason = "no crate imports the rules of a service: where a name says it all, it stands alone")]
@@ -25,7 +25,8 @@ use openorder_messaging::RouteMonitor;
 use openorder_pipeline::Pipeline;
 use openorder_proto::{
     inventory::v1::inventory_service_client::InventoryServiceClient,
-    product::v1::product_service_client::ProductServiceClient, topics,
+    product::v1::product_service_client::ProductServiceClient,
+    promotion::v1::promotion_service_client::PromotionServiceClient, topics,
 };
 use openorder_service::{Host, ServiceSpec};
 use sqlx::migrate::Migrator;
@@ -42,7 +43,12 @@ static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 pub const SPEC: ServiceSpec = ServiceSpec {
     role: "order",
     grpc_services: &["openorder.order.v1.OrderService"],
-    publishes: &[topics::ORDER_LIFECYCLE, topics::INVENTORY_STOCK, topics::PAYMENT_TRANSACTION],
+    publishes: &[
+        topics::ORDER_LIFECYCLE,
+        topics::INVENTORY_STOCK,
+        topics::PAYMENT_TRANSACTION,
+        topics::PROMOTION_COUPON,
+    ],
 };
 
 /// Runs the service until shutdown.
@@ -50,13 +56,15 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
 pub async fn serve(host: Host<OrderSettings>) -> anyhow::Result<()> {
+    host.settings.check()?;
     let products = host.channel("product", &host.settings.client)?;
     let inventory = host.channel("inventory", &host.settings.client)?;
+    let promotion = host.channel("promotion", &host.settings.client)?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let (settings, backbone) = (service.settings().clone(), Arc::clone(service.backbone()));
     // What happened to an order is looked at until its saga is at its end.
     backbone.keep_events_since(|pool| async move { persistence::oldest_unsettled_saga(&pool).await });
-    let committer = service.run_with(Arc::new(Orders::new(settings.timeouts())), consumers::subscription());
+    let committer = service.run_with(Arc::new(Orders::new(settings.saga_settings())), consumers::subscription());
     let route = Arc::new(RouteMonitor::new(Arc::clone(&backbone), settings.route_behind_max()));
     let age = Arc::new(CatalogueAge::new(&settings));
     let watch = Arc::clone(&age).watch(Arc::clone(&backbone), Arc::clone(&route), settings.clone());
@@ -72,6 +80,7 @@ pub async fn serve(host: Host<OrderSettings>) -> anyhow::Result<()> {
         orders,
         catalogue: Catalogue::new(backbone.pool().clone(), ProductServiceClient::new(products), age),
         inventory: InventoryServiceClient::new(inventory),
+        promotion: PromotionServiceClient::new(promotion),
         committer,
         page_tokens: service.page_tokens(),
         watchers: Arc::new(tokio::sync::Semaphore::new(settings.watchers_max)),

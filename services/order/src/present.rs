@@ -1,12 +1,12 @@
 //! From the domain to protobuf.
 
-use openorder_proto::order::v1 as proto;
+use openorder_proto::{google::r#type::PostalAddress, order::v1 as proto, promotion::v1::CouponLine};
 use openorder_rpc::{money_to_proto, timestamp_to_proto};
 
 use crate::{
-    domain::{CancellationCause, Order, OrderStatus, PaymentMode, ReservationMode},
+    domain::{CancellationCause, Order, OrderStatus, PaymentMode, ReservationMode, ShippingAddress},
     persistence::Record,
-    saga::SagaTimeouts,
+    saga::SagaSettings,
 };
 
 pub(crate) fn order(record: &Record) -> proto::Order {
@@ -26,11 +26,14 @@ pub(crate) fn order(record: &Record) -> proto::Order {
         reservation_mode: reservation_mode(order.reservation_mode).into(),
         payment_mode: payment_mode(order.payment_mode).into(),
         customer_email: email(order),
+        discount: order.discount().as_ref().map(money_to_proto),
+        issued_coupon_id: issued_coupon_id(order),
+        shipping_address: shipping_address(order),
     }
 }
 
 /// The saga as operators see it.
-pub(crate) fn saga(record: &Record, timeouts: &SagaTimeouts) -> proto::Saga {
+pub(crate) fn saga(record: &Record, settings: &SagaSettings) -> proto::Saga {
     let (order, saga) = (&record.order, &record.saga);
     let (cause, reason) = saga.pending.clone().map_or((proto::CancellationCause::Unspecified, String::new()), {
         |(cause, reason)| (cancellation_cause(cause), reason)
@@ -43,7 +46,7 @@ pub(crate) fn saga(record: &Record, timeouts: &SagaTimeouts) -> proto::Saga {
         payment: saga.payment.number().into(),
         undo_attempts: i32::try_from(saga.undo_attempts).unwrap_or(i32::MAX),
         step_time: Some(timestamp_to_proto(&saga.step_time)),
-        deadline: saga.deadline(timeouts).as_ref().map(timestamp_to_proto),
+        deadline: saga.deadline(settings).as_ref().map(timestamp_to_proto),
         order_status: status(order.status).into(),
         customer_id: order.customer_id.to_string(),
         total: order.total.as_ref().map(money_to_proto),
@@ -51,6 +54,8 @@ pub(crate) fn saga(record: &Record, timeouts: &SagaTimeouts) -> proto::Saga {
         pending_reason: reason,
         order_create_time: Some(timestamp_to_proto(&order.create_time)),
         trace_id: record.trace.trace_id(),
+        coupon: saga.coupon.number().into(),
+        shipment: saga.shipment.number().into(),
     }
 }
 
@@ -63,8 +68,59 @@ pub(crate) fn lines(order: &Order) -> Vec<proto::OrderLine> {
         unit_price: line.price.as_ref().map(|(unit, _)| money_to_proto(unit)),
         line_total: line.price.as_ref().map(|(_, total)| money_to_proto(total)),
         product_number: line.product_number,
+        discount: line.discount.as_ref().map(money_to_proto),
     });
     lines.collect()
+}
+
+/// The lines as coupons look at them.
+pub(crate) fn coupon_lines(order: &Order) -> Vec<CouponLine> {
+    let lines = order.lines.iter().map(|line| CouponLine {
+        sku: line.sku.to_string(),
+        line_total: line.price.as_ref().map(|(_, total)| money_to_proto(total)),
+    });
+    lines.collect()
+}
+
+pub(crate) fn issued_coupon_id(order: &Order) -> String {
+    order.issued_coupon_id.map(|id| id.to_string()).unwrap_or_default()
+}
+
+pub(crate) fn shipping_address(order: &Order) -> Option<PostalAddress> {
+    order.shipping_address.as_deref().map(address)
+}
+
+pub(crate) fn address(address: &ShippingAddress) -> PostalAddress {
+    let address = address.clone();
+    PostalAddress {
+        revision: 0,
+        region_code: address.region_code,
+        language_code: address.language_code,
+        postal_code: address.postal_code,
+        sorting_code: address.sorting_code,
+        administrative_area: address.administrative_area,
+        locality: address.locality,
+        sublocality: address.sublocality,
+        address_lines: address.address_lines,
+        recipients: address.recipients,
+        organization: address.organization,
+    }
+}
+
+/// The fields that the contract has; a revision is not kept.
+pub(crate) fn address_of(message: PostalAddress) -> ShippingAddress {
+    ShippingAddress {
+        region_code: message.region_code,
+        language_code: message.language_code,
+        postal_code: message.postal_code,
+        sorting_code: message.sorting_code,
+        administrative_area: message.administrative_area,
+        locality: message.locality,
+        sublocality: message.sublocality,
+        address_lines: message.address_lines,
+        recipients: message.recipients,
+        organization: message.organization,
+    }
 }
 
 pub(crate) fn email(order: &Order) -> String {

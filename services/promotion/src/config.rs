@@ -4,5 +4,5 @@ use openorder_service::service_settings;
 
 service_settings! {
     /// Promotion service.
-    pub struct PromotionSettings(8107, "promotion") {}
+    pub struct PromotionSettings(8107, "promotion", consumer) {}
 }

@@ -1,9 +1,11 @@
-//! The promotion service: coupons, and who has them.
+//! The promotion service: coupons, who has them, and the orders that use them.
 //!
 //! Reading guide:
-//! - `domain/`: the rules, pure: as many are issued as the limits say, and no more;
+//! - `domain/`: the rules, pure: as many are issued as the limits say, and no more; a coupon is used for one order;
+//!   `discount` says what it takes off;
 //! - `application/`: one batch in, one outcome a command out; `working_set` is load, decide, save;
 //! - `persistence/`: all the SQL;
+//! - `consumers/`: which events of others are commands here (a file a topic);
 //! - `grpc/`: parse, call, answer;
 //! - [`serve`]: how it is put together.
 
@@ -11,6 +13,7 @@
 
 mod application;
 mod config;
+mod consumers;
 pub mod domain;
 mod grpc;
 mod persistence;
@@ -23,6 +26,7 @@ use openorder_service::{Host, ServiceSpec};
 use sqlx::migrate::Migrator;
 
 pub use config::PromotionSettings;
+pub use consumers::subscription;
 
 use crate::application::Promotions;
 
@@ -41,7 +45,7 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 /// When a setting cannot be used or the port cannot be bound.
 pub async fn serve(host: Host<PromotionSettings>) -> anyhow::Result<()> {
     let service = host.start(&SPEC, &MIGRATIONS).await?;
-    let committer = service.run(Arc::new(Promotions));
+    let committer = service.run_with(Arc::new(Promotions), consumers::subscription());
     let routes = grpc::service(Arc::clone(service.backbone()), committer, service.page_tokens());
     service.serve(routes).await;
     Ok(())

@@ -9,7 +9,7 @@ use openorder_proto::{
 use openorder_rpc::{money_to_proto, timestamp_to_proto};
 use openorder_types::{Money, Sku, ValueError};
 
-use crate::domain::{Code, Coupon, Field, IssuedCoupon, Terms, Value};
+use crate::domain::{Code, Coupon, CouponUse, Field, IssuedCoupon, Line, RefusalReason, Terms, Value};
 
 pub(crate) fn coupon(coupon: &Coupon) -> proto::Coupon {
     proto::Coupon {
@@ -76,7 +76,7 @@ pub(crate) fn parse_terms(message: &proto::CouponTerms) -> Result<Terms, (String
     Terms::parse(value, minimum_total, skus).map_err(|(field, error)| (field.to_owned(), error))
 }
 
-fn money(message: &MoneyMessage) -> Result<Money, ValueError> {
+pub(crate) fn money(message: &MoneyMessage) -> Result<Money, ValueError> {
     Ok(Money::from_units_nanos(&message.currency_code, message.units, message.nanos)?)
 }
 
@@ -91,7 +91,40 @@ pub(crate) fn issued_coupon(issued: &IssuedCoupon, code: &Code) -> proto::Issued
         version: issued.version,
         issue_time: Some(timestamp_to_proto(&issued.issue_time)),
         update_time: Some(timestamp_to_proto(&issued.update_time)),
+        order_id: issued.order_id.map(|id| id.to_string()).unwrap_or_default(),
     }
+}
+
+pub(crate) fn coupon_use(one: &CouponUse) -> proto::CouponUse {
+    proto::CouponUse {
+        order_id: one.order_id.to_string(),
+        user_id: one.user_id.to_string(),
+        issued_coupon_id: one.issued_coupon_id.to_string(),
+        // Numbered as in the contract.
+        state: one.state.number().into(),
+        reason: refusal_reason(one.reason).into(),
+        line_discounts: one.line_discounts.iter().map(money_to_proto).collect(),
+        create_time: Some(timestamp_to_proto(&one.create_time)),
+        update_time: Some(timestamp_to_proto(&one.update_time)),
+    }
+}
+
+pub(crate) fn refusal_reason(reason: Option<RefusalReason>) -> proto::CouponRejectionReason {
+    let number = reason.map_or(0, RefusalReason::number);
+    proto::CouponRejectionReason::try_from(i32::from(number)).unwrap_or_default()
+}
+
+/// A line of an order, as coupons look at it.
+///
+/// # Errors
+/// What is wrong first.
+pub(crate) fn line(message: &proto::CouponLine) -> Result<Line, ValueError> {
+    let missing = || ValueError::new("FIELD_MISSING", "a line without line_total");
+    let total = money(message.line_total.as_ref().ok_or_else(missing)?)?;
+    if total.is_negative() {
+        return Err(ValueError::new("AMOUNT_NEGATIVE", "line_total must not be less than zero"));
+    }
+    Ok(Line { sku: Sku::parse(&message.sku)?, total })
 }
 
 pub(crate) fn mask(fields: &[Field]) -> prost_types::FieldMask {
@@ -103,12 +136,14 @@ mod tests {
     use openorder_types::assert_numbered_as_in_the_contract;
 
     use super::*;
-    use crate::domain::IssuedCouponState;
+    use crate::domain::{IssuedCouponState, UseState};
 
     #[test]
     fn stored_numbers_are_those_of_the_contract() {
         assert_numbered_as_in_the_contract! {
             IssuedCouponState = proto::IssuedCouponState, "ISSUED_COUPON_STATE";
+            UseState = proto::CouponUseState, "COUPON_USE_STATE";
+            RefusalReason = proto::CouponRejectionReason, "COUPON_REJECTION_REASON";
         }
     }
 

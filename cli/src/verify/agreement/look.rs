@@ -1,11 +1,12 @@
-//! The rows of the four services that belong to an order.
+//! The rows of the services that belong to an order.
 
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context;
-use openorder_proto::internal::order::v1::StoredOrder;
+use openorder_proto::internal::order::v1::{StoredCoupon, StoredOrder};
 use openorder_proto::inventory::v1::ReservationState;
 use openorder_proto::payment::v1::PaymentState;
+use openorder_proto::promotion::v1::CouponUseState;
 use openorder_types::Timestamp;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -28,21 +29,26 @@ pub(super) struct Rows {
     pub(super) reservation: Option<Reservation>,
     pub(super) payment: Option<Payment>,
     pub(super) notifications: Option<Notifications>,
+    pub(super) coupon_use: Option<CouponUse>,
 }
 
 #[derive(Debug)]
 pub(super) struct OrderRow {
     pub(super) status: i32,
     pub(super) step: i16,
-    /// Whether an operator stated that stock, or money, was put right by hand.
-    pub(super) is_settled_by_hand: (bool, bool),
+    /// Whether an operator stated that stock, money, or a coupon, was put right by hand.
+    pub(super) is_settled_by_hand: (bool, bool, bool),
     /// When the order or its saga last changed.
     pub(super) changed_at: Timestamp,
     pub(super) customer_id: String,
     pub(super) payment_id: String,
-    /// Minor units and currency.
+    /// Minor units and currency; less the discount.
     pub(super) total: Option<(i64, String)>,
     pub(super) lines: Lines,
+    /// What its coupon takes off, in minor units; 0 for nothing.
+    pub(super) discount_minor_units: i64,
+    /// The issued coupon that it names.
+    pub(super) issued_coupon_id: Option<Uuid>,
 }
 
 #[derive(Debug)]
@@ -59,10 +65,36 @@ pub(super) struct Payment {
     pub(super) amount: Option<(i64, String)>,
 }
 
+/// What became of its coupon.
+#[derive(Debug)]
+pub(super) struct CouponUse {
+    pub(super) state: i32,
+    pub(super) issued_coupon_id: Uuid,
+    pub(super) discount_minor_units: i64,
+}
+
+impl CouponUse {
+    /// Whether the coupon is kept for the order or used by it.
+    pub(super) fn is_in_use(&self) -> bool {
+        [CouponUseState::Held as i32, CouponUseState::Redeemed as i32].contains(&self.state)
+    }
+
+    pub(super) fn state_name(&self) -> &'static str {
+        CouponUseState::try_from(self.state).unwrap_or_default().as_str_name()
+    }
+}
+
 /// What the customer was told of; a kind once for each channel.
 #[derive(Debug)]
 pub(super) struct Notifications {
     pub(super) kinds: Vec<i16>,
+}
+
+impl OrderRow {
+    /// Whether it costs nothing.
+    pub(super) fn is_free(&self) -> bool {
+        self.total.as_ref().is_some_and(|(minor_units, _)| *minor_units == 0)
+    }
 }
 
 impl Reservation {
@@ -103,7 +135,7 @@ macro_rules! sql {
 }
 
 const ORDERS: (&str, &str) = sql!(
-    "order_id, status, saga_step, saga_stock, saga_payment, greatest(update_time, saga_step_time) as changed_at, customer_id, \
+    "order_id, status, saga_step, saga_stock, saga_payment, saga_coupon, coupon, greatest(update_time, saga_step_time) as changed_at, customer_id, \
      coalesce(payment_id, '') as payment_id, body, total_minor, currency, lines::text as lines",
     "customer_order",
     ""
@@ -111,6 +143,8 @@ const ORDERS: (&str, &str) = sql!(
 const RESERVATIONS: (&str, &str) = sql!("order_id, state, lines::text as lines", "reservation", "");
 const PAYMENTS: (&str, &str) =
     sql!("order_id, state, payment_id::text as payment_id, user_id, amount_minor_units, currency", "payment", "");
+const COUPON_USES: (&str, &str) =
+    sql!("order_id, issued_coupon_id, state, coalesce(discount_minor, 0) as discount_minor", "coupon_use", "");
 const NOTIFICATIONS: (&str, &str) = sql!("order_id, array_agg(kind) as kinds", "notification", "group by order_id");
 
 fn lines(row: &PgRow) -> sqlx::Result<Lines> {
@@ -123,34 +157,46 @@ fn lines(row: &PgRow) -> sqlx::Result<Lines> {
     Ok(lines)
 }
 
-/// What an order costs, and its lines. A row of the form before has columns for them.
-fn carried(row: &PgRow) -> sqlx::Result<(Option<(i64, String)>, Lines)> {
+/// What an order costs before its coupon, its lines and the coupon. A row of the form before has columns for them.
+fn carried(row: &PgRow) -> sqlx::Result<(Option<(i64, String)>, Lines, Option<Uuid>)> {
     let Some(body) = column(row, "body")? else {
         let (minor, currency): (Option<i64>, Option<String>) = (column(row, "total_minor")?, column(row, "currency")?);
-        return Ok((minor.zip(currency), lines(row)?));
+        return Ok((minor.zip(currency), lines(row)?, None));
     };
     let body: StoredOrder = decoded(body)?;
     let mut lines = Lines::new();
     for line in body.lines {
         *lines.entry(line.sku).or_default() += line.quantity;
     }
-    Ok((body.total_minor_units.map(|minor| (minor, body.currency)), lines))
+    let issued_coupon_id = Uuid::from_slice(&body.issued_coupon_id).ok();
+    Ok((body.total_minor_units.map(|minor| (minor, body.currency)), lines, issued_coupon_id))
+}
+
+/// What is taken off an order, in minor units.
+fn discount(row: &PgRow) -> sqlx::Result<i64> {
+    let Some(coupon) = column(row, "coupon")? else { return Ok(0) };
+    let coupon: StoredCoupon = decoded(coupon)?;
+    Ok(if coupon.applied { coupon.line_discounts_minor_units.iter().sum() } else { 0 })
 }
 
 fn order(row: &PgRow) -> sqlx::Result<(Uuid, OrderRow)> {
-    let (total, lines) = carried(row)?;
+    let (total, lines, issued_coupon_id) = carried(row)?;
+    let discount_minor_units = discount(row)?;
     let order = OrderRow {
         status: i32::from(column::<i16>(row, "status")?),
         step: column(row, "saga_step")?,
         is_settled_by_hand: (
             column::<i16>(row, "saga_stock")? == PART_SETTLED,
             column::<i16>(row, "saga_payment")? == PART_SETTLED,
+            column::<Option<i16>>(row, "saga_coupon")? == Some(PART_SETTLED),
         ),
         changed_at: column(row, "changed_at")?,
         customer_id: column(row, "customer_id")?,
         payment_id: column(row, "payment_id")?,
-        total,
+        total: total.map(|(minor, currency)| (minor - discount_minor_units, currency)),
         lines,
+        discount_minor_units,
+        issued_coupon_id,
     };
     Ok((column(row, "order_id")?, order))
 }
@@ -176,12 +222,22 @@ fn notifications(row: &PgRow) -> sqlx::Result<(Uuid, Notifications)> {
     Ok((column(row, "order_id")?, Notifications { kinds: column(row, "kinds")? }))
 }
 
-/// The four databases, each at its moment; the orders' comes first.
+fn coupon_use(row: &PgRow) -> sqlx::Result<(Uuid, CouponUse)> {
+    let used = CouponUse {
+        state: i32::from(column::<i16>(row, "state")?),
+        issued_coupon_id: column(row, "issued_coupon_id")?,
+        discount_minor_units: column(row, "discount_minor")?,
+    };
+    Ok((column(row, "order_id")?, used))
+}
+
+/// The databases, each at its moment; the orders' comes first.
 pub(super) struct Sources {
     pub(super) order: Snapshot,
     pub(super) inventory: Snapshot,
     pub(super) payment: Snapshot,
     pub(super) notification: Snapshot,
+    pub(super) promotion: Snapshot,
 }
 
 impl Sources {
@@ -191,6 +247,7 @@ impl Sources {
             inventory: check.databases.snapshot(Service::Inventory).await?,
             payment: check.databases.snapshot(Service::Payment).await?,
             notification: check.databases.snapshot(Service::Notification).await?,
+            promotion: check.databases.snapshot(Service::Promotion).await?,
         })
     }
 }
@@ -201,6 +258,7 @@ pub(super) struct Tables {
     pub(super) reservations: Keyed<Uuid, Reservation>,
     pub(super) payments: Keyed<Uuid, Payment>,
     pub(super) notifications: Keyed<Uuid, Notifications>,
+    pub(super) coupon_uses: Keyed<Uuid, CouponUse>,
 }
 
 impl Tables {
@@ -210,6 +268,7 @@ impl Tables {
             reservations: Keyed::read(&mut sources.inventory, RESERVATIONS.0, reservation).await?,
             payments: Keyed::read(&mut sources.payment, PAYMENTS.0, payment).await?,
             notifications: Keyed::read(&mut sources.notification, NOTIFICATIONS.0, notifications).await?,
+            coupon_uses: Keyed::read(&mut sources.promotion, COUPON_USES.0, coupon_use).await?,
         })
     }
 }
@@ -219,12 +278,14 @@ pub(super) async fn at(check: &Check<'_>, orders: &[Uuid]) -> anyhow::Result<(Ve
     let (mut reservations, _) = some(check, Service::Inventory, RESERVATIONS.1, orders, reservation).await?;
     let (mut payments, _) = some(check, Service::Payment, PAYMENTS.1, orders, payment).await?;
     let (mut by_order, _) = some(check, Service::Notification, NOTIFICATIONS.1, orders, notifications).await?;
+    let (mut coupon_uses, _) = some(check, Service::Promotion, COUPON_USES.1, orders, coupon_use).await?;
     let (mut found, now) = some(check, Service::Order, ORDERS.1, orders, order).await?;
     let rows = orders.iter().map(|id| Rows {
         order: found.remove(id),
         reservation: reservations.remove(id),
         payment: payments.remove(id),
         notifications: by_order.remove(id),
+        coupon_use: coupon_uses.remove(id),
     });
     Ok((rows.collect(), now))
 }

@@ -1,6 +1,6 @@
-//! Invariant 6: order, reservation, payment and notification of an order say the same.
+//! Invariant 6: order, reservation, payment, coupon and notification of an order say the same.
 //!
-//! Four databases are never seen at one moment. So an order is judged only when it has been at rest for longer than what
+//! Their databases are never seen at one moment. So an order is judged only when it has been at rest for longer than what
 //! follows from it may take, and one that looks wrong is looked at again, the others' rows before its own, until the bound
 //! has passed once more: what still disagrees then, with an order that did not change meanwhile, is told.
 
@@ -27,7 +27,7 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
     look_again(check, suspects, findings).await
 }
 
-/// All orders, reservations, payments and notifications, side by side in the order of their ids.
+/// All orders, reservations, payments, uses of coupons and notifications, side by side in the order of their ids.
 async fn first_look(check: &Check<'_>, findings: &mut Findings) -> anyhow::Result<BTreeSet<Uuid>> {
     let mut sources = Sources::open(check).await?;
     let mut tables = Tables::read(&mut sources).await?;
@@ -41,6 +41,8 @@ async fn first_look(check: &Check<'_>, findings: &mut Findings) -> anyhow::Resul
             side(&mut tables.payments, &mut sources.payment, id, &mut suspects, |row| row.is_taken()).await?;
         rows.notifications =
             side(&mut tables.notifications, &mut sources.notification, id, &mut suspects, |_| true).await?;
+        rows.coupon_use =
+            side(&mut tables.coupon_uses, &mut sources.promotion, id, &mut suspects, |row| row.is_in_use()).await?;
         match rules::judge(&rows, young) {
             Verdict::Agrees => findings.checked(),
             Verdict::InFlight => findings.in_flight(),
@@ -52,6 +54,9 @@ async fn first_look(check: &Check<'_>, findings: &mut Findings) -> anyhow::Resul
     }
     while let Some((id, row)) = tables.payments.next(&mut sources.payment).await? {
         suspects.extend(row.is_taken().then_some(id));
+    }
+    while let Some((id, row)) = tables.coupon_uses.next(&mut sources.promotion).await? {
+        suspects.extend(row.is_in_use().then_some(id));
     }
     while let Some((id, _)) = tables.notifications.next(&mut sources.notification).await? {
         suspects.insert(id);

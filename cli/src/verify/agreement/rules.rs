@@ -4,9 +4,10 @@ use openorder_proto::inventory::v1::ReservationState;
 use openorder_proto::notification::v1::NotificationKind;
 use openorder_proto::order::v1::OrderStatus;
 use openorder_proto::payment::v1::PaymentState;
+use openorder_proto::promotion::v1::CouponUseState;
 use openorder_types::Timestamp;
 
-use super::look::{Notifications, OrderRow, Payment, Rows};
+use super::look::{CouponUse, Notifications, OrderRow, Payment, Rows};
 
 /// `saga::Step`: completed, compensated, rejected.
 const STEPS_AT_REST: [i16; 3] = [3, 5, 7];
@@ -38,6 +39,7 @@ pub(super) fn judge(rows: &Rows, young: Timestamp) -> Verdict {
         // Not at its end though its saga rests: that is told with the orders.
         _ => return Verdict::InFlight,
     };
+    let found = found.or_else(|| of_coupon(rows.coupon_use.as_ref(), order, status));
     match found.or_else(|| of_notifications(rows.notifications.as_ref(), order, status)) {
         None => Verdict::Agrees,
         Some((reason, detail)) => Verdict::Disagrees(reason, format!("{}; {detail}", status.as_str_name())),
@@ -50,6 +52,8 @@ fn orphan(rows: &Rows) -> Verdict {
         Verdict::Disagrees("RESERVATION_WITHOUT_ORDER", "stock is held, and there is no such order".to_owned())
     } else if rows.payment.as_ref().is_some_and(Payment::is_taken) {
         Verdict::Disagrees("PAYMENT_WITHOUT_ORDER", "money was taken, and there is no such order".to_owned())
+    } else if rows.coupon_use.as_ref().is_some_and(CouponUse::is_in_use) {
+        Verdict::Disagrees("COUPON_USE_WITHOUT_ORDER", "a coupon is used, and there is no such order".to_owned())
     } else if rows.notifications.is_some() {
         Verdict::Disagrees("NOTIFICATION_WITHOUT_ORDER", "somebody was told, and there is no such order".to_owned())
     } else {
@@ -70,6 +74,10 @@ fn kept(rows: &Rows, order: &OrderRow, status: OrderStatus) -> Option<Disagreeme
     if reservation.lines != order.lines {
         return Some(("RESERVATION_DISAGREES", "it holds other lines than were ordered".to_owned()));
     }
+    // A coupon has left nothing to pay.
+    if rows.payment.is_none() && order.is_free() {
+        return None;
+    }
     let Some(payment) = &rows.payment else {
         return Some(("PAYMENT_MISSING", "nothing was paid for it".to_owned()));
     };
@@ -83,7 +91,7 @@ fn kept(rows: &Rows, order: &OrderRow, status: OrderStatus) -> Option<Disagreeme
 
 /// An order that was called off or could not be fulfilled: nothing is held, nothing is kept.
 fn given_up(rows: &Rows, order: &OrderRow, status: OrderStatus) -> Option<Disagreement> {
-    let (stock_by_hand, money_by_hand) = order.is_settled_by_hand;
+    let (stock_by_hand, money_by_hand, _) = order.is_settled_by_hand;
     if let Some(reservation) = rows.reservation.as_ref().filter(|row| row.holds() && !stock_by_hand) {
         return Some(("RESERVATION_DISAGREES", format!("reservation {}", reservation.state_name())));
     }
@@ -102,6 +110,29 @@ fn given_up(rows: &Rows, order: &OrderRow, status: OrderStatus) -> Option<Disagr
         return Some(("PAYMENT_DISAGREES", "it was paid, and no refund is known".to_owned()));
     }
     None
+}
+
+/// An order that goes its way has used the coupon that it names, and takes off what that takes off; any other has not.
+fn of_coupon(coupon_use: Option<&CouponUse>, order: &OrderRow, status: OrderStatus) -> Option<Disagreement> {
+    let goes_its_way = !matches!(status, OrderStatus::Cancelled | OrderStatus::Rejected);
+    let (_, _, by_hand) = order.is_settled_by_hand;
+    match (coupon_use, order.issued_coupon_id) {
+        (None, Some(_)) if goes_its_way => Some(("COUPON_USE_MISSING", "its coupon was never decided on".to_owned())),
+        (Some(used), Some(named)) if goes_its_way => {
+            let same = used.state == CouponUseState::Redeemed as i32
+                && used.issued_coupon_id == named
+                && used.discount_minor_units == order.discount_minor_units;
+            let detail = || {
+                let (order, used_by) = (order.discount_minor_units, used.discount_minor_units);
+                format!("{} with {used_by}, the order has {order} off", used.state_name())
+            };
+            (!same).then(|| ("COUPON_USE_DISAGREES", detail()))
+        }
+        (Some(used), _) if used.is_in_use() && !by_hand => {
+            Some(("COUPON_USE_DISAGREES", format!("its coupon is {}", used.state_name())))
+        }
+        _ => None,
+    }
 }
 
 /// The customer was told how it ended (or did not want to be told: that is a row too), and nothing that never was.
@@ -123,7 +154,7 @@ fn of_notifications(
         return Some(("NOTIFICATION_MISSING", format!("no {}", expected.as_str_name())));
     }
     let never = [
-        (NotificationKind::OrderPaid, order.payment_id.is_empty()),
+        (NotificationKind::OrderPaid, order.payment_id.is_empty() && !order.is_free()),
         (NotificationKind::OrderRejected, status != OrderStatus::Rejected),
         (NotificationKind::OrderCancelled, status != OrderStatus::Cancelled),
         (NotificationKind::OrderDelivered, status != OrderStatus::Delivered),
@@ -151,7 +182,9 @@ mod tests {
             order: Some(OrderRow {
                 status: status.into(),
                 step,
-                is_settled_by_hand: (false, false),
+                is_settled_by_hand: (false, false, false),
+                discount_minor_units: 0,
+                issued_coupon_id: None,
                 changed_at: at(10),
                 customer_id: "ada".to_owned(),
                 payment_id: if paid { "p".to_owned() } else { String::new() },
@@ -166,6 +199,7 @@ mod tests {
                 amount: total,
             }),
             notifications: (!kinds.is_empty()).then(|| Notifications { kinds: kinds.to_vec() }),
+            coupon_use: None,
         }
     }
 
@@ -175,6 +209,43 @@ mod tests {
             Verdict::InFlight => "in flight",
             Verdict::Disagrees(reason, _) => reason,
         }
+    }
+
+    /// The same order with a coupon of fifty cents, whose use stands here.
+    fn with_coupon(mut rows: Rows, state: i32, taken_off: i64) -> Rows {
+        let issued_coupon_id = uuid::Uuid::from_u128(7);
+        rows.coupon_use = Some(CouponUse { state, issued_coupon_id, discount_minor_units: 50 });
+        if let Some(order) = &mut rows.order {
+            (order.issued_coupon_id, order.discount_minor_units) = (Some(issued_coupon_id), taken_off);
+        }
+        rows
+    }
+
+    #[test]
+    fn a_coupon_is_used_by_an_order_that_goes_its_way_and_by_no_other() {
+        let goes = || rows(OrderStatus::Preparing, 3, 1, Some(2), &[1]);
+        let ended = || rows(OrderStatus::Cancelled, 5, 3, Some(3), &[4]);
+        assert_eq!(reason(&with_coupon(goes(), 2, 50)), "agrees");
+        assert_eq!(reason(&with_coupon(ended(), 3, 0)), "agrees");
+        assert_eq!(reason(&with_coupon(ended(), 4, 0)), "agrees");
+        for wrong in [with_coupon(goes(), 1, 50), with_coupon(goes(), 3, 50), with_coupon(goes(), 2, 49)] {
+            assert_eq!(reason(&wrong), "COUPON_USE_DISAGREES", "{wrong:?}");
+        }
+        for wrong in [with_coupon(ended(), 1, 0), with_coupon(ended(), 2, 50)] {
+            assert_eq!(reason(&wrong), "COUPON_USE_DISAGREES", "{wrong:?}");
+        }
+        let missing = Rows { coupon_use: None, ..with_coupon(goes(), 2, 50) };
+        assert_eq!(reason(&missing), "COUPON_USE_MISSING");
+        let orphan = Rows { coupon_use: with_coupon(goes(), 1, 0).coupon_use, ..Rows::default() };
+        assert_eq!(reason(&orphan), "COUPON_USE_WITHOUT_ORDER");
+    }
+
+    #[test]
+    fn what_a_coupon_leaves_nothing_to_pay_of_is_not_paid() {
+        let mut free = with_coupon(rows(OrderStatus::Preparing, 3, 1, None, &[1]), 2, 50);
+        assert_eq!(reason(&free), "PAYMENT_MISSING");
+        free.order.as_mut().unwrap().total = Some((0, "EUR".to_owned()));
+        assert_eq!(reason(&free), "agrees");
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
     let mut snapshot = check.databases.snapshot(Service::Promotion).await?;
     compare::<coupons::Coupon>(&mut snapshot, None, findings).await?;
     compare::<coupons::IssuedCoupon>(&mut snapshot, None, findings).await?;
+    coupons::check_uses(&mut snapshot, findings).await?;
     coupons::check_counts(&mut snapshot, findings).await
 }
 

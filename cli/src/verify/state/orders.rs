@@ -1,7 +1,7 @@
 //! Orders.
 
 use openorder_proto::google::r#type::Money as MoneyMessage;
-use openorder_proto::internal::order::v1::StoredOrder;
+use openorder_proto::internal::order::v1::{StoredCoupon, StoredOrder};
 use openorder_proto::order::v1::{
     OrderCancelled, OrderCompensationFailed, OrderCompensationRetried, OrderCompensationSettled, OrderConfirmed,
     OrderCreated, OrderDelivered, OrderLine, OrderPaid, OrderPreparing, OrderRejected, OrderShipped,
@@ -9,6 +9,7 @@ use openorder_proto::order::v1::{
 use openorder_proto::{event_types, topics};
 use serde::Deserialize;
 use sqlx::postgres::PgRow;
+use uuid::Uuid;
 
 use super::{Event, Fields, Fold, Row, amount};
 use crate::verify::database::{column, decoded};
@@ -20,8 +21,12 @@ pub(super) struct Order {
     status: i32,
     customer_id: String,
     customer_email: String,
+    /// Before the coupon's discount.
     total: String,
     lines: String,
+    /// By line, once it is taken off.
+    discounts: String,
+    issued_coupon_id: String,
     modes: (i32, i32),
     reason: String,
     detail: String,
@@ -49,6 +54,7 @@ impl Order {
             customer_email: body.customer_email.clone(),
             total: amount(body.total_minor_units.map(|minor| (minor, body.currency.clone()))),
             lines: lines.collect(),
+            issued_coupon_id: Uuid::from_slice(&body.issued_coupon_id).map(|id| id.to_string()).unwrap_or_default(),
             modes: (body.reservation_mode, body.payment_mode),
             ..Self::default()
         }
@@ -80,7 +86,7 @@ impl Fold for Order {
     const TYPES: &'static [&'static str] = &[];
     const ROWS: &'static str = "select order_id::text as id, status, version, customer_id, \
         coalesce(status_reason, '') as status_reason, coalesce(status_detail, '') as status_detail, \
-        coalesce(payment_id, '') as payment_id, body, \
+        coalesce(payment_id, '') as payment_id, body, coupon, \
         customer_email, currency, total_minor, lines::text as lines, reservation_mode, payment_mode \
         from customer_order order by order_id";
 
@@ -91,6 +97,10 @@ impl Fold for Order {
             reason: column(row, "status_reason")?,
             detail: column(row, "status_detail")?,
             payment_id: column(row, "payment_id")?,
+            discounts: match column(row, "coupon")? {
+                Some(coupon) => discounts_of(&decoded(coupon)?),
+                None => String::new(),
+            },
             ..match column(row, "body")? {
                 Some(body) => Self::carrying(&decoded(body)?),
                 None => Self::former(row)?,
@@ -107,9 +117,14 @@ impl Fold for Order {
                 self.lines = lines(&created.lines)?;
                 self.total = total(created.total.as_ref())?;
                 (self.customer_id, self.customer_email) = (created.customer_id, created.customer_email);
+                self.issued_coupon_id = created.issued_coupon_id;
                 self.status = created.status;
             }
-            event_types::ORDER_CONFIRMED => self.status = event.decode::<OrderConfirmed>()?.status,
+            event_types::ORDER_CONFIRMED => {
+                let confirmed: OrderConfirmed = event.decode()?;
+                self.status = confirmed.status;
+                self.discounts = discounts(&confirmed.lines)?;
+            }
             event_types::ORDER_PAID => {
                 let paid: OrderPaid = event.decode()?;
                 (self.status, self.payment_id) = (paid.status, paid.payment_id);
@@ -149,6 +164,8 @@ impl Fold for Order {
             ("customer_email", self.customer_email),
             ("total", self.total),
             ("lines", self.lines),
+            ("discounts", self.discounts),
+            ("issued_coupon_id", self.issued_coupon_id),
             ("reservation_mode", self.modes.0.to_string()),
             ("payment_mode", self.modes.1.to_string()),
             ("status_reason", self.reason),
@@ -173,6 +190,21 @@ fn lines(lines: &[OrderLine]) -> anyhow::Result<String> {
         Ok(shown(&line.sku, &line.display_name, line.quantity.into(), unit, total))
     });
     lines.collect()
+}
+
+/// What the coupon takes off each line, in minor units.
+fn discounts(lines: &[OrderLine]) -> anyhow::Result<String> {
+    let minor = |line: &OrderLine| match &line.discount {
+        Some(discount) => money(Some(discount)).map(|money| format!("{};", money.minor_units())),
+        None => Ok("0;".to_owned()),
+    };
+    lines.iter().map(minor).collect()
+}
+
+/// The same, as it is stored.
+fn discounts_of(coupon: &StoredCoupon) -> String {
+    let all = coupon.line_discounts_minor_units.iter().filter(|_| coupon.applied);
+    all.map(|minor| format!("{minor};")).collect()
 }
 
 fn shown(sku: &str, display_name: &str, quantity: i64, unit: Option<i64>, total: Option<i64>) -> String {

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::{
-    domain::{CatalogItem, NewOrder, OrderCommand},
+    domain::{CatalogItem, NewOrder, OrderCommand, ShipmentFact},
     saga::Signal,
 };
 
@@ -26,6 +26,11 @@ impl Command {
     /// Something that the saga of this order waits for, or did not expect.
     pub(crate) fn signal(order_id: Uuid, signal: Signal) -> Self {
         Self::Order { order_id, command: OrderCommand::Signal(signal) }
+    }
+
+    /// What the shipping service has published of this order's parcel.
+    pub(crate) fn shipment(order_id: Uuid, fact: ShipmentFact) -> Self {
+        Self::Order { order_id, command: OrderCommand::Shipment(fact) }
     }
 
     /// The order to be locked; none for one that is yet to be made.

@@ -1,11 +1,13 @@
 //! The facts and requests that a batch brings about, as protobuf events.
 
-use openorder_proto::{inventory::v1 as inventory, order::v1 as proto, payment::v1 as payment};
+use openorder_proto::{
+    inventory::v1 as inventory, order::v1 as proto, payment::v1 as payment, promotion::v1 as promotion,
+};
 use openorder_rpc::money_to_proto;
 use openorder_service::{Aggregate, NewEvents};
 
 use crate::{
-    domain::{CancellationCause, Order, OrderEvent, OrderStatus},
+    domain::{CancellationCause, Event, Order, OrderEvent, OrderStatus},
     persistence::Record,
     present,
 };
@@ -34,15 +36,23 @@ pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEven
                 lines: present::lines(order),
                 reservation_mode: present::reservation_mode(order.reservation_mode).into(),
                 payment_mode: present::payment_mode(order.payment_mode).into(),
-                create_time: Some(openorder_rpc::timestamp_to_proto(&order.create_time)));
+                create_time: Some(openorder_rpc::timestamp_to_proto(&order.create_time)),
+                issued_coupon_id: present::issued_coupon_id(order));
             events.append(&message, aggregate);
         }
-        OrderEvent::Confirmed => {
-            let mode = present::payment_mode(order.payment_mode);
-            events.append(&event!(OrderConfirmed, order, payment_mode: mode.into()), aggregate);
+        OrderEvent::Confirmed { line_discounts } => {
+            let lines = if line_discounts.is_empty() { Vec::new() } else { present::lines(order) };
+            let message = event!(OrderConfirmed, order,
+                payment_mode: present::payment_mode(order.payment_mode).into(),
+                discount: order.discount().as_ref().map(money_to_proto),
+                lines: lines);
+            events.append(&message, aggregate);
         }
         OrderEvent::Paid { payment_id } => {
-            let message = event!(OrderPaid, order, lines: present::lines(order), payment_id: payment_id.clone());
+            let message = event!(OrderPaid, order,
+                lines: present::lines(order),
+                payment_id: payment_id.clone(),
+                shipping_address: present::shipping_address(order));
             events.append(&message, aggregate);
         }
         OrderEvent::Preparing => events.append(&event!(OrderPreparing, order), aggregate),
@@ -64,10 +74,11 @@ pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEven
                 status_detail: detail.clone());
             events.append_because(&message, aggregate, reason);
         }
-        OrderEvent::CompensationFailed { stock_open, payment_open, undo_attempts } => {
+        OrderEvent::CompensationFailed { stock_open, payment_open, coupon_open, undo_attempts } => {
             let message = event!(OrderCompensationFailed, order,
                 stock_open: *stock_open,
                 payment_open: *payment_open,
+                coupon_open: *coupon_open,
                 undo_attempts: i32::try_from(*undo_attempts).unwrap_or(i32::MAX));
             events.append(&message, aggregate);
         }
@@ -75,12 +86,13 @@ pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEven
             let message = event!(OrderCompensationRetried, order, operator: operator.clone(), reason: reason.clone());
             events.append(&message, aggregate);
         }
-        OrderEvent::CompensationSettled { operator, reason, stock, payment } => {
+        OrderEvent::CompensationSettled { operator, reason, stock, payment, coupon } => {
             let message = event!(OrderCompensationSettled, order,
                 operator: operator.clone(),
                 reason: reason.clone(),
                 stock_settled: *stock,
-                payment_settled: *payment);
+                payment_settled: *payment,
+                coupon_settled: *coupon);
             events.append(&message, aggregate);
         }
     }
@@ -123,4 +135,27 @@ pub(crate) fn refund(events: &mut NewEvents, record: &Record, cause: Cancellatio
         answer_again,
     };
     events.append(&message, aggregate(&record.order, record.saga.refunds));
+}
+
+/// Requests of the promotion service. They have one stream, because one of them follows the other.
+pub(crate) fn coupon(events: &mut NewEvents, record: &Record, event: &Event) {
+    let order = &record.order;
+    let (order_id, user_id) = (order.order_id.to_string(), order.customer_id.to_string());
+    let issued_coupon_id = present::issued_coupon_id(order);
+    let aggregate = aggregate(order, record.saga.coupon_requests).keyed_by(&order.customer_id);
+    match event {
+        Event::CouponHoldRequested => {
+            let lines = present::coupon_lines(order);
+            events.append(&promotion::CouponHoldRequested { order_id, user_id, issued_coupon_id, lines }, aggregate);
+        }
+        Event::CouponRedeemRequested => {
+            events.append(&promotion::CouponRedeemRequested { order_id, user_id, issued_coupon_id }, aggregate);
+        }
+        Event::CouponReleaseRequested { answer_again } => {
+            let answer_again = *answer_again;
+            let message = promotion::CouponReleaseRequested { order_id, user_id, issued_coupon_id, answer_again };
+            events.append(&message, aggregate);
+        }
+        _ => {}
+    }
 }

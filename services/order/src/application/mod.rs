@@ -20,16 +20,16 @@ pub(crate) use pipeline::with_saga_counts;
 pub(crate) use reply::{MadeOrder, OrderReply};
 pub(crate) use timers::watch_deadlines;
 
-use crate::{application::working_set::WorkingSet, saga::SagaTimeouts};
+use crate::{application::working_set::WorkingSet, saga::SagaSettings};
 
 /// All work of the order service.
 pub(crate) struct Orders {
-    timeouts: SagaTimeouts,
+    settings: SagaSettings,
 }
 
 impl Orders {
-    pub(crate) fn new(timeouts: SagaTimeouts) -> Self {
-        Self { timeouts }
+    pub(crate) fn new(settings: SagaSettings) -> Self {
+        Self { settings }
     }
 }
 
@@ -42,7 +42,7 @@ impl Application for Orders {
         unit: &mut UnitOfWork,
         batch: &[Envelope<'_, Command>],
     ) -> Result<Outcomes<OrderReply>, Fault> {
-        let mut set = WorkingSet::load(unit, batch, self.timeouts).await?;
+        let mut set = WorkingSet::load(unit, batch, self.settings).await?;
         let outcomes = batch.iter().enumerate().map(|(index, envelope)| set.decide(index, envelope)).collect();
         set.save(unit).await?;
         Ok(outcomes)

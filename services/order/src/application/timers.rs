@@ -30,6 +30,7 @@ const COUNTING_REST: u32 = 100;
 /// Consumer groups that answer.
 const INVENTORY: &str = "inventory";
 const PAYMENT: &str = "payment";
+const PROMOTION: &str = "promotion";
 
 /// Looks at due deadlines until shutdown; several instances share them.
 pub(crate) async fn watch_deadlines(
@@ -102,6 +103,7 @@ impl Watch {
             own: self.route.own_open_since(),
             stock: self.route.open_since(INVENTORY),
             payment: self.route.open_since(PAYMENT),
+            coupon: self.route.open_since(PROMOTION),
         };
         let (committer, telemetry) = (&self.committer, self.backbone.telemetry());
         // What follows from a deadline belongs to the trace of the call that made the order.
@@ -131,7 +133,8 @@ impl Watch {
         if recent || !(passed(Step::Reserving) || passed(Step::Paying)) {
             return Ok(());
         }
-        self.route.check(&[INVENTORY, PAYMENT]).await?;
+        let all = [INVENTORY, PAYMENT, PROMOTION];
+        self.route.check(if self.settings.has_coupons() { &all } else { &all[..2] }).await?;
         self.checked_at = Some(Instant::now());
         Ok(())
     }

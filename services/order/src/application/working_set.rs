@@ -11,11 +11,12 @@ use uuid::Uuid;
 use crate::{
     application::{Command, OrderReply, events},
     domain::{
-        self, CatalogItem, Context, Creation, Event, ExpectedStep, NewOrder, OrderCommand, OrderEvent, rejection,
+        self, CatalogItem, Context, Creation, Event, ExpectedStep, NewOrder, OrderCommand, OrderEvent, ShipmentFact,
+        rejection,
     },
     persistence::{self, Record},
     present,
-    saga::{OpenSince, SagaTimeouts, Signal, Step},
+    saga::{OpenSince, SagaSettings, Signal, Step},
 };
 
 type Outcome = Result<OrderReply, Rejection>;
@@ -32,10 +33,10 @@ pub(crate) struct WorkingSet {
     timers: BTreeMap<Uuid, Timestamp>,
     /// Compensations that failed, or no longer do.
     failed: BTreeMap<Uuid, bool>,
-    /// Whether stock or money is requested back.
+    /// Whether stock, money or a coupon is requested back.
     undoes: bool,
     events: NewEvents,
-    timeouts: SagaTimeouts,
+    settings: SagaSettings,
     now: Timestamp,
 }
 
@@ -43,10 +44,10 @@ impl WorkingSet {
     pub(crate) async fn load(
         unit: &mut UnitOfWork,
         batch: &[Envelope<'_, Command>],
-        timeouts: SagaTimeouts,
+        settings: SagaSettings,
     ) -> Result<Self, Fault> {
         let now = unit.now();
-        let (mut records, stepped) = take_steps(unit, batch, now).await?;
+        let (mut records, stepped) = take_steps(unit, batch, settings.ships, now).await?;
         let orders: BTreeSet<Uuid> = batch.iter().filter_map(|envelope| envelope.command.order_id()).collect();
         let orders: Vec<Uuid> = orders.into_iter().filter(|order_id| !stepped.contains_key(order_id)).collect();
         if !orders.is_empty() {
@@ -70,7 +71,7 @@ impl WorkingSet {
             failed: BTreeMap::new(),
             undoes: false,
             events: NewEvents::default(),
-            timeouts,
+            settings,
             now,
         })
     }
@@ -112,13 +113,15 @@ impl WorkingSet {
         }
         match command {
             // Facts have no caller: no answer is built for them.
-            OrderCommand::Signal(_) | OrderCommand::CheckDeadline(_) => Ok(OrderReply::Noted),
+            OrderCommand::Signal(_) | OrderCommand::Shipment(_) | OrderCommand::CheckDeadline(_) => {
+                Ok(OrderReply::Noted)
+            }
             _ => self.reply(order_id),
         }
     }
 
     fn context(&self) -> Context<'_> {
-        Context { catalogue: &self.catalogue, timeouts: &self.timeouts, now: self.now }
+        Context { catalogue: &self.catalogue, settings: &self.settings, now: self.now }
     }
 
     /// Changes an order by what was decided, and takes down what is to be written and published.
@@ -141,7 +144,17 @@ impl WorkingSet {
                     self.undoes = true;
                     events::refund(&mut self.events, record, *cause, *answer_again);
                 }
+                Event::CouponHoldRequested | Event::CouponRedeemRequested => {
+                    events::coupon(&mut self.events, record, event);
+                }
+                Event::CouponReleaseRequested { .. } => {
+                    self.undoes = true;
+                    events::coupon(&mut self.events, record, event);
+                }
                 Event::Saga(_) => {}
+                Event::ParcelLost => {
+                    tracing::error!(%order_id, "the parcel of a cancelled order has left: a person has to look");
+                }
                 Event::StockLost => {
                     tracing::error!(%order_id, "the stock of a shipped order was released: the counts of the warehouse are wrong");
                 }
@@ -156,7 +169,7 @@ impl WorkingSet {
 
     fn arm(&mut self, order_id: Uuid, open: Option<&OpenSince>) {
         let record = self.records.get(&order_id);
-        if let Some(deadline) = record.and_then(|record| record.state().deadline(&self.timeouts, open)) {
+        if let Some(deadline) = record.and_then(|record| record.state().deadline(&self.settings, open)) {
             self.timers.insert(order_id, deadline);
         }
     }
@@ -203,10 +216,11 @@ impl WorkingSet {
 async fn take_steps(
     unit: &mut UnitOfWork,
     batch: &[Envelope<'_, Command>],
+    ships: bool,
     now: Timestamp,
 ) -> Result<(Vec<Record>, HashMap<Uuid, (&'static ExpectedStep, i64)>), Fault> {
     let mut touched: HashSet<Uuid> = HashSet::new();
-    let (mut confirming, mut paying) = (BTreeMap::new(), BTreeMap::new());
+    let (mut confirming, mut paying, mut preparing) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for envelope in batch {
         let Command::Order { order_id, command } = envelope.command else { continue };
         if !touched.insert(*order_id) {
@@ -217,11 +231,13 @@ async fn take_steps(
             OrderCommand::Signal(Signal::PaymentCompleted { payment_id }) => {
                 paying.insert(*order_id, Some(payment_id.as_str()));
             }
+            OrderCommand::Shipment(ShipmentFact::Created) => drop(preparing.insert(*order_id, None)),
             _ => {}
         }
     }
     let (mut records, mut stepped) = (Vec::new(), HashMap::new());
-    for (step, orders) in [(&domain::CONFIRMING, confirming), (&domain::PAYING, paying)] {
+    let pay = if ships { &domain::PAYING_TO_SHIP } else { &domain::PAYING };
+    for (step, orders) in [(&domain::CONFIRMING, confirming), (pay, paying), (&domain::PREPARING, preparing)] {
         let orders: Vec<_> = orders.into_iter().collect();
         for record in persistence::take_steps(unit.connection(), step, &orders, now).await? {
             stepped.insert(record.order.order_id, (step, record.order.version + step.versions));
@@ -236,8 +252,8 @@ fn is_compensating(event: &Event) -> bool {
 }
 
 fn log_failed_compensation(order_id: Uuid, event: &OrderEvent) {
-    if let OrderEvent::CompensationFailed { stock_open, payment_open, undo_attempts } = event {
+    if let OrderEvent::CompensationFailed { stock_open, payment_open, coupon_open, undo_attempts } = event {
         let text = "COMPENSATION_FAILED: giving back was not answered; an operator has to look";
-        tracing::error!(%order_id, stock_open, payment_open, undo_attempts, "{text}");
+        tracing::error!(%order_id, stock_open, payment_open, coupon_open, undo_attempts, "{text}");
     }
 }

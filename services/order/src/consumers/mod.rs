@@ -3,11 +3,13 @@
 mod inventory_stock;
 mod payment_transaction;
 mod product_catalog;
+mod promotion_coupon;
 
 use openorder_proto::{
     inventory::v1::{StockRejected, StockReleased, StockReserved},
     payment::v1::{PaymentCompleted, PaymentFailed, PaymentRefunded},
     product::v1::{ProductCreated, ProductDeleted, ProductUpdated},
+    promotion::v1::{CouponHeld, CouponRejected, CouponRestored},
 };
 use openorder_service::subscription;
 use openorder_types::{ValueError, parse_uuid};
@@ -26,6 +28,11 @@ subscription! {
             PaymentCompleted => payment_transaction::completed,
             PaymentFailed => payment_transaction::failed,
             PaymentRefunded => payment_transaction::refunded,
+        }
+        PROMOTION_COUPON {
+            CouponHeld => promotion_coupon::held,
+            CouponRejected => promotion_coupon::rejected,
+            CouponRestored => promotion_coupon::restored,
         }
         PRODUCT_CATALOG {
             ProductCreated => product_catalog::created,

@@ -4,7 +4,7 @@ use openorder_types::{EmailAddress, Money, Quantity, Sku, UserId};
 use uuid::Uuid;
 
 use crate::{
-    domain::{CancellationCause, OrderStatus, PaymentMode, ProductAnswers, ReservationMode},
+    domain::{CancellationCause, OrderStatus, PaymentMode, ProductAnswers, ReservationMode, ShippingAddress},
     saga::{OpenSince, Signal},
 };
 
@@ -28,8 +28,12 @@ pub struct NewOrder {
     pub lines: Vec<RequestedLine>,
     pub reservation_mode: ReservationMode,
     pub payment_mode: PaymentMode,
-    /// What the customer was shown; another total is refused.
+    /// What the customer was shown; another total is refused. Before the coupon's discount.
     pub expected_total: Option<Money>,
+    /// The coupon to use, as it was issued to the customer.
+    pub issued_coupon_id: Option<Uuid>,
+    /// Where it is to be sent.
+    pub shipping_address: Option<ShippingAddress>,
     /// What the product service answered while this request waited; empty for SKUs that the copy of the catalogue was
     /// enough for.
     pub product_answers: ProductAnswers,
@@ -44,6 +48,23 @@ pub enum CompensationRequest {
     Settle,
 }
 
+/// What the shipping service has published of the order's parcel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ShipmentFact {
+    /// It is made ready.
+    Created,
+    /// It is with the carrier.
+    Shipped,
+    /// The customer has it.
+    Delivered,
+    /// It is not sent.
+    Cancelled {
+        cause: CancellationCause,
+        /// For people.
+        detail: String,
+    },
+}
+
 /// What is wanted of an order that exists, or was learned about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderCommand {
@@ -54,6 +75,8 @@ pub enum OrderCommand {
         detail: String,
         /// Whom the order has to belong to for the caller to see it; none, any.
         owner: Option<UserId>,
+        /// Whether the shipping service has been asked, and sends no parcel.
+        is_held_back: bool,
     },
     /// Compare and set: SHIPPED or DELIVERED.
     UpdateStatus {
@@ -61,9 +84,13 @@ pub enum OrderCommand {
         previous: OrderStatus,
         /// Where it is to go.
         current: OrderStatus,
+        /// Whether the shipping service has been told, and its shipment stands there.
+        is_agreed: bool,
     },
     /// An operator has a failed compensation tried again, or has put it right by hand.
     Compensation { request: CompensationRequest, operator: String, reason: String },
+    /// The shipping service has published something of the order's parcel.
+    Shipment(ShipmentFact),
     /// An answer or a fact that concerns the saga, expected or not.
     Signal(Signal),
     /// A deadline may have passed; with since when the ways that the order may wait on have been open.

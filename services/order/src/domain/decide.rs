@@ -7,10 +7,10 @@ use openorder_types::{Rejection, Sku, Timestamp};
 
 use crate::{
     domain::{
-        CatalogItem, CompensationRequest, Event, NewOrder, Order, OrderCommand, OrderEvent, check_prices, price,
-        rejection,
+        CatalogItem, CompensationRequest, Event, NewOrder, Order, OrderCommand, OrderEvent, OrderStatus, check_prices,
+        price, rejection, shipment,
     },
-    saga::{Effect, OpenSince, Saga, SagaTimeouts, Signal, Step, next},
+    saga::{Effect, OpenSince, Participant, Saga, SagaSettings, Signal, Step, next},
 };
 
 /// One order as the rules see it.
@@ -21,14 +21,19 @@ pub struct State<'a> {
 }
 
 impl State<'_> {
+    /// Whether the shipping service makes its parcel, or has made it and not sent it yet: it decides whether that leaves.
+    pub(super) fn has_shipment(self) -> bool {
+        self.saga.step == Step::Completed && matches!(self.saga.shipment, Participant::Asked | Participant::Done)
+    }
+
     /// When the order has to be looked at: at the deadline of its step, on an open way where `open` is given, or when
     /// its whole time is up; none while it may wait for ever.
-    pub fn deadline(self, timeouts: &SagaTimeouts, open: Option<&OpenSince>) -> Option<Timestamp> {
+    pub fn deadline(self, settings: &SagaSettings, open: Option<&OpenSince>) -> Option<Timestamp> {
         let step = match open {
-            Some(open) => self.saga.deadline_on_open_way(timeouts, open),
-            None => self.saga.deadline(timeouts),
+            Some(open) => self.saga.deadline_on_open_way(settings, open),
+            None => self.saga.deadline(settings),
         };
-        let whole = self.saga.completion_deadline(timeouts, self.order.create_time);
+        let whole = self.saga.completion_deadline(settings, self.order.create_time);
         whole.map_or(step, |whole| step.map(|step| step.min(whole)))
     }
 }
@@ -38,8 +43,8 @@ impl State<'_> {
 pub struct Context<'a> {
     /// The copy of the catalogue, with at least what it has of the SKUs of a new order.
     pub catalogue: &'a HashMap<Sku, CatalogItem>,
-    /// How long the saga waits.
-    pub timeouts: &'a SagaTimeouts,
+    /// Which steps the saga has, and how long it waits.
+    pub settings: &'a SagaSettings,
     /// Of the batch.
     pub now: Timestamp,
 }
@@ -51,7 +56,7 @@ pub struct Creation {
     pub order: Order,
     /// Its stock is asked for by the order's first event.
     pub saga: Saga,
-    /// None, unless the order cannot be fulfilled.
+    /// None, unless the order cannot be fulfilled or has a coupon.
     pub events: Vec<Event>,
 }
 
@@ -64,14 +69,17 @@ pub fn create(new: &NewOrder, context: &Context<'_>) -> Result<Creation, Rejecti
     let priced = price(&new.lines, context.catalogue, &new.product_answers)?;
     check_prices(new, &priced)?;
     let order = Order::created(new, priced, context.now);
-    let saga = Saga::begin(context.now);
     let unknown = order.lines.iter().filter(|line| line.price.is_none());
     let unknown: Vec<&str> = unknown.map(|line| line.sku.as_str()).collect();
-    let events = if unknown.is_empty() {
-        Vec::new()
-    } else {
+    if !unknown.is_empty() {
         let detail = format!("unknown: {}", unknown.join(", "));
-        advance(&saga, &Signal::ProductsUnknown { detail }, context).unwrap_or_default()
+        let saga = Saga::begin(context.now);
+        let events = advance(&saga, &Signal::ProductsUnknown { detail }, context).unwrap_or_default();
+        return Ok(Creation { order, saga, events });
+    }
+    let (saga, events) = match order.issued_coupon_id {
+        Some(_) => (Saga::begin_with_coupon(context.now), vec![Event::CouponHoldRequested]),
+        None => (Saga::begin(context.now), Vec::new()),
     };
     Ok(Creation { order, saga, events })
 }
@@ -80,14 +88,29 @@ pub fn create(new: &NewOrder, context: &Context<'_>) -> Result<Creation, Rejecti
 ///
 /// # Errors
 /// `ORDER_NOT_FOUND` when the order belongs to somebody else; `ORDER_NOT_CANCELLABLE`; `ORDER_TRANSITION_NOT_ALLOWED`;
-/// `ORDER_STATUS_MISMATCH`; `COMPENSATION_NOT_FAILED`; `SIGNAL_WITHOUT_EFFECT`.
+/// `ORDER_STATUS_MISMATCH`; `COMPENSATION_NOT_FAILED`; `SIGNAL_WITHOUT_EFFECT`; `DISCOUNT_MALFORMED`; and
+/// `SHIPMENT_IN_DOUBT`, which no caller sees.
 pub fn decide(state: State<'_>, command: &OrderCommand, context: &Context<'_>) -> Result<Vec<Event>, Rejection> {
     match command {
-        OrderCommand::Cancel { cause, detail, owner } => {
+        OrderCommand::Cancel { cause, detail, owner, is_held_back } => {
+            // The shipping service's event may have been faster than its answer.
+            if *is_held_back && state.order.status == OrderStatus::Cancelled {
+                return Ok(Vec::new());
+            }
             state.order.check_cancellable(owner.as_ref())?;
+            if state.has_shipment() && !is_held_back {
+                return Err(rejection::shipment_in_doubt());
+            }
             signal(state, &Signal::CancelRequested { cause: *cause, detail: detail.clone() }, context)
         }
-        OrderCommand::UpdateStatus { previous, current } => {
+        OrderCommand::UpdateStatus { previous, current, is_agreed } => {
+            if *is_agreed && state.order.status == *current {
+                return Ok(Vec::new());
+            }
+            if state.order.status == *previous && *current == OrderStatus::Shipped && state.has_shipment() && !is_agreed
+            {
+                return Err(rejection::shipment_in_doubt());
+            }
             let event = state.order.update_status(*previous, *current)?;
             let is_shipped = event == OrderEvent::Shipped;
             let mut events = vec![Event::Order(event)];
@@ -99,9 +122,15 @@ pub fn decide(state: State<'_>, command: &OrderCommand, context: &Context<'_>) -
         OrderCommand::Compensation { request, operator, reason } => {
             compensation(state, *request, operator, reason, context)
         }
-        OrderCommand::Signal(received) => signal(state, received, context),
+        OrderCommand::Shipment(fact) => shipment::decide(state, fact, context),
+        OrderCommand::Signal(received) => {
+            if let Signal::CouponHeld { line_discounts } = received {
+                state.order.check_discounts(line_discounts)?;
+            }
+            signal(state, received, context)
+        }
         OrderCommand::CheckDeadline(open) => {
-            let deadline = state.deadline(context.timeouts, Some(open));
+            let deadline = state.deadline(context.settings, Some(open));
             if deadline.is_some_and(|deadline| deadline <= context.now) {
                 signal(state, &Signal::DeadlinePassed, context)
             } else {
@@ -116,7 +145,13 @@ pub fn evolve(order: &mut Order, saga: &mut Saga, event: &Event, now: Timestamp)
     match event {
         Event::Order(event) => order.evolve(event, now),
         Event::Saga(after) => saga.clone_from(after),
-        Event::ReleaseRequested { .. } | Event::RefundRequested { .. } | Event::StockLost => {}
+        Event::ReleaseRequested { .. }
+        | Event::RefundRequested { .. }
+        | Event::CouponHoldRequested
+        | Event::CouponRedeemRequested
+        | Event::CouponReleaseRequested { .. }
+        | Event::StockLost
+        | Event::ParcelLost => {}
     }
 }
 
@@ -139,14 +174,27 @@ fn compensation(
     signal(state, &requested, context)
 }
 
-fn signal(state: State<'_>, signal: &Signal, context: &Context<'_>) -> Result<Vec<Event>, Rejection> {
-    advance(state.saga, signal, context).ok_or_else(|| rejection::no_effect(state.order.order_id))
+pub(super) fn signal(state: State<'_>, signal: &Signal, context: &Context<'_>) -> Result<Vec<Event>, Rejection> {
+    let no_effect = || rejection::no_effect(state.order.order_id);
+    let mut events = advance(state.saga, signal, context).ok_or_else(no_effect)?;
+    let is_discounted = |event: &Event| matches!(event, Event::Order(OrderEvent::Confirmed { line_discounts }) if !line_discounts.is_empty());
+    if events.iter().any(is_discounted) {
+        let (mut order, mut saga) = (state.order.clone(), state.saga.clone());
+        for event in &events {
+            evolve(&mut order, &mut saga, event, context.now);
+        }
+        // A coupon may leave nothing to pay.
+        if order.total.is_some_and(|total| total.is_zero()) {
+            events.extend(advance(&saga, &Signal::NothingToPay, context).unwrap_or_default());
+        }
+    }
+    Ok(events)
 }
 
 /// The events of a step of the saga; `None` when the signal has no effect. The saga comes first: requests to give back
 /// are numbered by it.
-fn advance(saga: &Saga, signal: &Signal, context: &Context<'_>) -> Option<Vec<Event>> {
-    let (after, effects) = next(saga, signal, context.timeouts, context.now);
+pub(super) fn advance(saga: &Saga, signal: &Signal, context: &Context<'_>) -> Option<Vec<Event>> {
+    let (after, effects) = next(saga, signal, context.settings, context.now);
     if after == *saga && effects.is_empty() {
         return None;
     }
@@ -160,20 +208,22 @@ fn advance(saga: &Saga, signal: &Signal, context: &Context<'_>) -> Option<Vec<Ev
 
 fn event(effect: Effect, answer_again: bool) -> Event {
     Event::Order(match effect {
-        Effect::Confirm => OrderEvent::Confirmed,
+        Effect::Confirm { line_discounts } => OrderEvent::Confirmed { line_discounts },
         Effect::MarkPaid { payment_id } => OrderEvent::Paid { payment_id },
         Effect::Prepare => OrderEvent::Preparing,
         Effect::Reject { reason, detail } => OrderEvent::Rejected { reason, detail },
         Effect::Cancel { cause, reason, detail } => OrderEvent::Cancelled { cause, reason, detail },
-        Effect::FailCompensation { stock_open, payment_open, undo_attempts } => {
-            OrderEvent::CompensationFailed { stock_open, payment_open, undo_attempts }
+        Effect::FailCompensation { stock_open, payment_open, coupon_open, undo_attempts } => {
+            OrderEvent::CompensationFailed { stock_open, payment_open, coupon_open, undo_attempts }
         }
         Effect::NoteRetry { operator, reason } => OrderEvent::CompensationRetried { operator, reason },
-        Effect::NoteSettlement { operator, reason, stock, payment } => {
-            OrderEvent::CompensationSettled { operator, reason, stock, payment }
+        Effect::NoteSettlement { operator, reason, stock, payment, coupon } => {
+            OrderEvent::CompensationSettled { operator, reason, stock, payment, coupon }
         }
         Effect::RequestRelease { cause } => return Event::ReleaseRequested { cause, answer_again },
         Effect::RequestRefund { cause } => return Event::RefundRequested { cause, answer_again },
+        Effect::RequestRedemption => return Event::CouponRedeemRequested,
+        Effect::RequestCouponRelease => return Event::CouponReleaseRequested { answer_again },
         Effect::ReportStockLost => return Event::StockLost,
     })
 }

@@ -1,6 +1,6 @@
 //! Facts about orders.
 
-use openorder_types::numbered;
+use openorder_types::{Money, numbered};
 
 use crate::saga::Saga;
 
@@ -25,8 +25,11 @@ numbered! {
 pub enum OrderEvent {
     /// It was accepted: it begins with its lines and its total, and they never change.
     Created,
-    /// The stock of all lines is held.
-    Confirmed,
+    /// The stock of all lines is held, and the coupon if there is one.
+    Confirmed {
+        /// What the coupon takes off each line; empty without one.
+        line_discounts: Vec<Money>,
+    },
     /// The total was taken.
     Paid { payment_id: String },
     /// It is made ready for the carrier.
@@ -56,6 +59,8 @@ pub enum OrderEvent {
         stock_open: bool,
         /// Whether money may still have been taken.
         payment_open: bool,
+        /// Whether a coupon may still be held.
+        coupon_open: bool,
         /// How often it was asked for again.
         undo_attempts: u32,
     },
@@ -69,6 +74,8 @@ pub enum OrderEvent {
         stock: bool,
         /// Whether it was money.
         payment: bool,
+        /// Whether it was a coupon.
+        coupon: bool,
     },
 }
 
@@ -91,6 +98,17 @@ pub enum Event {
         /// Whether an answer that was given before is wanted again.
         answer_again: bool,
     },
+    /// The coupon is to be held.
+    CouponHoldRequested,
+    /// The held coupon is used.
+    CouponRedeemRequested,
+    /// The coupon is asked back, or never to be held.
+    CouponReleaseRequested {
+        /// Whether an answer that was given before is wanted again.
+        answer_again: bool,
+    },
     /// The stock of a shipped order was released: the counts of the warehouse are wrong, and a person has to look.
     StockLost,
+    /// The parcel of an order that was called off left all the same: a person has to look.
+    ParcelLost,
 }

@@ -10,55 +10,66 @@ use crate::{
     saga::{Participant, Saga, Step},
 };
 
-/// Where an order stands on which nothing went wrong.
+/// Where an order is on which nothing went wrong, and that uses no coupon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct Place {
     pub status: OrderStatus,
     pub step: Step,
     pub stock: Participant,
     pub payment: Participant,
+    pub shipment: Participant,
 }
 
-/// A step from one standing to the next.
+/// A step from one place to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpectedStep {
-    pub from: Standing,
-    pub to: Standing,
+    pub from: Place,
+    pub to: Place,
     /// How many versions of the order it makes.
     pub versions: i64,
 }
 
-const PENDING: Standing = Standing {
+const PENDING: Place = Place {
     status: OrderStatus::Pending,
     step: Step::Reserving,
     stock: Participant::Asked,
     payment: Participant::Idle,
+    shipment: Participant::Idle,
 };
-const CONFIRMED: Standing = Standing {
+const CONFIRMED: Place = Place {
     status: OrderStatus::Confirmed,
     step: Step::Paying,
     stock: Participant::Done,
     payment: Participant::Asked,
+    shipment: Participant::Idle,
 };
-const PREPARING: Standing = Standing {
-    status: OrderStatus::Preparing,
+/// Paid; where there is a shipping service, its shipment is asked for by that.
+const PAID: Place = Place {
+    status: OrderStatus::Paid,
     step: Step::Completed,
     stock: Participant::Done,
     payment: Participant::Done,
+    shipment: Participant::Asked,
 };
+const SHIPMENT_MADE: Place = Place { status: OrderStatus::Preparing, shipment: Participant::Done, ..PAID };
+const PREPARING_ALONE: Place = Place { status: OrderStatus::Preparing, shipment: Participant::Idle, ..PAID };
 
-impl Standing {
+impl Place {
     /// The saga of an order that stands here, since this time.
     pub fn saga(&self, step_time: Timestamp) -> Saga {
-        let Self { step, stock, payment, .. } = *self;
-        Saga { step, stock, payment, pending: None, undo_attempts: 0, releases: 0, refunds: 0, step_time }
+        let Self { step, stock, payment, shipment, .. } = *self;
+        Saga { step, stock, payment, shipment, ..Saga::begin(step_time) }
     }
 }
 
 /// The stock of all lines is held.
 pub static CONFIRMING: ExpectedStep = ExpectedStep { from: PENDING, to: CONFIRMED, versions: 1 };
-/// The total was taken: PAID, and PREPARING.
-pub static PAYING: ExpectedStep = ExpectedStep { from: CONFIRMED, to: PREPARING, versions: 2 };
+/// The total was taken, and there is no shipping service: PAID, and PREPARING.
+pub static PAYING: ExpectedStep = ExpectedStep { from: CONFIRMED, to: PREPARING_ALONE, versions: 2 };
+/// The total was taken: PAID.
+pub static PAYING_TO_SHIP: ExpectedStep = ExpectedStep { from: CONFIRMED, to: PAID, versions: 1 };
+/// There is a shipment: PREPARING.
+pub static PREPARING: ExpectedStep = ExpectedStep { from: PAID, to: SHIPMENT_MADE, versions: 1 };
 
 impl ExpectedStep {
     /// Whether this is the order after the step, taken at `now` to this version.

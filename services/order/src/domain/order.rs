@@ -3,7 +3,7 @@
 use openorder_types::{EmailAddress, Money, Quantity, Rejection, Sku, Timestamp, UserId, numbered};
 use uuid::Uuid;
 
-use crate::domain::{NewOrder, OrderEvent, PricedLines, rejection};
+use crate::domain::{NewOrder, OrderEvent, PricedLines, ShippingAddress, rejection};
 
 numbered! {
     /// Status of an order; numbered as `openorder.order.v1.OrderStatus`.
@@ -71,6 +71,8 @@ pub struct OrderLine {
     pub price: Option<(Money, Money)>,
     /// Which of the products that had this SKU it is; 0: not known, or none.
     pub product_number: i64,
+    /// What the coupon takes off it; none, nothing.
+    pub discount: Option<Money>,
 }
 
 /// An order as its events have made it.
@@ -85,7 +87,7 @@ pub struct Order {
     /// One a fact, from 1.
     pub version: i64,
     pub lines: Vec<OrderLine>,
-    /// What it costs; none when a SKU was unknown.
+    /// What it costs, less what the coupon takes off; none when a SKU was unknown.
     pub total: Option<Money>,
     pub reservation_mode: ReservationMode,
     pub payment_mode: PaymentMode,
@@ -95,6 +97,10 @@ pub struct Order {
     pub status_detail: String,
     /// Of the payment service; empty before it paid.
     pub payment_id: String,
+    /// The coupon that it uses, as it was issued to the customer.
+    pub issued_coupon_id: Option<Uuid>,
+    /// Where it is sent.
+    pub shipping_address: Option<Box<ShippingAddress>>,
     pub create_time: Timestamp,
     pub update_time: Timestamp,
 }
@@ -115,6 +121,8 @@ impl Order {
             status_reason: String::new(),
             status_detail: String::new(),
             payment_id: String::new(),
+            issued_coupon_id: new.issued_coupon_id,
+            shipping_address: new.shipping_address.clone().map(Box::new),
             create_time: now,
             update_time: now,
         }
@@ -124,7 +132,10 @@ impl Order {
     pub fn evolve(&mut self, event: &OrderEvent, now: Timestamp) {
         self.status = match event {
             OrderEvent::Created => OrderStatus::Pending,
-            OrderEvent::Confirmed => OrderStatus::Confirmed,
+            OrderEvent::Confirmed { line_discounts } => {
+                self.apply_discounts(line_discounts);
+                OrderStatus::Confirmed
+            }
             OrderEvent::Paid { payment_id } => {
                 self.payment_id.clone_from(payment_id);
                 OrderStatus::Paid
@@ -148,6 +159,44 @@ impl Order {
         };
         self.version += 1;
         self.update_time = now;
+    }
+
+    /// Takes what the coupon takes off each line off the lines and the total. They were checked when they came.
+    pub fn apply_discounts(&mut self, line_discounts: &[Money]) {
+        for (line, discount) in self.lines.iter_mut().zip(line_discounts) {
+            line.discount = Some(*discount).filter(Money::is_positive);
+            self.total = self.total.and_then(|total| total.checked_sub(*discount).ok());
+        }
+    }
+
+    /// What it costs before the coupon; none when a SKU was unknown.
+    pub fn total_before_discount(&self) -> Option<Money> {
+        let total = self.total?;
+        self.discount().map_or(Some(total), |discount| total.checked_add(discount).ok())
+    }
+
+    /// Whether this is what a coupon can take off: for each line not more than the line, and of one currency.
+    ///
+    /// # Errors
+    /// `DISCOUNT_MALFORMED`.
+    pub fn check_discounts(&self, line_discounts: &[Money]) -> Result<(), Rejection> {
+        let fits = |(line, discount): (&OrderLine, &Money)| {
+            line.price.is_some_and(|(_, total)| {
+                total.currency() == discount.currency() && (0..=total.minor_units()).contains(&discount.minor_units())
+            })
+        };
+        let is_whole = self.lines.len() == line_discounts.len();
+        if is_whole && self.lines.iter().zip(line_discounts).all(fits) {
+            return Ok(());
+        }
+        Err(rejection::discount_malformed(self.order_id))
+    }
+
+    /// What the coupon takes off in all; none, nothing.
+    pub fn discount(&self) -> Option<Money> {
+        let mut discounts = self.lines.iter().filter_map(|line| line.discount);
+        let first = discounts.next()?;
+        discounts.try_fold(first, |sum, discount| sum.checked_add(discount)).ok()
     }
 
     /// Whether the order may be called off by `owner`; none, by anyone.

@@ -77,7 +77,7 @@ pub fn price(
         };
         let product_number = item.map_or(0, |item| item.product_number);
         let sku = line.sku.clone();
-        lines.push(OrderLine { sku, display_name, quantity: line.quantity, price, product_number });
+        lines.push(OrderLine { sku, display_name, quantity: line.quantity, price, product_number, discount: None });
     }
     Ok(PricedLines { lines, total: total.filter(|_| complete) })
 }

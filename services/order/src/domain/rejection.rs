@@ -8,6 +8,9 @@ use crate::{domain::OrderStatus, saga::Step};
 /// Reason of [`catalogue_in_doubt`].
 pub const CATALOGUE_IN_DOUBT: &str = "CATALOGUE_IN_DOUBT";
 
+/// Reason of [`shipment_in_doubt`].
+pub const SHIPMENT_IN_DOUBT: &str = "SHIPMENT_IN_DOUBT";
+
 /// No such order, or none that the caller may see.
 pub fn order_not_found(order_id: Uuid) -> Rejection {
     Rejection::not_found("ORDER_NOT_FOUND", "there is no such order").with("order_id", order_id)
@@ -52,6 +55,30 @@ pub fn price_changed(expected: Money, total: Money) -> Rejection {
 /// The sum is more than an amount can hold.
 pub fn total_too_large() -> Rejection {
     Rejection::out_of_range("TOTAL_TOO_LARGE", "the total of the order is larger than an amount can be")
+}
+
+/// The shipping service has the parcel and decides whether it leaves: it has to be asked first. No caller is given this.
+pub fn shipment_in_doubt() -> Rejection {
+    Rejection::failed_precondition(SHIPMENT_IN_DOUBT, "the shipment is in doubt")
+}
+
+/// What the promotion service takes off does not fit the order.
+pub fn discount_malformed(order_id: Uuid) -> Rejection {
+    Rejection::failed_precondition("DISCOUNT_MALFORMED", "the discount does not fit the lines of the order")
+        .with("order_id", order_id)
+}
+
+/// There is no promotion service here, so that no coupon can be used.
+pub fn coupons_not_supported() -> Rejection {
+    Rejection::failed_precondition(
+        "COUPONS_NOT_SUPPORTED",
+        "no coupons can be used here: there is no promotion service",
+    )
+}
+
+/// Immediate reservation was asked for and the coupon cannot be used.
+pub fn coupon_rejected(order_id: Uuid, reason: &'static str) -> Rejection {
+    Rejection::failed_precondition(reason, "the coupon cannot be used for this order").with("order_id", order_id)
 }
 
 /// Immediate reservation was asked for and there is too little.

@@ -19,6 +19,7 @@ use openorder_proto::{
         UpdateOrderStatusResponse, WatchOrderRequest, WatchOrderResponse,
         order_service_server::{OrderService, OrderServiceServer},
     },
+    promotion::v1::promotion_service_client::PromotionServiceClient,
 };
 use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, UpstreamChannel, calls, query_failed};
 use openorder_service::{Commands, request_key};
@@ -51,6 +52,7 @@ pub(crate) struct OrderGrpc {
     pub(crate) committer: Committer<Orders>,
     pub(crate) catalogue: Catalogue,
     pub(crate) inventory: InventoryServiceClient<UpstreamChannel>,
+    pub(crate) promotion: PromotionServiceClient<UpstreamChannel>,
     pub(crate) page_tokens: PageTokens,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) settings: OrderSettings,
@@ -61,6 +63,9 @@ impl OrderGrpc {
         let (request_id, mut new) = parse::create(&message)?;
         if !call.caller.may_act_for(&new.customer_id) {
             return Err(parse::not_yours().into());
+        }
+        if new.issued_coupon_id.is_some() && !self.settings.has_coupons() {
+            return Err(rejection::coupons_not_supported().into());
         }
         let key = create_key(&call, &message, request_id, new.order_id);
         let immediate = new.reservation_mode == ReservationMode::Immediate;

@@ -1,5 +1,6 @@
 //! From requests to commands: every rule of shape, all violations at once.
 
+mod address;
 mod sagas;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,6 +78,12 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
         }
         total
     });
+    let issued_coupon_id = match message.issued_coupon_id.as_str() {
+        "" => None,
+        text => violations.take("issued_coupon_id", parse_uuid(text, "ISSUED_COUPON_ID_MALFORMED")),
+    };
+    let shipping_address =
+        message.shipping_address.as_ref().and_then(|address| address::shipping_address(address, &mut violations));
     let parsed = request_id.zip(customer_id).map(|(request_id, customer_id)| {
         // The id is drawn here: deciding is pure.
         let order_id = Uuid::now_v7();
@@ -88,6 +95,8 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
             reservation_mode,
             payment_mode,
             expected_total,
+            issued_coupon_id,
+            shipping_address,
             product_answers: BTreeMap::new(),
         };
         (request_id.into_string(), order)
@@ -99,12 +108,14 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
 /// already, as nearly all have: this is the hot path.
 pub(super) fn canonical_create(message: &CreateOrderRequest) -> Option<CreateOrderRequest> {
     let written_out = message.reservation_mode == ProtoReservationMode::Deferred as i32
-        || message.payment_mode == ProtoPaymentMode::Automatic as i32;
+        || message.payment_mode == ProtoPaymentMode::Automatic as i32
+        || !message.issued_coupon_id.is_empty();
     written_out.then(|| {
         let mut canonical = message.clone();
         if canonical.reservation_mode == ProtoReservationMode::Deferred as i32 {
             canonical.reservation_mode = ProtoReservationMode::Unspecified as i32;
         }
+        canonical.issued_coupon_id.make_ascii_lowercase();
         // Whatever is not the default is refused.
         canonical.payment_mode = ProtoPaymentMode::Unspecified as i32;
         canonical
@@ -129,7 +140,7 @@ pub(super) fn cancel(message: &CancelOrderRequest, caller: &Caller) -> Result<(S
     let owner = owner(caller)?;
     let cause = if owner.is_some() { CancellationCause::Customer } else { CancellationCause::Operator };
     let command = request_id.zip(order_id).zip(detail).map(|((request_id, order_id), detail)| {
-        let command = OrderCommand::Cancel { cause, detail, owner };
+        let command = OrderCommand::Cancel { cause, detail, owner, is_held_back: false };
         (request_id.into_string(), Command::Order { order_id, command })
     });
     violations.finish_with(command)
@@ -151,7 +162,7 @@ pub(super) fn update_status(message: &UpdateOrderStatusRequest) -> Result<(Strin
     let current = status(&mut violations, "current_status", message.current_status);
     let parsed =
         request_id.zip(order_id).zip(previous.zip(current)).map(|((request_id, order_id), (previous, current))| {
-            let command = OrderCommand::UpdateStatus { previous, current };
+            let command = OrderCommand::UpdateStatus { previous, current, is_agreed: false };
             (request_id.into_string(), Command::Order { order_id, command })
         });
     violations.finish_with(parsed)
@@ -239,7 +250,7 @@ fn take<T>(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use openorder_proto::google::r#type::Money;
+    use openorder_proto::google::r#type::{Money, PostalAddress};
 
     use super::*;
 
@@ -257,6 +268,8 @@ mod tests {
             reservation_mode: 77,
             payment_mode: 2,
             expected_total: Some(Money { currency_code: "EUR".to_owned(), units: -1, nanos: 0 }),
+            issued_coupon_id: "7".to_owned(),
+            shipping_address: Some(PostalAddress::default()),
         };
         let rejection = create(&message).unwrap_err();
         let fields: Vec<&str> = rejection.violations.iter().map(|violation| violation.field.as_str()).collect();
@@ -272,7 +285,10 @@ mod tests {
                 "lines[2].quantity",
                 "reservation_mode",
                 "payment_mode",
-                "expected_total"
+                "expected_total",
+                "issued_coupon_id",
+                "shipping_address.region_code",
+                "shipping_address.address_lines"
             ]
         );
     }

@@ -47,8 +47,8 @@ impl OrderGrpc {
             }
         };
         let found = found.map_err(query_failed)?;
-        let timeouts = self.settings.timeouts();
-        let saga = |record: &_| present::saga(record, &timeouts);
+        let settings = self.settings.saga_settings();
+        let saga = |record: &_| present::saga(record, &settings);
         let (sagas, next_page_token) = list.page(size, &found, saga, |last| last.order.order_id.into_bytes());
         Ok(ListSagasResponse { sagas, next_page_token })
     }

@@ -8,7 +8,7 @@ use openorder_proto::{
     order::v1::{self as proto, GetOrderTimelineRequest, GetOrderTimelineResponse, OrderStatus, OrderTimelineEntry},
 };
 use openorder_rpc::{CallContext, page_size, query_failed, timestamp_to_proto};
-use openorder_types::{CallError, Rejection};
+use openorder_types::{CallError, Money, Rejection};
 use prost::Message;
 
 use crate::grpc::{OrderGrpc, parse};
@@ -123,7 +123,14 @@ fn describe(event: &LoggedEvent) -> TimelineDetail {
                     .insert("reservation_mode".to_owned(), created.reservation_mode().as_str_name().to_owned());
             }
         }
-        event_types::ORDER_CONFIRMED => described.status = Some(OrderStatus::Confirmed),
+        event_types::ORDER_CONFIRMED => {
+            described.status = Some(OrderStatus::Confirmed);
+            let confirmed = proto::OrderConfirmed::decode(payload).ok();
+            if let Some(discount) = confirmed.and_then(|confirmed| confirmed.discount) {
+                let discount = Money::from_units_nanos(&discount.currency_code, discount.units, discount.nanos);
+                described.details.extend(discount.map(|discount| ("discount".to_owned(), discount.to_string())).ok());
+            }
+        }
         event_types::ORDER_PAID => {
             described.status = Some(OrderStatus::Paid);
             if let Ok(paid) = proto::OrderPaid::decode(payload) {
@@ -150,7 +157,9 @@ fn describe(event: &LoggedEvent) -> TimelineDetail {
         event_types::ORDER_COMPENSATION_FAILED => {
             if let Ok(failed) = proto::OrderCompensationFailed::decode(payload) {
                 described.status = Some(failed.status());
-                described.details.insert("still_open".to_owned(), parts(failed.stock_open, failed.payment_open));
+                described
+                    .details
+                    .insert("still_open".to_owned(), parts(failed.stock_open, failed.payment_open, failed.coupon_open));
                 described.details.insert("undo_attempts".to_owned(), failed.undo_attempts.to_string());
             }
         }
@@ -164,7 +173,8 @@ fn describe(event: &LoggedEvent) -> TimelineDetail {
         event_types::ORDER_COMPENSATION_SETTLED => {
             if let Ok(settled) = proto::OrderCompensationSettled::decode(payload) {
                 described.status = Some(settled.status());
-                described.details.insert("settled".to_owned(), parts(settled.stock_settled, settled.payment_settled));
+                let parts = parts(settled.stock_settled, settled.payment_settled, settled.coupon_settled);
+                described.details.insert("settled".to_owned(), parts);
                 described.details.insert(OPERATOR.to_owned(), settled.operator);
                 described.details.insert("detail".to_owned(), settled.reason);
             }
@@ -175,7 +185,7 @@ fn describe(event: &LoggedEvent) -> TimelineDetail {
     described
 }
 
-fn parts(stock: bool, payment: bool) -> String {
-    let parts = [(stock, "stock"), (payment, "payment")];
+fn parts(stock: bool, payment: bool, coupon: bool) -> String {
+    let parts = [(stock, "stock"), (payment, "payment"), (coupon, "coupon")];
     parts.iter().filter(|(open, _)| *open).map(|(_, part)| *part).collect::<Vec<_>>().join(", ")
 }

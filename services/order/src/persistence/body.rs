@@ -1,15 +1,17 @@
 //! What an order carries and never changes: one column, a [`StoredOrder`].
 
-use openorder_proto::internal::order::v1::{StoredLine, StoredOrder};
+use openorder_proto::internal::order::v1::{StoredCoupon, StoredLine, StoredOrder};
 use openorder_telemetry::TraceContext;
 use openorder_types::{Currency, EmailAddress, Fault, Money, Quantity, Sku};
 use prost::Message;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::{
-    domain::{Order, OrderLine, PaymentMode, ReservationMode},
+    domain::{Order, OrderLine, PaymentMode, ReservationMode, ShippingAddress},
     persistence::Record,
     present,
+    saga::Saga,
 };
 
 /// The same, read.
@@ -20,11 +22,14 @@ pub(super) struct Body {
     pub lines: Vec<OrderLine>,
     pub total: Option<Money>,
     pub trace: TraceContext,
+    pub issued_coupon_id: Option<Uuid>,
+    pub shipping_address: Option<Box<ShippingAddress>>,
 }
 
 /// As it is stored.
 pub(super) fn encode(record: &Record) -> Vec<u8> {
-    let Order { customer_email, reservation_mode, payment_mode, lines, total, .. } = &record.order;
+    let Order { customer_email, reservation_mode, payment_mode, lines, issued_coupon_id, .. } = &record.order;
+    let total = record.order.total_before_discount();
     // One currency an order, that of its total where it has one.
     let currency = lines.iter().find_map(|line| line.price.map(|(unit, _)| unit.currency()));
     let lines = lines.iter().map(|line| StoredLine {
@@ -43,8 +48,35 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
         total_minor_units: total.map(|total| total.minor_units()),
         trace_context: if record.trace.is_valid() { record.trace.to_bytes().to_vec() } else { Vec::new() },
         lines: lines.collect(),
+        issued_coupon_id: issued_coupon_id.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+        shipping_address: present::shipping_address(&record.order),
     };
     stored.encode_to_vec()
+}
+
+/// What is known of the coupon, as it is stored; null without one.
+pub(super) fn encode_coupon(record: &Record) -> Option<Vec<u8>> {
+    record.order.issued_coupon_id?;
+    let stored = StoredCoupon {
+        requests: record.saga.coupon_requests,
+        line_discounts_minor_units: record.saga.line_discounts.iter().map(Money::minor_units).collect(),
+        applied: record.order.lines.iter().any(|line| line.discount.is_some()),
+    };
+    Some(stored.encode_to_vec())
+}
+
+/// Takes over what is stored of the coupon: the order is as its body says so far.
+pub(super) fn take_over_coupon(bytes: &[u8], order: &mut Order, saga: &mut Saga) -> Result<(), Fault> {
+    let stored = StoredCoupon::decode(bytes).map_err(Fault::permanent)?;
+    saga.coupon_requests = stored.requests;
+    if let Some(currency) = order.total.map(|total| total.currency()) {
+        let discounts = stored.line_discounts_minor_units.into_iter();
+        saga.line_discounts = discounts.map(|minor_units| Money::new(minor_units, currency)).collect();
+    }
+    if stored.applied {
+        order.apply_discounts(&saga.line_discounts);
+    }
+    Ok(())
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Body, Fault> {
@@ -62,8 +94,10 @@ fn read(stored: StoredOrder) -> Result<Body, Fault> {
             quantity: Quantity::parse(line.quantity).map_err(Fault::permanent)?,
             price: money(line.unit_price_minor_units).zip(money(line.line_total_minor_units)),
             product_number: line.product_number,
+            discount: None,
         })
     });
+    let coupon = Some(stored.issued_coupon_id).filter(|bytes| !bytes.is_empty());
     let email = Some(stored.customer_email).filter(|email| !email.is_empty());
     Ok(Body {
         customer_email: email.map(|email| EmailAddress::parse(&email)).transpose().map_err(Fault::permanent)?,
@@ -72,6 +106,8 @@ fn read(stored: StoredOrder) -> Result<Body, Fault> {
         lines: lines.collect::<Result<_, Fault>>()?,
         total: money(stored.total_minor_units),
         trace: TraceContext::from_bytes(&stored.trace_context, None).unwrap_or_default(),
+        issued_coupon_id: coupon.map(|bytes| Uuid::from_slice(&bytes)).transpose().map_err(Fault::permanent)?,
+        shipping_address: stored.shipping_address.map(present::address_of).map(Box::new),
     })
 }
 
@@ -135,6 +171,8 @@ pub(super) fn decode_former(text: &str) -> Result<Body, Fault> {
         total_minor_units: former.total_minor,
         trace_context: former.trace_context.as_deref().and_then(bytes_of_hex).unwrap_or_default(),
         lines: lines.collect(),
+        issued_coupon_id: Vec::new(),
+        shipping_address: None,
     })
 }
 
@@ -160,6 +198,7 @@ mod tests {
             quantity: Quantity::parse(quantity).unwrap(),
             price: price.then(|| (euros(499), euros(499 * quantity))),
             product_number: if price { 12 } else { 0 },
+            discount: None,
         };
         let order = Order {
             order_id: Uuid::nil(),
@@ -174,6 +213,8 @@ mod tests {
             status_reason: String::new(),
             status_detail: String::new(),
             payment_id: String::new(),
+            issued_coupon_id: None,
+            shipping_address: None,
             create_time: Timestamp::UNIX_EPOCH,
             update_time: Timestamp::UNIX_EPOCH,
         };
@@ -195,6 +236,36 @@ mod tests {
         }
         assert!(decode(&[0xff]).is_err());
         assert!(decode(&[]).is_err(), "an order has its modes");
+    }
+
+    #[test]
+    fn a_coupon_is_read_as_it_was_written_before_and_after_its_discount_is_taken_off() {
+        let mut record = record(Some(150_199), TraceContext::NONE);
+        record.order.issued_coupon_id = Some(Uuid::from_u128(7));
+        record.order.shipping_address =
+            Some(Box::new(ShippingAddress { region_code: "DE".to_owned(), ..ShippingAddress::default() }));
+        let euros = |minor_units| Money::new(minor_units, Currency::parse("EUR").unwrap());
+        for applied in [false, true] {
+            record.saga.coupon_requests += 1;
+            record.saga.line_discounts = vec![euros(700), euros(0)];
+            if applied {
+                record.order.apply_discounts(&record.saga.line_discounts);
+            }
+            let body = decode(&encode(&record)).unwrap();
+            assert_eq!(body.total, Some(euros(150_199)), "before the discount");
+            let mut order = Order { lines: body.lines, total: body.total, ..record.order.clone() };
+            order.issued_coupon_id = body.issued_coupon_id;
+            order.shipping_address = body.shipping_address;
+            let mut saga = Saga::begin(Timestamp::UNIX_EPOCH);
+            take_over_coupon(&encode_coupon(&record).unwrap(), &mut order, &mut saga).unwrap();
+            assert_eq!(order, record.order);
+            assert_eq!(
+                (saga.coupon_requests, &saga.line_discounts),
+                (record.saga.coupon_requests, &record.saga.line_discounts)
+            );
+        }
+        record.order.issued_coupon_id = None;
+        assert_eq!(encode_coupon(&record), None);
     }
 
     #[test]

@@ -155,7 +155,7 @@ pub async fn update(connection: &mut PgConnection, records: &[&Record]) -> Resul
     EXCEPTIONAL.update(connection, &exceptional).await
 }
 
-/// Those on which something went wrong, and the others.
+/// Those that use a coupon or on which something went wrong, and the others.
 fn by_exception<'a>(records: &[&'a Record]) -> (Vec<&'a Record>, Vec<&'a Record>) {
     records.iter().partition(|record| record.is_exceptional())
 }

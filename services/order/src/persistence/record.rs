@@ -1,7 +1,8 @@
 //! An order with its saga and trace, as it is stored: table `customer_order`.
 //!
 //! Three kinds of columns: what rows are found, locked and judged by, which each step writes; what an order carries,
-//! written once, in [`body`]; and what only an order has on which something went wrong, null in all others.
+//! written once, in [`body`]; and what only an order has that uses a coupon or on which something went wrong, null in all
+//! others.
 
 use std::sync::LazyLock;
 
@@ -31,19 +32,20 @@ impl Record {
         State { order: &self.order, saga: &self.saga }
     }
 
-    /// Whether something has gone wrong with it. That never ends: requests are counted, and reasons stay.
+    /// Whether it uses a coupon, or something has gone wrong with it. That never ends: requests are counted, and reasons
+    /// stay.
     pub(super) fn is_exceptional(&self) -> bool {
         let Saga { pending, undo_attempts, releases, refunds, .. } = &self.saga;
         let is_counted = *undo_attempts > 0 || *releases > 0 || *refunds > 0;
         let is_told = !self.order.status_reason.is_empty() || !self.order.status_detail.is_empty();
-        pending.is_some() || is_counted || is_told
+        pending.is_some() || is_counted || is_told || self.order.issued_coupon_id.is_some()
     }
 }
 
 /// The columns of each order.
 pub(super) static ORDERS: LazyLock<Table<Record>> = LazyLock::new(columns);
 
-/// The same, and those of orders on which something went wrong.
+/// The same, and those of orders that use a coupon or on which something went wrong.
 pub(super) static EXCEPTIONAL: LazyLock<Table<Record>> = LazyLock::new(|| {
     columns()
         .text("status_reason", |record| &record.order.status_reason)
@@ -53,6 +55,8 @@ pub(super) static EXCEPTIONAL: LazyLock<Table<Record>> = LazyLock::new(|| {
         .column("saga_undo_attempts", |record| i32::try_from(record.saga.undo_attempts).unwrap_or(i32::MAX))
         .column("saga_releases", |record| record.saga.releases)
         .column("saga_refunds", |record| record.saga.refunds)
+        .column("saga_coupon", |record| asked(record.saga.coupon))
+        .column("coupon", body::encode_coupon)
 });
 
 fn columns() -> Table<Record> {
@@ -71,8 +75,19 @@ fn columns() -> Table<Record> {
         .column("saga_step", |record| record.saga.step.number())
         .column("saga_stock", |record| record.saga.stock.number())
         .column("saga_payment", |record| record.saga.payment.number())
+        .column("saga_shipment", |record| asked(record.saga.shipment))
         .column("saga_step_time", |record| record.saga.step_time)
         .column("update_time", |record| record.order.update_time)
+}
+
+/// As it is stored; null for what was never asked.
+pub(super) fn asked(part: Participant) -> Option<i16> {
+    (part != Participant::Idle).then(|| part.number())
+}
+
+fn part(row: &PgRow, column: &str) -> Result<Participant, Fault> {
+    let number: Option<i16> = row.try_get(column)?;
+    number.map_or(Ok(Participant::Idle), |number| Ok(Participant::from_stored(number)?))
 }
 
 /// A query for whole orders of either form: `rest` begins with `from`.
@@ -89,10 +104,14 @@ pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
     let reason: Option<String> = row.try_get("saga_reason")?;
     let undo_attempts: Option<i32> = row.try_get("saga_undo_attempts")?;
     let pending = cause.and_then(CancellationCause::from_number);
-    let saga = Saga {
+    let mut saga = Saga {
         step: Step::from_stored(row.try_get("saga_step")?)?,
         stock: Participant::from_stored(row.try_get("saga_stock")?)?,
         payment: Participant::from_stored(row.try_get("saga_payment")?)?,
+        coupon: part(row, "saga_coupon")?,
+        shipment: part(row, "saga_shipment")?,
+        line_discounts: Vec::new(),
+        coupon_requests: 0,
         pending: pending.map(|cause| (cause, reason.unwrap_or_default())),
         undo_attempts: undo_attempts.and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(0),
         releases: row.try_get::<Option<i64>, _>("saga_releases")?.unwrap_or(0),
@@ -102,7 +121,7 @@ pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
     let body = read_body(row)?;
     let text = |column: &str| Ok::<_, Fault>(row.try_get::<Option<String>, _>(column)?.unwrap_or_default());
     let customer_id: &str = row.try_get("customer_id")?;
-    let order = Order {
+    let mut order = Order {
         order_id: row.try_get("order_id")?,
         customer_id: UserId::parse(customer_id).map_err(Fault::permanent)?,
         customer_email: body.customer_email,
@@ -115,9 +134,14 @@ pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
         status_reason: text("status_reason")?,
         status_detail: text("status_detail")?,
         payment_id: text("payment_id")?,
+        issued_coupon_id: body.issued_coupon_id,
+        shipping_address: body.shipping_address,
         create_time: row.try_get("create_time")?,
         update_time: row.try_get("update_time")?,
     };
+    if let Some(coupon) = row.try_get("coupon")? {
+        body::take_over_coupon(coupon, &mut order, &mut saga)?;
+    }
     Ok(Record { order, saga, trace: body.trace })
 }
 

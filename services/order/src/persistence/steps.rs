@@ -5,24 +5,26 @@ use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
-    domain::{ExpectedStep, Order},
-    persistence::{Record, body},
+    domain::{ExpectedStep, Order, OrderStatus},
+    persistence::{Record, body, record::asked},
 };
 
 /// The subquery locks in the order of the ids, as all transactions do, and says where the rows are. One that another
 /// transaction has just changed is not where the statement began to look: it is left, locked, to be looked at as it
-/// stands. So is one of the form before, and one on which something went wrong.
+/// stands. So is one of the form before, one that uses a coupon, and one on which something went wrong.
 const SQL: &str = "update customer_order as o \
      set status = $3, saga_step = $4, saga_stock = $5, saga_payment = $6, version = o.version + $7, \
-         saga_step_time = $8, update_time = $8, payment_id = n.payment_id \
+         saga_shipment = $9, saga_step_time = $8, update_time = $8, \
+         payment_id = coalesce(n.payment_id, o.payment_id) \
      from (select unnest($1::uuid[]) as order_id, unnest($2::text[]) as payment_id) as n \
      where n.order_id = o.order_id \
        and o.ctid = any (array ( \
            select ctid from customer_order \
-           where order_id = any ($1) and status = $9 and saga_step = $10 and saga_stock = $11 and saga_payment = $12 \
+           where order_id = any ($1) and status = $10 and saga_step = $11 and saga_stock = $12 and saga_payment = $13 \
+             and saga_shipment is not distinct from $14 \
              and saga_releases is null and saga_refunds is null and body is not null \
            order by order_id for update)) \
-     returning o.order_id, o.customer_id, o.body, o.create_time, o.version";
+     returning o.order_id, o.customer_id, o.body, o.create_time, o.version, o.payment_id";
 
 /// Takes those of these orders through a step that stand where it begins, and returns them as they stood there. The
 /// others are as they were. With each goes the id of its payment, where the step has one.
@@ -49,10 +51,12 @@ pub async fn take(
         .bind(to.payment.number())
         .bind(step.versions)
         .bind(now)
+        .bind(asked(to.shipment))
         .bind(from.status.number())
         .bind(from.step.number())
         .bind(from.stock.number())
         .bind(from.payment.number())
+        .bind(asked(from.shipment))
         .fetch_all(connection)
         .await?;
     rows.iter().map(|row| before(row, step, now)).collect()
@@ -64,6 +68,8 @@ fn before(row: &PgRow, step: &ExpectedStep, now: Timestamp) -> Result<Record, Fa
     let body = body::decode(row.try_get("body")?)?;
     let customer_id: &str = row.try_get("customer_id")?;
     let version: i64 = row.try_get("version")?;
+    let payment_id: Option<String> = row.try_get("payment_id")?;
+    let was_paid = step.from.status >= OrderStatus::Paid;
     let order = Order {
         order_id: row.try_get("order_id")?,
         customer_id: UserId::parse(customer_id).map_err(Fault::permanent)?,
@@ -76,7 +82,9 @@ fn before(row: &PgRow, step: &ExpectedStep, now: Timestamp) -> Result<Record, Fa
         payment_mode: body.payment_mode,
         status_reason: String::new(),
         status_detail: String::new(),
-        payment_id: String::new(),
+        payment_id: payment_id.filter(|_| was_paid).unwrap_or_default(),
+        issued_coupon_id: None,
+        shipping_address: body.shipping_address,
         create_time: row.try_get("create_time")?,
         update_time: now,
     };

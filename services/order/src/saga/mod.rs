@@ -3,12 +3,16 @@
 //! | Step | asked for by | answered by | fails when | compensation, asked for by | answered by |
 //! |---|---|---|---|---|---|
 //! | reserve | `order.lifecycle.created` | `inventory.stock.reserved` | `rejected`, unknown product → REJECTED; deadline | `inventory.stock.release_requested` | `released` |
-//! | pay (the pivot) | `order.lifecycle.confirmed` | `payment.transaction.completed` | `failed`, deadline, cancelled | `payment.transaction.refund_requested` | `refunded`, or `failed` if nothing was taken |
-//! | prepare | `order.lifecycle.preparing` | — until there is a shipping service | — | — | — |
+//! | hold the coupon, if there is one, at the same time | `promotion.coupon.hold_requested` | `promotion.coupon.held` | `rejected` → REJECTED; deadline | `promotion.coupon.release_requested` | `restored` |
+//! | pay (the pivot), unless the coupon leaves nothing to pay | `order.lifecycle.confirmed` | `payment.transaction.completed` | `failed`, deadline, cancelled | `payment.transaction.refund_requested` | `refunded`, or `failed` if nothing was taken |
+//! | redeem the coupon | `promotion.coupon.redeem_requested` | — | — | as above | as above |
+//! | prepare | `order.lifecycle.paid` | `shipping.shipment.created`; at once where there is no shipping service | — | `order.lifecycle.cancelled`; whoever cancels asks the shipping service first whether the parcel has left | — |
 //!
 //! What happens otherwise (`docs/sagas.md` says it for operators; `tests/saga/` holds each case):
 //!
 //! - an order of a product that does not exist is rejected when it is made; stock that is held after all is asked back;
+//! - an order whose stock or coupon is refused is rejected at once, and what else was held for it is asked back;
+//! - stock and coupon are asked back at the same time: nothing of the one depends on the other;
 //! - a deadline counts only while the way to the participant and back is open: an outage cancels nothing;
 //! - an answer that is lost or late is a deadline that passes: reserve and pay are then compensated, giving back is
 //!   asked for again with backoff, and after its last attempt the saga is COMPENSATION_FAILED;
@@ -25,4 +29,4 @@ mod state;
 
 pub use effect::Effect;
 pub use next::next;
-pub use state::{OpenSince, Participant, Saga, SagaTimeouts, Signal, Step};
+pub use state::{OpenSince, Participant, Saga, SagaSettings, Signal, Step};

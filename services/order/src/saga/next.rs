@@ -4,18 +4,18 @@ use openorder_types::Timestamp;
 
 use crate::{
     domain::CancellationCause,
-    saga::{Effect, Participant, Saga, SagaTimeouts, Signal, Step},
+    saga::{Effect, Participant, Saga, SagaSettings, Signal, Step},
 };
 
 /// The saga after a signal, and what is to be done. No effect and the same saga: the signal was late, doubled or
 /// overtaken, and means nothing any more.
-pub fn next(saga: &Saga, signal: &Signal, timeouts: &SagaTimeouts, now: Timestamp) -> (Saga, Vec<Effect>) {
+pub fn next(saga: &Saga, signal: &Signal, settings: &SagaSettings, now: Timestamp) -> (Saga, Vec<Effect>) {
     let mut saga = saga.clone();
     let effects = match saga.step {
         Step::Reserving => reserving(&mut saga, signal, now),
-        Step::Paying => paying(&mut saga, signal, now),
+        Step::Paying => paying(&mut saga, signal, settings, now),
         Step::Completed => completed(&mut saga, signal, now),
-        Step::Compensating | Step::CompensationFailed => compensating(&mut saga, signal, timeouts, now),
+        Step::Compensating | Step::CompensationFailed => compensating(&mut saga, signal, settings, now),
         Step::Compensated => compensated(&mut saga, signal, now),
         Step::Rejected => rejected(&mut saga, signal, now),
     };
@@ -24,16 +24,22 @@ pub fn next(saga: &Saga, signal: &Signal, timeouts: &SagaTimeouts, now: Timestam
 
 fn reserving(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
     match signal {
-        Signal::StockReserved => {
+        Signal::StockReserved if saga.stock == Participant::Asked => {
             saga.stock = Participant::Done;
-            saga.payment = Participant::Asked;
-            saga.enter(Step::Paying, now);
-            vec![Effect::Confirm]
+            saga.confirm_once_held(now)
         }
-        Signal::StockRejected { reason, detail } => {
+        Signal::CouponHeld { line_discounts } if saga.coupon == Participant::Asked => {
+            saga.coupon = Participant::Done;
+            saga.line_discounts.clone_from(line_discounts);
+            saga.confirm_once_held(now)
+        }
+        Signal::StockRejected { reason, detail } if saga.stock == Participant::Asked => {
             saga.stock = Participant::Refused;
-            saga.enter(Step::Rejected, now);
-            vec![Effect::Reject { reason: reason.clone(), detail: detail.clone() }]
+            saga.reject(reason, detail, now)
+        }
+        Signal::CouponRejected { reason, detail } if saga.coupon == Participant::Asked => {
+            saga.coupon = Participant::Refused;
+            saga.reject(reason, detail, now)
         }
         // The stock was asked for by the order's first event all the same: if it is held after all, it is asked back.
         Signal::ProductsUnknown { detail } => {
@@ -46,18 +52,25 @@ fn reserving(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
             let (cause, reason) = unasked_release(*expired);
             saga.give_back(cause, reason, now)
         }
-        Signal::DeadlinePassed => saga.give_back(CancellationCause::StepTimedOut, "RESERVATION_TIMED_OUT", now),
+        Signal::DeadlinePassed => {
+            let is_held = saga.stock == Participant::Done;
+            let reason = if is_held { "COUPON_TIMED_OUT" } else { "RESERVATION_TIMED_OUT" };
+            saga.give_back(CancellationCause::StepTimedOut, reason, now)
+        }
         Signal::CancelRequested { cause, detail } => saga.cancel(*cause, detail, now),
         _ => Vec::new(),
     }
 }
 
-fn paying(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
+fn paying(saga: &mut Saga, signal: &Signal, settings: &SagaSettings, now: Timestamp) -> Vec<Effect> {
     match signal {
         Signal::PaymentCompleted { payment_id } => {
             saga.payment = Participant::Done;
-            saga.enter(Step::Completed, now);
-            vec![Effect::MarkPaid { payment_id: payment_id.clone() }, Effect::Prepare]
+            saga.complete(payment_id, settings, now)
+        }
+        Signal::NothingToPay => {
+            saga.payment = Participant::Idle;
+            saga.complete("", settings, now)
         }
         Signal::PaymentFailed { reason } => {
             saga.payment = Participant::Refused;
@@ -84,8 +97,15 @@ fn paying(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
 fn completed(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
     let shipped = saga.stock == Participant::Used;
     match signal {
+        Signal::ShipmentCreated if saga.shipment == Participant::Asked => {
+            saga.shipment = Participant::Done;
+            vec![Effect::Prepare]
+        }
         Signal::Shipped => {
             saga.stock = Participant::Used;
+            if saga.shipment.is_open() {
+                saga.shipment = Participant::Used;
+            }
             Vec::new()
         }
         Signal::CancelRequested { cause, detail } if !shipped => saga.cancel(*cause, detail, now),
@@ -103,11 +123,13 @@ fn completed(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
     }
 }
 
-fn compensating(saga: &mut Saga, signal: &Signal, timeouts: &SagaTimeouts, now: Timestamp) -> Vec<Effect> {
+fn compensating(saga: &mut Saga, signal: &Signal, settings: &SagaSettings, now: Timestamp) -> Vec<Effect> {
     let failed = saga.step == Step::CompensationFailed;
     match signal {
         Signal::StockReleased { .. } => saga.stock = Participant::Undone,
         Signal::PaymentRefunded => saga.payment = Participant::Undone,
+        Signal::CouponRestored => saga.coupon = Participant::Undone,
+        Signal::CouponRejected { .. } if saga.coupon.is_open() => saga.coupon = Participant::Refused,
         // A payment that failed was not taken and never will be.
         Signal::PaymentFailed { .. } if saga.payment.is_open() => saga.payment = Participant::Refused,
         // Nobody asked for it, or it was refused before: it has to go back all the same.
@@ -123,7 +145,7 @@ fn compensating(saga: &mut Saga, signal: &Signal, timeouts: &SagaTimeouts, now: 
             let reason = cancelled_by(*cause).to_owned();
             return vec![Effect::Cancel { cause: *cause, reason, detail: detail.clone() }];
         }
-        Signal::DeadlinePassed if !failed => return saga.ask_again(timeouts, now),
+        Signal::DeadlinePassed if !failed => return saga.ask_again(settings, now),
         Signal::RetryRequested { operator, reason } if failed => {
             saga.enter(Step::Compensating, now);
             saga.undo_attempts = 0;
@@ -186,6 +208,44 @@ impl Saga {
         self.step_time = now;
     }
 
+    /// Goes on to the payment once all is held that the order has need of.
+    fn confirm_once_held(&mut self, now: Timestamp) -> Vec<Effect> {
+        let has_coupon = matches!(self.coupon, Participant::Idle | Participant::Done);
+        if self.stock != Participant::Done || !has_coupon {
+            return Vec::new();
+        }
+        self.payment = Participant::Asked;
+        self.enter(Step::Paying, now);
+        vec![Effect::Confirm { line_discounts: self.line_discounts.clone() }]
+    }
+
+    /// Past the pivot: what is held is used, and the order goes its way.
+    fn complete(&mut self, payment_id: &str, settings: &SagaSettings, now: Timestamp) -> Vec<Effect> {
+        self.enter(Step::Completed, now);
+        let mut effects = vec![Effect::MarkPaid { payment_id: payment_id.to_owned() }];
+        if self.coupon == Participant::Done {
+            self.coupon_requests += 1;
+            effects.push(Effect::RequestRedemption);
+        }
+        if settings.ships {
+            self.shipment = Participant::Asked;
+        } else {
+            effects.push(Effect::Prepare);
+        }
+        effects
+    }
+
+    /// The order is rejected at once; what else was held for it, or may come to be, is asked back.
+    fn reject(&mut self, reason: &str, detail: &str, now: Timestamp) -> Vec<Effect> {
+        let mut effects = vec![Effect::Reject { reason: reason.to_owned(), detail: detail.to_owned() }];
+        if self.stock.is_open() || self.coupon.is_open() {
+            effects.extend(self.ask_back(CancellationCause::Operator, now));
+        } else {
+            self.enter(Step::Rejected, now);
+        }
+        effects
+    }
+
     /// Begins to give back; the order is cancelled once all is.
     fn give_back(&mut self, cause: CancellationCause, reason: &str, now: Timestamp) -> Vec<Effect> {
         self.pending = Some((cause, reason.to_owned()));
@@ -221,16 +281,26 @@ impl Saga {
             self.releases += 1;
             effects.push(Effect::RequestRelease { cause });
         }
+        if self.coupon.is_open() {
+            self.coupon = Participant::Undoing;
+            self.coupon_requests += 1;
+            effects.push(Effect::RequestCouponRelease);
+        }
+        // Whoever sends parcels hears that the order is cancelled; a parcel that has left was asked about before.
+        if self.shipment.is_open() {
+            self.shipment = Participant::Undone;
+        }
         effects
     }
 
     /// Asks again for what was not answered, up to the bound.
-    fn ask_again(&mut self, timeouts: &SagaTimeouts, now: Timestamp) -> Vec<Effect> {
-        if self.undo_attempts >= timeouts.compensation_attempts_max {
+    fn ask_again(&mut self, settings: &SagaSettings, now: Timestamp) -> Vec<Effect> {
+        if self.undo_attempts >= settings.compensation_attempts_max {
             self.enter(Step::CompensationFailed, now);
             return vec![Effect::FailCompensation {
                 stock_open: self.stock.is_open(),
                 payment_open: self.payment.is_open(),
+                coupon_open: self.coupon.is_open(),
                 undo_attempts: self.undo_attempts,
             }];
         }
@@ -250,21 +320,25 @@ impl Saga {
             self.releases += 1;
             effects.push(Effect::RequestRelease { cause });
         }
+        if self.coupon == Participant::Undoing {
+            self.coupon_requests += 1;
+            effects.push(Effect::RequestCouponRelease);
+        }
         effects
     }
 
     /// What is open is no longer this saga's to give back. An order that waited for it is cancelled, for what it was
     /// to be cancelled for and with the operator's words.
     fn settle_by_hand(&mut self, operator: &str, reason: &str, now: Timestamp) -> Vec<Effect> {
-        let (stock, payment) = (self.stock.is_open(), self.payment.is_open());
-        for (open, part) in [(stock, &mut self.stock), (payment, &mut self.payment)] {
+        let (stock, payment, coupon) = (self.stock.is_open(), self.payment.is_open(), self.coupon.is_open());
+        for (open, part) in [(stock, &mut self.stock), (payment, &mut self.payment), (coupon, &mut self.coupon)] {
             if open {
                 *part = Participant::Settled;
             }
         }
         self.enter(Step::Compensated, now);
         let (operator, words) = (operator.to_owned(), reason.to_owned());
-        let mut effects = vec![Effect::NoteSettlement { operator, reason: words.clone(), stock, payment }];
+        let mut effects = vec![Effect::NoteSettlement { operator, reason: words.clone(), stock, payment, coupon }];
         if let Some((cause, reason)) = self.pending.take() {
             effects.push(Effect::Cancel { cause, reason, detail: words });
         }
@@ -273,7 +347,7 @@ impl Saga {
 
     /// Ends the compensation once nothing is held and nothing taken.
     fn settle(&mut self, now: Timestamp) -> Vec<Effect> {
-        if self.stock.is_open() || self.payment.is_open() {
+        if self.stock.is_open() || self.payment.is_open() || self.coupon.is_open() {
             return Vec::new();
         }
         self.enter(Step::Compensated, now);

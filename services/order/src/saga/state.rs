@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use openorder_types::{Timestamp, numbered};
+use openorder_types::{Money, Timestamp, numbered};
 
 use crate::domain::CancellationCause;
 
 numbered! {
     /// How far the saga is.
     pub enum Step {
-        /// Stock was asked for.
+        /// Stock was asked for, and the coupon if there is one.
         Reserving = 1 "RESERVING",
         /// Payment was asked for.
         Paying = 2 "PAYING",
@@ -32,13 +32,13 @@ impl Step {
 }
 
 numbered! {
-    /// What is known of one participant: the stock, or the payment.
+    /// What is known of one participant: the stock, the payment, the coupon or the shipment.
     pub enum Participant {
-        /// Not asked.
+        /// Not asked; also where the order has no need of it.
         Idle = 1 "IDLE",
         /// Asked, not answered.
         Asked = 2 "ASKED",
-        /// Held, or taken.
+        /// Held, taken, or made.
         Done = 3 "DONE",
         /// Answered with no.
         Refused = 4 "REFUSED",
@@ -46,7 +46,7 @@ numbered! {
         Undoing = 5 "UNDOING",
         /// Given back.
         Undone = 6 "UNDONE",
-        /// The stock left the warehouse with the order.
+        /// The stock left the warehouse with the order; the parcel is with the carrier.
         Used = 7 "USED",
         /// An operator stated that it was put right by hand.
         Settled = 8 "SETTLED",
@@ -68,6 +68,12 @@ pub struct Saga {
     pub stock: Participant,
     /// The payment service's part.
     pub payment: Participant,
+    /// The promotion service's part; idle where the order has no coupon.
+    pub coupon: Participant,
+    /// The shipping service's part; idle before the order is paid, and where there is no such service.
+    pub shipment: Participant,
+    /// What the coupon takes off each line, in the order of the lines; empty until it is held.
+    pub line_discounts: Vec<Money>,
     /// What the order will be cancelled for once all is given back; none if it is already, or need not be.
     pub pending: Option<(CancellationCause, String)>,
     /// How often giving back was asked for again.
@@ -76,14 +82,18 @@ pub struct Saga {
     pub releases: i64,
     /// How often money was asked back: the version of that stream of events.
     pub refunds: i64,
+    /// How often the promotion service was asked for something: the version of that stream of events.
+    pub coupon_requests: i64,
     /// When the step began, or the last asking for giving back.
     pub step_time: Timestamp,
 }
 
-/// How long the saga waits.
+/// Which steps the saga has, and how long it waits.
 #[derive(Debug, Clone, Copy)]
-pub struct SagaTimeouts {
-    /// For stock or payment, while the way is open.
+pub struct SagaSettings {
+    /// Whether there is a shipping service that makes the shipment of a paid order.
+    pub ships: bool,
+    /// For stock, coupon or payment, while the way is open.
     pub step: Duration,
     /// From the making of the order to its payment, the way open or not; none, no limit.
     pub completion: Option<Duration>,
@@ -104,6 +114,8 @@ pub struct OpenSince {
     pub stock: Timestamp,
     /// To the payment service and back.
     pub payment: Timestamp,
+    /// To the promotion service and back.
+    pub coupon: Timestamp,
 }
 
 impl Saga {
@@ -113,44 +125,57 @@ impl Saga {
             step: Step::Reserving,
             stock: Participant::Asked,
             payment: Participant::Idle,
+            coupon: Participant::Idle,
+            shipment: Participant::Idle,
+            line_discounts: Vec::new(),
             pending: None,
             undo_attempts: 0,
             releases: 0,
             refunds: 0,
+            coupon_requests: 0,
             step_time: now,
         }
     }
 
+    /// The saga of a new order with a coupon: that was asked for too.
+    pub fn begin_with_coupon(now: Timestamp) -> Self {
+        Self { coupon: Participant::Asked, coupon_requests: 1, ..Self::begin(now) }
+    }
+
     /// When the present step's time is up if nothing blocks its way; none when it may take for ever.
-    pub fn deadline(&self, timeouts: &SagaTimeouts) -> Option<Timestamp> {
-        self.patience(timeouts).map(|patience| self.step_time + patience)
+    pub fn deadline(&self, settings: &SagaSettings) -> Option<Timestamp> {
+        self.patience(settings).map(|patience| self.step_time + patience)
     }
 
     /// When the present step's time is up, counted from when its way was open: it has all of its time again after an
     /// outage. Giving back waits for the own part of the way alone: when the service that holds the stock or the money
     /// is away for long, an operator has to hear of it.
-    pub fn deadline_on_open_way(&self, timeouts: &SagaTimeouts, open: &OpenSince) -> Option<Timestamp> {
+    pub fn deadline_on_open_way(&self, settings: &SagaSettings, open: &OpenSince) -> Option<Timestamp> {
         let since = match self.step {
-            Step::Reserving => open.stock,
+            Step::Reserving => {
+                let parts = [(self.stock, open.stock), (self.coupon, open.coupon)];
+                let waited_for = parts.into_iter().filter(|(part, _)| *part == Participant::Asked);
+                waited_for.map(|(_, since)| since).max().unwrap_or(open.own)
+            }
             Step::Paying => open.payment,
             _ => open.own,
         };
-        self.patience(timeouts).map(|patience| self.step_time.max(since) + patience)
+        self.patience(settings).map(|patience| self.step_time.max(since) + patience)
     }
 
     /// When an order made at `create_time` has to be paid, the way open or not; none, whenever.
-    pub fn completion_deadline(&self, timeouts: &SagaTimeouts, create_time: Timestamp) -> Option<Timestamp> {
+    pub fn completion_deadline(&self, settings: &SagaSettings, create_time: Timestamp) -> Option<Timestamp> {
         let waits = matches!(self.step, Step::Reserving | Step::Paying);
-        timeouts.completion.filter(|_| waits).map(|limit| create_time + limit)
+        settings.completion.filter(|_| waits).map(|limit| create_time + limit)
     }
 
     /// How long the present step may stay unanswered.
-    fn patience(&self, timeouts: &SagaTimeouts) -> Option<Duration> {
+    fn patience(&self, settings: &SagaSettings) -> Option<Duration> {
         match self.step {
-            Step::Reserving | Step::Paying => Some(timeouts.step),
+            Step::Reserving | Step::Paying => Some(settings.step),
             Step::Compensating => {
-                let doubled = timeouts.compensation.saturating_mul(1_u32 << self.undo_attempts.min(20));
-                Some(doubled.min(timeouts.compensation_max.max(timeouts.compensation)))
+                let doubled = settings.compensation.saturating_mul(1_u32 << self.undo_attempts.min(20));
+                Some(doubled.min(settings.compensation_max.max(settings.compensation)))
             }
             Step::Completed | Step::Compensated | Step::CompensationFailed | Step::Rejected => None,
         }
@@ -179,6 +204,22 @@ pub enum Signal {
         /// Whether it was held for too long.
         expired: bool,
     },
+    /// The coupon is held.
+    CouponHeld {
+        /// What it takes off each line, in the order of the lines.
+        line_discounts: Vec<Money>,
+    },
+    /// The coupon cannot be used for this order, and is not held.
+    CouponRejected {
+        /// `COUPON_EXPIRED`, `COUPON_ALREADY_USED` …
+        reason: String,
+        /// For people.
+        detail: String,
+    },
+    /// No coupon is held any more, nor ever will be.
+    CouponRestored,
+    /// The coupon leaves nothing to pay.
+    NothingToPay,
     /// The total was taken.
     PaymentCompleted { payment_id: String },
     /// The total was not taken, and will not be.
@@ -192,6 +233,8 @@ pub enum Signal {
     DeadlinePassed,
     /// The order was called off; the order has checked that it may be.
     CancelRequested { cause: CancellationCause, detail: String },
+    /// There is a shipment.
+    ShipmentCreated,
     /// Shipped: the stock has left the warehouse, nothing can be given back any more.
     Shipped,
     /// An operator has a failed compensation tried again.

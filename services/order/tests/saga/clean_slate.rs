@@ -1,5 +1,5 @@
-//! Each step fails in each way, and each undo is slow, doubled or lost: stock and money are as before. A new step or
-//! a new way to fail is a line in a table.
+//! Each step fails in each way, and each undo is slow, doubled or lost: stock, money and coupon are as before. A new step
+//! or a new way to fail is a line in a table.
 
 use openorder_order::{
     domain::OrderStatus,
@@ -7,8 +7,8 @@ use openorder_order::{
 };
 
 use crate::{
-    participants::{MONEY, PRICE, STOCK},
-    world::{Letter, World},
+    participants::{MONEY, STOCK},
+    world::{Case, Coupon, Letter, World},
 };
 
 /// What goes wrong on the way forward.
@@ -21,6 +21,9 @@ enum Fault {
     ReserveRefused,
     ReserveSilent,
     ReserveAnswerLost,
+    CouponRefused,
+    CouponSilent,
+    CouponAnswerLost,
     PayRefused,
     PaySilent,
     PayAnswerLost,
@@ -53,7 +56,7 @@ const UNDO: [Undo; 7] = [
     Undo::LostThenSettled,
 ];
 
-fn faults() -> Vec<Fault> {
+fn faults(coupon: Coupon) -> Vec<Fault> {
     let mut faults = vec![
         Fault::ProductUnknown { is_held: true },
         Fault::ProductUnknown { is_held: false },
@@ -64,6 +67,9 @@ fn faults() -> Vec<Fault> {
         Fault::PaySilent,
         Fault::PayAnswerLost,
     ];
+    if coupon != Coupon::None {
+        faults.extend([Fault::CouponRefused, Fault::CouponSilent, Fault::CouponAnswerLost]);
+    }
     for step in FORWARD {
         faults.extend([Fault::CancelledAt(step), Fault::StockExpiredAt(step), Fault::StockReleasedAt(step)]);
     }
@@ -81,13 +87,25 @@ fn until(world: &mut World, step: Step) {
     assert_eq!(world.saga.step, step);
 }
 
-fn fail(fault: Fault) -> World {
+fn fail(fault: Fault, coupon: Coupon, ships: bool) -> World {
     let has_stock = !matches!(fault, Fault::ReserveRefused | Fault::ProductUnknown { is_held: false });
     let has_money = !matches!(fault, Fault::PayRefused);
     let is_product_known = !matches!(fault, Fault::ProductUnknown { .. });
-    let mut world = World::of_product(is_product_known, has_stock, has_money);
+    let coupon = if matches!(fault, Fault::CouponRefused) { Coupon::Bad } else { coupon };
+    let mut world = World::of(Case { is_product_known, has_stock, has_money, coupon, ships });
     match fault {
-        Fault::ProductUnknown { .. } | Fault::ReserveRefused | Fault::PayRefused => world.deliver(Letter::is_undo),
+        Fault::ProductUnknown { .. } | Fault::ReserveRefused | Fault::CouponRefused | Fault::PayRefused => {
+            world.deliver(Letter::is_undo);
+        }
+        Fault::CouponSilent => {
+            world.deliver(|letter| *letter == Letter::HoldCoupon);
+            world.pass_deadline();
+        }
+        Fault::CouponAnswerLost => {
+            world.deliver(|letter| matches!(letter, Letter::Signal(Signal::CouponHeld { .. })));
+            world.under_way.clear();
+            world.pass_deadline();
+        }
         Fault::ReserveSilent => {
             world.deliver(|letter| *letter == Letter::Reserve);
             world.pass_deadline();
@@ -173,17 +191,24 @@ fn give_back(world: &mut World, undo: Undo) -> bool {
 }
 
 #[test]
-fn whatever_fails_and_however_it_is_undone_stock_and_money_are_as_before() {
+fn whatever_fails_and_however_it_is_undone_stock_money_and_coupon_are_as_before() {
+    for (coupon, ships) in [(Coupon::None, false), (Coupon::None, true), (Coupon::Part, false), (Coupon::Part, true)] {
+        everything_fails(coupon, ships);
+    }
+}
+
+fn everything_fails(coupon: Coupon, ships: bool) {
     let mut failed_compensations = 0;
-    for fault in faults() {
+    for fault in faults(coupon) {
         for undo in UNDO {
-            let case = format!("{fault:?}, {undo:?}");
+            let case = format!("{fault:?}, {undo:?}, {coupon:?}, {ships}");
             let result = std::panic::catch_unwind(|| {
-                let mut world = fail(fault);
+                let mut world = fail(fault, coupon, ships);
                 let failed = give_back(&mut world, undo);
                 world.check();
                 assert!(world.order.status.is_final(), "{}", world.order.status);
-                let rejected = matches!(fault, Fault::ReserveRefused | Fault::ProductUnknown { .. });
+                let rejected =
+                    matches!(fault, Fault::ReserveRefused | Fault::CouponRefused | Fault::ProductUnknown { .. });
                 assert_eq!(world.order.status == OrderStatus::Rejected, rejected);
                 assert_eq!(world.inventory.reserved, 0);
                 failed
@@ -192,20 +217,31 @@ fn whatever_fails_and_however_it_is_undone_stock_and_money_are_as_before() {
         }
     }
     // Three ways of undoing fail for every fault that leaves something to give back. Nothing is left after a refused
-    // reservation (of a known product or an unknown one), and after a release before the stock was heard of (two).
-    assert_eq!(failed_compensations, 3 * (i32::try_from(faults().len()).unwrap() - 4));
+    // reservation (of a known product or an unknown one), and after a release before the stock was heard of (two); with a
+    // coupon, which was asked for at the same time, only where the product is unknown.
+    let with_nothing_left = if coupon == Coupon::None { 4 } else { 1 };
+    assert_eq!(failed_compensations, 3 * (i32::try_from(faults(coupon).len()).unwrap() - with_nothing_left));
 }
 
 #[test]
-fn without_a_fault_the_order_is_paid_once_and_keeps_its_stock() {
-    let mut world = World::new(true, true);
-    world.deliver(|_| false);
-    world.look_at_expired();
-    world.check();
-    assert_eq!(world.order.status, OrderStatus::Preparing);
-    assert_eq!((world.payment.balance, world.inventory.on_hand), (MONEY - PRICE, STOCK));
-    world.ship();
-    world.deliver(|_| false);
-    world.check();
-    assert_eq!(world.order.status, OrderStatus::Shipped);
+fn without_a_fault_the_order_is_paid_once_keeps_its_stock_and_has_used_its_coupon() {
+    for coupon in [Coupon::None, Coupon::Part, Coupon::Whole] {
+        for ships in [false, true] {
+            let mut world = World::of(Case { coupon, ships, ..Case::GOOD });
+            world.deliver(|_| false);
+            world.look_at_expired();
+            world.check();
+            assert_eq!(world.order.status, OrderStatus::Preparing);
+            assert_eq!((world.payment.balance, world.inventory.on_hand), (MONEY - coupon.price(), STOCK));
+            assert_eq!(world.payment.debits, u32::from(coupon != Coupon::Whole), "nothing to pay is not paid");
+            world.ship();
+            world.deliver(|_| false);
+            world.check();
+            assert_eq!(world.order.status, OrderStatus::Shipped);
+            world.deliver_order();
+            world.deliver(|_| false);
+            world.check();
+            assert_eq!(world.order.status, OrderStatus::Delivered);
+        }
+    }
 }

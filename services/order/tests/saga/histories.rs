@@ -5,7 +5,10 @@
 
 use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};
 
-use crate::world::{Letter, World};
+use crate::{
+    participants::Use,
+    world::{Case, Coupon, Letter, World},
+};
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -20,6 +23,10 @@ enum Act {
     Cancel,
     /// An operator moves the order on.
     Ship,
+    /// An operator notes that the customer has it.
+    DeliverOrder,
+    /// The carrier has the parcel, or has brought it.
+    Carry { to_the_door: bool },
     /// The reservation's time is up.
     Expire,
     /// Somebody releases the stock, and the order has not asked for it.
@@ -37,6 +44,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => Just(Act::Deadline),
         1 => Just(Act::Cancel),
         1 => Just(Act::Ship),
+        1 => Just(Act::DeliverOrder),
+        1 => any::<bool>().prop_map(|to_the_door| Act::Carry { to_the_door }),
         1 => Just(Act::Expire),
         1 => any::<bool>().prop_map(|expired| Act::Release { expired }),
         1 => Just(Act::Retry),
@@ -59,6 +68,8 @@ fn play(world: &mut World, acts: &[Act]) {
             Act::Deadline => world.pass_deadline(),
             Act::Cancel => world.cancel(),
             Act::Ship => world.ship(),
+            Act::DeliverOrder => world.deliver_order(),
+            Act::Carry { to_the_door } => world.carry(*to_the_door),
             Act::Expire => world.look_at_expired(),
             Act::Release { expired } => {
                 let answers = world.inventory.release(*expired);
@@ -77,16 +88,19 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// No order is charged twice, no money is kept for a cancelled order, no stock is held for a settled one, every
-    /// order gets to its end once messages flow, and versions have no gap.
+    /// No order is charged twice, no money is kept for a cancelled order, no stock or coupon is held for a settled one,
+    /// nobody is charged more or less than the coupon leaves, no parcel leaves for an order that was called off, every order
+    /// gets to its end once messages flow, and versions have no gap.
     #[test]
     fn when_all_is_quiet_everything_is_where_it_belongs(
         is_product_known in prop::bool::weighted(0.9),
         has_stock in prop::bool::weighted(0.9),
         has_money in prop::bool::weighted(0.8),
+        coupon in prop::sample::select(Coupon::ALL.as_slice()),
+        ships in any::<bool>(),
         acts in prop::collection::vec(act(), 0..80),
     ) {
-        let mut world = World::of_product(is_product_known, has_stock, has_money);
+        let mut world = World::of(Case { is_product_known, has_stock, has_money, coupon, ships });
         play(&mut world, &acts);
         world.deliver(|_| false);
         world.check();
@@ -101,10 +115,17 @@ fn the_histories_reach_every_end_and_every_step() {
 
     let mut runner = TestRunner::deterministic();
     let (mut ends, mut steps, mut lost, mut held_for_rejected) = (Vec::new(), Vec::new(), false, false);
+    let (mut redeemed, mut restored, mut nothing_to_pay, mut late_parcels) = (0, 0, 0, 0);
     for round in 0..3_000 {
         let tree = (any::<bool>(), any::<bool>(), prop::collection::vec(act(), 0..80)).new_tree(&mut runner).unwrap();
         let (has_stock, has_money, acts) = tree.current();
-        let mut world = World::of_product(round % 10 != 0, has_stock || has_money, has_money);
+        let mut world = World::of(Case {
+            is_product_known: round % 10 != 0,
+            has_stock: has_stock || has_money,
+            has_money,
+            coupon: Coupon::ALL[round % 4],
+            ships: round % 3 != 0,
+        });
         for act in &acts {
             play(&mut world, std::slice::from_ref(act));
             if !steps.contains(&world.saga.step) {
@@ -112,15 +133,28 @@ fn the_histories_reach_every_end_and_every_step() {
             }
         }
         world.deliver(|_| false);
+        redeemed += u32::from(world.promotion.coupon_use == Some(Use::Redeemed));
+        restored += u32::from(world.promotion.coupon_use == Some(Use::Released));
+        nothing_to_pay += u32::from(world.order.status >= OrderStatus::Paid && world.payment.taken.is_none());
+        late_parcels += u32::from(world.parcel_reported_lost);
         lost |= world.stock_reported_lost;
         held_for_rejected |= world.order.status == OrderStatus::Rejected && world.saga.step == Step::Compensated;
         if !ends.contains(&world.order.status) {
             ends.push(world.order.status);
         }
     }
-    for end in [OrderStatus::Preparing, OrderStatus::Shipped, OrderStatus::Cancelled, OrderStatus::Rejected] {
+    let all = [
+        OrderStatus::Preparing,
+        OrderStatus::Shipped,
+        OrderStatus::Delivered,
+        OrderStatus::Cancelled,
+        OrderStatus::Rejected,
+    ];
+    for end in all {
         assert!(ends.contains(&end), "no order ended as {end}");
     }
+    let seen = [redeemed, restored, nothing_to_pay, late_parcels];
+    assert!(seen.iter().all(|count| *count > 0), "redeemed, restored, nothing to pay, late parcels: {seen:?}");
     for number in 1..=7 {
         let step = Step::from_number(number).unwrap();
         assert!(steps.contains(&step) || step == Step::Rejected && ends.contains(&OrderStatus::Rejected), "{step:?}");

@@ -1,12 +1,15 @@
 //! The saga as a pure machine: every step's failure, timeout and lost answer, every compensation and its failure.
 //!
 //! - `steps`: each signal at each step has a defined answer;
-//! - `participants`, `world`: stock and payment as they promise to behave, and the messages between them and the order;
+//! - `participants`, `world`: stock, payment, coupon and parcel as they promise to behave, and the messages between them
+//!   and the order;
+//! - `coupons`: what an order with a coupon or a parcel does at each step;
 //! - `clean_slate`: each step fails in each way, each undo is slow, doubled or lost, and all is as it was before;
 //! - `histories`: the same over random histories, where everything is late, doubled and out of order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod clean_slate;
+mod coupons;
 mod histories;
 mod participants;
 mod steps;
@@ -15,10 +18,11 @@ mod world;
 use std::time::Duration;
 
 use chrono::{TimeZone, Utc};
-use openorder_order::saga::{SagaTimeouts, Signal};
-use openorder_types::Timestamp;
+use openorder_order::saga::{SagaSettings, Signal};
+use openorder_types::{Currency, Money, Timestamp};
 
-const TIMEOUTS: SagaTimeouts = SagaTimeouts {
+const SETTINGS: SagaSettings = SagaSettings {
+    ships: false,
     step: Duration::from_secs(60),
     completion: None,
     compensation: Duration::from_secs(10),
@@ -28,6 +32,11 @@ const TIMEOUTS: SagaTimeouts = SagaTimeouts {
 
 fn at(seconds: i64) -> Timestamp {
     Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
+}
+
+/// In minor units.
+fn euros(minor_units: i64) -> Money {
+    Money::new(minor_units, Currency::parse("EUR").unwrap())
 }
 
 fn paid() -> Signal {

@@ -1,9 +1,12 @@
-//! Stock and payment as they promise to behave: a request is answered once it is handled, one decision for ever, and
+//! Stock, payment, coupon and parcel as they promise to behave: a request is answered once it is handled, one decision for ever, and
 //! asking twice changes and publishes nothing, unless an operator asks.
 
-use openorder_order::saga::Signal;
+use openorder_order::{
+    domain::{CancellationCause, ShipmentFact},
+    saga::Signal,
+};
 
-use crate::{out_of_stock, paid, refused};
+use crate::{euros, out_of_stock, paid, refused};
 
 /// Pieces in the warehouse, and money in the wallet, to begin with.
 pub const STOCK: i64 = 10;
@@ -11,6 +14,8 @@ pub const MONEY: i64 = 100;
 /// Pieces and price of the order.
 pub const PIECES: i64 = 3;
 pub const PRICE: i64 = 60;
+/// What a coupon takes off that does not take off everything.
+pub const DISCOUNT: i64 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reservation {
@@ -89,24 +94,26 @@ pub struct Payment {
     pub given_back: bool,
     pub debits: u32,
     pub credits: u32,
+    /// What the order costs, less its discount.
+    price: i64,
 }
 
 impl Payment {
-    pub fn new(has_money: bool) -> Self {
-        let balance = if has_money { MONEY } else { PRICE - 1 };
-        Self { balance, taken: None, given_back: false, debits: 0, credits: 0 }
+    pub fn new(has_money: bool, price: i64) -> Self {
+        let balance = if has_money { MONEY } else { (price - 1).max(0) };
+        Self { balance, taken: None, given_back: false, debits: 0, credits: 0, price }
     }
 
     pub fn pay(&mut self) -> Vec<Signal> {
         if self.taken.is_some() {
             return Vec::new();
         }
-        let enough = self.balance >= PRICE;
+        let enough = self.balance >= self.price;
         self.taken = Some(enough);
         if !enough {
             return vec![refused()];
         }
-        self.balance -= PRICE;
+        self.balance -= self.price;
         self.debits += 1;
         vec![paid()]
     }
@@ -121,7 +128,7 @@ impl Payment {
         match self.taken {
             Some(true) => {
                 if !self.given_back {
-                    self.balance += PRICE;
+                    self.balance += self.price;
                     self.credits += 1;
                     self.given_back = true;
                 }
@@ -134,5 +141,107 @@ impl Payment {
                 vec![Signal::PaymentFailed { reason: "VOIDED".to_owned() }]
             }
         }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    Held,
+    Redeemed,
+    Released,
+    Refused,
+}
+
+/// One issued coupon, and its use by one order.
+#[derive(Debug)]
+pub struct Promotion {
+    /// What it takes off the order's line; none: it cannot be used.
+    discount: Option<i64>,
+    pub coupon_use: Option<Use>,
+}
+
+impl Promotion {
+    pub fn new(discount: Option<i64>) -> Self {
+        Self { discount, coupon_use: None }
+    }
+
+    pub fn hold(&mut self) -> Vec<Signal> {
+        if self.coupon_use.is_some() {
+            return Vec::new();
+        }
+        if let Some(discount) = self.discount {
+            self.coupon_use = Some(Use::Held);
+            vec![Signal::CouponHeld { line_discounts: vec![euros(discount)] }]
+        } else {
+            self.coupon_use = Some(Use::Refused);
+            vec![Signal::CouponRejected { reason: "COUPON_EXPIRED".to_owned(), detail: String::new() }]
+        }
+    }
+
+    pub fn redeem(&mut self) -> Vec<Signal> {
+        if self.coupon_use == Some(Use::Held) {
+            self.coupon_use = Some(Use::Redeemed);
+        }
+        Vec::new()
+    }
+
+    /// The first time it is asked for; then nothing is published, because nothing changes.
+    pub fn release(&mut self) -> Vec<Signal> {
+        if self.coupon_use == Some(Use::Released) { Vec::new() } else { self.release_again() }
+    }
+
+    /// Asked for by an operator, who wants the answer again.
+    pub fn release_again(&mut self) -> Vec<Signal> {
+        self.coupon_use = Some(Use::Released);
+        vec![Signal::CouponRestored]
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parcel {
+    Made,
+    Shipped,
+    Delivered,
+    Cancelled,
+}
+
+/// The parcel of one order: whoever is first decides whether it leaves.
+#[derive(Debug, Default)]
+pub struct Shipping {
+    pub parcel: Option<Parcel>,
+}
+
+impl Shipping {
+    pub fn make(&mut self) -> Vec<ShipmentFact> {
+        if self.parcel.is_some() {
+            return Vec::new();
+        }
+        self.parcel = Some(Parcel::Made);
+        vec![ShipmentFact::Created]
+    }
+
+    pub fn ship(&mut self) -> Vec<ShipmentFact> {
+        if self.parcel != Some(Parcel::Made) {
+            return Vec::new();
+        }
+        self.parcel = Some(Parcel::Shipped);
+        vec![ShipmentFact::Shipped]
+    }
+
+    pub fn deliver(&mut self) -> Vec<ShipmentFact> {
+        if self.parcel != Some(Parcel::Shipped) {
+            return Vec::new();
+        }
+        self.parcel = Some(Parcel::Delivered);
+        vec![ShipmentFact::Delivered]
+    }
+
+    /// Also of a parcel that is not made yet: it never is.
+    pub fn cancel(&mut self, cause: CancellationCause) -> Vec<ShipmentFact> {
+        if !matches!(self.parcel, None | Some(Parcel::Made)) {
+            return Vec::new();
+        }
+        self.parcel = Some(Parcel::Cancelled);
+        vec![ShipmentFact::Cancelled { cause, detail: "changed my mind".to_owned() }]
     }
 }

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use openorder_order::{
     domain::CancellationCause,
-    saga::{Effect, OpenSince, Participant, Saga, SagaTimeouts, Signal, Step, next},
+    saga::{Effect, OpenSince, Participant, Saga, SagaSettings, Signal, Step, next},
 };
 
-use crate::{TIMEOUTS, at, out_of_stock, paid, refused};
+use crate::{SETTINGS, at, out_of_stock, paid, refused};
 
 /// Gives the signals one after the other; returns the saga and all effects.
 fn given(signals: &[Signal]) -> (Saga, Vec<Effect>) {
     let mut saga = Saga::begin(at(0));
     let mut effects = Vec::new();
     for (second, signal) in signals.iter().enumerate() {
-        let (after, more) = next(&saga, signal, &TIMEOUTS, at(i64::try_from(second).unwrap()));
+        let (after, more) = next(&saga, signal, &SETTINGS, at(i64::try_from(second).unwrap()));
         saga = after;
         effects.extend(more);
     }
@@ -37,6 +37,10 @@ fn cancelled(cause: CancellationCause, reason: &str, detail: &str) -> Effect {
     Effect::Cancel { cause, reason: reason.to_owned(), detail: detail.to_owned() }
 }
 
+fn confirmed() -> Effect {
+    Effect::Confirm { line_discounts: Vec::new() }
+}
+
 fn by_customer() -> Effect {
     cancelled(CancellationCause::Customer, "CANCELLED_BY_CUSTOMER", "changed my mind")
 }
@@ -45,8 +49,8 @@ fn by_customer() -> Effect {
 fn stock_then_payment_completes_the_order() {
     let (saga, effects) = given(&[Signal::StockReserved, paid()]);
     assert_eq!(saga.step, Step::Completed);
-    assert_eq!(effects, [Effect::Confirm, Effect::MarkPaid { payment_id: "p".to_owned() }, Effect::Prepare]);
-    assert_eq!(saga.deadline(&TIMEOUTS), None);
+    assert_eq!(effects, [confirmed(), Effect::MarkPaid { payment_id: "p".to_owned() }, Effect::Prepare]);
+    assert_eq!(saga.deadline(&SETTINGS), None);
 }
 
 #[test]
@@ -62,7 +66,7 @@ fn an_order_of_an_unknown_product_is_rejected_before_the_stock_answers_and_what_
     let (saga, effects) = given(&[unknown()]);
     assert_eq!((saga.step, saga.stock, saga.payment), (Step::Rejected, Participant::Asked, Participant::Idle));
     assert_eq!(effects, [Effect::Reject { reason: "UNKNOWN_SKU".to_owned(), detail: "unknown: TEA".to_owned() }]);
-    assert_eq!(saga.deadline(&TIMEOUTS), None);
+    assert_eq!(saga.deadline(&SETTINGS), None);
     for (answer, stock) in [(out_of_stock(), Participant::Refused), (released(), Participant::Undone)] {
         let (saga, effects) = given(&[unknown(), answer]);
         assert_eq!((saga.step, saga.stock, effects.len()), (Step::Rejected, stock, 1));
@@ -75,7 +79,7 @@ fn an_order_of_an_unknown_product_is_rejected_before_the_stock_answers_and_what_
     // Once the stock has answered the product is known.
     for signals in [vec![Signal::StockReserved], vec![Signal::StockReserved, paid()], vec![out_of_stock()]] {
         let (saga, _) = given(&signals);
-        assert_eq!(next(&saga, &unknown(), &TIMEOUTS, at(9)), (saga.clone(), Vec::new()), "{signals:?}");
+        assert_eq!(next(&saga, &unknown(), &SETTINGS, at(9)), (saga.clone(), Vec::new()), "{signals:?}");
     }
 }
 
@@ -83,7 +87,7 @@ fn an_order_of_an_unknown_product_is_rejected_before_the_stock_answers_and_what_
 fn no_money_gives_the_stock_back_first_and_then_cancels() {
     let (saga, effects) = given(&[Signal::StockReserved, refused()]);
     assert_eq!(saga.step, Step::Compensating);
-    assert_eq!(effects, [Effect::Confirm, Effect::RequestRelease { cause: CancellationCause::PaymentFailed }]);
+    assert_eq!(effects, [confirmed(), Effect::RequestRelease { cause: CancellationCause::PaymentFailed }]);
     let (saga, effects) = given(&[Signal::StockReserved, refused(), released()]);
     assert_eq!(saga.step, Step::Compensated);
     assert_eq!(effects.last(), Some(&cancelled(CancellationCause::PaymentFailed, "INSUFFICIENT_BALANCE", "")));
@@ -94,7 +98,7 @@ fn no_answer_about_the_payment_asks_both_back_and_cancels_once_both_are() {
     let begun = [Signal::StockReserved, Signal::DeadlinePassed];
     let (saga, effects) = given(&begun);
     let cause = CancellationCause::StepTimedOut;
-    assert_eq!(effects, [Effect::Confirm, Effect::RequestRefund { cause }, Effect::RequestRelease { cause }]);
+    assert_eq!(effects, [confirmed(), Effect::RequestRefund { cause }, Effect::RequestRelease { cause }]);
     assert_eq!(saga.step, Step::Compensating);
     for answers in [[released(), Signal::PaymentRefunded], [refused(), released()]] {
         let (saga, effects) = given(&[&begun[..], &answers[..]].concat());
@@ -142,7 +146,7 @@ fn a_payment_that_comes_after_all_was_given_back_is_asked_back_too() {
 /// Paid for by nobody, the stock asked back as often as may be, and never answered.
 fn failed() -> Vec<Signal> {
     let mut signals = vec![Signal::StockReserved, refused()];
-    signals.extend((0..=TIMEOUTS.compensation_attempts_max).map(|_| Signal::DeadlinePassed));
+    signals.extend((0..=SETTINGS.compensation_attempts_max).map(|_| Signal::DeadlinePassed));
     signals
 }
 
@@ -155,15 +159,16 @@ fn by_operator(settle: bool) -> Signal {
 fn a_compensation_that_is_not_answered_is_asked_for_again_and_then_shown_to_an_operator() {
     let (saga, effects) = given(&failed());
     let asked = effects.iter().filter(|effect| matches!(effect, Effect::RequestRelease { .. })).count();
-    assert_eq!(asked, 1 + TIMEOUTS.compensation_attempts_max as usize);
+    assert_eq!(asked, 1 + SETTINGS.compensation_attempts_max as usize);
     assert_eq!((saga.step, saga.releases), (Step::CompensationFailed, i64::try_from(asked).unwrap()));
-    let undo_attempts = TIMEOUTS.compensation_attempts_max;
-    let reported = Effect::FailCompensation { stock_open: true, payment_open: false, undo_attempts };
+    let undo_attempts = SETTINGS.compensation_attempts_max;
+    let reported =
+        Effect::FailCompensation { stock_open: true, payment_open: false, coupon_open: false, undo_attempts };
     assert_eq!(effects.last(), Some(&reported));
-    assert_eq!(saga.deadline(&TIMEOUTS), None);
+    assert_eq!(saga.deadline(&SETTINGS), None);
     // It stays so, whatever else comes.
     for signal in [Signal::DeadlinePassed, Signal::StockReserved, refused(), out_of_stock(), Signal::Shipped] {
-        assert_eq!(next(&saga, &signal, &TIMEOUTS, at(99)), (saga.clone(), Vec::new()), "{signal:?}");
+        assert_eq!(next(&saga, &signal, &SETTINGS, at(99)), (saga.clone(), Vec::new()), "{signal:?}");
     }
 }
 
@@ -181,8 +186,8 @@ fn an_operator_has_a_failed_compensation_tried_again_with_all_its_attempts() {
     let note = Effect::NoteRetry { operator: "olga".to_owned(), reason: "counted by hand".to_owned() };
     let release = Effect::RequestRelease { cause: CancellationCause::PaymentFailed };
     assert_eq!(effects[effects.len() - 2..], [note, release]);
-    assert!(saga.deadline(&TIMEOUTS).is_some(), "the wait is bounded again");
-    let again = vec![Signal::DeadlinePassed; 1 + TIMEOUTS.compensation_attempts_max as usize];
+    assert!(saga.deadline(&SETTINGS).is_some(), "the wait is bounded again");
+    let again = vec![Signal::DeadlinePassed; 1 + SETTINGS.compensation_attempts_max as usize];
     let (saga, _) = given(&[failed(), vec![by_operator(false)], again].concat());
     assert_eq!(saga.step, Step::CompensationFailed, "and fails again when nothing has changed");
 }
@@ -193,14 +198,14 @@ fn an_operator_who_settles_it_cancels_the_order_with_these_words_and_what_comes_
     let (saga, effects) = given(&settled);
     assert_eq!((saga.step, saga.stock, saga.payment), (Step::Compensated, Participant::Settled, Participant::Refused));
     let (operator, reason) = ("olga".to_owned(), "counted by hand".to_owned());
-    let note = Effect::NoteSettlement { operator, reason, stock: true, payment: false };
+    let note = Effect::NoteSettlement { operator, reason, stock: true, payment: false, coupon: false };
     let ended = cancelled(CancellationCause::PaymentFailed, "INSUFFICIENT_BALANCE", "counted by hand");
     assert_eq!(effects[effects.len() - 2..], [note, ended]);
     let late = [released(), Signal::StockReserved, refused(), paid(), Signal::PaymentRefunded, Signal::DeadlinePassed];
     assert_eq!(given(&[settled.clone(), late.to_vec()].concat()).1.len(), effects.len());
     // An order that was cancelled before is not cancelled again, but its history says who settled it.
     let mut signals = vec![Signal::StockReserved, paid(), cancel()];
-    signals.extend((0..=TIMEOUTS.compensation_attempts_max).map(|_| Signal::DeadlinePassed));
+    signals.extend((0..=SETTINGS.compensation_attempts_max).map(|_| Signal::DeadlinePassed));
     signals.push(by_operator(true));
     let (_, effects) = given(&signals);
     assert!(matches!(effects.last(), Some(Effect::NoteSettlement { stock: true, payment: true, .. })), "{effects:?}");
@@ -216,7 +221,7 @@ fn operators_decide_on_failed_compensations_alone() {
     for signals in [reserving, paying, completed, compensating, compensated, vec![out_of_stock()]] {
         let (saga, _) = given(&signals);
         for settle in [false, true] {
-            assert_eq!(next(&saga, &by_operator(settle), &TIMEOUTS, at(99)), (saga.clone(), Vec::new()), "{signals:?}");
+            assert_eq!(next(&saga, &by_operator(settle), &SETTINGS, at(99)), (saga.clone(), Vec::new()), "{signals:?}");
         }
     }
 }
@@ -245,9 +250,9 @@ fn a_shipped_order_is_past_all_that_and_the_loss_of_its_stock_is_reported() {
     let shipped = [Signal::StockReserved, paid(), Signal::Shipped];
     let (saga, _) = given(&shipped);
     assert_eq!((saga.step, saga.stock), (Step::Completed, Participant::Used));
-    assert_eq!(next(&saga, &expired(), &TIMEOUTS, at(9)), (saga.clone(), vec![Effect::ReportStockLost]));
+    assert_eq!(next(&saga, &expired(), &SETTINGS, at(9)), (saga.clone(), vec![Effect::ReportStockLost]));
     for signal in [cancel(), Signal::PaymentRefunded, Signal::Shipped] {
-        assert_eq!(next(&saga, &signal, &TIMEOUTS, at(9)), (saga.clone(), Vec::new()), "{signal:?}");
+        assert_eq!(next(&saga, &signal, &SETTINGS, at(9)), (saga.clone(), Vec::new()), "{signal:?}");
     }
 }
 
@@ -265,34 +270,35 @@ fn money_that_is_refunded_unasked_cancels_the_order_and_gives_the_stock_back() {
 fn waiting_for_a_compensation_doubles_each_time_up_to_a_bound() {
     let waits = |times: usize| {
         let (saga, _) = given(&[vec![Signal::StockReserved, refused()], vec![Signal::DeadlinePassed; times]].concat());
-        (saga.deadline(&TIMEOUTS).unwrap() - saga.step_time).num_seconds()
+        (saga.deadline(&SETTINGS).unwrap() - saga.step_time).num_seconds()
     };
     assert_eq!([0, 1, 2, 3, 4].map(waits), [10, 20, 40, 60, 60]);
     let (saga, _) = given(&[]);
-    assert_eq!(saga.deadline(&TIMEOUTS), Some(at(0) + Duration::from_secs(60)));
+    assert_eq!(saga.deadline(&SETTINGS), Some(at(0) + Duration::from_secs(60)));
 }
 
 #[test]
 fn a_step_has_all_of_its_time_again_once_its_way_is_open() {
     let saga = Saga::begin(at(0));
-    let open = |own, stock, payment| OpenSince { own: at(own), stock: at(stock), payment: at(payment) };
-    let deadline = |saga: &Saga, open| (saga.deadline_on_open_way(&TIMEOUTS, &open).unwrap() - at(0)).num_seconds();
+    let open =
+        |own, stock, payment| OpenSince { own: at(own), stock: at(stock), payment: at(payment), coupon: at(own) };
+    let deadline = |saga: &Saga, open| (saga.deadline_on_open_way(&SETTINGS, &open).unwrap() - at(0)).num_seconds();
     assert_eq!(deadline(&saga, open(-9, -9, -9)), 60, "open all the time");
     assert_eq!(deadline(&saga, open(-9, 45, 99)), 105, "stock was away; payment is not waited for");
-    let paying = next(&saga, &Signal::StockReserved, &TIMEOUTS, at(10)).0;
+    let paying = next(&saga, &Signal::StockReserved, &SETTINGS, at(10)).0;
     assert_eq!(deadline(&paying, open(0, 45, 5)), 70, "stock is not waited for any more");
     assert_eq!(deadline(&paying, open(0, 45, 100)), 160);
     // Giving back: an operator hears of a service that is away, but not before the request could leave.
-    let compensating = next(&paying, &Signal::DeadlinePassed, &TIMEOUTS, at(70)).0;
+    let compensating = next(&paying, &Signal::DeadlinePassed, &SETTINGS, at(70)).0;
     assert_eq!(deadline(&compensating, open(0, 200, 200)), 80);
     assert_eq!(deadline(&compensating, open(100, 200, 200)), 110);
 }
 
 #[test]
 fn an_order_that_is_not_paid_has_a_limit_of_its_own_if_it_is_given_one() {
-    let limited = SagaTimeouts { completion: Some(Duration::from_secs(300)), ..TIMEOUTS };
+    let limited = SagaSettings { completion: Some(Duration::from_secs(300)), ..SETTINGS };
     let saga = Saga::begin(at(5));
-    assert_eq!(saga.completion_deadline(&TIMEOUTS, at(5)), None);
+    assert_eq!(saga.completion_deadline(&SETTINGS, at(5)), None);
     assert_eq!(saga.completion_deadline(&limited, at(5)), Some(at(305)));
     let paying = next(&saga, &Signal::StockReserved, &limited, at(10)).0;
     assert_eq!(paying.completion_deadline(&limited, at(5)), Some(at(305)));

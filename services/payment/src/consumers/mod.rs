@@ -107,6 +107,8 @@ mod tests {
         assert_eq!(command(&confirmed()), Some(pay.clone()));
         let not_said = OrderConfirmed { payment_mode: PaymentMode::Unspecified.into(), ..confirmed() };
         assert_eq!(command(&not_said), Some(pay));
+        let free = OrderConfirmed { total: eur(0), discount: eur(5), ..confirmed() };
+        assert_eq!(decode(&received(&free)).unwrap(), None, "a coupon has left nothing to pay");
         let manual = OrderConfirmed { payment_mode: PaymentMode::Manual.into(), ..confirmed() };
         assert_eq!(decode(&received(&manual)).unwrap(), None);
     }

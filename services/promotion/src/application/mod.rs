@@ -1,5 +1,6 @@
 //! The use cases: load what the batch needs, decide each command in order, write all.
 
+mod events;
 mod reply;
 mod working_set;
 

@@ -3,7 +3,9 @@
 use openorder_types::{Timestamp, UserId};
 use uuid::Uuid;
 
-use crate::domain::{Code, Coupon, DisplayName, Field, IssueLimit, IssueLimitPerUser, Terms, Validity};
+use crate::domain::{
+    Code, Coupon, DisplayName, Field, HoldRequest, IssueLimit, IssueLimitPerUser, Terms, UseRequest, Validity,
+};
 
 /// How a caller names a coupon.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,7 +62,7 @@ impl Changes {
     }
 }
 
-/// A command of a caller.
+/// A command of a caller, or of another service's event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Create(NewCoupon),
@@ -77,14 +79,34 @@ pub enum Command {
         key: CouponKey,
         user_id: UserId,
     },
+    /// An issued coupon is to be held for an order.
+    Hold(HoldRequest),
+    /// The order was paid.
+    Redeem(UseRequest),
+    /// The order does not need it any more.
+    Release {
+        request: UseRequest,
+        /// Whether the event is published even if it was before.
+        answer_again: bool,
+    },
 }
 
 impl Command {
-    /// The coupon that it is about.
-    pub fn key(&self) -> CouponKey {
+    /// The coupon that is made, changed or issued; none where an issued one is used.
+    pub fn key(&self) -> Option<CouponKey> {
         match self {
-            Self::Create(new) => CouponKey::Code(new.code.clone()),
-            Self::Update { key, .. } | Self::Issue { key, .. } => key.clone(),
+            Self::Create(new) => Some(CouponKey::Code(new.code.clone())),
+            Self::Update { key, .. } | Self::Issue { key, .. } => Some(key.clone()),
+            Self::Hold(_) | Self::Redeem(_) | Self::Release { .. } => None,
+        }
+    }
+
+    /// The use of an issued coupon for an order.
+    pub fn coupon_use(&self) -> Option<&UseRequest> {
+        match self {
+            Self::Hold(hold) => Some(&hold.request),
+            Self::Redeem(request) | Self::Release { request, .. } => Some(request),
+            Self::Create(_) | Self::Update { .. } | Self::Issue { .. } => None,
         }
     }
 }

@@ -8,6 +8,10 @@ numbered! {
     pub enum IssuedCouponState {
         /// Its user has it and can use it.
         Issued = 1 "ISSUED",
+        /// It is kept for an order that is not paid yet.
+        Held = 2 "HELD",
+        /// An order that was paid has used it.
+        Redeemed = 3 "REDEEMED",
     }
 }
 
@@ -21,6 +25,8 @@ pub struct IssuedCoupon {
     pub state: IssuedCouponState,
     /// 1 when it was issued, one more for every change; each version has one event.
     pub version: i64,
+    /// The order that it is held for, or was redeemed by; none while `Issued`.
+    pub order_id: Option<Uuid>,
     pub issue_time: Timestamp,
     pub update_time: Timestamp,
 }

@@ -1,8 +1,9 @@
 //! Every legitimate "no" of the service.
 
 use openorder_types::{Rejection, UserId};
+use uuid::Uuid;
 
-use crate::domain::{Coupon, CouponKey, IssueLimit};
+use crate::domain::{Coupon, CouponKey, IssueLimit, RefusalReason};
 
 /// There is no such coupon.
 pub fn not_found(key: &CouponKey) -> Rejection {
@@ -65,6 +66,23 @@ pub fn expired(coupon: &Coupon) -> Rejection {
     Rejection::failed_precondition("COUPON_EXPIRED", "the coupon's time is over")
         .with("coupon_id", coupon.coupon_id)
         .with("valid_until_time", coupon.validity.until.to_rfc3339())
+}
+
+/// No coupon is held for the order.
+pub fn not_held(order_id: Uuid) -> Rejection {
+    Rejection::failed_precondition("COUPON_NOT_HELD", "no coupon is held for the order").with("order_id", order_id)
+}
+
+/// The order has asked the coupon back before: it is not held for it any more.
+pub fn released(order_id: Uuid) -> Rejection {
+    let text = "the order has given the coupon back";
+    Rejection::failed_precondition("COUPON_RELEASED", text).with("order_id", order_id)
+}
+
+/// The coupon cannot be used for the order.
+pub fn refused(order_id: Uuid, reason: RefusalReason) -> Rejection {
+    Rejection::failed_precondition(reason.as_str(), "the coupon cannot be used for this order")
+        .with("order_id", order_id)
 }
 
 /// A customer wants a coupon for somebody else.

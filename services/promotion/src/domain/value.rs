@@ -105,6 +105,20 @@ impl Terms {
         self.minimum_total
     }
 
+    /// Whether it is for this product.
+    pub fn is_for(&self, sku: &Sku) -> bool {
+        self.skus.is_empty() || self.skus.contains(sku)
+    }
+
+    /// All amounts that it names.
+    pub fn amounts(&self) -> Vec<Money> {
+        let of_value = match self.value {
+            Value::Fixed(amount) => Some(amount),
+            Value::Percent { maximum, .. } => maximum,
+        };
+        of_value.into_iter().chain(self.minimum_total).collect()
+    }
+
     pub const fn skus(&self) -> &BTreeSet<Sku> {
         &self.skus
     }

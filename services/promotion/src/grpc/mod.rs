@@ -7,9 +7,10 @@ use std::sync::Arc;
 use chrono::Utc;
 use openorder_messaging::{Backbone, Committer, SharedReads};
 use openorder_proto::promotion::v1::{
-    CreateCouponRequest, CreateCouponResponse, GetCouponRequest, GetCouponResponse, IssueCouponRequest,
-    IssueCouponResponse, ListCouponsRequest, ListCouponsResponse, ListIssuedCouponsRequest, ListIssuedCouponsResponse,
-    UpdateCouponRequest, UpdateCouponResponse,
+    CouponUse, CouponUseState, CreateCouponRequest, CreateCouponResponse, GetCouponRequest, GetCouponResponse,
+    HoldCouponRequest, HoldCouponResponse, IssueCouponRequest, IssueCouponResponse, ListCouponsRequest,
+    ListCouponsResponse, ListIssuedCouponsRequest, ListIssuedCouponsResponse, UpdateCouponRequest,
+    UpdateCouponResponse,
     promotion_service_server::{PromotionService, PromotionServiceServer},
 };
 use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, calls, query_failed};
@@ -21,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     application::Promotions,
-    domain::{Coupon, CouponKey, not_found, not_your_coupon},
+    domain::{Command, Coupon, CouponKey, RefusalReason, not_found, not_your_coupon, refused, released},
     persistence, present,
 };
 
@@ -73,6 +74,22 @@ impl PromotionGrpc {
         let fingerprint = RequestFingerprint::of("IssueCoupon", &message);
         let issued = self.committer.call(&call, fingerprint, request_id.into_string(), command).await?;
         Ok(IssueCouponResponse { issued_coupon: Some(issued) })
+    }
+
+    /// The answer is a use that is held, or the reason why there is none.
+    async fn hold(&self, call: CallContext, message: HoldCouponRequest) -> Result<HoldCouponResponse, CallError> {
+        let (request_id, hold) = parse::hold(&message)?;
+        let order_id = hold.request.order_id;
+        let fingerprint = RequestFingerprint::of("HoldCoupon", &message);
+        let command = Command::Hold(hold);
+        let decided: CouponUse = self.committer.call(&call, fingerprint, request_id.into_string(), command).await?;
+        match (decided.state(), RefusalReason::from_number(i16::try_from(decided.reason).unwrap_or_default())) {
+            (CouponUseState::Held | CouponUseState::Redeemed, _) => {
+                Ok(HoldCouponResponse { coupon_use: Some(decided) })
+            }
+            (CouponUseState::Refused, Some(reason)) => Err(refused(order_id, reason).into()),
+            _ => Err(released(order_id).into()),
+        }
     }
 
     async fn coupon(&self, _: CallContext, message: GetCouponRequest) -> Result<GetCouponResponse, CallError> {
@@ -127,6 +144,7 @@ calls! {
         get_coupon(GetCouponRequest) -> GetCouponResponse = coupon, anyone;
         list_coupons(ListCouponsRequest) -> ListCouponsResponse = coupons, anyone;
         issue_coupon(IssueCouponRequest) -> IssueCouponResponse = issue, anyone;
+        hold_coupon(HoldCouponRequest) -> HoldCouponResponse = hold, staff;
         list_issued_coupons(ListIssuedCouponsRequest) -> ListIssuedCouponsResponse = issued_coupons, anyone;
     }
 }

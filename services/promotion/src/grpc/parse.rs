@@ -2,8 +2,9 @@
 
 use chrono::SubsecRound;
 use openorder_proto::promotion::v1::{
-    Coupon as CouponMessage, CouponTerms, CreateCouponRequest, GetCouponRequest, IssueCouponRequest, IssuedCouponState,
-    ListCouponsRequest, ListIssuedCouponsRequest, UpdateCouponRequest, get_coupon_request, issue_coupon_request,
+    Coupon as CouponMessage, CouponTerms, CreateCouponRequest, GetCouponRequest, HoldCouponRequest, IssueCouponRequest,
+    IssuedCouponState, ListCouponsRequest, ListIssuedCouponsRequest, UpdateCouponRequest, get_coupon_request,
+    issue_coupon_request,
 };
 use openorder_rpc::{Violations, masked_fields, page_size, timestamp};
 use openorder_types::{Rejection, RequestId, Timestamp, UserId, parse_uuid};
@@ -11,8 +12,8 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        Changes, Code, Command, CouponKey, DisplayName, Field, IssueLimit, IssueLimitPerUser, NewCoupon, Terms,
-        Validity,
+        Changes, Code, Command, CouponKey, DisplayName, Field, HoldRequest, IssueLimit, IssueLimitPerUser, Line,
+        NewCoupon, Terms, UseRequest, Validity,
     },
     persistence::Filter,
     present,
@@ -154,6 +155,33 @@ pub(super) fn issue(message: &IssueCouponRequest, issued_coupon_id: Uuid) -> Res
         return Err(violations.into_rejection());
     };
     Ok(Issue { request_id, user_id: user_id.clone(), command: Command::Issue { issued_coupon_id, key, user_id } })
+}
+
+/// Lines of one order at most.
+const LINES_MAX: usize = 100;
+
+pub(super) fn hold(message: &HoldCouponRequest) -> Result<(RequestId, HoldRequest), Rejection> {
+    let mut violations = Violations::new();
+    let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
+    let order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
+    let user_id = violations.take("user_id", UserId::parse(&message.user_id));
+    let issued = parse_uuid(&message.issued_coupon_id, "ISSUED_COUPON_ID_MALFORMED");
+    let issued_coupon_id = violations.take("issued_coupon_id", issued);
+    if message.lines.is_empty() {
+        violations.add("lines", "LINES_EMPTY", "must have at least one line");
+    } else if message.lines.len() > LINES_MAX {
+        violations.add("lines", "LINES_TOO_MANY", format!("must have at most {LINES_MAX} lines"));
+    }
+    let lines = message.lines.iter().take(LINES_MAX).enumerate();
+    let lines: Vec<Line> =
+        lines.filter_map(|(index, line)| violations.take(format!("lines[{index}]"), present::line(line))).collect();
+    match (request_id, order_id, user_id, issued_coupon_id) {
+        (Some(request_id), Some(order_id), Some(user_id), Some(issued_coupon_id)) if violations.is_empty() => {
+            let request = UseRequest { order_id, user_id, issued_coupon_id };
+            Ok((request_id, HoldRequest { request, lines }))
+        }
+        _ => Err(violations.into_rejection()),
+    }
 }
 
 pub(super) fn list(message: &ListCouponsRequest) -> Result<u32, Rejection> {

@@ -1,6 +1,9 @@
 //! Table `issued_coupon`.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
 
 use openorder_messaging::Table;
 use openorder_types::{Fault, UserId};
@@ -20,6 +23,7 @@ static ISSUED_COUPON: LazyLock<Table<IssuedCoupon>> = LazyLock::new(|| {
         .column("state", |issued| issued.state.number())
         .column("version", |issued| issued.version)
         .column("update_time", |issued| issued.update_time)
+        .column("order_id", |issued| issued.order_id)
 });
 
 /// Conditions of a list; all must hold.
@@ -68,6 +72,27 @@ pub async fn add_issued(connection: &mut PgConnection, issued: &[IssuedCoupon]) 
     ISSUED_COUPON.insert(connection, &issued.iter().collect::<Vec<_>>()).await
 }
 
+/// Locks these issued coupons, in one order for all transactions.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn lock_issued(connection: &mut PgConnection, ids: &BTreeSet<Uuid>) -> Result<Vec<IssuedCoupon>, Fault> {
+    let rows = ISSUED_COUPON
+        .select("from issued_coupon where issued_coupon_id = any ($1) order by issued_coupon_id for update")
+        .bind(ids.iter().copied().collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(issued).collect()
+}
+
+/// Writes what changed of issued coupons, which must be locked.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn save_issued(connection: &mut PgConnection, changed: &[&IssuedCoupon]) -> Result<(), Fault> {
+    ISSUED_COUPON.update(connection, changed).await
+}
+
 /// A page, the newest first, each with the code of its coupon.
 ///
 /// # Errors
@@ -107,6 +132,7 @@ fn issued(row: &PgRow) -> Result<IssuedCoupon, Fault> {
         ordinal: row.try_get("ordinal")?,
         state: IssuedCouponState::from_stored(row.try_get("state")?)?,
         version: row.try_get("version")?,
+        order_id: row.try_get("order_id")?,
         issue_time: row.try_get("issue_time")?,
         update_time: row.try_get("update_time")?,
     })

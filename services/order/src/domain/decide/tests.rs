@@ -14,7 +14,8 @@ use crate::{
     saga::Participant,
 };
 
-const TIMEOUTS: SagaTimeouts = SagaTimeouts {
+const SETTINGS: SagaSettings = SagaSettings {
+    ships: false,
     step: Duration::from_secs(60),
     completion: None,
     compensation: Duration::from_secs(10),
@@ -49,6 +50,8 @@ fn new_order() -> NewOrder {
         reservation_mode: ReservationMode::Deferred,
         payment_mode: PaymentMode::Automatic,
         expected_total: None,
+        issued_coupon_id: None,
+        shipping_address: None,
         product_answers: ProductAnswers::new(),
     }
 }
@@ -67,7 +70,7 @@ fn catalogue() -> HashMap<Sku, CatalogItem> {
 }
 
 fn context(catalogue: &HashMap<Sku, CatalogItem>, seconds: i64) -> Context<'_> {
-    Context { catalogue, timeouts: &TIMEOUTS, now: at(seconds) }
+    Context { catalogue, settings: &SETTINGS, now: at(seconds) }
 }
 
 /// An order of Ada's at this status, its saga at this step.
@@ -84,7 +87,12 @@ fn when((order, saga): &(Order, Saga), command: &OrderCommand, seconds: i64) -> 
 
 fn cancel(owner: Option<&str>) -> OrderCommand {
     let owner = owner.map(|owner| UserId::parse(owner).unwrap());
-    OrderCommand::Cancel { cause: CancellationCause::Customer, detail: "too late".to_owned(), owner }
+    OrderCommand::Cancel {
+        cause: CancellationCause::Customer,
+        detail: "too late".to_owned(),
+        owner,
+        is_held_back: false,
+    }
 }
 
 fn facts(events: &[Event]) -> Vec<&OrderEvent> {
@@ -116,7 +124,7 @@ fn a_new_order_of_an_unknown_product_is_rejected_at_once_and_its_customer_finds_
     assert_eq!((order.status, order.version), (OrderStatus::Rejected, 2));
     assert_eq!((order.status_reason.as_str(), order.status_detail.as_str()), ("UNKNOWN_SKU", "unknown: COFFEE"));
     assert_eq!((order.total, saga.step, saga.stock), (None, Step::Rejected, Participant::Asked));
-    assert_eq!(State { order: &order, saga: &saga }.deadline(&TIMEOUTS, None), None, "nothing is waited for");
+    assert_eq!(State { order: &order, saga: &saga }.deadline(&SETTINGS, None), None, "nothing is waited for");
 }
 
 #[test]
@@ -163,7 +171,7 @@ fn an_order_is_moved_on_from_where_the_caller_believes_it_to_be_and_one_status_a
         for previous in STATUSES {
             for current in STATUSES {
                 let order = given(status, Step::Completed);
-                let moved = when(&order, &OrderCommand::UpdateStatus { previous, current }, 1);
+                let moved = when(&order, &OrderCommand::UpdateStatus { previous, current, is_agreed: false }, 1);
                 let allowed = match (previous, current) {
                     (OrderStatus::Preparing, OrderStatus::Shipped) => Some(OrderEvent::Shipped),
                     (OrderStatus::Shipped, OrderStatus::Delivered) => Some(OrderEvent::Delivered),
@@ -184,7 +192,9 @@ fn the_saga_of_a_shipped_order_knows_that_its_stock_is_gone() {
     let (previous, current) = (OrderStatus::Preparing, OrderStatus::Shipped);
     let (mut order, mut saga) = given(previous, Step::Completed);
     saga.stock = Participant::Done;
-    let events = when(&(order.clone(), saga.clone()), &OrderCommand::UpdateStatus { previous, current }, 1).unwrap();
+    let events =
+        when(&(order.clone(), saga.clone()), &OrderCommand::UpdateStatus { previous, current, is_agreed: false }, 1)
+            .unwrap();
     for event in &events {
         evolve(&mut order, &mut saga, event, at(1));
     }
@@ -245,7 +255,8 @@ fn a_signal_that_comes_too_late_is_rejected() {
 #[test]
 fn a_deadline_counts_from_when_the_way_was_open_and_changes_nothing_before() {
     let order = given(OrderStatus::Pending, Step::Reserving);
-    let check = |stock| OrderCommand::CheckDeadline(OpenSince { own: at(0), stock: at(stock), payment: at(0) });
+    let check =
+        |stock| OrderCommand::CheckDeadline(OpenSince { own: at(0), stock: at(stock), payment: at(0), coupon: at(0) });
     assert_eq!(when(&order, &check(0), 59), Ok(Vec::new()));
     assert_eq!(when(&order, &check(30), 60), Ok(Vec::new()), "the inventory service was away until then");
     for (open_since, now) in [(0, 60), (30, 90)] {
@@ -256,12 +267,12 @@ fn a_deadline_counts_from_when_the_way_was_open_and_changes_nothing_before() {
 
 #[test]
 fn an_order_that_has_a_whole_time_is_due_at_the_earlier_of_its_deadlines() {
-    let limited = SagaTimeouts { completion: Some(Duration::from_secs(40)), ..TIMEOUTS };
+    let limited = SagaSettings { completion: Some(Duration::from_secs(40)), ..SETTINGS };
     let (order, saga) = given(OrderStatus::Pending, Step::Reserving);
     let state = State { order: &order, saga: &saga };
-    let open = OpenSince { own: at(0), stock: at(500), payment: at(0) };
-    assert_eq!(state.deadline(&TIMEOUTS, None), Some(at(60)));
-    assert_eq!(state.deadline(&TIMEOUTS, Some(&open)), Some(at(560)));
+    let open = OpenSince { own: at(0), stock: at(500), payment: at(0), coupon: at(0) };
+    assert_eq!(state.deadline(&SETTINGS, None), Some(at(60)));
+    assert_eq!(state.deadline(&SETTINGS, Some(&open)), Some(at(560)));
     assert_eq!(state.deadline(&limited, None), Some(at(40)));
     assert_eq!(state.deadline(&limited, Some(&open)), Some(at(40)), "the way open or not");
 }

@@ -40,6 +40,8 @@ fn order(lines: Vec<RequestedLine>) -> NewOrder {
         reservation_mode: ReservationMode::Deferred,
         payment_mode: PaymentMode::Automatic,
         expected_total: None,
+        issued_coupon_id: None,
+        shipping_address: None,
         product_answers: ProductAnswers::new(),
     }
 }

@@ -37,11 +37,12 @@ fn issue(id: u128, code: &str, number: u8) -> Command {
 
 /// Decides and applies; gives the reason of a refusal.
 fn run(state: &mut State, command: &Command, now: Timestamp) -> Result<Option<Event>, &'static str> {
-    let event = decide(state, command, &Decision { now }).map_err(|rejection| rejection.reason)?;
-    if let Some(event) = &event {
+    let events = decide(state, command, &Decision { now }).map_err(|rejection| rejection.reason)?;
+    for event in &events {
         evolve(state, event);
     }
-    Ok(event)
+    assert!(events.len() <= 1);
+    Ok(events.into_iter().next())
 }
 
 fn with_coupon(limit: i32, per_user: i32) -> State {
