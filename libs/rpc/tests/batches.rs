@@ -173,6 +173,7 @@ async fn answers_that_are_ready_together_come_in_few_messages() {
         sizes.push(exchange.answers.message().await.unwrap().unwrap().answers.len());
     }
     assert!(sizes.len() < 50 && sizes.iter().all(|size| *size <= 40), "{sizes:?}");
+    drop(exchange);
     server.stop().await;
 }
 
@@ -187,6 +188,7 @@ async fn a_large_answer_comes_in_parts_between_which_others_come() {
     answers.sort_by_key(|answer| answer.id);
     assert_eq!(answers.iter().map(|answer| answer.text.len()).collect::<Vec<_>>(), [3_000_000, 2_000_000]);
     assert_eq!(exchange.parts, HashMap::from([(1, 184), (2, 123), (3, 1)]));
+    drop(exchange);
     server.stop().await;
 }
 
@@ -207,6 +209,7 @@ async fn a_cancelled_call_ends_and_gives_its_place_back_and_nobody_else_does() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     exchange.send_calls(vec![call(4, "Sleep", "1")]).await;
     assert_eq!(exchange.answers(2).await, [ok(4, "slept"), ok(2, "slept")]);
+    drop(exchange);
     server.stop().await;
 }
 
@@ -227,6 +230,7 @@ async fn a_connection_that_breaks_ends_its_calls() {
         }
         assert!(begin.elapsed() < Duration::from_secs(20), "the call goes on");
     }
+    drop(exchange);
     server.stop().await;
 }
 
@@ -246,6 +250,7 @@ async fn calls_beyond_the_bound_of_a_stream_are_not_taken_up() {
     answers.sort_by_key(|answer| answer.id);
     assert_eq!(answers, [ok(1, "slept"), ok(2, "slept")]);
     assert_eq!(server.echo.calls.load(std::sync::atomic::Ordering::SeqCst), 2);
+    drop(exchange);
     server.stop().await;
 }
 
