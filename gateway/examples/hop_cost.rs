@@ -1,8 +1,9 @@
-//! What the gateway costs: the same calls to a service, directly and through the gateway, all in one process.
+//! What the gateway costs: the same calls to a service, directly, through a gateway that sends each by itself, and through
+//! one that sends them together, over sockets within one process.
 //!
 //! `cargo run --release -p openorder-gateway --example hop_cost [seconds] [callers] [sampling ratio]`
 //!
-//! CPU time is that of the whole process; what the second line has more than the first one is the hop.
+//! CPU time is that of the whole process; what the others have more than the first one is the hop.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
 
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use openorder_gateway::{Backend, GatewaySettings, serve_backends};
 use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
-use openorder_rpc::{RpcServerSettings, listen, serve};
+use openorder_rpc::{BatchSettings, RpcClientSettings, RpcServerSettings, listen, serve};
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::{RoleTelemetry, testing};
 use tonic::body::Body;
@@ -61,30 +62,40 @@ async fn main() {
     let (seconds, callers, ratio) = (argument(5.0), argument(64.0) as usize, argument(0.0));
     let shutdown = Shutdown::new();
     let order = listen("127.0.0.1:0").await.unwrap();
-    let edge = listen("127.0.0.1:0").await.unwrap();
     let order_url = format!("http://{}", order.local_addr().unwrap());
-    let edge_url = format!("http://{}", edge.local_addr().unwrap());
     let until = shutdown.clone();
     tokio::spawn(async move {
         let role = RoleTelemetry::disabled("order");
         serve(role, order, &RpcServerSettings::default(), Routes::new(Echo), &until).await;
     });
-    let backends = vec![Backend { role: "order", service: Echo::NAME, url: order_url.clone() }];
-    let until = shutdown.clone();
-    tokio::spawn(async move {
-        // Recorded spans stay in memory; the gateway makes them, nobody sends them.
-        let (role, _spans) = testing::recording("gateway", ratio);
-        let settings = GatewaySettings::default();
-        serve_backends(role, &Readiness::new(), edge, &settings, PUBLIC_FILE_DESCRIPTOR_SET, backends, &until)
-            .await
-            .unwrap();
-    });
-    for (name, url) in [("direct", &order_url), ("gateway", &edge_url), ("direct", &order_url), ("gateway", &edge_url)]
-    {
+    let alone = gateway(&order_url, false, ratio, &shutdown).await;
+    let together = gateway(&order_url, true, ratio, &shutdown).await;
+    for (name, url) in [("direct", &order_url), ("alone", &alone), ("together", &together)].repeat(3) {
         let channel = Endpoint::from_shared(url.clone()).unwrap().connect_lazy();
         load(name, channel, callers, Duration::from_secs_f64(seconds)).await;
     }
     shutdown.trigger();
+}
+
+/// A gateway in front of the service; where it answers.
+async fn gateway(order_url: &str, batches: bool, ratio: f64, shutdown: &Shutdown) -> String {
+    let listener = listen("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let backends = vec![Backend { role: "order", service: Echo::NAME, url: order_url.to_owned() }];
+    let until = shutdown.clone();
+    tokio::spawn(async move {
+        // Recorded spans stay in memory; the gateway makes them, nobody sends them.
+        let (role, _spans) = testing::recording("gateway", ratio);
+        let settings = GatewaySettings {
+            client: RpcClientSettings { in_memory: false, ..RpcClientSettings::default() },
+            batch: BatchSettings { enabled: batches, ..BatchSettings::default() },
+            ..GatewaySettings::default()
+        };
+        serve_backends(role, &Readiness::new(), listener, &settings, PUBLIC_FILE_DESCRIPTOR_SET, backends, &until)
+            .await
+            .unwrap();
+    });
+    url
 }
 
 async fn load(name: &str, channel: Channel, callers: usize, duration: Duration) {

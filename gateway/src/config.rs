@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use openorder_config::settings;
-use openorder_rpc::{ConnectionSettings, IncomingTrace, RpcClientSettings};
+use openorder_rpc::{BatchSettings, ConnectionSettings, IncomingTrace, RpcClientSettings};
 
 use crate::admission::AdmissionSettings;
 use crate::body::ReadLimits;
@@ -73,6 +73,8 @@ settings! {
         connection: ConnectionSettings;
         /// Connections to the services.
         client: RpcClientSettings;
+        /// Calls with one answer that are sent to their service together; not within a process.
+        batch: BatchSettings;
     }
     keeps {
         default_timeout_ms <= timeout_max_ms;

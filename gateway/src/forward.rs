@@ -315,6 +315,7 @@ async fn forward(
         deadline: None,
         body_deadline: deadline,
         retry_safe: false,
+        batchable: !(route.streams || route.takes_stream),
     };
     let answer = route.upstream.call(outbound).await?;
     let answer = if route.streams { answers.stream(answer) } else { answers.whole(answer).await };

@@ -84,7 +84,7 @@ pub async fn serve_backends(
     backends: Vec<Backend>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let routes = RouteTable::new(descriptors, backends, &settings.client, settings.admission())?;
+    let routes = RouteTable::new(descriptors, backends, &settings.client, &settings.batch, settings.admission())?;
     let (reporter, health) = health_reporter();
     let poll = HealthPoll::new(
         reporter,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context;
-use openorder_rpc::{RpcClientSettings, Upstream};
+use openorder_rpc::{BatchSettings, RpcClientSettings, Upstream};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
@@ -46,12 +46,13 @@ impl RouteTable {
         descriptors: &[u8],
         backends: Vec<Backend>,
         client: &RpcClientSettings,
+        batch: &BatchSettings,
         admission: AdmissionSettings,
     ) -> anyhow::Result<Self> {
         let descriptors = FileDescriptorSet::decode(descriptors).context("the contract's descriptors do not decode")?;
         let mut table = Self { methods: HashMap::new(), services: Vec::new() };
         for backend in backends {
-            let upstream = Upstream::new(&backend.url, client)
+            let upstream = Upstream::with_batches(&backend.url, client, batch)
                 .with_context(|| format!("services.{}", backend.role))
                 .map(Arc::new)?;
             let admission = Admission::new(backend.role, admission);

@@ -17,7 +17,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 const ORDERS: &str = "openorder.order.v1.OrderService";
 const PRODUCTS: &str = "openorder.product.v1.ProductService";
-const PIPELINE: &str = "openorder.internal.operations.v1.PipelineService";
+const INTERNAL: [&str; 2] =
+    ["openorder.internal.operations.v1.PipelineService", "openorder.internal.rpc.v1.BatchService"];
 
 async fn health(channel: &Channel, service: &str) -> ServingStatus {
     let request = Request::new(HealthCheckRequest { service: service.to_owned() });
@@ -36,29 +37,34 @@ macro_rules! reflection_test {
             let nowhere = listen_nowhere().await;
             let gateway = gateway(&nowhere, &nowhere, settings()).await;
             let ask = |question| ServerReflectionRequest { host: String::new(), message_request: Some(question) };
-            let questions = futures::stream::iter([
-                ask(MessageRequest::ListServices(String::new())),
-                ask(MessageRequest::FileContainingSymbol(ORDERS.to_owned())),
-                ask(MessageRequest::FileContainingSymbol("openorder.order.v1.CreateOrderRequest".to_owned())),
-                ask(MessageRequest::FileContainingSymbol(PIPELINE.to_owned())),
-            ]);
+            let questions = |last: &str| {
+                futures::stream::iter([
+                    ask(MessageRequest::ListServices(String::new())),
+                    ask(MessageRequest::FileContainingSymbol(ORDERS.to_owned())),
+                    ask(MessageRequest::FileContainingSymbol("openorder.order.v1.CreateOrderRequest".to_owned())),
+                    ask(MessageRequest::FileContainingSymbol(last.to_owned())),
+                ])
+            };
             let mut client = ServerReflectionClient::new(caller(&gateway).await);
-            let answers = client.server_reflection_info(questions).await.unwrap().into_inner();
-            let mut answers: Vec<_> = answers.collect().await;
-            let internal = answers.pop().unwrap().unwrap_err();
-            assert_eq!(internal.code(), Code::NotFound, "an internal package is not described");
-            let answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().message_response.unwrap()).collect();
-            let MessageResponse::ListServicesResponse(list) = &answers[0] else { panic!("{answers:?}") };
-            let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
-            for name in [ORDERS, PRODUCTS, "grpc.health.v1.Health"] {
-                assert!(names.contains(&name), "{name} in {names:?}");
-            }
-            // In the contract, and not behind this gateway.
-            assert!(!names.contains(&"openorder.payment.v1.PaymentService"));
-            assert_eq!(answers.len(), 3);
-            for answer in &answers[1..] {
-                let MessageResponse::FileDescriptorResponse(files) = answer else { panic!("{answer:?}") };
-                assert!(!files.file_descriptor_proto.is_empty());
+            for internal in INTERNAL {
+                let answers = client.server_reflection_info(questions(internal)).await.unwrap().into_inner();
+                let mut answers: Vec<_> = answers.collect().await;
+                let refused = answers.pop().unwrap().unwrap_err();
+                assert_eq!(refused.code(), Code::NotFound, "an internal package is not described");
+                let answers: Vec<_> =
+                    answers.into_iter().map(|answer| answer.unwrap().message_response.unwrap()).collect();
+                let MessageResponse::ListServicesResponse(list) = &answers[0] else { panic!("{answers:?}") };
+                let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+                for name in [ORDERS, PRODUCTS, "grpc.health.v1.Health"] {
+                    assert!(names.contains(&name), "{name} in {names:?}");
+                }
+                // In the contract, and not behind this gateway.
+                assert!(!names.contains(&"openorder.payment.v1.PaymentService"));
+                assert_eq!(answers.len(), 3);
+                for answer in &answers[1..] {
+                    let MessageResponse::FileDescriptorResponse(files) = answer else { panic!("{answer:?}") };
+                    assert!(!files.file_descriptor_proto.is_empty());
+                }
             }
         }
     };

@@ -48,6 +48,7 @@ async fn what_is_not_on_the_list_is_unimplemented() {
         "/openorder.payment.v1.PaymentService/GetWallet",
         // Asked by OpenOrder's own processes alone.
         "/openorder.internal.operations.v1.PipelineService/GetPipelineState",
+        "/openorder.internal.rpc.v1.BatchService/ExchangeCalls",
         "/unknown.Service/Method",
         "/",
     ] {

@@ -48,7 +48,8 @@ impl GatewayClient {
         let mut headers = parts.headers;
         headers.insert(timeout::GRPC_TIMEOUT, timeout::header(bound));
         let path = parts.uri.into_parts().path_and_query.ok_or_else(Refusal::internal)?;
-        let outbound = Outbound { path, headers, body, deadline, body_deadline: deadline, retry_safe: true };
+        let outbound =
+            Outbound { path, headers, body, deadline, body_deadline: deadline, retry_safe: true, batchable: false };
         Ok(self.upstream.call(outbound).await?.map(Body::new))
     }
 }

@@ -202,8 +202,15 @@ impl Work {
             headers.insert("traceparent", traceparent(dice, mix(dice) <= share));
         }
         let deadline = Some(Instant::now() + self.timeout);
-        let outbound =
-            Outbound { path: self.path.clone(), headers, body, deadline, body_deadline: deadline, retry_safe: true };
+        let outbound = Outbound {
+            path: self.path.clone(),
+            headers,
+            body,
+            deadline,
+            body_deadline: deadline,
+            retry_safe: true,
+            batchable: false,
+        };
         let again = || {
             if self.shutdown.is_requested() {
                 return false;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub, missing_docs)]
 
 pub mod raw;
+pub mod wire;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -205,13 +206,27 @@ pub async fn products() -> Running {
     service_at("127.0.0.1:0", RoleTelemetry::disabled("product"), |seen| Routes::new(Products(seen))).await
 }
 
+/// An order service with these settings.
+pub async fn orders_with(address: &str, role: RoleTelemetry, settings: RpcServerSettings) -> Running {
+    service_with(address, role, settings, |seen| Routes::new(Orders(seen))).await
+}
+
 async fn service_at(address: &str, role: RoleTelemetry, routes: impl FnOnce(Seen) -> Routes) -> Running {
+    service_with(address, role, RpcServerSettings::default(), routes).await
+}
+
+async fn service_with(
+    address: &str,
+    role: RoleTelemetry,
+    settings: RpcServerSettings,
+    routes: impl FnOnce(Seen) -> Routes,
+) -> Running {
     let listener = listen(address).await.unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());
     let (seen, readiness) = (Seen::default(), Readiness::new());
     let routes = with_health(routes(seen.clone()), role.role(), &[], &readiness);
     let until = shutdown.clone();
-    let task = tokio::spawn(async move { serve(role, listener, &RpcServerSettings::default(), routes, &until).await });
+    let task = tokio::spawn(async move { serve(role, listener, &settings, routes, &until).await });
     Running { address, shutdown, seen, readiness, task }
 }
 

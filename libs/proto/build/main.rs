@@ -31,6 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.enable_type_names();
     // Sorted, so that equal messages are equal bytes.
     config.btree_map(["."]);
+    // Handed on as they are.
+    config.bytes([".openorder.internal.rpc"]);
     config.include_file("contract.rs");
     tonic_prost_build::configure().compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())

@@ -7,8 +7,9 @@
 //! * the methods of a service are a table, [`calls!`] (`calls.rs`), which also says who may call;
 //! * lists use [`PageTokens`], which [open](PageTokens::open) their [`List`]s, and [`page_size`] (`page.rs`), commands with a request id [`RequestFingerprint`];
 //! * [`listen`] and [`serve`] are the server (`server/`), [`channel`] makes the channels of clients (`client/`);
-//!   an [`Upstream`] may find a service of its own process without a socket (`local.rs`).
+//!   calls may travel together (`batch.rs`); an [`Upstream`] may find a service of its own process without a socket (`local.rs`).
 
+mod batch;
 pub mod caller;
 pub mod calls;
 mod client;
@@ -31,7 +32,7 @@ pub use health::with_health;
 pub use page::{List, PageBytes, PageTokens, fill, page_size};
 pub use parts::ask_in_parts;
 pub use server::{ListenError, listen, serve};
-pub use settings::{ConnectionSettings, IncomingTrace, RpcClientSettings, RpcServerSettings};
+pub use settings::{BatchSettings, ConnectionSettings, IncomingTrace, RpcClientSettings, RpcServerSettings};
 pub use status::{Refusal, fault_of, passed_on, query_failed, reason_of, rejection, status};
 pub use values::{masked_fields, money, money_to_proto, timestamp, timestamp_to_proto};
 pub use violations::{Violation, Violations};

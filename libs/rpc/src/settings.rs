@@ -74,6 +74,20 @@ settings! {
 }
 
 settings! {
+    /// Calls that travel together: those that are ready at the same time as one message, and so their answers.
+    pub struct BatchSettings {
+        /// Whether calls travel together. Where one of both ends says no, each call goes by itself.
+        enabled: bool = true;
+        /// Calls, or answers, in one message.
+        calls_max: usize = 256, 1..=1_024;
+        /// Bytes of one message. A larger call goes by itself, a larger answer comes in parts.
+        bytes_max: usize = 65_536, 16_384..=1_048_576;
+        /// Calls at a time over one connection; further ones go by themselves.
+        in_flight_max: usize = 4_096, 1..=100_000;
+    }
+}
+
+settings! {
     /// Settings of a service's gRPC server.
     pub struct RpcServerSettings {
         /// Largest request in bytes, all messages of a call together.
@@ -84,6 +98,8 @@ settings! {
         health_checks_max: usize = 256, 1..=1_000_000;
         /// The time of a call whose caller gives none, in milliseconds. It ends with the first answer of a stream.
         default_timeout_ms: u64 = 30_000, 1..=600_000;
+        /// Calls that the gateway sends together.
+        batch: BatchSettings;
         /// Connections.
         connection: ConnectionSettings;
     }

@@ -22,7 +22,8 @@ async fn send(url: &str, content_type: &'static str, body: Bytes) -> Response<Up
     headers.insert("content-type", HeaderValue::from_static(content_type));
     let deadline = Some(Instant::now() + Duration::from_secs(5));
     let path = "/test.Echo/Sleep".parse().unwrap();
-    let outbound = Outbound { path, headers, body, deadline, body_deadline: deadline, retry_safe: false };
+    let outbound =
+        Outbound { path, headers, body, deadline, body_deadline: deadline, retry_safe: false, batchable: false };
     upstream.call(outbound).await.unwrap()
 }
 

@@ -145,6 +145,7 @@ async fn a_caller_counts_what_is_sent_again_and_stops_it() {
         deadline: Some(Instant::now() + Duration::from_secs(60)),
         body_deadline: None,
         retry_safe: true,
+        batchable: false,
     };
     let goes_on = || {
         again += 1;

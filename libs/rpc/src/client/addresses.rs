@@ -15,11 +15,20 @@ use bytes::Bytes;
 use futures::future::select_ok;
 use h2::client::SendRequest;
 
+use crate::client::batch::Calls;
 use crate::client::connection::{Connection, Target, Unreachable};
-use crate::settings::RpcClientSettings;
+use crate::settings::{BatchSettings, RpcClientSettings};
 
 /// After a failed resolution, or while an address is away, the name is resolved this many times as often.
 const SOONER: u32 = 10;
+
+/// How a call goes.
+pub(crate) enum Way {
+    /// Over a stream of its own.
+    Alone(SendRequest<Bytes>),
+    /// Over one that it shares.
+    Together(Arc<Calls>),
+}
 
 /// Gives the addresses that a name has at this moment.
 pub type Resolver = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>> + Send + Sync>;
@@ -32,6 +41,7 @@ struct Inner {
     /// None for an upstream that is named by its only address.
     resolver: Option<Resolver>,
     settings: RpcClientSettings,
+    batch: Option<BatchSettings>,
     list: RwLock<Arc<[Arc<Address>]>>,
     /// Held by who resolves.
     resolving: tokio::sync::Mutex<()>,
@@ -43,19 +53,26 @@ struct Inner {
 
 impl Addresses {
     /// Of an upstream that has this one address for ever.
-    pub(crate) fn fixed(address: SocketAddr, settings: &RpcClientSettings) -> Self {
-        Self::new(None, Arc::from([Arc::new(Address::new(address, settings))]), settings)
+    pub(crate) fn fixed(address: SocketAddr, settings: &RpcClientSettings, batch: Option<BatchSettings>) -> Self {
+        let only = Arc::new(Address::new(address, settings, batch.clone()));
+        Self::new(None, Arc::from([only]), settings, batch)
     }
 
     /// Of a name; it is resolved when it is first called.
-    pub(crate) fn of_name(resolver: Resolver, settings: &RpcClientSettings) -> Self {
-        Self::new(Some(resolver), Arc::from([]), settings)
+    pub(crate) fn of_name(resolver: Resolver, settings: &RpcClientSettings, batch: Option<BatchSettings>) -> Self {
+        Self::new(Some(resolver), Arc::from([]), settings, batch)
     }
 
-    fn new(resolver: Option<Resolver>, list: Arc<[Arc<Address>]>, settings: &RpcClientSettings) -> Self {
+    fn new(
+        resolver: Option<Resolver>,
+        list: Arc<[Arc<Address>]>,
+        settings: &RpcClientSettings,
+        batch: Option<BatchSettings>,
+    ) -> Self {
         Self(Arc::new(Inner {
             resolver,
             settings: settings.clone(),
+            batch,
             list: RwLock::new(list),
             resolving: tokio::sync::Mutex::default(),
             born: Instant::now(),
@@ -64,8 +81,9 @@ impl Addresses {
         }))
     }
 
-    /// A handle that can start a call now, of the address with the fewest calls on their way.
-    pub(crate) async fn ready(&self) -> Result<(SendRequest<Bytes>, Pending), Unreachable> {
+    /// What can send a call now, of the address with the fewest calls on their way. If the call is `batchable` it goes
+    /// together with others where that is possible.
+    pub(crate) async fn ready(&self, batchable: bool) -> Result<(Way, Pending), Unreachable> {
         let mut list = self.0.list();
         if list.is_empty() {
             list = self.0.resolve(None).await?;
@@ -74,23 +92,23 @@ impl Addresses {
             // The usual case, for which nothing is to be chosen.
             [one] => self.0.resolve_if_due(self, one.is_connected()),
             several => {
-                if let Some(ready) = self.connected(several).await {
+                if let Some(ready) = self.connected(several, batchable).await {
                     return Ok(ready);
                 }
             }
         }
-        match first_of(&list).await {
+        match first_of(&list, batchable).await {
             Ok(ready) => Ok(ready),
             Err(unreachable) => {
                 // None of them is there: it may have moved.
                 let moved = self.0.resolve(Some(&list)).await?;
-                if Arc::ptr_eq(&moved, &list) { Err(unreachable) } else { first_of(&moved).await }
+                if Arc::ptr_eq(&moved, &list) { Err(unreachable) } else { first_of(&moved, batchable).await }
             }
         }
     }
 
     /// One of those that are connected; the others are connected meanwhile.
-    async fn connected(&self, list: &[Arc<Address>]) -> Option<(SendRequest<Bytes>, Pending)> {
+    async fn connected(&self, list: &[Arc<Address>], batchable: bool) -> Option<(Way, Pending)> {
         let start = self.0.next.fetch_add(1, Ordering::Relaxed);
         let in_turn = (0..list.len()).filter_map(|index| list.get(start.wrapping_add(index) % list.len()));
         let mut connected: Vec<&Arc<Address>> = Vec::with_capacity(list.len());
@@ -108,7 +126,7 @@ impl Addresses {
         // Stable: among equals, the one whose turn it is.
         connected.sort_by_key(|address| address.pending.load(Ordering::Relaxed));
         for address in connected {
-            if let Ok(ready) = address.ready().await {
+            if let Ok(ready) = address.ready(batchable).await {
                 return Some(ready);
             }
         }
@@ -117,11 +135,14 @@ impl Addresses {
 }
 
 /// The first address that can be connected.
-async fn first_of(list: &[Arc<Address>]) -> Result<(SendRequest<Bytes>, Pending), Unreachable> {
+async fn first_of(list: &[Arc<Address>], batchable: bool) -> Result<(Way, Pending), Unreachable> {
     match list {
         [] => Err(Unreachable::new("its name has no address")),
-        [one] => one.ready().await,
-        several => select_ok(several.iter().map(|address| Box::pin(address.ready()))).await.map(|(ready, _)| ready),
+        [one] => one.ready(batchable).await,
+        several => {
+            let all = several.iter().map(|address| Box::pin(address.ready(batchable)));
+            select_ok(all).await.map(|(ready, _)| ready)
+        }
     }
 }
 
@@ -184,7 +205,9 @@ impl Inner {
         let known = |address: &SocketAddr| before.iter().find(|one| one.address == *address).cloned();
         let after: Arc<[Arc<Address>]> = found
             .iter()
-            .map(|address| known(address).unwrap_or_else(|| Arc::new(Address::new(*address, &self.settings))))
+            .map(|address| {
+                known(address).unwrap_or_else(|| Arc::new(Address::new(*address, &self.settings, self.batch.clone())))
+            })
             .collect();
         // Of those that vanished, the connections end with their last calls.
         *self.list.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&after);
@@ -208,8 +231,8 @@ struct Address {
 }
 
 impl Address {
-    fn new(address: SocketAddr, settings: &RpcClientSettings) -> Self {
-        let target = Target::new(address, settings);
+    fn new(address: SocketAddr, settings: &RpcClientSettings, batch: Option<BatchSettings>) -> Self {
+        let target = Target::new(address, settings, batch);
         Self {
             address,
             connections: (0..settings.connections.max(1)).map(|_| Connection::new(target.clone())).collect(),
@@ -227,10 +250,14 @@ impl Address {
     }
 
     /// Connects if need be.
-    async fn ready(&self) -> Result<(SendRequest<Bytes>, Pending), Unreachable> {
+    async fn ready(&self, batchable: bool) -> Result<(Way, Pending), Unreachable> {
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
-        let sender = self.connections[place].ready().await?;
-        Ok((sender, Pending::new(&self.pending)))
+        let connection = &self.connections[place];
+        let way = match if batchable { connection.calls() } else { None } {
+            Some(calls) => Way::Together(calls),
+            None => Way::Alone(connection.ready().await?),
+        };
+        Ok((way, Pending::new(&self.pending)))
     }
 
     /// Connects in a task of its own, after a pause that grows with each failure.
@@ -245,7 +272,7 @@ impl Address {
                 let doubled = address.backoff_min.saturating_mul(1 << failures.min(16));
                 tokio::time::sleep(doubled.min(address.backoff_max)).await;
             }
-            match address.ready().await {
+            match address.ready(false).await {
                 Ok(_) => address.failures.store(0, Ordering::Relaxed),
                 Err(error) => {
                     address.failures.store(failures.saturating_add(1), Ordering::Relaxed);

@@ -13,6 +13,8 @@ use tonic::Status;
 use tonic::body::Body;
 
 use crate::client::addresses::Pending;
+use crate::client::answer::{BatchedBody, BrokenOff};
+use crate::client::upstream::RETRY_AFTER;
 use crate::status::Refusal;
 
 /// The body of an answer as it arrives, trailers as they are.
@@ -35,6 +37,8 @@ enum Source {
     Nothing,
     /// Over a connection.
     Http2(RecvStream),
+    /// Over a connection, together with others.
+    Batched(BatchedBody),
     /// Of a service of this process.
     Local(Body),
 }
@@ -52,6 +56,10 @@ impl UpstreamBody {
         Self { source: Source::Http2(stream), state: State::Data, deadline, timer: None, pending: Some(pending) }
     }
 
+    pub(crate) fn batched(body: BatchedBody, deadline: Option<Instant>, pending: Pending) -> Self {
+        Self { source: Source::Batched(body), state: State::Data, deadline, timer: None, pending: Some(pending) }
+    }
+
     pub(crate) fn local(body: Body, deadline: Option<Instant>) -> Self {
         Self { source: Source::Local(body), state: State::Data, deadline, timer: None, pending: None }
     }
@@ -63,6 +71,14 @@ impl UpstreamBody {
         match &mut self.source {
             Source::Nothing => Poll::Ready(None),
             Source::Http2(_) => self.poll_http2(context),
+            Source::Batched(body) => Poll::Ready(match ready!(body.poll_frame(context)) {
+                Some(Ok(frame)) => Some(frame),
+                Some(Err(BrokenOff)) => Some(self.end_with(&Refusal::upstream_unavailable(RETRY_AFTER))),
+                None => {
+                    self.state = State::Ended;
+                    None
+                }
+            }),
             Source::Local(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(context));
                 Poll::Ready(match frame {
@@ -138,6 +154,7 @@ impl http_body::Body for UpstreamBody {
             || match &self.source {
                 Source::Nothing => true,
                 Source::Http2(stream) => stream.is_end_stream(),
+                Source::Batched(body) => body.is_end_stream(),
                 Source::Local(body) => body.is_end_stream(),
             }
     }
@@ -151,7 +168,7 @@ impl http_body::Body for UpstreamBody {
 pub(crate) fn broken_off(error: &h2::Error) -> Status {
     match error.reason() {
         Some(h2::Reason::CANCEL) if error.is_reset() => Refusal::cancelled(),
-        Some(h2::Reason::ENHANCE_YOUR_CALM) => Refusal::overloaded(super::upstream::RETRY_AFTER),
-        _ => Refusal::upstream_unavailable(super::upstream::RETRY_AFTER),
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => Refusal::overloaded(RETRY_AFTER),
+        _ => Refusal::upstream_unavailable(RETRY_AFTER),
     }
 }

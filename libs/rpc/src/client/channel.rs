@@ -54,6 +54,7 @@ impl UpstreamChannel {
             deadline: Some(deadline),
             body_deadline: Some(deadline),
             retry_safe,
+            batchable: false,
         };
         let outcome = self.upstream.call(outbound).await;
         if span.is_recording() {

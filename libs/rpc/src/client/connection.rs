@@ -12,7 +12,8 @@ use h2::{Ping, PingPong};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::settings::RpcClientSettings;
+use crate::client::batch::Calls;
+use crate::settings::{BatchSettings, RpcClientSettings};
 
 /// Flow-control windows in bytes, as large as the server's.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -46,15 +47,18 @@ pub(crate) struct Target {
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
+    /// How calls travel together; not at all without.
+    pub(crate) batch: Option<BatchSettings>,
 }
 
 impl Target {
-    pub(crate) fn new(address: SocketAddr, settings: &RpcClientSettings) -> Self {
+    pub(crate) fn new(address: SocketAddr, settings: &RpcClientSettings, batch: Option<BatchSettings>) -> Self {
         Self {
             address,
             connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
             keepalive_interval: Duration::from_millis(settings.keepalive_interval_ms),
             keepalive_timeout: Duration::from_millis(settings.keepalive_timeout_ms),
+            batch,
         }
     }
 }
@@ -62,6 +66,8 @@ impl Target {
 #[derive(Default)]
 struct Current {
     sender: Option<SendRequest<Bytes>>,
+    /// The calls that travel together over it.
+    calls: Option<Arc<Calls>>,
     /// Tells a connection that ended late from the one that took its place.
     generation: u64,
 }
@@ -74,6 +80,22 @@ impl Connection {
     /// Whether it is connected, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
         self.current.read().unwrap_or_else(PoisonError::into_inner).sender.is_some()
+    }
+
+    /// The calls that travel together over it, if the other end takes them so. Some time after their stream ended by
+    /// itself, another one is opened.
+    pub(crate) fn calls(&self) -> Option<Arc<Calls>> {
+        let settings = self.target.batch.as_ref()?;
+        match &self.current.read().unwrap_or_else(PoisonError::into_inner).calls {
+            Some(calls) if calls.is_open() => return Some(Arc::clone(calls)),
+            Some(calls) if calls.may_be_opened_again() => {}
+            _ => return None,
+        }
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.calls.as_ref().is_some_and(|calls| calls.may_be_opened_again()) {
+            current.calls = current.sender.as_ref().map(|sender| Calls::open(sender.clone(), settings));
+        }
+        None
     }
 
     /// A handle that can start a call now.
@@ -137,6 +159,7 @@ impl Connection {
         let generation = {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
             current.generation += 1;
+            current.calls = target.batch.as_ref().map(|settings| Calls::open(sender.clone(), settings));
             current.sender = Some(sender.clone());
             current.generation
         };
@@ -166,6 +189,7 @@ fn forget(current: &RwLock<Current>, generation: u64) {
     let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
     if current.generation == generation {
         current.sender = None;
+        current.calls = None;
     }
 }
 

@@ -3,6 +3,7 @@
 //! * `connection.rs` holds one HTTP/2 connection, made when it is needed and made anew when it broke;
 //! * `addresses.rs` has those of all addresses of a name, and chooses among them;
 //! * `upstream.rs` sends a call over one of them, and retries where that is safe: nowhere else are calls retried;
+//! * `batch.rs` sends calls together with others over it, `answer.rs` is an answer that came so;
 //! * `body.rs` is the answer as it arrives;
 //! * `channel.rs` is what generated clients take;
 //! * `resume.rs` opens a stream again that broke off.
@@ -11,6 +12,8 @@
 //! known for certain whether a request left the process, which decides whether it may be sent again.
 
 mod addresses;
+mod answer;
+mod batch;
 mod body;
 mod channel;
 mod connection;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use h2::client::SendRequest;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
@@ -12,11 +13,12 @@ use rand::Rng;
 use tonic::Status;
 use tower::retry::budget::{Budget, TpsBudget};
 
-use crate::client::addresses::{Addresses, Resolver};
+use crate::client::addresses::{Addresses, Pending, Resolver, Way};
+use crate::client::batch::Unanswered;
 use crate::client::body::{UpstreamBody, broken_off};
 use crate::client::connection::Unreachable;
 use crate::local;
-use crate::settings::RpcClientSettings;
+use crate::settings::{BatchSettings, RpcClientSettings};
 use crate::status::{Refusal, is_unavailable, retry_after_of, room_after};
 
 /// When a caller may come again after the upstream was away.
@@ -35,6 +37,7 @@ pub struct UpstreamUrlError {
 pub struct Upstream {
     authority: Authority,
     addresses: Addresses,
+    batch: Option<BatchSettings>,
     /// Where to look for it in this process first.
     local: Option<SocketAddr>,
     budget: TpsBudget,
@@ -60,6 +63,9 @@ pub struct Outbound {
     pub body_deadline: Option<Instant>,
     /// Whether it may be sent twice. If not, it is only tried again while it is certain that nothing was done.
     pub retry_safe: bool,
+    /// Whether it may travel together with others, where the upstream is [made for that](Upstream::with_batches): a call
+    /// with one answer.
+    pub batchable: bool,
 }
 
 /// Whether a call is sent again after an attempt, and how long whoever refused it asks to wait before.
@@ -80,6 +86,8 @@ enum Attempt {
     Refused(h2::Error),
     /// It may have been carried out, or not.
     Broken(h2::Error),
+    /// So, too: the stream ended that it shared.
+    Lost(Arc<str>),
 }
 
 impl Upstream {
@@ -90,6 +98,23 @@ impl Upstream {
     ///
     /// An `url` that is none, or not `http`.
     pub fn new(url: &str, settings: &RpcClientSettings) -> Result<Self, UpstreamUrlError> {
+        Self::made(url, settings, None)
+    }
+
+    /// As [`Self::new`]; calls that are ready at the same time travel together, where the upstream takes them so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn with_batches(
+        url: &str,
+        settings: &RpcClientSettings,
+        batch: &BatchSettings,
+    ) -> Result<Self, UpstreamUrlError> {
+        Self::made(url, settings, batch.enabled.then(|| batch.clone()))
+    }
+
+    fn made(url: &str, settings: &RpcClientSettings, batch: Option<BatchSettings>) -> Result<Self, UpstreamUrlError> {
         let refuse = || UpstreamUrlError { url: url.to_owned() };
         let parts = url.parse::<Uri>().map_err(|_| refuse())?.into_parts();
         let path_is_empty = parts.path_and_query.is_none_or(|path| path == "/");
@@ -97,14 +122,15 @@ impl Upstream {
         let authority = authority.ok_or_else(refuse)?;
         let local = if settings.in_memory { authority.as_str().parse().ok() } else { None };
         let addresses = match address_of(&authority) {
-            Ok(address) => Addresses::fixed(address, settings),
-            Err((host, port)) => Addresses::of_name(by_dns(host, port), settings),
+            Ok(address) => Addresses::fixed(address, settings, batch.clone()),
+            Err((host, port)) => Addresses::of_name(by_dns(host, port), settings, batch.clone()),
         };
         // tower's budget takes its share as a factor.
         let share = f32::from(u16::try_from(settings.retry_percent).unwrap_or(u16::MAX)) / 100.0;
         Ok(Self {
             authority,
             addresses,
+            batch,
             local,
             budget: TpsBudget::new(BUDGET_MEMORY, settings.retries_per_second_min, share.min(1_000.0)),
             attempts_max: settings.attempts_max.max(1),
@@ -118,7 +144,7 @@ impl Upstream {
     /// The same upstream, at the addresses that this resolver gives instead of those that its name has.
     #[must_use]
     pub fn resolved_by(self, resolver: Resolver, settings: &RpcClientSettings) -> Self {
-        Self { addresses: Addresses::of_name(resolver, settings), ..self }
+        Self { addresses: Addresses::of_name(resolver, settings, self.batch.clone()), ..self }
     }
 
     /// `host:port`.
@@ -198,8 +224,8 @@ impl Upstream {
     fn again(&self, outcome: &Attempt, retry_safe: bool) -> Again {
         match outcome {
             Attempt::Unreachable(_) => Again::Attempt(Duration::ZERO),
-            Attempt::Refused(_) | Attempt::Broken(_) if retry_safe => Again::Attempt(Duration::ZERO),
-            Attempt::Refused(_) | Attempt::Broken(_) => Again::Never,
+            Attempt::Refused(_) | Attempt::Broken(_) | Attempt::Lost(_) if retry_safe => Again::Attempt(Duration::ZERO),
+            Attempt::Refused(_) | Attempt::Broken(_) | Attempt::Lost(_) => Again::Never,
             Attempt::Answered(answer) => self.again_after(answer, retry_safe),
         }
     }
@@ -226,10 +252,37 @@ impl Upstream {
             let Ok(answer) = Box::pin(service.answer(request)).await;
             return Attempt::Answered(answer.map(|body| UpstreamBody::local(body, outbound.body_deadline)));
         }
-        let (mut sender, pending) = match self.addresses.ready().await {
+        let (way, pending) = match self.addresses.ready(outbound.batchable).await {
             Ok(ready) => ready,
             Err(unreachable) => return Attempt::Unreachable(unreachable),
         };
+        let calls = match way {
+            Way::Alone(sender) => return self.attempt_alone(outbound, last, sender, pending).await,
+            Way::Together(calls) => calls,
+        };
+        match calls.call(outbound).await {
+            Ok(answer) => {
+                let deadline = outbound.body_deadline;
+                return Attempt::Answered(answer.into_response(|body| UpstreamBody::batched(body, deadline, pending)));
+            }
+            Err(Unanswered::Lost(reason)) => return Attempt::Lost(reason),
+            Err(Unanswered::NotTaken) => drop(pending),
+        }
+        match self.addresses.ready(false).await {
+            Ok((Way::Alone(sender), pending)) => self.attempt_alone(outbound, last, sender, pending).await,
+            // What is not batchable goes alone.
+            Ok((Way::Together(_), _)) => Attempt::Unreachable(Unreachable::new("it cannot be called alone")),
+            Err(unreachable) => Attempt::Unreachable(unreachable),
+        }
+    }
+
+    async fn attempt_alone(
+        &self,
+        outbound: &mut Outbound,
+        last: bool,
+        mut sender: SendRequest<Bytes>,
+        pending: Pending,
+    ) -> Attempt {
         let request = self.head(outbound, last);
         let sent = sender.send_request(request, outbound.body.is_empty()).and_then(|(answer, mut body)| {
             if !outbound.body.is_empty() {
@@ -279,6 +332,7 @@ impl Upstream {
             Attempt::Unreachable(error) => (error.to_string(), Refusal::upstream_unavailable(RETRY_AFTER)),
             Attempt::Refused(error) => (error.to_string(), Refusal::upstream_unavailable(RETRY_AFTER)),
             Attempt::Broken(error) => (error.to_string(), broken_off(&error)),
+            Attempt::Lost(reason) => (reason.to_string(), Refusal::upstream_unavailable(RETRY_AFTER)),
         };
         tracing::debug!(upstream = %self.authority, error, "an upstream could not be called");
         Err(status)

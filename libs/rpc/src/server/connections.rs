@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use openorder_telemetry::api::{Counter, Gauge, KeyValue};
 use openorder_telemetry::meter;
 use tokio::sync::Notify;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::settings::ConnectionSettings;
 
@@ -84,6 +85,8 @@ struct Open {
     gives_way: Notify,
     /// Whether it gives way at once, without a word.
     is_cut: AtomicBool,
+    /// Cancelled when no further call is to come over it.
+    closing: CancellationToken,
 }
 
 /// A call in flight; while it lives its connection is not idle.
@@ -107,6 +110,7 @@ impl Connection {
             idle_since_ms: AtomicU64::new(0),
             gives_way: Notify::new(),
             is_cut: AtomicBool::new(false),
+            closing: CancellationToken::new(),
         }))
     }
 
@@ -121,6 +125,16 @@ impl Connection {
     pub fn in_use(&self) -> InUse {
         self.0.calls.fetch_add(1, Ordering::AcqRel);
         InUse(self.clone())
+    }
+
+    /// Returns when no further call is to come over it.
+    pub(crate) fn closing(&self) -> WaitForCancellationFutureOwned {
+        self.0.closing.clone().cancelled_owned()
+    }
+
+    /// Says to those that carry calls over it that no further one is to come.
+    pub(crate) fn close(&self) {
+        self.0.closing.cancel();
     }
 
     pub(crate) fn is_busy(&self) -> bool {

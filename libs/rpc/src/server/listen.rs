@@ -181,15 +181,18 @@ async fn connection<S>(
             ended = connection.as_mut() => ended,
             () = shutdown.requested() => {
                 connection.as_mut().graceful_shutdown();
+                open.close();
                 connection.await
             }
             () = open.gives_way() => {
                 connection.as_mut().graceful_shutdown();
+                open.close();
                 goodbye(open, connection, limits).await
             }
             () = open.idle_for(limits.idle) => {
                 entered.count(Ended::Idle);
                 connection.as_mut().graceful_shutdown();
+                open.close();
                 goodbye(open, connection, limits).await
             }
         }

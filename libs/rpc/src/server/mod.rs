@@ -3,10 +3,12 @@
 //! * `listen.rs` takes connections and drains them, `connections.rs` decides which one gives way;
 //! * `service.rs` decides which calls are taken, `limited.rs` how much of their bodies, `media.rs` what is gRPC;
 //! * `call.rs` surrounds each one: trace, log scope, deadline, panics;
+//! * `batch.rs` takes calls that came together, `outbox.rs` has their answers until they go back together;
 //! * `observed.rs` sees how a call ends, and gives foreign statuses their details;
 //! * `stream.rs` ends an answer that is not read in time;
 //! * `metrics.rs` counts without allocating.
 
+mod batch;
 mod call;
 mod connections;
 mod limited;
@@ -14,6 +16,7 @@ mod listen;
 mod media;
 mod metrics;
 mod observed;
+mod outbox;
 mod service;
 mod stream;
 

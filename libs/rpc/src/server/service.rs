@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::future::Either;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use openorder_telemetry::RoleTelemetry;
@@ -14,14 +15,16 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service;
 
+use crate::batch::{BatchMetrics, EXCHANGE_CALLS};
 use crate::caller::{ServerCall, deadline_of};
+use crate::server::batch;
 use crate::server::call::{Call, CallFuture};
 use crate::server::connections::Connection;
 use crate::server::limited::LimitedBody;
 use crate::server::listen::PerConnection;
 use crate::server::media::refuse_other_protocols;
 use crate::server::metrics::CallMetrics;
-use crate::settings::{IncomingTrace, RpcServerSettings};
+use crate::settings::{BatchSettings, IncomingTrace, RpcServerSettings};
 use crate::status::Refusal;
 
 /// When a caller that was refused for load may come again.
@@ -48,6 +51,8 @@ struct Shared {
     health_checks: Arc<Semaphore>,
     request_body_limit_bytes: usize,
     default_timeout: Duration,
+    /// None where each call has to come by itself.
+    batch: Option<(BatchSettings, BatchMetrics)>,
 }
 
 impl RpcService {
@@ -62,6 +67,7 @@ impl RpcService {
             health_checks: Arc::new(Semaphore::new(settings.health_checks_max)),
             request_body_limit_bytes: settings.request_body_limit_bytes,
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
+            batch: settings.batch.enabled.then(|| (settings.batch.clone(), BatchMetrics::new("answer"))),
         };
         Self { routes: routes.prepare(), shared: Arc::new(shared), connection: None }
     }
@@ -121,9 +127,16 @@ impl PerConnection for RpcService {
 impl hyper::service::Service<Request<Incoming>> for RpcService {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = Either<std::future::Ready<Result<Response<Body>, Infallible>>, Answer>;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
-        RpcService::answer(self, request)
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if request.uri().path() == EXCHANGE_CALLS
+            && let (Some(connection), Some((settings, metrics))) = (&self.connection, &self.shared.batch)
+        {
+            // No call, but many: each of them has its span, its measurement and its place.
+            let exchange = batch::exchange(self.clone(), connection, settings, metrics, request);
+            return Either::Left(std::future::ready(Ok(exchange)));
+        }
+        Either::Right(RpcService::answer(self, request))
     }
 }

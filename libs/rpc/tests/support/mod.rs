@@ -40,6 +40,7 @@ impl Echo {
                 tokio::time::sleep(Duration::from_millis(request.get_ref().parse().unwrap())).await;
                 Ok(Response::new("slept".to_owned()))
             }
+            "Size" => Ok(Response::new("x".repeat(request.get_ref().parse().unwrap()))),
             "Panic" => panic!("the handler's secret"),
             "Fail" => Err(Status::internal("password=secret")),
             "Reject" => Err(rejection(Rejection::failed_precondition("OUT_OF_STOCK", "short").with("sku", "A"))),
