@@ -28,7 +28,7 @@ service_settings! {
         /// How often giving back is asked for again before the saga shows as COMPENSATION_FAILED.
         saga_compensation_attempts_max: u32 = 10, 0..=100;
         /// Which optional steps orders have, of promotion (coupons) and shipping (shipments); one whose service is not deployed is left out, or orders wait for it.
-        steps: Vec<String> = "promotion";
+        steps: Vec<String> = "promotion,shipping";
         /// How often due deadlines are looked for, in milliseconds.
         saga_timer_interval_ms: u64 = 500, 10..=60_000;
         /// Timers looked at together; a timer holds the orders of one batch.
@@ -41,6 +41,8 @@ service_settings! {
         saga_metrics_every_rounds: u64 = 120, 1..=100_000;
         /// How long CreateOrder waits for the stock in immediate mode, in milliseconds.
         immediate_reservation_timeout_ms: u64 = 3_000, 10..=60_000;
+        /// How long CancelOrder and UpdateOrderStatus wait for the shipping service about a parcel, in milliseconds.
+        shipment_agreement_timeout_ms: u64 = 3_000, 10..=60_000;
         /// Age of the copy of the catalogue from which on the product service is asked for every order, in milliseconds. The copy ages while Kafka is away or the service's consumer is behind.
         catalogue_age_max_ms: u64 = 60_000, 100..=86_400_000;
         /// How often the age of the copy of the catalogue is looked at, in milliseconds.

@@ -5,7 +5,8 @@
 //! - `saga/`: the step table and `next(saga, signal)`, pure;
 //! - `application/`: one batch in, one outcome a command out; `working_set` loads, has the domain decide, and saves;
 //! - `persistence/`: all the SQL; `consumers/`: which events of others are signals here;
-//! - `grpc/`: parse, call, answer; `grpc/immediate.rs` holds stock and coupon before it answers;
+//! - `grpc/`: parse, call, answer; `grpc/immediate.rs` holds stock and coupon before it answers, `grpc/parcel.rs` asks the
+//!   shipping service before an order with a parcel is changed;
 //! - [`serve`]: how it is put together.
 
 #![allow(missing_docs, reason = "no crate imports the rules of a service: where a name says it all, it stands alone")]
@@ -26,7 +27,8 @@ use openorder_pipeline::Pipeline;
 use openorder_proto::{
     inventory::v1::inventory_service_client::InventoryServiceClient,
     product::v1::product_service_client::ProductServiceClient,
-    promotion::v1::promotion_service_client::PromotionServiceClient, topics,
+    promotion::v1::promotion_service_client::PromotionServiceClient,
+    shipping::v1::shipping_service_client::ShippingServiceClient, topics,
 };
 use openorder_service::{Host, ServiceSpec};
 use sqlx::migrate::Migrator;
@@ -60,6 +62,7 @@ pub async fn serve(host: Host<OrderSettings>) -> anyhow::Result<()> {
     let products = host.channel("product", &host.settings.client)?;
     let inventory = host.channel("inventory", &host.settings.client)?;
     let promotion = host.channel("promotion", &host.settings.client)?;
+    let shipping = host.channel("shipping", &host.settings.client)?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let (settings, backbone) = (service.settings().clone(), Arc::clone(service.backbone()));
     // What happened to an order is looked at until its saga is at its end.
@@ -81,6 +84,7 @@ pub async fn serve(host: Host<OrderSettings>) -> anyhow::Result<()> {
         catalogue: Catalogue::new(backbone.pool().clone(), ProductServiceClient::new(products), age),
         inventory: InventoryServiceClient::new(inventory),
         promotion: PromotionServiceClient::new(promotion),
+        shipping: ShippingServiceClient::new(shipping),
         committer,
         page_tokens: service.page_tokens(),
         watchers: Arc::new(tokio::sync::Semaphore::new(settings.watchers_max)),

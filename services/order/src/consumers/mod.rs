@@ -4,12 +4,14 @@ mod inventory_stock;
 mod payment_transaction;
 mod product_catalog;
 mod promotion_coupon;
+mod shipping_shipment;
 
 use openorder_proto::{
     inventory::v1::{StockRejected, StockReleased, StockReserved},
     payment::v1::{PaymentCompleted, PaymentFailed, PaymentRefunded},
     product::v1::{ProductCreated, ProductDeleted, ProductUpdated},
     promotion::v1::{CouponHeld, CouponRejected, CouponRestored},
+    shipping::v1::{ShipmentCancelled, ShipmentCreated, ShipmentDelivered, ShipmentShipped},
 };
 use openorder_service::subscription;
 use openorder_types::{ValueError, parse_uuid};
@@ -33,6 +35,12 @@ subscription! {
             CouponHeld => promotion_coupon::held,
             CouponRejected => promotion_coupon::rejected,
             CouponRestored => promotion_coupon::restored,
+        }
+        SHIPPING_SHIPMENT {
+            ShipmentCreated => shipping_shipment::created,
+            ShipmentShipped => shipping_shipment::shipped,
+            ShipmentDelivered => shipping_shipment::delivered,
+            ShipmentCancelled => shipping_shipment::cancelled,
         }
         PRODUCT_CATALOG {
             ProductCreated => product_catalog::created,

@@ -1,6 +1,7 @@
 //! `openorder.order.v1.OrderService`: parse, call, answer.
 
 mod immediate;
+mod parcel;
 mod parse;
 mod sagas;
 mod timeline;
@@ -20,6 +21,7 @@ use openorder_proto::{
         order_service_server::{OrderService, OrderServiceServer},
     },
     promotion::v1::promotion_service_client::PromotionServiceClient,
+    shipping::v1::shipping_service_client::ShippingServiceClient,
 };
 use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, UpstreamChannel, calls, query_failed};
 use openorder_service::{Commands, request_key};
@@ -53,6 +55,7 @@ pub(crate) struct OrderGrpc {
     pub(crate) catalogue: Catalogue,
     pub(crate) inventory: InventoryServiceClient<UpstreamChannel>,
     pub(crate) promotion: PromotionServiceClient<UpstreamChannel>,
+    pub(crate) shipping: ShippingServiceClient<UpstreamChannel>,
     pub(crate) page_tokens: PageTokens,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) settings: OrderSettings,
@@ -127,7 +130,7 @@ impl OrderGrpc {
         let (request_id, command) = parse::cancel(&message, &call.caller)?;
         let canonical = parse::canonical_cancel(&message);
         let fingerprint = RequestFingerprint::of_canonical("CancelOrder", &message, Some(&canonical));
-        let order = self.committer.call(&call, fingerprint, request_id, command).await?;
+        let order = self.change(&call, fingerprint, request_id, command).await?;
         Ok(CancelOrderResponse { order: Some(order) })
     }
 
@@ -139,7 +142,7 @@ impl OrderGrpc {
         let (request_id, command) = parse::update_status(&message)?;
         let canonical = parse::canonical_update_status(&message);
         let fingerprint = RequestFingerprint::of_canonical("UpdateOrderStatus", &message, Some(&canonical));
-        let order = self.committer.call(&call, fingerprint, request_id, command).await?;
+        let order = self.change(&call, fingerprint, request_id, command).await?;
         Ok(UpdateOrderStatusResponse { order: Some(order) })
     }
 
