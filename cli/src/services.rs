@@ -13,6 +13,7 @@ use openorder_product::ProductSettings;
 use openorder_promotion::PromotionSettings;
 use openorder_rpc::PageTokens;
 use openorder_service::{Host, HostSettings, ServiceSpec, ServiceUrls};
+use openorder_shipping::ShippingSettings;
 use openorder_telemetry::TelemetrySettings;
 
 use crate::roles::Serving;
@@ -181,6 +182,8 @@ services! {
     Notification = notification: NotificationSettings, openorder_notification follows subscription;
     /// Coupons.
     Promotion = promotion: PromotionSettings, openorder_promotion follows subscription;
+    /// Parcels.
+    Shipping = shipping: ShippingSettings, openorder_shipping follows subscription;
 }
 
 impl Role {

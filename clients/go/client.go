@@ -25,6 +25,7 @@ import (
 	paymentv1 "github.com/openorder/openorder/clients/go/openorder/payment/v1"
 	productv1 "github.com/openorder/openorder/clients/go/openorder/product/v1"
 	promotionv1 "github.com/openorder/openorder/clients/go/openorder/promotion/v1"
+	shippingv1 "github.com/openorder/openorder/clients/go/openorder/shipping/v1"
 )
 
 // Version of this client; its module has the same.
@@ -53,6 +54,7 @@ type Client struct {
 	Payments      paymentv1.PaymentServiceClient
 	Notifications notificationv1.NotificationServiceClient
 	Promotions    promotionv1.PromotionServiceClient
+	Shipments     shippingv1.ShippingServiceClient
 	Operations    operationsv1.OperationsServiceClient
 
 	connection *grpc.ClientConn
@@ -165,6 +167,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 	client.Payments = paymentv1.NewPaymentServiceClient(connection)
 	client.Notifications = notificationv1.NewNotificationServiceClient(connection)
 	client.Promotions = promotionv1.NewPromotionServiceClient(connection)
+	client.Shipments = shippingv1.NewShippingServiceClient(connection)
 	client.Operations = operationsv1.NewOperationsServiceClient(connection)
 	return client, nil
 }

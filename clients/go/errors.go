@@ -118,6 +118,7 @@ func (r Reason) Error() string { return string(r) }
 // The reasons that the contract names in its comments, and the gateway's own (docs/calling.md).
 const (
 	ErrAlreadyInReplay           = Reason("ALREADY_IN_REPLAY")
+	ErrCarrierEventIDReused      = Reason("CARRIER_EVENT_ID_REUSED")
 	ErrCompensationNotFailed     = Reason("COMPENSATION_NOT_FAILED")
 	ErrCouponCodeAlreadyExists   = Reason("COUPON_CODE_ALREADY_EXISTS")
 	ErrCouponExpired             = Reason("COUPON_EXPIRED")
@@ -157,6 +158,12 @@ const (
 	ErrReservationShipped        = Reason("RESERVATION_SHIPPED")
 	ErrRoleRequired              = Reason("ROLE_REQUIRED")
 	ErrSKUAlreadyExists          = Reason("SKU_ALREADY_EXISTS")
+	ErrShipmentCancelled         = Reason("SHIPMENT_CANCELLED")
+	ErrShipmentEventInFuture     = Reason("SHIPMENT_EVENT_IN_FUTURE")
+	ErrShipmentEventLimitReached = Reason("SHIPMENT_EVENT_LIMIT_REACHED")
+	ErrShipmentNotFound          = Reason("SHIPMENT_NOT_FOUND")
+	ErrShipmentNotShipped        = Reason("SHIPMENT_NOT_SHIPPED")
+	ErrShipmentVersionMismatch   = Reason("SHIPMENT_VERSION_MISMATCH")
 	ErrStockLimitExceeded        = Reason("STOCK_LIMIT_EXCEEDED")
 	ErrUnknownSKU                = Reason("UNKNOWN_SKU")
 	ErrValidityEmpty             = Reason("VALIDITY_EMPTY")

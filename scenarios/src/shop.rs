@@ -14,6 +14,7 @@ use openorder_proto::{
         Coupon, CouponTerms, CreateCouponRequest, IssueCouponRequest, IssuedCoupon, coupon_terms, issue_coupon_request,
         promotion_service_client::PromotionServiceClient,
     },
+    shipping::v1::shipping_service_client::ShippingServiceClient,
 };
 use tonic::{Status, transport::Channel};
 
@@ -34,6 +35,8 @@ pub struct Shop {
     pub notifications: NotificationServiceClient<Channel>,
     /// Coupons.
     pub promotions: PromotionServiceClient<Channel>,
+    /// Parcels.
+    pub shipments: ShippingServiceClient<Channel>,
 }
 
 /// A new id with a readable beginning.
@@ -55,7 +58,8 @@ impl Shop {
             inventory: InventoryServiceClient::new(channel.clone()),
             payments: PaymentServiceClient::new(channel.clone()),
             notifications: NotificationServiceClient::new(channel.clone()),
-            promotions: PromotionServiceClient::new(channel),
+            promotions: PromotionServiceClient::new(channel.clone()),
+            shipments: ShippingServiceClient::new(channel),
         }
     }
 

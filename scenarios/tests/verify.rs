@@ -199,6 +199,14 @@ async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
             &issued,
         ),
         (
+            "shipping",
+            format!("update shipment set tracking_number = 'T-1' {of}"),
+            format!("update shipment set tracking_number = '' {of}"),
+            "state",
+            "STATE_DIFFERS",
+            &prepared,
+        ),
+        (
             "notification",
             format!("create table kept as select * from notification {of}; delete from notification {of}"),
             "insert into notification select * from kept".to_owned(),

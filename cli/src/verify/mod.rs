@@ -56,9 +56,9 @@ The invariants:
   stock      on hand = initial + adjustments - shipped; reserved = what reservations hold; released = what was reserved
   money      each wallet = charges - debits + refunds; one completed payment an order at most; the sum is conserved
   versions   per aggregate, versions rise by one: in the event logs, in the topics, and all that was consumed was taken over
-  state      orders, payments, wallets, stock, reservations and coupons are the fold of their events; as many coupons
-             are issued as were counted
-  agreement  order, reservation, payment and notification say the same
+  state      orders, payments, wallets, stock, reservations, coupons and shipments are the fold of their events; as many
+             coupons are issued as were counted
+  agreement  order, reservation, payment, shipment and notification say the same
 
 It reads only, in pages, and the system goes on working. What is younger than --settle, or still has a deadline ahead, is
 in flight and not judged. PREPARING counts as the end of an order while nothing ships by itself.

@@ -7,6 +7,7 @@
 //! - `undo`: each step fails, each undo runs twice, and stock and money are as before;
 //! - `operators`: compensations that fail are seen, tried again and settled;
 //! - `pages`: lists and questions that do not fit into one answer;
+//! - `parcels`: an order and its parcel, and who decides whether that leaves;
 //! - `repeats`: calls that are made again, and names that stand for two things;
 //! - `rows`: what the order service stores, as people and the version before see it;
 //! - `reservations`: what is held for too long, and what contradicts its order.
@@ -17,6 +18,7 @@ mod coupons;
 mod lists;
 mod operators;
 mod pages;
+mod parcels;
 mod repeats;
 mod reservations;
 mod rows;

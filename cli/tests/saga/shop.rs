@@ -1,4 +1,4 @@
-//! Order, catalogue, stock, coupons and payment in this process, each of which can be away.
+//! Order, catalogue, stock, coupons, payment and parcels in this process, each of which can be away.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,6 +18,7 @@ use openorder_proto::{
     },
     product::v1::{CreateProductRequest, product_service_client::ProductServiceClient},
     promotion::v1::promotion_service_client::PromotionServiceClient,
+    shipping::v1::shipping_service_client::ShippingServiceClient,
     topics,
 };
 use openorder_rpc::{CallContext, RpcClientSettings, UpstreamChannel};
@@ -29,7 +30,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 pub const BOUND: Duration = Duration::from_secs(60);
-const ROLES: [Role; 5] = [Role::Product, Role::Order, Role::Inventory, Role::Promotion, Role::Payment];
+const ROLES: [Role; 6] = [Role::Product, Role::Order, Role::Inventory, Role::Promotion, Role::Payment, Role::Shipping];
 
 /// What one order costs of a wallet, and takes of a stock, to begin with.
 pub const PRICE: i64 = 10;
@@ -45,6 +46,7 @@ pub struct Shop {
     pub products: ProductServiceClient<UpstreamChannel>,
     payments: PaymentServiceClient<UpstreamChannel>,
     pub promotion: PromotionServiceClient<UpstreamChannel>,
+    pub shipping: ShippingServiceClient<UpstreamChannel>,
     producer: TestProducer,
 }
 
@@ -75,12 +77,14 @@ impl Shop {
         settings.inventory.database_url = world.database_url("inventory");
         settings.payment.database_url = world.database_url("payment");
         settings.promotion.database_url = world.database_url("promotion");
+        settings.shipping.database_url = world.database_url("shipping");
         for database in [
             &mut settings.order.database,
             &mut settings.product.database,
             &mut settings.inventory.database,
             &mut settings.payment.database,
             &mut settings.promotion.database,
+            &mut settings.shipping.database,
         ] {
             *database = world.database();
         }
@@ -103,6 +107,7 @@ impl Shop {
             inventory: InventoryServiceClient::new(channel(&settings.inventory.listen_address)),
             products: ProductServiceClient::new(channel(&settings.product.listen_address)),
             payments: PaymentServiceClient::new(channel(&settings.payment.listen_address)),
+            shipping: ShippingServiceClient::new(channel(&settings.shipping.listen_address)),
             promotion: PromotionServiceClient::new(channel(&settings.promotion.listen_address)),
             producer: TestProducer::new(&world),
             running: BTreeMap::new(),
@@ -324,7 +329,7 @@ impl Shop {
     /// payments together.
     pub async fn check_versions(&self) {
         let mut seen = 0;
-        for service in ["order", "inventory", "payment", "product", "promotion"] {
+        for service in ["order", "inventory", "payment", "product", "promotion", "shipping"] {
             let streams: Vec<(String, String, Vec<i64>)> = sqlx::query_as(
                 "select aggregate_id, topic, array_agg(aggregate_version order by position) from event_log group by 1, 2",
             )

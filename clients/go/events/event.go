@@ -25,6 +25,7 @@ import (
 	_ "github.com/openorder/openorder/clients/go/openorder/payment/v1"
 	_ "github.com/openorder/openorder/clients/go/openorder/product/v1"
 	_ "github.com/openorder/openorder/clients/go/openorder/promotion/v1"
+	_ "github.com/openorder/openorder/clients/go/openorder/shipping/v1"
 )
 
 // Event is one record, decoded.

@@ -7,6 +7,7 @@ import { type Order, OrderService, OrderStatus } from "./gen/openorder/order/v1/
 import { PaymentService } from "./gen/openorder/payment/v1/index.js";
 import { ProductService } from "./gen/openorder/product/v1/index.js";
 import { PromotionService } from "./gen/openorder/promotion/v1/index.js";
+import { ShippingService } from "./gen/openorder/shipping/v1/index.js";
 import { defaultRetryPolicy, type RetryPolicy } from "./retry.js";
 import { watch } from "./watch.js";
 
@@ -29,6 +30,7 @@ export interface OpenOrder {
     readonly payments: Client<typeof PaymentService>;
     readonly notifications: Client<typeof NotificationService>;
     readonly promotions: Client<typeof PromotionService>;
+    readonly shipments: Client<typeof ShippingService>;
     readonly operations: Client<typeof OperationsService>;
     /**
      * The order as it stands and after each change, until it has reached `until`, is past it, or is DELIVERED, CANCELLED or
@@ -59,6 +61,7 @@ export function client(transport: Transport, options: ClientOptions = {}): OpenO
         payments: createClient(PaymentService, calls),
         notifications: createClient(NotificationService, calls),
         promotions: createClient(PromotionService, calls),
+        shipments: createClient(ShippingService, calls),
         operations: createClient(OperationsService, calls),
         watchOrder: (orderId, until = OrderStatus.UNSPECIFIED, { signal } = {}) =>
             watch(orders, orderId, until, timeoutMs, policy, signal),

@@ -44,6 +44,14 @@ const REASONS = [
     "ISSUE_LIMIT_BELOW_ISSUED", // failed precondition
     "NOT_YOUR_COUPON", // permission denied
     "VALIDITY_EMPTY", // failed precondition
+    // Shipments
+    "CARRIER_EVENT_ID_REUSED", // already exists
+    "SHIPMENT_CANCELLED", // failed precondition
+    "SHIPMENT_EVENT_IN_FUTURE", // failed precondition
+    "SHIPMENT_EVENT_LIMIT_REACHED", // failed precondition
+    "SHIPMENT_NOT_FOUND", // not found
+    "SHIPMENT_NOT_SHIPPED", // failed precondition
+    "SHIPMENT_VERSION_MISMATCH", // aborted
     // Operations
     "ALREADY_IN_REPLAY", // failed precondition
     "DEAD_LETTER_UNKNOWN", // not found

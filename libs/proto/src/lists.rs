@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::{inventory, notification, operations, order, payment, promotion};
+use crate::{inventory, notification, operations, order, payment, promotion, shipping};
 
 /// A request for a list with pages (AIP-158).
 pub trait ListRequest: Message + Clone {
@@ -41,6 +41,7 @@ list_requests! {
     payment::v1::ListPaymentsRequest;
     promotion::v1::ListCouponsRequest;
     promotion::v1::ListIssuedCouponsRequest;
+    shipping::v1::ListShipmentsRequest;
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use openorder_proto::internal::order::v1::{StoredCoupon, StoredOrder};
 use openorder_proto::inventory::v1::ReservationState;
 use openorder_proto::payment::v1::PaymentState;
 use openorder_proto::promotion::v1::CouponUseState;
+use openorder_proto::shipping::v1::{Shipment as ShipmentMessage, ShipmentState};
 use openorder_types::Timestamp;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -28,6 +29,9 @@ pub(super) struct Rows {
     pub(super) order: Option<OrderRow>,
     pub(super) reservation: Option<Reservation>,
     pub(super) payment: Option<Payment>,
+    pub(super) shipment: Option<Shipment>,
+    /// Whether a paid order of its age has a shipment: not one of before there were any.
+    pub(super) is_shipped: bool,
     pub(super) notifications: Option<Notifications>,
     pub(super) coupon_use: Option<CouponUse>,
 }
@@ -84,6 +88,16 @@ impl CouponUse {
     }
 }
 
+/// The parcel of an order.
+#[derive(Debug)]
+pub(super) struct Shipment {
+    pub(super) state: i32,
+    pub(super) customer_id: String,
+    pub(super) lines: Lines,
+    /// When it last changed.
+    pub(super) changed_at: Timestamp,
+}
+
 /// What the customer was told of; a kind once for each channel.
 #[derive(Debug)]
 pub(super) struct Notifications {
@@ -124,6 +138,17 @@ impl Payment {
     }
 }
 
+impl Shipment {
+    /// Whether there is a parcel.
+    pub(super) fn is_parcel(&self) -> bool {
+        self.state != ShipmentState::Cancelled as i32
+    }
+
+    pub(super) fn state_name(&self) -> &'static str {
+        ShipmentState::try_from(self.state).unwrap_or_default().as_str_name()
+    }
+}
+
 /// A query for a table's rows, all of them or those of some orders.
 macro_rules! sql {
     ($columns:literal, $table:literal, $rest:literal) => {
@@ -145,6 +170,8 @@ const PAYMENTS: (&str, &str) =
     sql!("order_id, state, payment_id::text as payment_id, user_id, amount_minor_units, currency", "payment", "");
 const COUPON_USES: (&str, &str) =
     sql!("order_id, issued_coupon_id, state, coalesce(discount_minor, 0) as discount_minor", "coupon_use", "");
+const SHIPMENTS: (&str, &str) = sql!("order_id, state, customer_id, body, update_time", "shipment", "");
+const FIRST_SHIPMENT: &str = "select order_id from shipment order by order_id limit 1";
 const NOTIFICATIONS: (&str, &str) = sql!("order_id, array_agg(kind) as kinds", "notification", "group by order_id");
 
 fn lines(row: &PgRow) -> sqlx::Result<Lines> {
@@ -218,6 +245,27 @@ fn payment(row: &PgRow) -> sqlx::Result<(Uuid, Payment)> {
     Ok((column(row, "order_id")?, payment))
 }
 
+fn shipment(row: &PgRow) -> sqlx::Result<(Uuid, Shipment)> {
+    let body: ShipmentMessage = decoded(column(row, "body")?)?;
+    let mut lines = Lines::new();
+    for line in body.lines {
+        *lines.entry(line.sku).or_default() += i64::from(line.quantity);
+    }
+    let shipment = Shipment {
+        state: i32::from(column::<i16>(row, "state")?),
+        customer_id: column(row, "customer_id")?,
+        lines,
+        changed_at: column(row, "update_time")?,
+    };
+    Ok((column(row, "order_id")?, shipment))
+}
+
+/// The oldest order with a shipment: those before it were paid before there were any. None while there is no shipment.
+async fn shipped_from(snapshot: &mut Snapshot) -> anyhow::Result<Option<Uuid>> {
+    let first = sqlx::query_scalar(FIRST_SHIPMENT).fetch_optional(&mut snapshot.connection).await;
+    first.with_context(|| snapshot.service.database())
+}
+
 fn notifications(row: &PgRow) -> sqlx::Result<(Uuid, Notifications)> {
     Ok((column(row, "order_id")?, Notifications { kinds: column(row, "kinds")? }))
 }
@@ -236,6 +284,7 @@ pub(super) struct Sources {
     pub(super) order: Snapshot,
     pub(super) inventory: Snapshot,
     pub(super) payment: Snapshot,
+    pub(super) shipping: Snapshot,
     pub(super) notification: Snapshot,
     pub(super) promotion: Snapshot,
 }
@@ -246,6 +295,7 @@ impl Sources {
             order: check.databases.snapshot(Service::Order).await?,
             inventory: check.databases.snapshot(Service::Inventory).await?,
             payment: check.databases.snapshot(Service::Payment).await?,
+            shipping: check.databases.snapshot(Service::Shipping).await?,
             notification: check.databases.snapshot(Service::Notification).await?,
             promotion: check.databases.snapshot(Service::Promotion).await?,
         })
@@ -257,6 +307,9 @@ pub(super) struct Tables {
     pub(super) orders: Keyed<Uuid, OrderRow>,
     pub(super) reservations: Keyed<Uuid, Reservation>,
     pub(super) payments: Keyed<Uuid, Payment>,
+    pub(super) shipments: Keyed<Uuid, Shipment>,
+    /// The oldest order with a shipment.
+    pub(super) shipped_from: Option<Uuid>,
     pub(super) notifications: Keyed<Uuid, Notifications>,
     pub(super) coupon_uses: Keyed<Uuid, CouponUse>,
 }
@@ -267,6 +320,8 @@ impl Tables {
             orders: Keyed::read(&mut sources.order, ORDERS.0, order).await?,
             reservations: Keyed::read(&mut sources.inventory, RESERVATIONS.0, reservation).await?,
             payments: Keyed::read(&mut sources.payment, PAYMENTS.0, payment).await?,
+            shipped_from: shipped_from(&mut sources.shipping).await?,
+            shipments: Keyed::read(&mut sources.shipping, SHIPMENTS.0, shipment).await?,
             notifications: Keyed::read(&mut sources.notification, NOTIFICATIONS.0, notifications).await?,
             coupon_uses: Keyed::read(&mut sources.promotion, COUPON_USES.0, coupon_use).await?,
         })
@@ -277,6 +332,8 @@ impl Tables {
 pub(super) async fn at(check: &Check<'_>, orders: &[Uuid]) -> anyhow::Result<(Vec<Rows>, Timestamp)> {
     let (mut reservations, _) = some(check, Service::Inventory, RESERVATIONS.1, orders, reservation).await?;
     let (mut payments, _) = some(check, Service::Payment, PAYMENTS.1, orders, payment).await?;
+    let (mut shipments, _) = some(check, Service::Shipping, SHIPMENTS.1, orders, shipment).await?;
+    let first = shipped_from(&mut check.databases.snapshot(Service::Shipping).await?).await?;
     let (mut by_order, _) = some(check, Service::Notification, NOTIFICATIONS.1, orders, notifications).await?;
     let (mut coupon_uses, _) = some(check, Service::Promotion, COUPON_USES.1, orders, coupon_use).await?;
     let (mut found, now) = some(check, Service::Order, ORDERS.1, orders, order).await?;
@@ -284,6 +341,8 @@ pub(super) async fn at(check: &Check<'_>, orders: &[Uuid]) -> anyhow::Result<(Ve
         order: found.remove(id),
         reservation: reservations.remove(id),
         payment: payments.remove(id),
+        shipment: shipments.remove(id),
+        is_shipped: first.is_some_and(|first| *id >= first),
         notifications: by_order.remove(id),
         coupon_use: coupon_uses.remove(id),
     });

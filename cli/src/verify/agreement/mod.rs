@@ -1,4 +1,4 @@
-//! Invariant 6: order, reservation, payment, coupon and notification of an order say the same.
+//! Invariant 6: order, reservation, payment, coupon, shipment and notification of an order say the same.
 //!
 //! Their databases are never seen at one moment. So an order is judged only when it has been at rest for longer than what
 //! follows from it may take, and one that looks wrong is looked at again, the others' rows before its own, until the bound
@@ -27,7 +27,8 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
     look_again(check, suspects, findings).await
 }
 
-/// All orders, reservations, payments, uses of coupons and notifications, side by side in the order of their ids.
+/// All orders, reservations, payments, uses of coupons, shipments and notifications, side by side in the order of their
+/// ids.
 async fn first_look(check: &Check<'_>, findings: &mut Findings) -> anyhow::Result<BTreeSet<Uuid>> {
     let mut sources = Sources::open(check).await?;
     let mut tables = Tables::read(&mut sources).await?;
@@ -39,6 +40,9 @@ async fn first_look(check: &Check<'_>, findings: &mut Findings) -> anyhow::Resul
             side(&mut tables.reservations, &mut sources.inventory, id, &mut suspects, |row| row.is_held()).await?;
         rows.payment =
             side(&mut tables.payments, &mut sources.payment, id, &mut suspects, |row| row.is_taken()).await?;
+        rows.is_shipped = tables.shipped_from.is_some_and(|first| id >= first);
+        rows.shipment =
+            side(&mut tables.shipments, &mut sources.shipping, id, &mut suspects, |row| row.is_parcel()).await?;
         rows.notifications =
             side(&mut tables.notifications, &mut sources.notification, id, &mut suspects, |_| true).await?;
         rows.coupon_use =
@@ -57,6 +61,9 @@ async fn first_look(check: &Check<'_>, findings: &mut Findings) -> anyhow::Resul
     }
     while let Some((id, row)) = tables.coupon_uses.next(&mut sources.promotion).await? {
         suspects.extend(row.is_in_use().then_some(id));
+    }
+    while let Some((id, row)) = tables.shipments.next(&mut sources.shipping).await? {
+        suspects.extend(row.is_parcel().then_some(id));
     }
     while let Some((id, _)) = tables.notifications.next(&mut sources.notification).await? {
         suspects.insert(id);

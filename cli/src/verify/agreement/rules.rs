@@ -5,9 +5,10 @@ use openorder_proto::notification::v1::NotificationKind;
 use openorder_proto::order::v1::OrderStatus;
 use openorder_proto::payment::v1::PaymentState;
 use openorder_proto::promotion::v1::CouponUseState;
+use openorder_proto::shipping::v1::ShipmentState;
 use openorder_types::Timestamp;
 
-use super::look::{CouponUse, Notifications, OrderRow, Payment, Rows};
+use super::look::{CouponUse, Notifications, OrderRow, Payment, Rows, Shipment};
 
 /// `saga::Step`: completed, compensated, rejected.
 const STEPS_AT_REST: [i16; 3] = [3, 5, 7];
@@ -27,7 +28,8 @@ type Disagreement = (&'static str, String);
 /// `young`: what changed after this time is in flight.
 pub(super) fn judge(rows: &Rows, young: Timestamp) -> Verdict {
     let Some(order) = &rows.order else { return orphan(rows) };
-    if order.changed_at > young || !STEPS_AT_REST.contains(&order.step) {
+    let is_young = order.changed_at > young || rows.shipment.as_ref().is_some_and(|row| row.changed_at > young);
+    if is_young || !STEPS_AT_REST.contains(&order.step) {
         return Verdict::InFlight;
     }
     let Some(status) = OrderStatus::try_from(order.status).ok() else {
@@ -40,6 +42,7 @@ pub(super) fn judge(rows: &Rows, young: Timestamp) -> Verdict {
         _ => return Verdict::InFlight,
     };
     let found = found.or_else(|| of_coupon(rows.coupon_use.as_ref(), order, status));
+    let found = found.or_else(|| of_shipment(rows, order, status));
     match found.or_else(|| of_notifications(rows.notifications.as_ref(), order, status)) {
         None => Verdict::Agrees,
         Some((reason, detail)) => Verdict::Disagrees(reason, format!("{}; {detail}", status.as_str_name())),
@@ -54,6 +57,8 @@ fn orphan(rows: &Rows) -> Verdict {
         Verdict::Disagrees("PAYMENT_WITHOUT_ORDER", "money was taken, and there is no such order".to_owned())
     } else if rows.coupon_use.as_ref().is_some_and(CouponUse::is_in_use) {
         Verdict::Disagrees("COUPON_USE_WITHOUT_ORDER", "a coupon is used, and there is no such order".to_owned())
+    } else if rows.shipment.as_ref().is_some_and(Shipment::is_parcel) {
+        Verdict::Disagrees("SHIPMENT_WITHOUT_ORDER", "there is a parcel, and there is no such order".to_owned())
     } else if rows.notifications.is_some() {
         Verdict::Disagrees("NOTIFICATION_WITHOUT_ORDER", "somebody was told, and there is no such order".to_owned())
     } else {
@@ -135,6 +140,26 @@ fn of_coupon(coupon_use: Option<&CouponUse>, order: &OrderRow, status: OrderStat
     }
 }
 
+/// The parcel stands where the order does; one that was called off leaves none.
+fn of_shipment(rows: &Rows, order: &OrderRow, status: OrderStatus) -> Option<Disagreement> {
+    let expected = match status {
+        OrderStatus::Preparing => ShipmentState::Created,
+        OrderStatus::Shipped => ShipmentState::Shipped,
+        OrderStatus::Delivered => ShipmentState::Delivered,
+        _ => ShipmentState::Cancelled,
+    };
+    let is_given_up = expected == ShipmentState::Cancelled;
+    let Some(shipment) = &rows.shipment else {
+        return (rows.is_shipped && !is_given_up).then(|| ("SHIPMENT_MISSING", "there is no parcel for it".to_owned()));
+    };
+    if shipment.state != expected as i32 {
+        let detail = format!("shipment {}, not {}", shipment.state_name(), expected.as_str_name());
+        return Some(("SHIPMENT_DISAGREES", detail));
+    }
+    let same = shipment.customer_id == order.customer_id && (is_given_up || shipment.lines == order.lines);
+    (!same).then(|| ("SHIPMENT_DISAGREES", "another customer, or other lines than were ordered".to_owned()))
+}
+
 /// The customer was told how it ended (or did not want to be told: that is a row too), and nothing that never was.
 fn of_notifications(
     notifications: Option<&Notifications>,
@@ -192,6 +217,8 @@ mod tests {
                 lines: lines.clone(),
             }),
             reservation: Some(Reservation { state: reservation, lines }),
+            shipment: None,
+            is_shipped: false,
             payment: payment.map(|state| Payment {
                 state,
                 payment_id: "p".to_owned(),
@@ -299,10 +326,62 @@ mod tests {
     #[test]
     fn what_an_operator_put_right_by_hand_is_not_asked_of_the_services() {
         let mut stock = rows(OrderStatus::Cancelled, 5, 1, Some(4), &[4]);
-        stock.order.as_mut().unwrap().is_settled_by_hand = (true, false);
+        stock.order.as_mut().unwrap().is_settled_by_hand = (true, false, false);
         let mut money = rows(OrderStatus::Cancelled, 5, 3, Some(2), &[4]);
-        money.order.as_mut().unwrap().is_settled_by_hand = (false, true);
+        money.order.as_mut().unwrap().is_settled_by_hand = (false, true, false);
         assert_eq!([reason(&stock), reason(&money)], ["agrees", "agrees"]);
+    }
+
+    fn with_shipment(status: OrderStatus, state: Option<ShipmentState>) -> Rows {
+        let mut rows = match status {
+            OrderStatus::Preparing => rows(status, 3, 1, Some(2), &[1]),
+            OrderStatus::Shipped => rows(status, 3, 2, Some(2), &[2]),
+            OrderStatus::Delivered => rows(status, 3, 2, Some(2), &[3]),
+            _ => rows(status, 5, 3, Some(4), &[4]),
+        };
+        rows.is_shipped = true;
+        let lines = rows.order.as_ref().unwrap().lines.clone();
+        let customer_id = "ada".to_owned();
+        rows.shipment = state.map(|state| Shipment { state: state.into(), customer_id, lines, changed_at: at(10) });
+        rows
+    }
+
+    #[test]
+    fn a_parcel_stands_where_its_order_does() {
+        use ShipmentState::{Cancelled, Created, Delivered, Shipped};
+        let pairs = [
+            (OrderStatus::Preparing, Some(Created)),
+            (OrderStatus::Shipped, Some(Shipped)),
+            (OrderStatus::Delivered, Some(Delivered)),
+            (OrderStatus::Cancelled, Some(Cancelled)),
+        ];
+        for (status, expected) in pairs {
+            for state in [Some(Created), Some(Shipped), Some(Delivered), Some(Cancelled)] {
+                let reason = reason(&with_shipment(status, state));
+                assert_eq!(reason == "agrees", state == expected, "{status:?} {state:?}: {reason}");
+                assert!(["agrees", "SHIPMENT_DISAGREES"].contains(&reason));
+            }
+        }
+        assert_eq!(reason(&with_shipment(OrderStatus::Preparing, None)), "SHIPMENT_MISSING");
+        assert_eq!(reason(&with_shipment(OrderStatus::Cancelled, None)), "agrees", "called off before it was paid");
+        let before_there_were_any = Rows { is_shipped: false, ..with_shipment(OrderStatus::Shipped, None) };
+        assert_eq!(reason(&before_there_were_any), "agrees");
+    }
+
+    #[test]
+    fn a_parcel_is_of_its_order_and_may_be_under_way() {
+        let changed = |change: fn(&mut Shipment)| {
+            let mut rows = with_shipment(OrderStatus::Preparing, Some(ShipmentState::Created));
+            change(rows.shipment.as_mut().unwrap());
+            reason(&rows)
+        };
+        assert_eq!(changed(|row| row.customer_id = "bob".to_owned()), "SHIPMENT_DISAGREES");
+        assert_eq!(changed(|row| *row.lines.entry("B".to_owned()).or_default() += 1), "SHIPMENT_DISAGREES");
+        assert_eq!(changed(|row| row.changed_at = at(21)), "in flight");
+        let mut lost = with_shipment(OrderStatus::Preparing, Some(ShipmentState::Created));
+        lost.order = None;
+        (lost.reservation, lost.payment) = (None, None);
+        assert_eq!(reason(&lost), "SHIPMENT_WITHOUT_ORDER");
     }
 
     #[test]

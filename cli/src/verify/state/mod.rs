@@ -6,6 +6,7 @@
 mod coupons;
 mod orders;
 mod payments;
+mod shipments;
 mod stock;
 
 use anyhow::Context;
@@ -58,7 +59,9 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
     compare::<coupons::Coupon>(&mut snapshot, None, findings).await?;
     compare::<coupons::IssuedCoupon>(&mut snapshot, None, findings).await?;
     coupons::check_uses(&mut snapshot, findings).await?;
-    coupons::check_counts(&mut snapshot, findings).await
+    coupons::check_counts(&mut snapshot, findings).await?;
+    let mut snapshot = check.databases.snapshot(Service::Shipping).await?;
+    compare::<shipments::Shipment>(&mut snapshot, None, findings).await
 }
 
 /// Where `debits` are given, aggregates are wallets, of which those of a slice are compared; payments make versions of

@@ -19,6 +19,7 @@ from openorder.order.v1.order_service_pb2_grpc import OrderServiceStub
 from openorder.payment.v1.payment_service_pb2_grpc import PaymentServiceStub
 from openorder.product.v1.product_service_pb2_grpc import ProductServiceStub
 from openorder.promotion.v1.promotion_service_pb2_grpc import PromotionServiceStub
+from openorder.shipping.v1.shipping_service_pb2_grpc import ShippingServiceStub
 
 DEADLINE_SECONDS = 10.0
 
@@ -81,6 +82,7 @@ class Client:
         self.payments = PaymentServiceStub(intercepted)
         self.notifications = NotificationServiceStub(intercepted)
         self.promotions = PromotionServiceStub(intercepted)
+        self.shipments = ShippingServiceStub(intercepted)
         self.operations = OperationsServiceStub(intercepted)
 
     def watch_order(

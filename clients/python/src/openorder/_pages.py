@@ -25,6 +25,8 @@ from openorder.product.v1 import product_pb2 as product
 from openorder.product.v1 import product_service_pb2 as product_service
 from openorder.promotion.v1 import promotion_pb2 as promotion
 from openorder.promotion.v1 import promotion_service_pb2 as promotion_service
+from openorder.shipping.v1 import shipping_pb2 as shipping
+from openorder.shipping.v1 import shipping_service_pb2 as shipping_service
 
 
 class _Page(Protocol):
@@ -86,6 +88,8 @@ def items(method: Lists[Q, promotion_service.ListCouponsResponse], request: Q) -
 @overload
 def items(method: Lists[Q, promotion_service.ListIssuedCouponsResponse], request: Q) -> Iterator[promotion.IssuedCoupon]: ...
 @overload
+def items(method: Lists[Q, shipping_service.ListShipmentsResponse], request: Q) -> Iterator[shipping.Shipment]: ...
+@overload
 def items(method: Lists[Q, operations_service.ListDeadLettersResponse], request: Q) -> Iterator[dead_letter.DeadLetter]: ...
 @overload
 def items(method: Lists[Q, operations_service.ListParkedMessagesResponse], request: Q) -> Iterator[dead_letter.ParkedMessage]: ...
@@ -124,6 +128,8 @@ def aitems(method: AsyncLists[Q, notification_service.ListNotificationsResponse]
 def aitems(method: AsyncLists[Q, promotion_service.ListCouponsResponse], request: Q) -> AsyncIterator[promotion.Coupon]: ...
 @overload
 def aitems(method: AsyncLists[Q, promotion_service.ListIssuedCouponsResponse], request: Q) -> AsyncIterator[promotion.IssuedCoupon]: ...
+@overload
+def aitems(method: AsyncLists[Q, shipping_service.ListShipmentsResponse], request: Q) -> AsyncIterator[shipping.Shipment]: ...
 @overload
 def aitems(method: AsyncLists[Q, operations_service.ListDeadLettersResponse], request: Q) -> AsyncIterator[dead_letter.DeadLetter]: ...
 @overload

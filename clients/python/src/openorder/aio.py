@@ -23,6 +23,7 @@ from openorder.order.v1.order_service_pb2_grpc import OrderServiceStub
 from openorder.payment.v1.payment_service_pb2_grpc import PaymentServiceStub
 from openorder.product.v1.product_service_pb2_grpc import ProductServiceStub
 from openorder.promotion.v1.promotion_service_pb2_grpc import PromotionServiceStub
+from openorder.shipping.v1.shipping_service_pb2_grpc import ShippingServiceStub
 
 if TYPE_CHECKING:
     from openorder.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from openorder.payment.v1.payment_service_pb2_grpc import PaymentServiceAsyncStub
     from openorder.product.v1.product_service_pb2_grpc import ProductServiceAsyncStub
     from openorder.promotion.v1.promotion_service_pb2_grpc import PromotionServiceAsyncStub
+    from openorder.shipping.v1.shipping_service_pb2_grpc import ShippingServiceAsyncStub
 
 __all__ = ["Client", "connect", "items", "pages"]
 
@@ -72,6 +74,7 @@ class Client:
         self.payments: PaymentServiceAsyncStub = PaymentServiceStub(channel)
         self.notifications: NotificationServiceAsyncStub = NotificationServiceStub(channel)
         self.promotions: PromotionServiceAsyncStub = PromotionServiceStub(channel)
+        self.shipments: ShippingServiceAsyncStub = ShippingServiceStub(channel)
         self.operations: OperationsServiceAsyncStub = OperationsServiceStub(channel)
 
     async def watch_order(

@@ -159,6 +159,7 @@ fn lines() -> Vec<OrderLine> {
         unit_price,
         line_total,
         product_number: 0,
+        discount: None,
     }]
 }
 

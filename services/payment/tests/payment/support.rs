@@ -363,6 +363,7 @@ pub fn confirmed(order: &Order) -> OrderConfirmed {
         customer_email: String::new(),
         total: Some(order.total.clone()),
         payment_mode: PaymentMode::Automatic.into(),
+        ..OrderConfirmed::default()
     }
 }
 

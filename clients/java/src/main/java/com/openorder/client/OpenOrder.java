@@ -16,6 +16,8 @@ import com.openorder.product.v1.ProductServiceGrpc;
 import com.openorder.product.v1.ProductServiceGrpc.ProductServiceBlockingStub;
 import com.openorder.promotion.v1.PromotionServiceGrpc;
 import com.openorder.promotion.v1.PromotionServiceGrpc.PromotionServiceBlockingStub;
+import com.openorder.shipping.v1.ShippingServiceGrpc;
+import com.openorder.shipping.v1.ShippingServiceGrpc.ShippingServiceBlockingStub;
 import io.grpc.CallCredentials;
 import io.grpc.Channel;
 import io.grpc.ChannelCredentials;
@@ -110,6 +112,11 @@ public final class OpenOrder implements AutoCloseable {
     /** Coupons, and who has them. */
     public PromotionServiceBlockingStub promotions() {
         return throwing(PromotionServiceGrpc.newBlockingStub(channel));
+    }
+
+    /** Parcels, from the paid order to the door. */
+    public ShippingServiceBlockingStub shipments() {
+        return throwing(ShippingServiceGrpc.newBlockingStub(channel));
     }
 
     /** What operators see and do. */

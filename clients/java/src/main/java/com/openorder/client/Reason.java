@@ -68,6 +68,15 @@ public final class Reason {
     public static final String NOT_YOUR_COUPON = "NOT_YOUR_COUPON";
     public static final String VALIDITY_EMPTY = "VALIDITY_EMPTY";
 
+    // Shipments.
+    public static final String CARRIER_EVENT_ID_REUSED = "CARRIER_EVENT_ID_REUSED";
+    public static final String SHIPMENT_CANCELLED = "SHIPMENT_CANCELLED";
+    public static final String SHIPMENT_EVENT_IN_FUTURE = "SHIPMENT_EVENT_IN_FUTURE";
+    public static final String SHIPMENT_EVENT_LIMIT_REACHED = "SHIPMENT_EVENT_LIMIT_REACHED";
+    public static final String SHIPMENT_NOT_FOUND = "SHIPMENT_NOT_FOUND";
+    public static final String SHIPMENT_NOT_SHIPPED = "SHIPMENT_NOT_SHIPPED";
+    public static final String SHIPMENT_VERSION_MISMATCH = "SHIPMENT_VERSION_MISMATCH";
+
     // Operations.
     public static final String ALREADY_IN_REPLAY = "ALREADY_IN_REPLAY";
     public static final String DEAD_LETTER_UNKNOWN = "DEAD_LETTER_UNKNOWN";

@@ -15,6 +15,7 @@ import com.openorder.order.v1.OrderServiceProto;
 import com.openorder.payment.v1.PaymentServiceProto;
 import com.openorder.product.v1.ProductServiceProto;
 import com.openorder.promotion.v1.PromotionServiceProto;
+import com.openorder.shipping.v1.ShippingServiceProto;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -79,7 +80,8 @@ class ContractTest {
             OrderServiceProto.getDescriptor(),
             PaymentServiceProto.getDescriptor(),
             ProductServiceProto.getDescriptor(),
-            PromotionServiceProto.getDescriptor()
+            PromotionServiceProto.getDescriptor(),
+            ShippingServiceProto.getDescriptor()
         }) {
             for (Descriptor message : file.getMessageTypes()) {
                 if (RequestIds.isChosenByTheCaller(message)) filled.add(message.getName());

@@ -12,6 +12,7 @@ import com.openorder.order.v1.OrderEventsProto;
 import com.openorder.payment.v1.PaymentEventsProto;
 import com.openorder.product.v1.ProductEventsProto;
 import com.openorder.promotion.v1.PromotionEventsProto;
+import com.openorder.shipping.v1.ShippingEventsProto;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -24,7 +25,8 @@ final class EventTypes {
             OrderEventsProto.getDescriptor(),
             PaymentEventsProto.getDescriptor(),
             ProductEventsProto.getDescriptor(),
-            PromotionEventsProto.getDescriptor());
+            PromotionEventsProto.getDescriptor(),
+            ShippingEventsProto.getDescriptor());
 
     static final Map<String, Parser<? extends Message>> PARSERS = parsers();
 
