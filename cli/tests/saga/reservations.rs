@@ -77,7 +77,7 @@ async fn an_order_that_is_open_for_too_long_keeps_its_stock_and_is_listed_until_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paid_order_keeps_its_stock_for_good() {
-    let shop = open(1_500).await;
+    let shop = open(5_000).await;
     let name = shop.customer("paid", STOCK, MONEY).await;
     let order_id = shop.order(&name, &name).await;
     shop.until(&order_id, OrderStatus::Preparing).await;

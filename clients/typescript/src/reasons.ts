@@ -34,11 +34,16 @@ const REASONS = [
     "NOTIFICATION_NOT_FOUND", // not found
     "RECIPIENT_MISSING", // failed precondition
     // Coupons
+    "COUPONS_NOT_SUPPORTED", // failed precondition
+    "COUPON_ALREADY_USED", // failed precondition
     "COUPON_CODE_ALREADY_EXISTS", // already exists
     "COUPON_EXPIRED", // failed precondition
     "COUPON_LIMIT_REACHED", // failed precondition
+    "COUPON_MINIMUM_NOT_REACHED", // failed precondition
+    "COUPON_NOT_APPLICABLE", // failed precondition
     "COUPON_NOT_FOUND", // not found
     "COUPON_NOT_VALID_YET", // failed precondition
+    "COUPON_RELEASED", // failed precondition
     "COUPON_SOLD_OUT", // failed precondition
     "COUPON_VERSION_MISMATCH", // aborted
     "ISSUE_LIMIT_BELOW_ISSUED", // failed precondition
@@ -46,6 +51,7 @@ const REASONS = [
     "VALIDITY_EMPTY", // failed precondition
     // Shipments
     "CARRIER_EVENT_ID_REUSED", // already exists
+    "SHIPMENT_ALREADY_SHIPPED", // failed precondition
     "SHIPMENT_CANCELLED", // failed precondition
     "SHIPMENT_EVENT_IN_FUTURE", // failed precondition
     "SHIPMENT_EVENT_LIMIT_REACHED", // failed precondition

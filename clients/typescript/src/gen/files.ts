@@ -23,6 +23,9 @@ import { file_openorder_product_v1_product_service } from "./openorder/product/v
 import { file_openorder_promotion_v1_promotion_events } from "./openorder/promotion/v1/promotion_events_pb.js";
 import { file_openorder_promotion_v1_promotion } from "./openorder/promotion/v1/promotion_pb.js";
 import { file_openorder_promotion_v1_promotion_service } from "./openorder/promotion/v1/promotion_service_pb.js";
+import { file_openorder_shipping_v1_shipping_events } from "./openorder/shipping/v1/shipping_events_pb.js";
+import { file_openorder_shipping_v1_shipping } from "./openorder/shipping/v1/shipping_pb.js";
+import { file_openorder_shipping_v1_shipping_service } from "./openorder/shipping/v1/shipping_service_pb.js";
 
 export const files = [
   file_openorder_event_v1_options,
@@ -49,6 +52,9 @@ export const files = [
   file_openorder_promotion_v1_promotion_events,
   file_openorder_promotion_v1_promotion,
   file_openorder_promotion_v1_promotion_service,
+  file_openorder_shipping_v1_shipping_events,
+  file_openorder_shipping_v1_shipping,
+  file_openorder_shipping_v1_shipping_service,
 ];
 
 // The files that have events.
@@ -59,4 +65,5 @@ export type EventFiles =
   | typeof import("./openorder/payment/v1/payment_events_pb.js")
   | typeof import("./openorder/product/v1/product_events_pb.js")
   | typeof import("./openorder/promotion/v1/promotion_events_pb.js")
+  | typeof import("./openorder/shipping/v1/shipping_events_pb.js")
 ;

@@ -8,6 +8,7 @@ package orderv1
 
 import (
 	money "google.golang.org/genproto/googleapis/type/money"
+	postaladdress "google.golang.org/genproto/googleapis/type/postaladdress"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -227,6 +228,9 @@ type OrderLine struct {
 	// product_number of the product that was ordered: a SKU may belong to another product later. 0: not known, or no such
 	// product.
 	ProductNumber int64 `protobuf:"varint,6,opt,name=product_number,json=productNumber,proto3" json:"product_number,omitempty"`
+	// What the order's coupon takes off this line: more than zero, at most line_total. The discounts of the lines add up to
+	// the order's. Not set: nothing.
+	Discount      *money.Money `protobuf:"bytes,7,opt,name=discount,proto3" json:"discount,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -303,6 +307,13 @@ func (x *OrderLine) GetProductNumber() int64 {
 	return 0
 }
 
+func (x *OrderLine) GetDiscount() *money.Money {
+	if x != nil {
+		return x.Discount
+	}
+	return nil
+}
+
 // An order as its customer sees it.
 type Order struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -315,7 +326,8 @@ type Order struct {
 	Status OrderStatus `protobuf:"varint,3,opt,name=status,proto3,enum=openorder.order.v1.OrderStatus" json:"status,omitempty"`
 	// 1 to 100 lines, in the order of the request, each SKU once.
 	Lines []*OrderLine `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
-	// What the customer pays: the sum of the lines, in one currency.
+	// What the customer pays, in one currency: the sum of the lines, less the discount. While an order with a coupon is
+	// PENDING, the sum of the lines.
 	Total *money.Money `protobuf:"bytes,5,opt,name=total,proto3" json:"total,omitempty"`
 	// 1 for a new order, one more for every change.
 	Version int64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
@@ -336,8 +348,14 @@ type Order struct {
 	PaymentMode PaymentMode `protobuf:"varint,13,opt,name=payment_mode,json=paymentMode,proto3,enum=openorder.order.v1.PaymentMode" json:"payment_mode,omitempty"`
 	// Address that mail about the order goes to, at most 254 characters; may be empty.
 	CustomerEmail string `protobuf:"bytes,14,opt,name=customer_email,json=customerEmail,proto3" json:"customer_email,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// What the coupon takes off: the sum of the lines' discounts. Not set: nothing, or the coupon is not held yet.
+	Discount *money.Money `protobuf:"bytes,15,opt,name=discount,proto3" json:"discount,omitempty"`
+	// UUID of the coupon that the order uses, as it was issued to the customer; empty: none.
+	IssuedCouponId string `protobuf:"bytes,16,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
+	// Where the order is sent; not set: not given.
+	ShippingAddress *postaladdress.PostalAddress `protobuf:"bytes,17,opt,name=shipping_address,json=shippingAddress,proto3" json:"shipping_address,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Order) Reset() {
@@ -468,6 +486,27 @@ func (x *Order) GetCustomerEmail() string {
 	return ""
 }
 
+func (x *Order) GetDiscount() *money.Money {
+	if x != nil {
+		return x.Discount
+	}
+	return nil
+}
+
+func (x *Order) GetIssuedCouponId() string {
+	if x != nil {
+		return x.IssuedCouponId
+	}
+	return ""
+}
+
+func (x *Order) GetShippingAddress() *postaladdress.PostalAddress {
+	if x != nil {
+		return x.ShippingAddress
+	}
+	return nil
+}
+
 // One event in the life of an order.
 type OrderTimelineEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -582,7 +621,7 @@ var File_openorder_order_v1_order_proto protoreflect.FileDescriptor
 
 const file_openorder_order_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x1eopenorder/order/v1/order.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xe9\x01\n" +
+	"\x1eopenorder/order/v1/order.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\"\x99\x02\n" +
 	"\tOrderLine\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
@@ -591,7 +630,8 @@ const file_openorder_order_v1_order_proto_rawDesc = "" +
 	"unit_price\x18\x04 \x01(\v2\x12.google.type.MoneyR\tunitPrice\x121\n" +
 	"\n" +
 	"line_total\x18\x05 \x01(\v2\x12.google.type.MoneyR\tlineTotal\x12%\n" +
-	"\x0eproduct_number\x18\x06 \x01(\x03R\rproductNumber\"\x8f\x05\n" +
+	"\x0eproduct_number\x18\x06 \x01(\x03R\rproductNumber\x12.\n" +
+	"\bdiscount\x18\a \x01(\v2\x12.google.type.MoneyR\bdiscount\"\xb0\x06\n" +
 	"\x05Order\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -610,7 +650,10 @@ const file_openorder_order_v1_order_proto_rawDesc = "" +
 	"\btrace_id\x18\v \x01(\tR\atraceId\x12N\n" +
 	"\x10reservation_mode\x18\f \x01(\x0e2#.openorder.order.v1.ReservationModeR\x0freservationMode\x12B\n" +
 	"\fpayment_mode\x18\r \x01(\x0e2\x1f.openorder.order.v1.PaymentModeR\vpaymentMode\x12%\n" +
-	"\x0ecustomer_email\x18\x0e \x01(\tR\rcustomerEmail\"\x9c\x03\n" +
+	"\x0ecustomer_email\x18\x0e \x01(\tR\rcustomerEmail\x12.\n" +
+	"\bdiscount\x18\x0f \x01(\v2\x12.google.type.MoneyR\bdiscount\x12(\n" +
+	"\x10issued_coupon_id\x18\x10 \x01(\tR\x0eissuedCouponId\x12E\n" +
+	"\x10shipping_address\x18\x11 \x01(\v2\x1a.google.type.PostalAddressR\x0fshippingAddress\"\x9c\x03\n" +
 	"\x12OrderTimelineEntry\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -662,34 +705,38 @@ func file_openorder_order_v1_order_proto_rawDescGZIP() []byte {
 var file_openorder_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_openorder_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_openorder_order_v1_order_proto_goTypes = []any{
-	(OrderStatus)(0),              // 0: openorder.order.v1.OrderStatus
-	(ReservationMode)(0),          // 1: openorder.order.v1.ReservationMode
-	(PaymentMode)(0),              // 2: openorder.order.v1.PaymentMode
-	(*OrderLine)(nil),             // 3: openorder.order.v1.OrderLine
-	(*Order)(nil),                 // 4: openorder.order.v1.Order
-	(*OrderTimelineEntry)(nil),    // 5: openorder.order.v1.OrderTimelineEntry
-	nil,                           // 6: openorder.order.v1.OrderTimelineEntry.DetailsEntry
-	(*money.Money)(nil),           // 7: google.type.Money
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(OrderStatus)(0),                    // 0: openorder.order.v1.OrderStatus
+	(ReservationMode)(0),                // 1: openorder.order.v1.ReservationMode
+	(PaymentMode)(0),                    // 2: openorder.order.v1.PaymentMode
+	(*OrderLine)(nil),                   // 3: openorder.order.v1.OrderLine
+	(*Order)(nil),                       // 4: openorder.order.v1.Order
+	(*OrderTimelineEntry)(nil),          // 5: openorder.order.v1.OrderTimelineEntry
+	nil,                                 // 6: openorder.order.v1.OrderTimelineEntry.DetailsEntry
+	(*money.Money)(nil),                 // 7: google.type.Money
+	(*timestamppb.Timestamp)(nil),       // 8: google.protobuf.Timestamp
+	(*postaladdress.PostalAddress)(nil), // 9: google.type.PostalAddress
 }
 var file_openorder_order_v1_order_proto_depIdxs = []int32{
 	7,  // 0: openorder.order.v1.OrderLine.unit_price:type_name -> google.type.Money
 	7,  // 1: openorder.order.v1.OrderLine.line_total:type_name -> google.type.Money
-	0,  // 2: openorder.order.v1.Order.status:type_name -> openorder.order.v1.OrderStatus
-	3,  // 3: openorder.order.v1.Order.lines:type_name -> openorder.order.v1.OrderLine
-	7,  // 4: openorder.order.v1.Order.total:type_name -> google.type.Money
-	8,  // 5: openorder.order.v1.Order.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 6: openorder.order.v1.Order.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 7: openorder.order.v1.Order.reservation_mode:type_name -> openorder.order.v1.ReservationMode
-	2,  // 8: openorder.order.v1.Order.payment_mode:type_name -> openorder.order.v1.PaymentMode
-	8,  // 9: openorder.order.v1.OrderTimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
-	0,  // 10: openorder.order.v1.OrderTimelineEntry.status:type_name -> openorder.order.v1.OrderStatus
-	6,  // 11: openorder.order.v1.OrderTimelineEntry.details:type_name -> openorder.order.v1.OrderTimelineEntry.DetailsEntry
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	7,  // 2: openorder.order.v1.OrderLine.discount:type_name -> google.type.Money
+	0,  // 3: openorder.order.v1.Order.status:type_name -> openorder.order.v1.OrderStatus
+	3,  // 4: openorder.order.v1.Order.lines:type_name -> openorder.order.v1.OrderLine
+	7,  // 5: openorder.order.v1.Order.total:type_name -> google.type.Money
+	8,  // 6: openorder.order.v1.Order.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 7: openorder.order.v1.Order.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 8: openorder.order.v1.Order.reservation_mode:type_name -> openorder.order.v1.ReservationMode
+	2,  // 9: openorder.order.v1.Order.payment_mode:type_name -> openorder.order.v1.PaymentMode
+	7,  // 10: openorder.order.v1.Order.discount:type_name -> google.type.Money
+	9,  // 11: openorder.order.v1.Order.shipping_address:type_name -> google.type.PostalAddress
+	8,  // 12: openorder.order.v1.OrderTimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
+	0,  // 13: openorder.order.v1.OrderTimelineEntry.status:type_name -> openorder.order.v1.OrderStatus
+	6,  // 14: openorder.order.v1.OrderTimelineEntry.details:type_name -> openorder.order.v1.OrderTimelineEntry.DetailsEntry
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_openorder_order_v1_order_proto_init() }

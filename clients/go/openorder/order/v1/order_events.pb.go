@@ -9,6 +9,7 @@ package orderv1
 import (
 	_ "github.com/openorder/openorder/clients/go/openorder/event/v1"
 	money "google.golang.org/genproto/googleapis/type/money"
+	postaladdress "google.golang.org/genproto/googleapis/type/postaladdress"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -112,9 +113,12 @@ type OrderCreated struct {
 	// Who starts the payment; never UNSPECIFIED.
 	PaymentMode PaymentMode `protobuf:"varint,9,opt,name=payment_mode,json=paymentMode,proto3,enum=openorder.order.v1.PaymentMode" json:"payment_mode,omitempty"`
 	// When the order was accepted.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// UUID of the coupon that the order uses, as it was issued to the customer; empty: none. What it takes off is known when
+	// it is held: OrderConfirmed says it.
+	IssuedCouponId string `protobuf:"bytes,11,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *OrderCreated) Reset() {
@@ -217,7 +221,15 @@ func (x *OrderCreated) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// `order.lifecycle.confirmed`: the stock of all lines is held; in automatic mode the payment is due.
+func (x *OrderCreated) GetIssuedCouponId() string {
+	if x != nil {
+		return x.IssuedCouponId
+	}
+	return ""
+}
+
+// `order.lifecycle.confirmed`: the stock of all lines is held, and the coupon if there is one; in automatic mode the
+// payment is due, unless the total is zero.
 type OrderConfirmed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID of the order.
@@ -233,7 +245,11 @@ type OrderConfirmed struct {
 	// What the customer pays.
 	Total *money.Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
 	// Who starts the payment: AUTOMATIC asks the payment service to take the total now.
-	PaymentMode   PaymentMode `protobuf:"varint,7,opt,name=payment_mode,json=paymentMode,proto3,enum=openorder.order.v1.PaymentMode" json:"payment_mode,omitempty"`
+	PaymentMode PaymentMode `protobuf:"varint,7,opt,name=payment_mode,json=paymentMode,proto3,enum=openorder.order.v1.PaymentMode" json:"payment_mode,omitempty"`
+	// What the coupon takes off; total is less it. Not set: there is no coupon.
+	Discount *money.Money `protobuf:"bytes,8,opt,name=discount,proto3" json:"discount,omitempty"`
+	// The lines with their discounts; empty where there is no coupon, because they are as in OrderCreated.
+	Lines         []*OrderLine `protobuf:"bytes,9,rep,name=lines,proto3" json:"lines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,6 +333,20 @@ func (x *OrderConfirmed) GetPaymentMode() PaymentMode {
 	return PaymentMode_PAYMENT_MODE_UNSPECIFIED
 }
 
+func (x *OrderConfirmed) GetDiscount() *money.Money {
+	if x != nil {
+		return x.Discount
+	}
+	return nil
+}
+
+func (x *OrderConfirmed) GetLines() []*OrderLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
 // `order.lifecycle.paid`: the total was taken from the customer.
 type OrderPaid struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -334,10 +364,12 @@ type OrderPaid struct {
 	Total *money.Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
 	// The lines of the order: 1 to 100, each SKU once.
 	Lines []*OrderLine `protobuf:"bytes,7,rep,name=lines,proto3" json:"lines,omitempty"`
-	// UUID of the payment.
-	PaymentId     string `protobuf:"bytes,8,opt,name=payment_id,json=paymentId,proto3" json:"payment_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// UUID of the payment; empty where the total is zero.
+	PaymentId string `protobuf:"bytes,8,opt,name=payment_id,json=paymentId,proto3" json:"payment_id,omitempty"`
+	// Where the order is sent; not set: not given.
+	ShippingAddress *postaladdress.PostalAddress `protobuf:"bytes,9,opt,name=shipping_address,json=shippingAddress,proto3" json:"shipping_address,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *OrderPaid) Reset() {
@@ -424,6 +456,13 @@ func (x *OrderPaid) GetPaymentId() string {
 		return x.PaymentId
 	}
 	return ""
+}
+
+func (x *OrderPaid) GetShippingAddress() *postaladdress.PostalAddress {
+	if x != nil {
+		return x.ShippingAddress
+	}
+	return nil
 }
 
 // `order.lifecycle.preparing`: the order is being prepared for the carrier.
@@ -854,7 +893,7 @@ func (x *OrderCancelled) GetPreviousStatus() OrderStatus {
 	return OrderStatus_ORDER_STATUS_UNSPECIFIED
 }
 
-// `order.lifecycle.rejected`: the order could not be fulfilled; nothing is held for it.
+// `order.lifecycle.rejected`: the order could not be fulfilled; what was held for it is being given back.
 type OrderRejected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID of the order.
@@ -871,7 +910,7 @@ type OrderRejected struct {
 	Total *money.Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
 	// The lines of the order: 1 to 100, each SKU once.
 	Lines []*OrderLine `protobuf:"bytes,7,rep,name=lines,proto3" json:"lines,omitempty"`
-	// Why in stable UPPER_SNAKE, as in Order.status_reason: OUT_OF_STOCK, UNKNOWN_SKU …
+	// Why in stable UPPER_SNAKE, as in Order.status_reason: OUT_OF_STOCK, UNKNOWN_SKU, COUPON_EXPIRED …
 	StatusReason string `protobuf:"bytes,8,opt,name=status_reason,json=statusReason,proto3" json:"status_reason,omitempty"`
 	// Why for people to read, at most 500 characters; may be empty.
 	StatusDetail  string `protobuf:"bytes,9,opt,name=status_detail,json=statusDetail,proto3" json:"status_detail,omitempty"`
@@ -993,7 +1032,9 @@ type OrderCompensationFailed struct {
 	// Whether money may still have been taken for the order.
 	PaymentOpen bool `protobuf:"varint,8,opt,name=payment_open,json=paymentOpen,proto3" json:"payment_open,omitempty"`
 	// How often giving back was asked for again.
-	UndoAttempts  int32 `protobuf:"varint,9,opt,name=undo_attempts,json=undoAttempts,proto3" json:"undo_attempts,omitempty"`
+	UndoAttempts int32 `protobuf:"varint,9,opt,name=undo_attempts,json=undoAttempts,proto3" json:"undo_attempts,omitempty"`
+	// Whether a coupon may still be held for the order.
+	CouponOpen    bool `protobuf:"varint,10,opt,name=coupon_open,json=couponOpen,proto3" json:"coupon_open,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1089,6 +1130,13 @@ func (x *OrderCompensationFailed) GetUndoAttempts() int32 {
 		return x.UndoAttempts
 	}
 	return 0
+}
+
+func (x *OrderCompensationFailed) GetCouponOpen() bool {
+	if x != nil {
+		return x.CouponOpen
+	}
+	return false
 }
 
 // `order.lifecycle.compensation_retried`: an operator has what a failed compensation owes asked for again.
@@ -1224,8 +1272,10 @@ type OrderCompensationSettled struct {
 	StockSettled bool `protobuf:"varint,9,opt,name=stock_settled,json=stockSettled,proto3" json:"stock_settled,omitempty"`
 	// Whether it was money that had not been given back.
 	PaymentSettled bool `protobuf:"varint,10,opt,name=payment_settled,json=paymentSettled,proto3" json:"payment_settled,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whether it was a coupon that had not been given back.
+	CouponSettled bool `protobuf:"varint,11,opt,name=coupon_settled,json=couponSettled,proto3" json:"coupon_settled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OrderCompensationSettled) Reset() {
@@ -1328,11 +1378,18 @@ func (x *OrderCompensationSettled) GetPaymentSettled() bool {
 	return false
 }
 
+func (x *OrderCompensationSettled) GetCouponSettled() bool {
+	if x != nil {
+		return x.CouponSettled
+	}
+	return false
+}
+
 var File_openorder_order_v1_order_events_proto protoreflect.FileDescriptor
 
 const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\n" +
-	"%openorder/order/v1/order_events.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a openorder/event/v1/options.proto\x1a\x1eopenorder/order/v1/order.proto\"\xa7\x04\n" +
+	"%openorder/order/v1/order_events.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a openorder/event/v1/options.proto\x1a\x1eopenorder/order/v1/order.proto\"\xd1\x04\n" +
 	"\fOrderCreated\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -1346,8 +1403,9 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\fpayment_mode\x18\t \x01(\x0e2\x1f.openorder.order.v1.PaymentModeR\vpaymentMode\x12;\n" +
 	"\vcreate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime:1\xd2\xe2\"-\n" +
-	"\x17order.lifecycle.created\x12\x12order.lifecycle.v1\"\xe9\x02\n" +
+	"createTime\x12(\n" +
+	"\x10issued_coupon_id\x18\v \x01(\tR\x0eissuedCouponId:1\xd2\xe2\"-\n" +
+	"\x17order.lifecycle.created\x12\x12order.lifecycle.v1\"\xce\x03\n" +
 	"\x0eOrderConfirmed\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -1356,8 +1414,10 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\x06status\x18\x04 \x01(\x0e2\x1f.openorder.order.v1.OrderStatusR\x06status\x12%\n" +
 	"\x0ecustomer_email\x18\x05 \x01(\tR\rcustomerEmail\x12(\n" +
 	"\x05total\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05total\x12B\n" +
-	"\fpayment_mode\x18\a \x01(\x0e2\x1f.openorder.order.v1.PaymentModeR\vpaymentMode:3\xd2\xe2\"/\n" +
-	"\x19order.lifecycle.confirmed\x12\x12order.lifecycle.v1\"\xef\x02\n" +
+	"\fpayment_mode\x18\a \x01(\x0e2\x1f.openorder.order.v1.PaymentModeR\vpaymentMode\x12.\n" +
+	"\bdiscount\x18\b \x01(\v2\x12.google.type.MoneyR\bdiscount\x123\n" +
+	"\x05lines\x18\t \x03(\v2\x1d.openorder.order.v1.OrderLineR\x05lines:3\xd2\xe2\"/\n" +
+	"\x19order.lifecycle.confirmed\x12\x12order.lifecycle.v1\"\xb6\x03\n" +
 	"\tOrderPaid\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -1368,7 +1428,8 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\x05total\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05total\x123\n" +
 	"\x05lines\x18\a \x03(\v2\x1d.openorder.order.v1.OrderLineR\x05lines\x12\x1d\n" +
 	"\n" +
-	"payment_id\x18\b \x01(\tR\tpaymentId:.\xd2\xe2\"*\n" +
+	"payment_id\x18\b \x01(\tR\tpaymentId\x12E\n" +
+	"\x10shipping_address\x18\t \x01(\v2\x1a.google.type.PostalAddressR\x0fshippingAddress:.\xd2\xe2\"*\n" +
 	"\x14order.lifecycle.paid\x12\x12order.lifecycle.v1\"\xa5\x02\n" +
 	"\x0eOrderPreparing\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
@@ -1425,7 +1486,7 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\x05lines\x18\a \x03(\v2\x1d.openorder.order.v1.OrderLineR\x05lines\x12#\n" +
 	"\rstatus_reason\x18\b \x01(\tR\fstatusReason\x12#\n" +
 	"\rstatus_detail\x18\t \x01(\tR\fstatusDetail:2\xd2\xe2\".\n" +
-	"\x18order.lifecycle.rejected\x12\x12order.lifecycle.v1\"\x9f\x03\n" +
+	"\x18order.lifecycle.rejected\x12\x12order.lifecycle.v1\"\xc0\x03\n" +
 	"\x17OrderCompensationFailed\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -1437,7 +1498,10 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\n" +
 	"stock_open\x18\a \x01(\bR\tstockOpen\x12!\n" +
 	"\fpayment_open\x18\b \x01(\bR\vpaymentOpen\x12#\n" +
-	"\rundo_attempts\x18\t \x01(\x05R\fundoAttempts:=\xd2\xe2\"9\n" +
+	"\rundo_attempts\x18\t \x01(\x05R\fundoAttempts\x12\x1f\n" +
+	"\vcoupon_open\x18\n" +
+	" \x01(\bR\n" +
+	"couponOpen:=\xd2\xe2\"9\n" +
 	"#order.lifecycle.compensation_failed\x12\x12order.lifecycle.v1\"\xee\x02\n" +
 	"\x18OrderCompensationRetried\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
@@ -1449,7 +1513,7 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\x05total\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05total\x12\x1a\n" +
 	"\boperator\x18\a \x01(\tR\boperator\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason:>\xd2\xe2\":\n" +
-	"$order.lifecycle.compensation_retried\x12\x12order.lifecycle.v1\"\xbc\x03\n" +
+	"$order.lifecycle.compensation_retried\x12\x12order.lifecycle.v1\"\xe3\x03\n" +
 	"\x18OrderCompensationSettled\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -1462,7 +1526,8 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12#\n" +
 	"\rstock_settled\x18\t \x01(\bR\fstockSettled\x12'\n" +
 	"\x0fpayment_settled\x18\n" +
-	" \x01(\bR\x0epaymentSettled:>\xd2\xe2\":\n" +
+	" \x01(\bR\x0epaymentSettled\x12%\n" +
+	"\x0ecoupon_settled\x18\v \x01(\bR\rcouponSettled:>\xd2\xe2\":\n" +
 	"$order.lifecycle.compensation_settled\x12\x12order.lifecycle.v1*\xf3\x01\n" +
 	"\x11CancellationCause\x12\"\n" +
 	"\x1eCANCELLATION_CAUSE_UNSPECIFIED\x10\x00\x12\x1f\n" +
@@ -1488,24 +1553,25 @@ func file_openorder_order_v1_order_events_proto_rawDescGZIP() []byte {
 var file_openorder_order_v1_order_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_openorder_order_v1_order_events_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_openorder_order_v1_order_events_proto_goTypes = []any{
-	(CancellationCause)(0),           // 0: openorder.order.v1.CancellationCause
-	(*OrderCreated)(nil),             // 1: openorder.order.v1.OrderCreated
-	(*OrderConfirmed)(nil),           // 2: openorder.order.v1.OrderConfirmed
-	(*OrderPaid)(nil),                // 3: openorder.order.v1.OrderPaid
-	(*OrderPreparing)(nil),           // 4: openorder.order.v1.OrderPreparing
-	(*OrderShipped)(nil),             // 5: openorder.order.v1.OrderShipped
-	(*OrderDelivered)(nil),           // 6: openorder.order.v1.OrderDelivered
-	(*OrderCancelled)(nil),           // 7: openorder.order.v1.OrderCancelled
-	(*OrderRejected)(nil),            // 8: openorder.order.v1.OrderRejected
-	(*OrderCompensationFailed)(nil),  // 9: openorder.order.v1.OrderCompensationFailed
-	(*OrderCompensationRetried)(nil), // 10: openorder.order.v1.OrderCompensationRetried
-	(*OrderCompensationSettled)(nil), // 11: openorder.order.v1.OrderCompensationSettled
-	(OrderStatus)(0),                 // 12: openorder.order.v1.OrderStatus
-	(*money.Money)(nil),              // 13: google.type.Money
-	(*OrderLine)(nil),                // 14: openorder.order.v1.OrderLine
-	(ReservationMode)(0),             // 15: openorder.order.v1.ReservationMode
-	(PaymentMode)(0),                 // 16: openorder.order.v1.PaymentMode
-	(*timestamppb.Timestamp)(nil),    // 17: google.protobuf.Timestamp
+	(CancellationCause)(0),              // 0: openorder.order.v1.CancellationCause
+	(*OrderCreated)(nil),                // 1: openorder.order.v1.OrderCreated
+	(*OrderConfirmed)(nil),              // 2: openorder.order.v1.OrderConfirmed
+	(*OrderPaid)(nil),                   // 3: openorder.order.v1.OrderPaid
+	(*OrderPreparing)(nil),              // 4: openorder.order.v1.OrderPreparing
+	(*OrderShipped)(nil),                // 5: openorder.order.v1.OrderShipped
+	(*OrderDelivered)(nil),              // 6: openorder.order.v1.OrderDelivered
+	(*OrderCancelled)(nil),              // 7: openorder.order.v1.OrderCancelled
+	(*OrderRejected)(nil),               // 8: openorder.order.v1.OrderRejected
+	(*OrderCompensationFailed)(nil),     // 9: openorder.order.v1.OrderCompensationFailed
+	(*OrderCompensationRetried)(nil),    // 10: openorder.order.v1.OrderCompensationRetried
+	(*OrderCompensationSettled)(nil),    // 11: openorder.order.v1.OrderCompensationSettled
+	(OrderStatus)(0),                    // 12: openorder.order.v1.OrderStatus
+	(*money.Money)(nil),                 // 13: google.type.Money
+	(*OrderLine)(nil),                   // 14: openorder.order.v1.OrderLine
+	(ReservationMode)(0),                // 15: openorder.order.v1.ReservationMode
+	(PaymentMode)(0),                    // 16: openorder.order.v1.PaymentMode
+	(*timestamppb.Timestamp)(nil),       // 17: google.protobuf.Timestamp
+	(*postaladdress.PostalAddress)(nil), // 18: google.type.PostalAddress
 }
 var file_openorder_order_v1_order_events_proto_depIdxs = []int32{
 	12, // 0: openorder.order.v1.OrderCreated.status:type_name -> openorder.order.v1.OrderStatus
@@ -1517,36 +1583,39 @@ var file_openorder_order_v1_order_events_proto_depIdxs = []int32{
 	12, // 6: openorder.order.v1.OrderConfirmed.status:type_name -> openorder.order.v1.OrderStatus
 	13, // 7: openorder.order.v1.OrderConfirmed.total:type_name -> google.type.Money
 	16, // 8: openorder.order.v1.OrderConfirmed.payment_mode:type_name -> openorder.order.v1.PaymentMode
-	12, // 9: openorder.order.v1.OrderPaid.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 10: openorder.order.v1.OrderPaid.total:type_name -> google.type.Money
-	14, // 11: openorder.order.v1.OrderPaid.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 12: openorder.order.v1.OrderPreparing.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 13: openorder.order.v1.OrderPreparing.total:type_name -> google.type.Money
-	12, // 14: openorder.order.v1.OrderShipped.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 15: openorder.order.v1.OrderShipped.total:type_name -> google.type.Money
-	14, // 16: openorder.order.v1.OrderShipped.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 17: openorder.order.v1.OrderDelivered.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 18: openorder.order.v1.OrderDelivered.total:type_name -> google.type.Money
-	14, // 19: openorder.order.v1.OrderDelivered.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 20: openorder.order.v1.OrderCancelled.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 21: openorder.order.v1.OrderCancelled.total:type_name -> google.type.Money
-	14, // 22: openorder.order.v1.OrderCancelled.lines:type_name -> openorder.order.v1.OrderLine
-	0,  // 23: openorder.order.v1.OrderCancelled.cause:type_name -> openorder.order.v1.CancellationCause
-	12, // 24: openorder.order.v1.OrderCancelled.previous_status:type_name -> openorder.order.v1.OrderStatus
-	12, // 25: openorder.order.v1.OrderRejected.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 26: openorder.order.v1.OrderRejected.total:type_name -> google.type.Money
-	14, // 27: openorder.order.v1.OrderRejected.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 28: openorder.order.v1.OrderCompensationFailed.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 29: openorder.order.v1.OrderCompensationFailed.total:type_name -> google.type.Money
-	12, // 30: openorder.order.v1.OrderCompensationRetried.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 31: openorder.order.v1.OrderCompensationRetried.total:type_name -> google.type.Money
-	12, // 32: openorder.order.v1.OrderCompensationSettled.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 33: openorder.order.v1.OrderCompensationSettled.total:type_name -> google.type.Money
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	13, // 9: openorder.order.v1.OrderConfirmed.discount:type_name -> google.type.Money
+	14, // 10: openorder.order.v1.OrderConfirmed.lines:type_name -> openorder.order.v1.OrderLine
+	12, // 11: openorder.order.v1.OrderPaid.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 12: openorder.order.v1.OrderPaid.total:type_name -> google.type.Money
+	14, // 13: openorder.order.v1.OrderPaid.lines:type_name -> openorder.order.v1.OrderLine
+	18, // 14: openorder.order.v1.OrderPaid.shipping_address:type_name -> google.type.PostalAddress
+	12, // 15: openorder.order.v1.OrderPreparing.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 16: openorder.order.v1.OrderPreparing.total:type_name -> google.type.Money
+	12, // 17: openorder.order.v1.OrderShipped.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 18: openorder.order.v1.OrderShipped.total:type_name -> google.type.Money
+	14, // 19: openorder.order.v1.OrderShipped.lines:type_name -> openorder.order.v1.OrderLine
+	12, // 20: openorder.order.v1.OrderDelivered.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 21: openorder.order.v1.OrderDelivered.total:type_name -> google.type.Money
+	14, // 22: openorder.order.v1.OrderDelivered.lines:type_name -> openorder.order.v1.OrderLine
+	12, // 23: openorder.order.v1.OrderCancelled.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 24: openorder.order.v1.OrderCancelled.total:type_name -> google.type.Money
+	14, // 25: openorder.order.v1.OrderCancelled.lines:type_name -> openorder.order.v1.OrderLine
+	0,  // 26: openorder.order.v1.OrderCancelled.cause:type_name -> openorder.order.v1.CancellationCause
+	12, // 27: openorder.order.v1.OrderCancelled.previous_status:type_name -> openorder.order.v1.OrderStatus
+	12, // 28: openorder.order.v1.OrderRejected.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 29: openorder.order.v1.OrderRejected.total:type_name -> google.type.Money
+	14, // 30: openorder.order.v1.OrderRejected.lines:type_name -> openorder.order.v1.OrderLine
+	12, // 31: openorder.order.v1.OrderCompensationFailed.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 32: openorder.order.v1.OrderCompensationFailed.total:type_name -> google.type.Money
+	12, // 33: openorder.order.v1.OrderCompensationRetried.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 34: openorder.order.v1.OrderCompensationRetried.total:type_name -> google.type.Money
+	12, // 35: openorder.order.v1.OrderCompensationSettled.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 36: openorder.order.v1.OrderCompensationSettled.total:type_name -> google.type.Money
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_openorder_order_v1_order_events_proto_init() }

@@ -8,6 +8,7 @@ package orderv1
 
 import (
 	money "google.golang.org/genproto/googleapis/type/money"
+	postaladdress "google.golang.org/genproto/googleapis/type/postaladdress"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -99,8 +100,15 @@ type CreateOrderRequest struct {
 	// What the customer was shown: the order is refused (PRICE_CHANGED) if its lines cost anything else, also in another
 	// currency. Not given: whatever they cost. Not negative, a multiple of the currency's smallest unit.
 	ExpectedTotal *money.Money `protobuf:"bytes,7,opt,name=expected_total,json=expectedTotal,proto3" json:"expected_total,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// UUID of a coupon that was issued to the customer (IssueCoupon), to be used for this order; empty: none. The order is
+	// PENDING until the coupon is held, and its total is less the discount from then on. expected_total is compared before
+	// the discount.
+	IssuedCouponId string `protobuf:"bytes,8,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
+	// Where the order is to be sent: region_code in two capital letters and at least one address line are required, at most
+	// 10 address lines and 10 recipients; each text at most 200 characters. Not set: not known.
+	ShippingAddress *postaladdress.PostalAddress `protobuf:"bytes,9,opt,name=shipping_address,json=shippingAddress,proto3" json:"shipping_address,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *CreateOrderRequest) Reset() {
@@ -178,6 +186,20 @@ func (x *CreateOrderRequest) GetPaymentMode() PaymentMode {
 func (x *CreateOrderRequest) GetExpectedTotal() *money.Money {
 	if x != nil {
 		return x.ExpectedTotal
+	}
+	return nil
+}
+
+func (x *CreateOrderRequest) GetIssuedCouponId() string {
+	if x != nil {
+		return x.IssuedCouponId
+	}
+	return ""
+}
+
+func (x *CreateOrderRequest) GetShippingAddress() *postaladdress.PostalAddress {
+	if x != nil {
+		return x.ShippingAddress
 	}
 	return nil
 }
@@ -1366,10 +1388,10 @@ var File_openorder_order_v1_order_service_proto protoreflect.FileDescriptor
 
 const file_openorder_order_v1_order_service_proto_rawDesc = "" +
 	"\n" +
-	"&openorder/order/v1/order_service.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a\x1eopenorder/order/v1/order.proto\x1a\x1dopenorder/order/v1/saga.proto\"=\n" +
+	"&openorder/order/v1/order_service.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a\x1eopenorder/order/v1/order.proto\x1a\x1dopenorder/order/v1/saga.proto\"=\n" +
 	"\rRequestedLine\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x05R\bquantity\"\x83\x03\n" +
+	"\bquantity\x18\x02 \x01(\x05R\bquantity\"\xf4\x03\n" +
 	"\x12CreateOrderRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1f\n" +
@@ -1379,7 +1401,9 @@ const file_openorder_order_v1_order_service_proto_rawDesc = "" +
 	"\x05lines\x18\x04 \x03(\v2!.openorder.order.v1.RequestedLineR\x05lines\x12N\n" +
 	"\x10reservation_mode\x18\x05 \x01(\x0e2#.openorder.order.v1.ReservationModeR\x0freservationMode\x12B\n" +
 	"\fpayment_mode\x18\x06 \x01(\x0e2\x1f.openorder.order.v1.PaymentModeR\vpaymentMode\x129\n" +
-	"\x0eexpected_total\x18\a \x01(\v2\x12.google.type.MoneyR\rexpectedTotal\"F\n" +
+	"\x0eexpected_total\x18\a \x01(\v2\x12.google.type.MoneyR\rexpectedTotal\x12(\n" +
+	"\x10issued_coupon_id\x18\b \x01(\tR\x0eissuedCouponId\x12E\n" +
+	"\x10shipping_address\x18\t \x01(\v2\x1a.google.type.PostalAddressR\x0fshippingAddress\"F\n" +
 	"\x13CreateOrderResponse\x12/\n" +
 	"\x05order\x18\x01 \x01(\v2\x19.openorder.order.v1.OrderR\x05order\",\n" +
 	"\x0fGetOrderRequest\x12\x19\n" +
@@ -1483,89 +1507,91 @@ func file_openorder_order_v1_order_service_proto_rawDescGZIP() []byte {
 
 var file_openorder_order_v1_order_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_openorder_order_v1_order_service_proto_goTypes = []any{
-	(*RequestedLine)(nil),              // 0: openorder.order.v1.RequestedLine
-	(*CreateOrderRequest)(nil),         // 1: openorder.order.v1.CreateOrderRequest
-	(*CreateOrderResponse)(nil),        // 2: openorder.order.v1.CreateOrderResponse
-	(*GetOrderRequest)(nil),            // 3: openorder.order.v1.GetOrderRequest
-	(*GetOrderResponse)(nil),           // 4: openorder.order.v1.GetOrderResponse
-	(*BatchGetOrdersRequest)(nil),      // 5: openorder.order.v1.BatchGetOrdersRequest
-	(*BatchGetOrdersResponse)(nil),     // 6: openorder.order.v1.BatchGetOrdersResponse
-	(*ListOrdersRequest)(nil),          // 7: openorder.order.v1.ListOrdersRequest
-	(*ListOrdersResponse)(nil),         // 8: openorder.order.v1.ListOrdersResponse
-	(*CancelOrderRequest)(nil),         // 9: openorder.order.v1.CancelOrderRequest
-	(*CancelOrderResponse)(nil),        // 10: openorder.order.v1.CancelOrderResponse
-	(*UpdateOrderStatusRequest)(nil),   // 11: openorder.order.v1.UpdateOrderStatusRequest
-	(*UpdateOrderStatusResponse)(nil),  // 12: openorder.order.v1.UpdateOrderStatusResponse
-	(*GetOrderTimelineRequest)(nil),    // 13: openorder.order.v1.GetOrderTimelineRequest
-	(*GetOrderTimelineResponse)(nil),   // 14: openorder.order.v1.GetOrderTimelineResponse
-	(*WatchOrderRequest)(nil),          // 15: openorder.order.v1.WatchOrderRequest
-	(*WatchOrderResponse)(nil),         // 16: openorder.order.v1.WatchOrderResponse
-	(*ListSagasRequest)(nil),           // 17: openorder.order.v1.ListSagasRequest
-	(*ListSagasResponse)(nil),          // 18: openorder.order.v1.ListSagasResponse
-	(*RetryCompensationRequest)(nil),   // 19: openorder.order.v1.RetryCompensationRequest
-	(*RetryCompensationResponse)(nil),  // 20: openorder.order.v1.RetryCompensationResponse
-	(*SettleCompensationRequest)(nil),  // 21: openorder.order.v1.SettleCompensationRequest
-	(*SettleCompensationResponse)(nil), // 22: openorder.order.v1.SettleCompensationResponse
-	(ReservationMode)(0),               // 23: openorder.order.v1.ReservationMode
-	(PaymentMode)(0),                   // 24: openorder.order.v1.PaymentMode
-	(*money.Money)(nil),                // 25: google.type.Money
-	(*Order)(nil),                      // 26: openorder.order.v1.Order
-	(OrderStatus)(0),                   // 27: openorder.order.v1.OrderStatus
-	(*timestamppb.Timestamp)(nil),      // 28: google.protobuf.Timestamp
-	(*OrderTimelineEntry)(nil),         // 29: openorder.order.v1.OrderTimelineEntry
-	(SagaStep)(0),                      // 30: openorder.order.v1.SagaStep
-	(*Saga)(nil),                       // 31: openorder.order.v1.Saga
+	(*RequestedLine)(nil),               // 0: openorder.order.v1.RequestedLine
+	(*CreateOrderRequest)(nil),          // 1: openorder.order.v1.CreateOrderRequest
+	(*CreateOrderResponse)(nil),         // 2: openorder.order.v1.CreateOrderResponse
+	(*GetOrderRequest)(nil),             // 3: openorder.order.v1.GetOrderRequest
+	(*GetOrderResponse)(nil),            // 4: openorder.order.v1.GetOrderResponse
+	(*BatchGetOrdersRequest)(nil),       // 5: openorder.order.v1.BatchGetOrdersRequest
+	(*BatchGetOrdersResponse)(nil),      // 6: openorder.order.v1.BatchGetOrdersResponse
+	(*ListOrdersRequest)(nil),           // 7: openorder.order.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),          // 8: openorder.order.v1.ListOrdersResponse
+	(*CancelOrderRequest)(nil),          // 9: openorder.order.v1.CancelOrderRequest
+	(*CancelOrderResponse)(nil),         // 10: openorder.order.v1.CancelOrderResponse
+	(*UpdateOrderStatusRequest)(nil),    // 11: openorder.order.v1.UpdateOrderStatusRequest
+	(*UpdateOrderStatusResponse)(nil),   // 12: openorder.order.v1.UpdateOrderStatusResponse
+	(*GetOrderTimelineRequest)(nil),     // 13: openorder.order.v1.GetOrderTimelineRequest
+	(*GetOrderTimelineResponse)(nil),    // 14: openorder.order.v1.GetOrderTimelineResponse
+	(*WatchOrderRequest)(nil),           // 15: openorder.order.v1.WatchOrderRequest
+	(*WatchOrderResponse)(nil),          // 16: openorder.order.v1.WatchOrderResponse
+	(*ListSagasRequest)(nil),            // 17: openorder.order.v1.ListSagasRequest
+	(*ListSagasResponse)(nil),           // 18: openorder.order.v1.ListSagasResponse
+	(*RetryCompensationRequest)(nil),    // 19: openorder.order.v1.RetryCompensationRequest
+	(*RetryCompensationResponse)(nil),   // 20: openorder.order.v1.RetryCompensationResponse
+	(*SettleCompensationRequest)(nil),   // 21: openorder.order.v1.SettleCompensationRequest
+	(*SettleCompensationResponse)(nil),  // 22: openorder.order.v1.SettleCompensationResponse
+	(ReservationMode)(0),                // 23: openorder.order.v1.ReservationMode
+	(PaymentMode)(0),                    // 24: openorder.order.v1.PaymentMode
+	(*money.Money)(nil),                 // 25: google.type.Money
+	(*postaladdress.PostalAddress)(nil), // 26: google.type.PostalAddress
+	(*Order)(nil),                       // 27: openorder.order.v1.Order
+	(OrderStatus)(0),                    // 28: openorder.order.v1.OrderStatus
+	(*timestamppb.Timestamp)(nil),       // 29: google.protobuf.Timestamp
+	(*OrderTimelineEntry)(nil),          // 30: openorder.order.v1.OrderTimelineEntry
+	(SagaStep)(0),                       // 31: openorder.order.v1.SagaStep
+	(*Saga)(nil),                        // 32: openorder.order.v1.Saga
 }
 var file_openorder_order_v1_order_service_proto_depIdxs = []int32{
 	0,  // 0: openorder.order.v1.CreateOrderRequest.lines:type_name -> openorder.order.v1.RequestedLine
 	23, // 1: openorder.order.v1.CreateOrderRequest.reservation_mode:type_name -> openorder.order.v1.ReservationMode
 	24, // 2: openorder.order.v1.CreateOrderRequest.payment_mode:type_name -> openorder.order.v1.PaymentMode
 	25, // 3: openorder.order.v1.CreateOrderRequest.expected_total:type_name -> google.type.Money
-	26, // 4: openorder.order.v1.CreateOrderResponse.order:type_name -> openorder.order.v1.Order
-	26, // 5: openorder.order.v1.GetOrderResponse.order:type_name -> openorder.order.v1.Order
-	26, // 6: openorder.order.v1.BatchGetOrdersResponse.orders:type_name -> openorder.order.v1.Order
-	27, // 7: openorder.order.v1.ListOrdersRequest.statuses:type_name -> openorder.order.v1.OrderStatus
-	28, // 8: openorder.order.v1.ListOrdersRequest.create_time_from:type_name -> google.protobuf.Timestamp
-	28, // 9: openorder.order.v1.ListOrdersRequest.create_time_until:type_name -> google.protobuf.Timestamp
-	26, // 10: openorder.order.v1.ListOrdersResponse.orders:type_name -> openorder.order.v1.Order
-	26, // 11: openorder.order.v1.CancelOrderResponse.order:type_name -> openorder.order.v1.Order
-	27, // 12: openorder.order.v1.UpdateOrderStatusRequest.previous_status:type_name -> openorder.order.v1.OrderStatus
-	27, // 13: openorder.order.v1.UpdateOrderStatusRequest.current_status:type_name -> openorder.order.v1.OrderStatus
-	26, // 14: openorder.order.v1.UpdateOrderStatusResponse.order:type_name -> openorder.order.v1.Order
-	29, // 15: openorder.order.v1.GetOrderTimelineResponse.events:type_name -> openorder.order.v1.OrderTimelineEntry
-	27, // 16: openorder.order.v1.WatchOrderRequest.until:type_name -> openorder.order.v1.OrderStatus
-	26, // 17: openorder.order.v1.WatchOrderResponse.order:type_name -> openorder.order.v1.Order
-	30, // 18: openorder.order.v1.ListSagasRequest.step:type_name -> openorder.order.v1.SagaStep
-	31, // 19: openorder.order.v1.ListSagasResponse.sagas:type_name -> openorder.order.v1.Saga
-	26, // 20: openorder.order.v1.RetryCompensationResponse.order:type_name -> openorder.order.v1.Order
-	26, // 21: openorder.order.v1.SettleCompensationResponse.order:type_name -> openorder.order.v1.Order
-	1,  // 22: openorder.order.v1.OrderService.CreateOrder:input_type -> openorder.order.v1.CreateOrderRequest
-	3,  // 23: openorder.order.v1.OrderService.GetOrder:input_type -> openorder.order.v1.GetOrderRequest
-	5,  // 24: openorder.order.v1.OrderService.BatchGetOrders:input_type -> openorder.order.v1.BatchGetOrdersRequest
-	7,  // 25: openorder.order.v1.OrderService.ListOrders:input_type -> openorder.order.v1.ListOrdersRequest
-	9,  // 26: openorder.order.v1.OrderService.CancelOrder:input_type -> openorder.order.v1.CancelOrderRequest
-	11, // 27: openorder.order.v1.OrderService.UpdateOrderStatus:input_type -> openorder.order.v1.UpdateOrderStatusRequest
-	13, // 28: openorder.order.v1.OrderService.GetOrderTimeline:input_type -> openorder.order.v1.GetOrderTimelineRequest
-	15, // 29: openorder.order.v1.OrderService.WatchOrder:input_type -> openorder.order.v1.WatchOrderRequest
-	17, // 30: openorder.order.v1.OrderService.ListSagas:input_type -> openorder.order.v1.ListSagasRequest
-	19, // 31: openorder.order.v1.OrderService.RetryCompensation:input_type -> openorder.order.v1.RetryCompensationRequest
-	21, // 32: openorder.order.v1.OrderService.SettleCompensation:input_type -> openorder.order.v1.SettleCompensationRequest
-	2,  // 33: openorder.order.v1.OrderService.CreateOrder:output_type -> openorder.order.v1.CreateOrderResponse
-	4,  // 34: openorder.order.v1.OrderService.GetOrder:output_type -> openorder.order.v1.GetOrderResponse
-	6,  // 35: openorder.order.v1.OrderService.BatchGetOrders:output_type -> openorder.order.v1.BatchGetOrdersResponse
-	8,  // 36: openorder.order.v1.OrderService.ListOrders:output_type -> openorder.order.v1.ListOrdersResponse
-	10, // 37: openorder.order.v1.OrderService.CancelOrder:output_type -> openorder.order.v1.CancelOrderResponse
-	12, // 38: openorder.order.v1.OrderService.UpdateOrderStatus:output_type -> openorder.order.v1.UpdateOrderStatusResponse
-	14, // 39: openorder.order.v1.OrderService.GetOrderTimeline:output_type -> openorder.order.v1.GetOrderTimelineResponse
-	16, // 40: openorder.order.v1.OrderService.WatchOrder:output_type -> openorder.order.v1.WatchOrderResponse
-	18, // 41: openorder.order.v1.OrderService.ListSagas:output_type -> openorder.order.v1.ListSagasResponse
-	20, // 42: openorder.order.v1.OrderService.RetryCompensation:output_type -> openorder.order.v1.RetryCompensationResponse
-	22, // 43: openorder.order.v1.OrderService.SettleCompensation:output_type -> openorder.order.v1.SettleCompensationResponse
-	33, // [33:44] is the sub-list for method output_type
-	22, // [22:33] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	26, // 4: openorder.order.v1.CreateOrderRequest.shipping_address:type_name -> google.type.PostalAddress
+	27, // 5: openorder.order.v1.CreateOrderResponse.order:type_name -> openorder.order.v1.Order
+	27, // 6: openorder.order.v1.GetOrderResponse.order:type_name -> openorder.order.v1.Order
+	27, // 7: openorder.order.v1.BatchGetOrdersResponse.orders:type_name -> openorder.order.v1.Order
+	28, // 8: openorder.order.v1.ListOrdersRequest.statuses:type_name -> openorder.order.v1.OrderStatus
+	29, // 9: openorder.order.v1.ListOrdersRequest.create_time_from:type_name -> google.protobuf.Timestamp
+	29, // 10: openorder.order.v1.ListOrdersRequest.create_time_until:type_name -> google.protobuf.Timestamp
+	27, // 11: openorder.order.v1.ListOrdersResponse.orders:type_name -> openorder.order.v1.Order
+	27, // 12: openorder.order.v1.CancelOrderResponse.order:type_name -> openorder.order.v1.Order
+	28, // 13: openorder.order.v1.UpdateOrderStatusRequest.previous_status:type_name -> openorder.order.v1.OrderStatus
+	28, // 14: openorder.order.v1.UpdateOrderStatusRequest.current_status:type_name -> openorder.order.v1.OrderStatus
+	27, // 15: openorder.order.v1.UpdateOrderStatusResponse.order:type_name -> openorder.order.v1.Order
+	30, // 16: openorder.order.v1.GetOrderTimelineResponse.events:type_name -> openorder.order.v1.OrderTimelineEntry
+	28, // 17: openorder.order.v1.WatchOrderRequest.until:type_name -> openorder.order.v1.OrderStatus
+	27, // 18: openorder.order.v1.WatchOrderResponse.order:type_name -> openorder.order.v1.Order
+	31, // 19: openorder.order.v1.ListSagasRequest.step:type_name -> openorder.order.v1.SagaStep
+	32, // 20: openorder.order.v1.ListSagasResponse.sagas:type_name -> openorder.order.v1.Saga
+	27, // 21: openorder.order.v1.RetryCompensationResponse.order:type_name -> openorder.order.v1.Order
+	27, // 22: openorder.order.v1.SettleCompensationResponse.order:type_name -> openorder.order.v1.Order
+	1,  // 23: openorder.order.v1.OrderService.CreateOrder:input_type -> openorder.order.v1.CreateOrderRequest
+	3,  // 24: openorder.order.v1.OrderService.GetOrder:input_type -> openorder.order.v1.GetOrderRequest
+	5,  // 25: openorder.order.v1.OrderService.BatchGetOrders:input_type -> openorder.order.v1.BatchGetOrdersRequest
+	7,  // 26: openorder.order.v1.OrderService.ListOrders:input_type -> openorder.order.v1.ListOrdersRequest
+	9,  // 27: openorder.order.v1.OrderService.CancelOrder:input_type -> openorder.order.v1.CancelOrderRequest
+	11, // 28: openorder.order.v1.OrderService.UpdateOrderStatus:input_type -> openorder.order.v1.UpdateOrderStatusRequest
+	13, // 29: openorder.order.v1.OrderService.GetOrderTimeline:input_type -> openorder.order.v1.GetOrderTimelineRequest
+	15, // 30: openorder.order.v1.OrderService.WatchOrder:input_type -> openorder.order.v1.WatchOrderRequest
+	17, // 31: openorder.order.v1.OrderService.ListSagas:input_type -> openorder.order.v1.ListSagasRequest
+	19, // 32: openorder.order.v1.OrderService.RetryCompensation:input_type -> openorder.order.v1.RetryCompensationRequest
+	21, // 33: openorder.order.v1.OrderService.SettleCompensation:input_type -> openorder.order.v1.SettleCompensationRequest
+	2,  // 34: openorder.order.v1.OrderService.CreateOrder:output_type -> openorder.order.v1.CreateOrderResponse
+	4,  // 35: openorder.order.v1.OrderService.GetOrder:output_type -> openorder.order.v1.GetOrderResponse
+	6,  // 36: openorder.order.v1.OrderService.BatchGetOrders:output_type -> openorder.order.v1.BatchGetOrdersResponse
+	8,  // 37: openorder.order.v1.OrderService.ListOrders:output_type -> openorder.order.v1.ListOrdersResponse
+	10, // 38: openorder.order.v1.OrderService.CancelOrder:output_type -> openorder.order.v1.CancelOrderResponse
+	12, // 39: openorder.order.v1.OrderService.UpdateOrderStatus:output_type -> openorder.order.v1.UpdateOrderStatusResponse
+	14, // 40: openorder.order.v1.OrderService.GetOrderTimeline:output_type -> openorder.order.v1.GetOrderTimelineResponse
+	16, // 41: openorder.order.v1.OrderService.WatchOrder:output_type -> openorder.order.v1.WatchOrderResponse
+	18, // 42: openorder.order.v1.OrderService.ListSagas:output_type -> openorder.order.v1.ListSagasResponse
+	20, // 43: openorder.order.v1.OrderService.RetryCompensation:output_type -> openorder.order.v1.RetryCompensationResponse
+	22, // 44: openorder.order.v1.OrderService.SettleCompensation:output_type -> openorder.order.v1.SettleCompensationResponse
+	34, // [34:45] is the sub-list for method output_type
+	23, // [23:34] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_openorder_order_v1_order_service_proto_init() }

@@ -45,9 +45,12 @@ type OrderServiceClient interface {
 	//
 	// Prices come from a copy of the catalogue that is a moment old. With expected_total, an order is made at that total or
 	// not at all.
-	// An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU.
+	// An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU. So is one whose coupon cannot
+	// be used, once that is known: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
+	// COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
 	//
-	// Reasons: UNKNOWN_SKU and OUT_OF_STOCK (FAILED_PRECONDITION: in immediate mode only), CURRENCY_MISMATCH
+	// Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
+	// COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), CURRENCY_MISMATCH
 	// (FAILED_PRECONDITION: the products are priced in different currencies), PRICE_CHANGED (FAILED_PRECONDITION: the order
 	// costs something else than expected_total; metadata has expected_total and total),
 	// REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
@@ -231,9 +234,12 @@ type OrderServiceServer interface {
 	//
 	// Prices come from a copy of the catalogue that is a moment old. With expected_total, an order is made at that total or
 	// not at all.
-	// An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU.
+	// An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU. So is one whose coupon cannot
+	// be used, once that is known: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
+	// COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
 	//
-	// Reasons: UNKNOWN_SKU and OUT_OF_STOCK (FAILED_PRECONDITION: in immediate mode only), CURRENCY_MISMATCH
+	// Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
+	// COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), CURRENCY_MISMATCH
 	// (FAILED_PRECONDITION: the products are priced in different currencies), PRICE_CHANGED (FAILED_PRECONDITION: the order
 	// costs something else than expected_total; metadata has expected_total and total),
 	// REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).

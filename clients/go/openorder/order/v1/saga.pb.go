@@ -29,7 +29,7 @@ type SagaStep int32
 const (
 	// Never the step of a saga; in a request: not given.
 	SagaStep_SAGA_STEP_UNSPECIFIED SagaStep = 0
-	// Stock was asked for.
+	// Stock was asked for, and the coupon if there is one.
 	SagaStep_SAGA_STEP_RESERVING SagaStep = 1
 	// Payment was asked for.
 	SagaStep_SAGA_STEP_PAYING SagaStep = 2
@@ -96,17 +96,17 @@ func (SagaStep) EnumDescriptor() ([]byte, []int) {
 	return file_openorder_order_v1_saga_proto_rawDescGZIP(), []int{0}
 }
 
-// What the saga knows of one of its two participants: the stock, or the payment.
+// What the saga knows of one of its participants: the stock, the payment, the coupon or the shipment.
 type SagaPart int32
 
 const (
 	// Never the state of a participant.
 	SagaPart_SAGA_PART_UNSPECIFIED SagaPart = 0
-	// Not asked.
+	// Not asked; also where the order has no need of it.
 	SagaPart_SAGA_PART_IDLE SagaPart = 1
 	// Asked, not answered.
 	SagaPart_SAGA_PART_ASKED SagaPart = 2
-	// The stock is held; the money was taken.
+	// The stock or the coupon is held; the money was taken; the shipment is made.
 	SagaPart_SAGA_PART_DONE SagaPart = 3
 	// Answered with no: nothing is held, nothing was taken.
 	SagaPart_SAGA_PART_REFUSED SagaPart = 4
@@ -114,7 +114,7 @@ const (
 	SagaPart_SAGA_PART_UNDOING SagaPart = 5
 	// Given back.
 	SagaPart_SAGA_PART_UNDONE SagaPart = 6
-	// The stock left the warehouse with the order.
+	// The stock left the warehouse with the order; the parcel is with the carrier.
 	SagaPart_SAGA_PART_USED SagaPart = 7
 	// An operator stated that it was put right by hand.
 	SagaPart_SAGA_PART_SETTLED SagaPart = 8
@@ -204,7 +204,11 @@ type Saga struct {
 	// When the order was made.
 	OrderCreateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=order_create_time,json=orderCreateTime,proto3" json:"order_create_time,omitempty"`
 	// W3C trace id of the call that made the order, 32 hexadecimal digits.
-	TraceId       string `protobuf:"bytes,14,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	TraceId string `protobuf:"bytes,14,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	// What is known of the coupon.
+	Coupon SagaPart `protobuf:"varint,15,opt,name=coupon,proto3,enum=openorder.order.v1.SagaPart" json:"coupon,omitempty"`
+	// What is known of the shipment.
+	Shipment      SagaPart `protobuf:"varint,16,opt,name=shipment,proto3,enum=openorder.order.v1.SagaPart" json:"shipment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -337,11 +341,25 @@ func (x *Saga) GetTraceId() string {
 	return ""
 }
 
+func (x *Saga) GetCoupon() SagaPart {
+	if x != nil {
+		return x.Coupon
+	}
+	return SagaPart_SAGA_PART_UNSPECIFIED
+}
+
+func (x *Saga) GetShipment() SagaPart {
+	if x != nil {
+		return x.Shipment
+	}
+	return SagaPart_SAGA_PART_UNSPECIFIED
+}
+
 var File_openorder_order_v1_saga_proto protoreflect.FileDescriptor
 
 const file_openorder_order_v1_saga_proto_rawDesc = "" +
 	"\n" +
-	"\x1dopenorder/order/v1/saga.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a\x1eopenorder/order/v1/order.proto\x1a%openorder/order/v1/order_events.proto\"\xba\x05\n" +
+	"\x1dopenorder/order/v1/saga.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a\x1eopenorder/order/v1/order.proto\x1a%openorder/order/v1/order_events.proto\"\xaa\x06\n" +
 	"\x04Saga\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x120\n" +
 	"\x04step\x18\x02 \x01(\x0e2\x1c.openorder.order.v1.SagaStepR\x04step\x122\n" +
@@ -358,7 +376,9 @@ const file_openorder_order_v1_saga_proto_rawDesc = "" +
 	"\rpending_cause\x18\v \x01(\x0e2%.openorder.order.v1.CancellationCauseR\fpendingCause\x12%\n" +
 	"\x0epending_reason\x18\f \x01(\tR\rpendingReason\x12F\n" +
 	"\x11order_create_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0forderCreateTime\x12\x19\n" +
-	"\btrace_id\x18\x0e \x01(\tR\atraceId*\xdf\x01\n" +
+	"\btrace_id\x18\x0e \x01(\tR\atraceId\x124\n" +
+	"\x06coupon\x18\x0f \x01(\x0e2\x1c.openorder.order.v1.SagaPartR\x06coupon\x128\n" +
+	"\bshipment\x18\x10 \x01(\x0e2\x1c.openorder.order.v1.SagaPartR\bshipment*\xdf\x01\n" +
 	"\bSagaStep\x12\x19\n" +
 	"\x15SAGA_STEP_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SAGA_STEP_RESERVING\x10\x01\x12\x14\n" +
@@ -404,20 +424,22 @@ var file_openorder_order_v1_saga_proto_goTypes = []any{
 	(CancellationCause)(0),        // 6: openorder.order.v1.CancellationCause
 }
 var file_openorder_order_v1_saga_proto_depIdxs = []int32{
-	0, // 0: openorder.order.v1.Saga.step:type_name -> openorder.order.v1.SagaStep
-	1, // 1: openorder.order.v1.Saga.stock:type_name -> openorder.order.v1.SagaPart
-	1, // 2: openorder.order.v1.Saga.payment:type_name -> openorder.order.v1.SagaPart
-	3, // 3: openorder.order.v1.Saga.step_time:type_name -> google.protobuf.Timestamp
-	3, // 4: openorder.order.v1.Saga.deadline:type_name -> google.protobuf.Timestamp
-	4, // 5: openorder.order.v1.Saga.order_status:type_name -> openorder.order.v1.OrderStatus
-	5, // 6: openorder.order.v1.Saga.total:type_name -> google.type.Money
-	6, // 7: openorder.order.v1.Saga.pending_cause:type_name -> openorder.order.v1.CancellationCause
-	3, // 8: openorder.order.v1.Saga.order_create_time:type_name -> google.protobuf.Timestamp
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: openorder.order.v1.Saga.step:type_name -> openorder.order.v1.SagaStep
+	1,  // 1: openorder.order.v1.Saga.stock:type_name -> openorder.order.v1.SagaPart
+	1,  // 2: openorder.order.v1.Saga.payment:type_name -> openorder.order.v1.SagaPart
+	3,  // 3: openorder.order.v1.Saga.step_time:type_name -> google.protobuf.Timestamp
+	3,  // 4: openorder.order.v1.Saga.deadline:type_name -> google.protobuf.Timestamp
+	4,  // 5: openorder.order.v1.Saga.order_status:type_name -> openorder.order.v1.OrderStatus
+	5,  // 6: openorder.order.v1.Saga.total:type_name -> google.type.Money
+	6,  // 7: openorder.order.v1.Saga.pending_cause:type_name -> openorder.order.v1.CancellationCause
+	3,  // 8: openorder.order.v1.Saga.order_create_time:type_name -> google.protobuf.Timestamp
+	1,  // 9: openorder.order.v1.Saga.coupon:type_name -> openorder.order.v1.SagaPart
+	1,  // 10: openorder.order.v1.Saga.shipment:type_name -> openorder.order.v1.SagaPart
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_openorder_order_v1_saga_proto_init() }

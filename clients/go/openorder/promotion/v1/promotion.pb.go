@@ -31,6 +31,10 @@ const (
 	IssuedCouponState_ISSUED_COUPON_STATE_UNSPECIFIED IssuedCouponState = 0
 	// Its user has it and can use it.
 	IssuedCouponState_ISSUED_COUPON_STATE_ISSUED IssuedCouponState = 1
+	// It is kept for an order that is not paid yet.
+	IssuedCouponState_ISSUED_COUPON_STATE_HELD IssuedCouponState = 2
+	// An order that was paid has used it.
+	IssuedCouponState_ISSUED_COUPON_STATE_REDEEMED IssuedCouponState = 3
 )
 
 // Enum value maps for IssuedCouponState.
@@ -38,10 +42,14 @@ var (
 	IssuedCouponState_name = map[int32]string{
 		0: "ISSUED_COUPON_STATE_UNSPECIFIED",
 		1: "ISSUED_COUPON_STATE_ISSUED",
+		2: "ISSUED_COUPON_STATE_HELD",
+		3: "ISSUED_COUPON_STATE_REDEEMED",
 	}
 	IssuedCouponState_value = map[string]int32{
 		"ISSUED_COUPON_STATE_UNSPECIFIED": 0,
 		"ISSUED_COUPON_STATE_ISSUED":      1,
+		"ISSUED_COUPON_STATE_HELD":        2,
+		"ISSUED_COUPON_STATE_REDEEMED":    3,
 	}
 )
 
@@ -70,6 +78,140 @@ func (x IssuedCouponState) Number() protoreflect.EnumNumber {
 // Deprecated: Use IssuedCouponState.Descriptor instead.
 func (IssuedCouponState) EnumDescriptor() ([]byte, []int) {
 	return file_openorder_promotion_v1_promotion_proto_rawDescGZIP(), []int{0}
+}
+
+// Why a coupon cannot be used for an order. The word behind the prefix is the order's status_reason.
+type CouponRejectionReason int32
+
+const (
+	// Never sent; stands for reasons that the reader does not know yet.
+	CouponRejectionReason_COUPON_REJECTION_REASON_UNSPECIFIED CouponRejectionReason = 0
+	// There is no such issued coupon.
+	CouponRejectionReason_COUPON_REJECTION_REASON_COUPON_NOT_FOUND CouponRejectionReason = 1
+	// It was issued to somebody else.
+	CouponRejectionReason_COUPON_REJECTION_REASON_NOT_YOUR_COUPON CouponRejectionReason = 2
+	// Another order holds it or has used it.
+	CouponRejectionReason_COUPON_REJECTION_REASON_COUPON_ALREADY_USED CouponRejectionReason = 3
+	// Its time has not come.
+	CouponRejectionReason_COUPON_REJECTION_REASON_COUPON_NOT_VALID_YET CouponRejectionReason = 4
+	// Its time is over.
+	CouponRejectionReason_COUPON_REJECTION_REASON_COUPON_EXPIRED CouponRejectionReason = 5
+	// It is for other goods or another currency, or it takes nothing off.
+	CouponRejectionReason_COUPON_REJECTION_REASON_COUPON_NOT_APPLICABLE CouponRejectionReason = 6
+	// The lines come to less than it asks for.
+	CouponRejectionReason_COUPON_REJECTION_REASON_COUPON_MINIMUM_NOT_REACHED CouponRejectionReason = 7
+)
+
+// Enum value maps for CouponRejectionReason.
+var (
+	CouponRejectionReason_name = map[int32]string{
+		0: "COUPON_REJECTION_REASON_UNSPECIFIED",
+		1: "COUPON_REJECTION_REASON_COUPON_NOT_FOUND",
+		2: "COUPON_REJECTION_REASON_NOT_YOUR_COUPON",
+		3: "COUPON_REJECTION_REASON_COUPON_ALREADY_USED",
+		4: "COUPON_REJECTION_REASON_COUPON_NOT_VALID_YET",
+		5: "COUPON_REJECTION_REASON_COUPON_EXPIRED",
+		6: "COUPON_REJECTION_REASON_COUPON_NOT_APPLICABLE",
+		7: "COUPON_REJECTION_REASON_COUPON_MINIMUM_NOT_REACHED",
+	}
+	CouponRejectionReason_value = map[string]int32{
+		"COUPON_REJECTION_REASON_UNSPECIFIED":                0,
+		"COUPON_REJECTION_REASON_COUPON_NOT_FOUND":           1,
+		"COUPON_REJECTION_REASON_NOT_YOUR_COUPON":            2,
+		"COUPON_REJECTION_REASON_COUPON_ALREADY_USED":        3,
+		"COUPON_REJECTION_REASON_COUPON_NOT_VALID_YET":       4,
+		"COUPON_REJECTION_REASON_COUPON_EXPIRED":             5,
+		"COUPON_REJECTION_REASON_COUPON_NOT_APPLICABLE":      6,
+		"COUPON_REJECTION_REASON_COUPON_MINIMUM_NOT_REACHED": 7,
+	}
+)
+
+func (x CouponRejectionReason) Enum() *CouponRejectionReason {
+	p := new(CouponRejectionReason)
+	*p = x
+	return p
+}
+
+func (x CouponRejectionReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CouponRejectionReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_openorder_promotion_v1_promotion_proto_enumTypes[1].Descriptor()
+}
+
+func (CouponRejectionReason) Type() protoreflect.EnumType {
+	return &file_openorder_promotion_v1_promotion_proto_enumTypes[1]
+}
+
+func (x CouponRejectionReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CouponRejectionReason.Descriptor instead.
+func (CouponRejectionReason) EnumDescriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_proto_rawDescGZIP(), []int{1}
+}
+
+// Where the use of a coupon for an order stands.
+type CouponUseState int32
+
+const (
+	// Never sent.
+	CouponUseState_COUPON_USE_STATE_UNSPECIFIED CouponUseState = 0
+	// The coupon is kept for the order.
+	CouponUseState_COUPON_USE_STATE_HELD CouponUseState = 1
+	// The order was paid: the coupon is used.
+	CouponUseState_COUPON_USE_STATE_REDEEMED CouponUseState = 2
+	// The order has given it back, or was called off before it was held.
+	CouponUseState_COUPON_USE_STATE_RELEASED CouponUseState = 3
+	// The coupon cannot be used for the order.
+	CouponUseState_COUPON_USE_STATE_REFUSED CouponUseState = 4
+)
+
+// Enum value maps for CouponUseState.
+var (
+	CouponUseState_name = map[int32]string{
+		0: "COUPON_USE_STATE_UNSPECIFIED",
+		1: "COUPON_USE_STATE_HELD",
+		2: "COUPON_USE_STATE_REDEEMED",
+		3: "COUPON_USE_STATE_RELEASED",
+		4: "COUPON_USE_STATE_REFUSED",
+	}
+	CouponUseState_value = map[string]int32{
+		"COUPON_USE_STATE_UNSPECIFIED": 0,
+		"COUPON_USE_STATE_HELD":        1,
+		"COUPON_USE_STATE_REDEEMED":    2,
+		"COUPON_USE_STATE_RELEASED":    3,
+		"COUPON_USE_STATE_REFUSED":     4,
+	}
+)
+
+func (x CouponUseState) Enum() *CouponUseState {
+	p := new(CouponUseState)
+	*p = x
+	return p
+}
+
+func (x CouponUseState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CouponUseState) Descriptor() protoreflect.EnumDescriptor {
+	return file_openorder_promotion_v1_promotion_proto_enumTypes[2].Descriptor()
+}
+
+func (CouponUseState) Type() protoreflect.EnumType {
+	return &file_openorder_promotion_v1_promotion_proto_enumTypes[2]
+}
+
+func (x CouponUseState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CouponUseState.Descriptor instead.
+func (CouponUseState) EnumDescriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_proto_rawDescGZIP(), []int{2}
 }
 
 // A discount that users can have, each as often as its limits allow.
@@ -353,7 +495,9 @@ type IssuedCoupon struct {
 	// When it was issued.
 	IssueTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=issue_time,json=issueTime,proto3" json:"issue_time,omitempty"`
 	// When it last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// UUID of the order that it is held for or was redeemed by; empty while ISSUED.
+	OrderId       string `protobuf:"bytes,10,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -451,6 +595,122 @@ func (x *IssuedCoupon) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *IssuedCoupon) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+// The use of an issued coupon for an order: one at most for an order, for ever.
+type CouponUse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the order's customer.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// UUID of the issued coupon that the order asked for.
+	IssuedCouponId string `protobuf:"bytes,3,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
+	// Where it stands.
+	State CouponUseState `protobuf:"varint,4,opt,name=state,proto3,enum=openorder.promotion.v1.CouponUseState" json:"state,omitempty"`
+	// Why it was REFUSED; UNSPECIFIED otherwise.
+	Reason CouponRejectionReason `protobuf:"varint,5,opt,name=reason,proto3,enum=openorder.promotion.v1.CouponRejectionReason" json:"reason,omitempty"`
+	// What it takes off each line, in the order of the order's lines; empty where it was never held.
+	LineDiscounts []*money.Money `protobuf:"bytes,6,rep,name=line_discounts,json=lineDiscounts,proto3" json:"line_discounts,omitempty"`
+	// When it was decided.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it last changed.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CouponUse) Reset() {
+	*x = CouponUse{}
+	mi := &file_openorder_promotion_v1_promotion_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponUse) ProtoMessage() {}
+
+func (x *CouponUse) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponUse.ProtoReflect.Descriptor instead.
+func (*CouponUse) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CouponUse) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CouponUse) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *CouponUse) GetIssuedCouponId() string {
+	if x != nil {
+		return x.IssuedCouponId
+	}
+	return ""
+}
+
+func (x *CouponUse) GetState() CouponUseState {
+	if x != nil {
+		return x.State
+	}
+	return CouponUseState_COUPON_USE_STATE_UNSPECIFIED
+}
+
+func (x *CouponUse) GetReason() CouponRejectionReason {
+	if x != nil {
+		return x.Reason
+	}
+	return CouponRejectionReason_COUPON_REJECTION_REASON_UNSPECIFIED
+}
+
+func (x *CouponUse) GetLineDiscounts() []*money.Money {
+	if x != nil {
+		return x.LineDiscounts
+	}
+	return nil
+}
+
+func (x *CouponUse) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *CouponUse) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
 var File_openorder_promotion_v1_promotion_proto protoreflect.FileDescriptor
 
 const file_openorder_promotion_v1_promotion_proto_rawDesc = "" +
@@ -479,7 +739,7 @@ const file_openorder_promotion_v1_promotion_proto_rawDesc = "" +
 	"\x10maximum_discount\x18\x03 \x01(\v2\x12.google.type.MoneyR\x0fmaximumDiscount\x127\n" +
 	"\rminimum_total\x18\x04 \x01(\v2\x12.google.type.MoneyR\fminimumTotal\x12\x12\n" +
 	"\x04skus\x18\x05 \x03(\tR\x04skusB\a\n" +
-	"\x05value\"\xef\x02\n" +
+	"\x05value\"\x8a\x03\n" +
 	"\fIssuedCoupon\x12(\n" +
 	"\x10issued_coupon_id\x18\x01 \x01(\tR\x0eissuedCouponId\x12\x1b\n" +
 	"\tcoupon_id\x18\x02 \x01(\tR\bcouponId\x12\x12\n" +
@@ -491,10 +751,40 @@ const file_openorder_promotion_v1_promotion_proto_rawDesc = "" +
 	"\n" +
 	"issue_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tissueTime\x12;\n" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime*X\n" +
+	"updateTime\x12\x19\n" +
+	"\border_id\x18\n" +
+	" \x01(\tR\aorderId\"\xa3\x03\n" +
+	"\tCouponUse\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12(\n" +
+	"\x10issued_coupon_id\x18\x03 \x01(\tR\x0eissuedCouponId\x12<\n" +
+	"\x05state\x18\x04 \x01(\x0e2&.openorder.promotion.v1.CouponUseStateR\x05state\x12E\n" +
+	"\x06reason\x18\x05 \x01(\x0e2-.openorder.promotion.v1.CouponRejectionReasonR\x06reason\x129\n" +
+	"\x0eline_discounts\x18\x06 \x03(\v2\x12.google.type.MoneyR\rlineDiscounts\x12;\n" +
+	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime*\x98\x01\n" +
 	"\x11IssuedCouponState\x12#\n" +
 	"\x1fISSUED_COUPON_STATE_UNSPECIFIED\x10\x00\x12\x1e\n" +
-	"\x1aISSUED_COUPON_STATE_ISSUED\x10\x01B\xd7\x01\n" +
+	"\x1aISSUED_COUPON_STATE_ISSUED\x10\x01\x12\x1c\n" +
+	"\x18ISSUED_COUPON_STATE_HELD\x10\x02\x12 \n" +
+	"\x1cISSUED_COUPON_STATE_REDEEMED\x10\x03*\x95\x03\n" +
+	"\x15CouponRejectionReason\x12'\n" +
+	"#COUPON_REJECTION_REASON_UNSPECIFIED\x10\x00\x12,\n" +
+	"(COUPON_REJECTION_REASON_COUPON_NOT_FOUND\x10\x01\x12+\n" +
+	"'COUPON_REJECTION_REASON_NOT_YOUR_COUPON\x10\x02\x12/\n" +
+	"+COUPON_REJECTION_REASON_COUPON_ALREADY_USED\x10\x03\x120\n" +
+	",COUPON_REJECTION_REASON_COUPON_NOT_VALID_YET\x10\x04\x12*\n" +
+	"&COUPON_REJECTION_REASON_COUPON_EXPIRED\x10\x05\x121\n" +
+	"-COUPON_REJECTION_REASON_COUPON_NOT_APPLICABLE\x10\x06\x126\n" +
+	"2COUPON_REJECTION_REASON_COUPON_MINIMUM_NOT_REACHED\x10\a*\xa9\x01\n" +
+	"\x0eCouponUseState\x12 \n" +
+	"\x1cCOUPON_USE_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15COUPON_USE_STATE_HELD\x10\x01\x12\x1d\n" +
+	"\x19COUPON_USE_STATE_REDEEMED\x10\x02\x12\x1d\n" +
+	"\x19COUPON_USE_STATE_RELEASED\x10\x03\x12\x1c\n" +
+	"\x18COUPON_USE_STATE_REFUSED\x10\x04B\xd7\x01\n" +
 	"\x1acom.openorder.promotion.v1B\x0ePromotionProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\xa2\x02\vOOPromotion\xaa\x02\x16OpenOrder.Promotion.V1\xca\x02\x16OpenOrder\\Promotion\\V1\xea\x02\x18OpenOrder::Promotion::V1b\x06proto3"
 
 var (
@@ -509,33 +799,41 @@ func file_openorder_promotion_v1_promotion_proto_rawDescGZIP() []byte {
 	return file_openorder_promotion_v1_promotion_proto_rawDescData
 }
 
-var file_openorder_promotion_v1_promotion_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_openorder_promotion_v1_promotion_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_openorder_promotion_v1_promotion_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_openorder_promotion_v1_promotion_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_openorder_promotion_v1_promotion_proto_goTypes = []any{
 	(IssuedCouponState)(0),        // 0: openorder.promotion.v1.IssuedCouponState
-	(*Coupon)(nil),                // 1: openorder.promotion.v1.Coupon
-	(*CouponTerms)(nil),           // 2: openorder.promotion.v1.CouponTerms
-	(*IssuedCoupon)(nil),          // 3: openorder.promotion.v1.IssuedCoupon
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
-	(*money.Money)(nil),           // 5: google.type.Money
+	(CouponRejectionReason)(0),    // 1: openorder.promotion.v1.CouponRejectionReason
+	(CouponUseState)(0),           // 2: openorder.promotion.v1.CouponUseState
+	(*Coupon)(nil),                // 3: openorder.promotion.v1.Coupon
+	(*CouponTerms)(nil),           // 4: openorder.promotion.v1.CouponTerms
+	(*IssuedCoupon)(nil),          // 5: openorder.promotion.v1.IssuedCoupon
+	(*CouponUse)(nil),             // 6: openorder.promotion.v1.CouponUse
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*money.Money)(nil),           // 8: google.type.Money
 }
 var file_openorder_promotion_v1_promotion_proto_depIdxs = []int32{
-	2,  // 0: openorder.promotion.v1.Coupon.terms:type_name -> openorder.promotion.v1.CouponTerms
-	4,  // 1: openorder.promotion.v1.Coupon.valid_from_time:type_name -> google.protobuf.Timestamp
-	4,  // 2: openorder.promotion.v1.Coupon.valid_until_time:type_name -> google.protobuf.Timestamp
-	4,  // 3: openorder.promotion.v1.Coupon.create_time:type_name -> google.protobuf.Timestamp
-	4,  // 4: openorder.promotion.v1.Coupon.update_time:type_name -> google.protobuf.Timestamp
-	5,  // 5: openorder.promotion.v1.CouponTerms.fixed_amount:type_name -> google.type.Money
-	5,  // 6: openorder.promotion.v1.CouponTerms.maximum_discount:type_name -> google.type.Money
-	5,  // 7: openorder.promotion.v1.CouponTerms.minimum_total:type_name -> google.type.Money
+	4,  // 0: openorder.promotion.v1.Coupon.terms:type_name -> openorder.promotion.v1.CouponTerms
+	7,  // 1: openorder.promotion.v1.Coupon.valid_from_time:type_name -> google.protobuf.Timestamp
+	7,  // 2: openorder.promotion.v1.Coupon.valid_until_time:type_name -> google.protobuf.Timestamp
+	7,  // 3: openorder.promotion.v1.Coupon.create_time:type_name -> google.protobuf.Timestamp
+	7,  // 4: openorder.promotion.v1.Coupon.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 5: openorder.promotion.v1.CouponTerms.fixed_amount:type_name -> google.type.Money
+	8,  // 6: openorder.promotion.v1.CouponTerms.maximum_discount:type_name -> google.type.Money
+	8,  // 7: openorder.promotion.v1.CouponTerms.minimum_total:type_name -> google.type.Money
 	0,  // 8: openorder.promotion.v1.IssuedCoupon.state:type_name -> openorder.promotion.v1.IssuedCouponState
-	4,  // 9: openorder.promotion.v1.IssuedCoupon.issue_time:type_name -> google.protobuf.Timestamp
-	4,  // 10: openorder.promotion.v1.IssuedCoupon.update_time:type_name -> google.protobuf.Timestamp
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	7,  // 9: openorder.promotion.v1.IssuedCoupon.issue_time:type_name -> google.protobuf.Timestamp
+	7,  // 10: openorder.promotion.v1.IssuedCoupon.update_time:type_name -> google.protobuf.Timestamp
+	2,  // 11: openorder.promotion.v1.CouponUse.state:type_name -> openorder.promotion.v1.CouponUseState
+	1,  // 12: openorder.promotion.v1.CouponUse.reason:type_name -> openorder.promotion.v1.CouponRejectionReason
+	8,  // 13: openorder.promotion.v1.CouponUse.line_discounts:type_name -> google.type.Money
+	7,  // 14: openorder.promotion.v1.CouponUse.create_time:type_name -> google.protobuf.Timestamp
+	7,  // 15: openorder.promotion.v1.CouponUse.update_time:type_name -> google.protobuf.Timestamp
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_openorder_promotion_v1_promotion_proto_init() }
@@ -552,8 +850,8 @@ func file_openorder_promotion_v1_promotion_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_promotion_v1_promotion_proto_rawDesc), len(file_openorder_promotion_v1_promotion_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   3,
+			NumEnums:      3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

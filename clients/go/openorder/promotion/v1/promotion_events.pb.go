@@ -8,6 +8,7 @@ package promotionv1
 
 import (
 	_ "github.com/openorder/openorder/clients/go/openorder/event/v1"
+	money "google.golang.org/genproto/googleapis/type/money"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -170,11 +171,559 @@ func (x *CouponIssued) GetIssuedCoupon() *IssuedCoupon {
 	return nil
 }
 
+// `promotion.coupon.hold_requested`: the coupon is to be kept for an order. Key: user id.
+//
+// Published by the order service; the promotion service answers it with CouponHeld or CouponRejected, once.
+type CouponHoldRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the order's customer: customer_id of the order.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// UUID of the coupon that was issued to the user.
+	IssuedCouponId string `protobuf:"bytes,3,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
+	// The lines of the order, 1 to 100, each SKU once.
+	Lines         []*CouponLine `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CouponHoldRequested) Reset() {
+	*x = CouponHoldRequested{}
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponHoldRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponHoldRequested) ProtoMessage() {}
+
+func (x *CouponHoldRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponHoldRequested.ProtoReflect.Descriptor instead.
+func (*CouponHoldRequested) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CouponHoldRequested) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CouponHoldRequested) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *CouponHoldRequested) GetIssuedCouponId() string {
+	if x != nil {
+		return x.IssuedCouponId
+	}
+	return ""
+}
+
+func (x *CouponHoldRequested) GetLines() []*CouponLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+// One line of an order, as coupons look at it.
+type CouponLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stock keeping unit: 1 to 64 of [A-Za-z0-9._-].
+	Sku string `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	// What its pieces cost before the discount; not negative, in the one currency of the order.
+	LineTotal     *money.Money `protobuf:"bytes,2,opt,name=line_total,json=lineTotal,proto3" json:"line_total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CouponLine) Reset() {
+	*x = CouponLine{}
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponLine) ProtoMessage() {}
+
+func (x *CouponLine) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponLine.ProtoReflect.Descriptor instead.
+func (*CouponLine) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CouponLine) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *CouponLine) GetLineTotal() *money.Money {
+	if x != nil {
+		return x.LineTotal
+	}
+	return nil
+}
+
+// `promotion.coupon.held`: the coupon is kept for an order. Key: user id.
+type CouponHeld struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// What the user has now: HELD.
+	IssuedCoupon *IssuedCoupon `protobuf:"bytes,2,opt,name=issued_coupon,json=issuedCoupon,proto3" json:"issued_coupon,omitempty"`
+	// What it takes off: more than zero, at most the order's lines.
+	Discount *money.Money `protobuf:"bytes,3,opt,name=discount,proto3" json:"discount,omitempty"`
+	// The same by line, in the order of the request's lines: each not negative and at most the line; they add up to
+	// discount.
+	LineDiscounts []*money.Money `protobuf:"bytes,4,rep,name=line_discounts,json=lineDiscounts,proto3" json:"line_discounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CouponHeld) Reset() {
+	*x = CouponHeld{}
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponHeld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponHeld) ProtoMessage() {}
+
+func (x *CouponHeld) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponHeld.ProtoReflect.Descriptor instead.
+func (*CouponHeld) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CouponHeld) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CouponHeld) GetIssuedCoupon() *IssuedCoupon {
+	if x != nil {
+		return x.IssuedCoupon
+	}
+	return nil
+}
+
+func (x *CouponHeld) GetDiscount() *money.Money {
+	if x != nil {
+		return x.Discount
+	}
+	return nil
+}
+
+func (x *CouponHeld) GetLineDiscounts() []*money.Money {
+	if x != nil {
+		return x.LineDiscounts
+	}
+	return nil
+}
+
+// `promotion.coupon.rejected`: the coupon cannot be used for an order, and is not held for it. Key: user id.
+type CouponRejected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the order's customer.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// UUID of the issued coupon that was asked for.
+	IssuedCouponId string `protobuf:"bytes,3,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
+	// Why.
+	Reason CouponRejectionReason `protobuf:"varint,4,opt,name=reason,proto3,enum=openorder.promotion.v1.CouponRejectionReason" json:"reason,omitempty"`
+	// Why for people to read, at most 500 characters; may be empty.
+	Detail        string `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CouponRejected) Reset() {
+	*x = CouponRejected{}
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponRejected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponRejected) ProtoMessage() {}
+
+func (x *CouponRejected) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponRejected.ProtoReflect.Descriptor instead.
+func (*CouponRejected) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CouponRejected) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CouponRejected) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *CouponRejected) GetIssuedCouponId() string {
+	if x != nil {
+		return x.IssuedCouponId
+	}
+	return ""
+}
+
+func (x *CouponRejected) GetReason() CouponRejectionReason {
+	if x != nil {
+		return x.Reason
+	}
+	return CouponRejectionReason_COUPON_REJECTION_REASON_UNSPECIFIED
+}
+
+func (x *CouponRejected) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// `promotion.coupon.redeem_requested`: the order was paid; the coupon that is held for it is used. Key: user id.
+//
+// Published by the order service; the promotion service answers it with CouponRedeemed, once.
+type CouponRedeemRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the order's customer.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// UUID of the issued coupon.
+	IssuedCouponId string `protobuf:"bytes,3,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CouponRedeemRequested) Reset() {
+	*x = CouponRedeemRequested{}
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponRedeemRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponRedeemRequested) ProtoMessage() {}
+
+func (x *CouponRedeemRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponRedeemRequested.ProtoReflect.Descriptor instead.
+func (*CouponRedeemRequested) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CouponRedeemRequested) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CouponRedeemRequested) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *CouponRedeemRequested) GetIssuedCouponId() string {
+	if x != nil {
+		return x.IssuedCouponId
+	}
+	return ""
+}
+
+// `promotion.coupon.redeemed`: an order that was paid has used the coupon. Key: user id.
+type CouponRedeemed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// What the user has now: REDEEMED.
+	IssuedCoupon  *IssuedCoupon `protobuf:"bytes,2,opt,name=issued_coupon,json=issuedCoupon,proto3" json:"issued_coupon,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CouponRedeemed) Reset() {
+	*x = CouponRedeemed{}
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponRedeemed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponRedeemed) ProtoMessage() {}
+
+func (x *CouponRedeemed) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponRedeemed.ProtoReflect.Descriptor instead.
+func (*CouponRedeemed) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CouponRedeemed) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CouponRedeemed) GetIssuedCoupon() *IssuedCoupon {
+	if x != nil {
+		return x.IssuedCoupon
+	}
+	return nil
+}
+
+// `promotion.coupon.release_requested`: the coupon is not to be kept for an order any more. Key: user id.
+//
+// Published by the order service; the promotion service answers it with CouponRestored, once: asked again without
+// answer_again, it publishes nothing.
+type CouponReleaseRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the order's customer.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// UUID of the issued coupon.
+	IssuedCouponId string `protobuf:"bytes,3,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
+	// Whether it is to be answered even if it was answered before: an operator has it asked again, because the first
+	// answer may be among the discarded dead letters.
+	AnswerAgain   bool `protobuf:"varint,4,opt,name=answer_again,json=answerAgain,proto3" json:"answer_again,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CouponReleaseRequested) Reset() {
+	*x = CouponReleaseRequested{}
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponReleaseRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponReleaseRequested) ProtoMessage() {}
+
+func (x *CouponReleaseRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponReleaseRequested.ProtoReflect.Descriptor instead.
+func (*CouponReleaseRequested) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CouponReleaseRequested) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CouponReleaseRequested) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *CouponReleaseRequested) GetIssuedCouponId() string {
+	if x != nil {
+		return x.IssuedCouponId
+	}
+	return ""
+}
+
+func (x *CouponReleaseRequested) GetAnswerAgain() bool {
+	if x != nil {
+		return x.AnswerAgain
+	}
+	return false
+}
+
+// `promotion.coupon.restored`: no coupon is held for an order or used by it any more, nor ever will be. Key: user id.
+type CouponRestored struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the order's customer.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// What the user has now: ISSUED; not set where nothing was held.
+	IssuedCoupon  *IssuedCoupon `protobuf:"bytes,3,opt,name=issued_coupon,json=issuedCoupon,proto3" json:"issued_coupon,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CouponRestored) Reset() {
+	*x = CouponRestored{}
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponRestored) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponRestored) ProtoMessage() {}
+
+func (x *CouponRestored) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponRestored.ProtoReflect.Descriptor instead.
+func (*CouponRestored) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CouponRestored) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CouponRestored) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *CouponRestored) GetIssuedCoupon() *IssuedCoupon {
+	if x != nil {
+		return x.IssuedCoupon
+	}
+	return nil
+}
+
 var File_openorder_promotion_v1_promotion_events_proto protoreflect.FileDescriptor
 
 const file_openorder_promotion_v1_promotion_events_proto_rawDesc = "" +
 	"\n" +
-	"-openorder/promotion/v1/promotion_events.proto\x12\x16openorder.promotion.v1\x1a google/protobuf/field_mask.proto\x1a openorder/event/v1/options.proto\x1a&openorder/promotion/v1/promotion.proto\"~\n" +
+	"-openorder/promotion/v1/promotion_events.proto\x12\x16openorder.promotion.v1\x1a google/protobuf/field_mask.proto\x1a\x17google/type/money.proto\x1a openorder/event/v1/options.proto\x1a&openorder/promotion/v1/promotion.proto\"~\n" +
 	"\rCouponCreated\x126\n" +
 	"\x06coupon\x18\x01 \x01(\v2\x1e.openorder.promotion.v1.CouponR\x06coupon:5\xd2\xe2\"1\n" +
 	"\x19promotion.catalog.created\x12\x14promotion.catalog.v1\"\xbb\x01\n" +
@@ -185,7 +734,52 @@ const file_openorder_promotion_v1_promotion_events_proto_rawDesc = "" +
 	"\x19promotion.catalog.updated\x12\x14promotion.catalog.v1\"\x8d\x01\n" +
 	"\fCouponIssued\x12I\n" +
 	"\rissued_coupon\x18\x01 \x01(\v2$.openorder.promotion.v1.IssuedCouponR\fissuedCoupon:2\xd2\xe2\".\n" +
-	"\x17promotion.coupon.issued\x12\x13promotion.coupon.v1B\xdd\x01\n" +
+	"\x17promotion.coupon.issued\x12\x13promotion.coupon.v1\"\xe9\x01\n" +
+	"\x13CouponHoldRequested\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12(\n" +
+	"\x10issued_coupon_id\x18\x03 \x01(\tR\x0eissuedCouponId\x128\n" +
+	"\x05lines\x18\x04 \x03(\v2\".openorder.promotion.v1.CouponLineR\x05lines::\xd2\xe2\"6\n" +
+	"\x1fpromotion.coupon.hold_requested\x12\x13promotion.coupon.v1\"Q\n" +
+	"\n" +
+	"CouponLine\x12\x10\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x121\n" +
+	"\n" +
+	"line_total\x18\x02 \x01(\v2\x12.google.type.MoneyR\tlineTotal\"\x8f\x02\n" +
+	"\n" +
+	"CouponHeld\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12I\n" +
+	"\rissued_coupon\x18\x02 \x01(\v2$.openorder.promotion.v1.IssuedCouponR\fissuedCoupon\x12.\n" +
+	"\bdiscount\x18\x03 \x01(\v2\x12.google.type.MoneyR\bdiscount\x129\n" +
+	"\x0eline_discounts\x18\x04 \x03(\v2\x12.google.type.MoneyR\rlineDiscounts:0\xd2\xe2\",\n" +
+	"\x15promotion.coupon.held\x12\x13promotion.coupon.v1\"\x83\x02\n" +
+	"\x0eCouponRejected\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12(\n" +
+	"\x10issued_coupon_id\x18\x03 \x01(\tR\x0eissuedCouponId\x12E\n" +
+	"\x06reason\x18\x04 \x01(\x0e2-.openorder.promotion.v1.CouponRejectionReasonR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail:4\xd2\xe2\"0\n" +
+	"\x19promotion.coupon.rejected\x12\x13promotion.coupon.v1\"\xb3\x01\n" +
+	"\x15CouponRedeemRequested\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12(\n" +
+	"\x10issued_coupon_id\x18\x03 \x01(\tR\x0eissuedCouponId:<\xd2\xe2\"8\n" +
+	"!promotion.coupon.redeem_requested\x12\x13promotion.coupon.v1\"\xac\x01\n" +
+	"\x0eCouponRedeemed\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12I\n" +
+	"\rissued_coupon\x18\x02 \x01(\v2$.openorder.promotion.v1.IssuedCouponR\fissuedCoupon:4\xd2\xe2\"0\n" +
+	"\x19promotion.coupon.redeemed\x12\x13promotion.coupon.v1\"\xd8\x01\n" +
+	"\x16CouponReleaseRequested\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12(\n" +
+	"\x10issued_coupon_id\x18\x03 \x01(\tR\x0eissuedCouponId\x12!\n" +
+	"\fanswer_again\x18\x04 \x01(\bR\vanswerAgain:=\xd2\xe2\"9\n" +
+	"\"promotion.coupon.release_requested\x12\x13promotion.coupon.v1\"\xc5\x01\n" +
+	"\x0eCouponRestored\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12I\n" +
+	"\rissued_coupon\x18\x03 \x01(\v2$.openorder.promotion.v1.IssuedCouponR\fissuedCoupon:4\xd2\xe2\"0\n" +
+	"\x19promotion.coupon.restored\x12\x13promotion.coupon.v1B\xdd\x01\n" +
 	"\x1acom.openorder.promotion.v1B\x14PromotionEventsProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\xa2\x02\vOOPromotion\xaa\x02\x16OpenOrder.Promotion.V1\xca\x02\x16OpenOrder\\Promotion\\V1\xea\x02\x18OpenOrder::Promotion::V1b\x06proto3"
 
 var (
@@ -200,25 +794,43 @@ func file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP() []byte {
 	return file_openorder_promotion_v1_promotion_events_proto_rawDescData
 }
 
-var file_openorder_promotion_v1_promotion_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_openorder_promotion_v1_promotion_events_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_openorder_promotion_v1_promotion_events_proto_goTypes = []any{
-	(*CouponCreated)(nil),         // 0: openorder.promotion.v1.CouponCreated
-	(*CouponUpdated)(nil),         // 1: openorder.promotion.v1.CouponUpdated
-	(*CouponIssued)(nil),          // 2: openorder.promotion.v1.CouponIssued
-	(*Coupon)(nil),                // 3: openorder.promotion.v1.Coupon
-	(*fieldmaskpb.FieldMask)(nil), // 4: google.protobuf.FieldMask
-	(*IssuedCoupon)(nil),          // 5: openorder.promotion.v1.IssuedCoupon
+	(*CouponCreated)(nil),          // 0: openorder.promotion.v1.CouponCreated
+	(*CouponUpdated)(nil),          // 1: openorder.promotion.v1.CouponUpdated
+	(*CouponIssued)(nil),           // 2: openorder.promotion.v1.CouponIssued
+	(*CouponHoldRequested)(nil),    // 3: openorder.promotion.v1.CouponHoldRequested
+	(*CouponLine)(nil),             // 4: openorder.promotion.v1.CouponLine
+	(*CouponHeld)(nil),             // 5: openorder.promotion.v1.CouponHeld
+	(*CouponRejected)(nil),         // 6: openorder.promotion.v1.CouponRejected
+	(*CouponRedeemRequested)(nil),  // 7: openorder.promotion.v1.CouponRedeemRequested
+	(*CouponRedeemed)(nil),         // 8: openorder.promotion.v1.CouponRedeemed
+	(*CouponReleaseRequested)(nil), // 9: openorder.promotion.v1.CouponReleaseRequested
+	(*CouponRestored)(nil),         // 10: openorder.promotion.v1.CouponRestored
+	(*Coupon)(nil),                 // 11: openorder.promotion.v1.Coupon
+	(*fieldmaskpb.FieldMask)(nil),  // 12: google.protobuf.FieldMask
+	(*IssuedCoupon)(nil),           // 13: openorder.promotion.v1.IssuedCoupon
+	(*money.Money)(nil),            // 14: google.type.Money
+	(CouponRejectionReason)(0),     // 15: openorder.promotion.v1.CouponRejectionReason
 }
 var file_openorder_promotion_v1_promotion_events_proto_depIdxs = []int32{
-	3, // 0: openorder.promotion.v1.CouponCreated.coupon:type_name -> openorder.promotion.v1.Coupon
-	3, // 1: openorder.promotion.v1.CouponUpdated.coupon:type_name -> openorder.promotion.v1.Coupon
-	4, // 2: openorder.promotion.v1.CouponUpdated.update_mask:type_name -> google.protobuf.FieldMask
-	5, // 3: openorder.promotion.v1.CouponIssued.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	11, // 0: openorder.promotion.v1.CouponCreated.coupon:type_name -> openorder.promotion.v1.Coupon
+	11, // 1: openorder.promotion.v1.CouponUpdated.coupon:type_name -> openorder.promotion.v1.Coupon
+	12, // 2: openorder.promotion.v1.CouponUpdated.update_mask:type_name -> google.protobuf.FieldMask
+	13, // 3: openorder.promotion.v1.CouponIssued.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
+	4,  // 4: openorder.promotion.v1.CouponHoldRequested.lines:type_name -> openorder.promotion.v1.CouponLine
+	14, // 5: openorder.promotion.v1.CouponLine.line_total:type_name -> google.type.Money
+	13, // 6: openorder.promotion.v1.CouponHeld.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
+	14, // 7: openorder.promotion.v1.CouponHeld.discount:type_name -> google.type.Money
+	14, // 8: openorder.promotion.v1.CouponHeld.line_discounts:type_name -> google.type.Money
+	15, // 9: openorder.promotion.v1.CouponRejected.reason:type_name -> openorder.promotion.v1.CouponRejectionReason
+	13, // 10: openorder.promotion.v1.CouponRedeemed.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
+	13, // 11: openorder.promotion.v1.CouponRestored.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_openorder_promotion_v1_promotion_events_proto_init() }
@@ -233,7 +845,7 @@ func file_openorder_promotion_v1_promotion_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_promotion_v1_promotion_events_proto_rawDesc), len(file_openorder_promotion_v1_promotion_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

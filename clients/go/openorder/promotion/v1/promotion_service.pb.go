@@ -694,6 +694,134 @@ func (x *IssueCouponResponse) GetIssuedCoupon() *IssuedCoupon {
 	return nil
 }
 
+// Request of HoldCoupon.
+type HoldCouponRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]; see CreateCouponRequest.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the order's customer: 1 to 64 of [A-Za-z0-9._-].
+	UserId string `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// UUID of the coupon that was issued to the user.
+	IssuedCouponId string `protobuf:"bytes,4,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
+	// The lines of the order: 1 to 100, each SKU once.
+	Lines         []*CouponLine `protobuf:"bytes,5,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldCouponRequest) Reset() {
+	*x = HoldCouponRequest{}
+	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldCouponRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldCouponRequest) ProtoMessage() {}
+
+func (x *HoldCouponRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldCouponRequest.ProtoReflect.Descriptor instead.
+func (*HoldCouponRequest) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *HoldCouponRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *HoldCouponRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *HoldCouponRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *HoldCouponRequest) GetIssuedCouponId() string {
+	if x != nil {
+		return x.IssuedCouponId
+	}
+	return ""
+}
+
+func (x *HoldCouponRequest) GetLines() []*CouponLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+// Response of HoldCoupon.
+type HoldCouponResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is decided: HELD, or REDEEMED by now.
+	CouponUse     *CouponUse `protobuf:"bytes,1,opt,name=coupon_use,json=couponUse,proto3" json:"coupon_use,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldCouponResponse) Reset() {
+	*x = HoldCouponResponse{}
+	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldCouponResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldCouponResponse) ProtoMessage() {}
+
+func (x *HoldCouponResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldCouponResponse.ProtoReflect.Descriptor instead.
+func (*HoldCouponResponse) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *HoldCouponResponse) GetCouponUse() *CouponUse {
+	if x != nil {
+		return x.CouponUse
+	}
+	return nil
+}
+
 // Request of ListIssuedCoupons. All conditions must hold.
 type ListIssuedCouponsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -714,7 +842,7 @@ type ListIssuedCouponsRequest struct {
 
 func (x *ListIssuedCouponsRequest) Reset() {
 	*x = ListIssuedCouponsRequest{}
-	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[10]
+	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +854,7 @@ func (x *ListIssuedCouponsRequest) String() string {
 func (*ListIssuedCouponsRequest) ProtoMessage() {}
 
 func (x *ListIssuedCouponsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[10]
+	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +867,7 @@ func (x *ListIssuedCouponsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIssuedCouponsRequest.ProtoReflect.Descriptor instead.
 func (*ListIssuedCouponsRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_promotion_v1_promotion_service_proto_rawDescGZIP(), []int{10}
+	return file_openorder_promotion_v1_promotion_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListIssuedCouponsRequest) GetUserId() string {
@@ -790,7 +918,7 @@ type ListIssuedCouponsResponse struct {
 
 func (x *ListIssuedCouponsResponse) Reset() {
 	*x = ListIssuedCouponsResponse{}
-	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[11]
+	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +930,7 @@ func (x *ListIssuedCouponsResponse) String() string {
 func (*ListIssuedCouponsResponse) ProtoMessage() {}
 
 func (x *ListIssuedCouponsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[11]
+	mi := &file_openorder_promotion_v1_promotion_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +943,7 @@ func (x *ListIssuedCouponsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIssuedCouponsResponse.ProtoReflect.Descriptor instead.
 func (*ListIssuedCouponsResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_promotion_v1_promotion_service_proto_rawDescGZIP(), []int{11}
+	return file_openorder_promotion_v1_promotion_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListIssuedCouponsResponse) GetIssuedCoupons() []*IssuedCoupon {
@@ -836,7 +964,7 @@ var File_openorder_promotion_v1_promotion_service_proto protoreflect.FileDescrip
 
 const file_openorder_promotion_v1_promotion_service_proto_rawDesc = "" +
 	"\n" +
-	".openorder/promotion/v1/promotion_service.proto\x12\x16openorder.promotion.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&openorder/promotion/v1/promotion.proto\"\x82\x03\n" +
+	".openorder/promotion/v1/promotion_service.proto\x12\x16openorder.promotion.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&openorder/promotion/v1/promotion.proto\x1a-openorder/promotion/v1/promotion_events.proto\"\x82\x03\n" +
 	"\x13CreateCouponRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
@@ -880,7 +1008,17 @@ const file_openorder_promotion_v1_promotion_service_proto_rawDesc = "" +
 	"\auser_id\x18\x04 \x01(\tR\x06userIdB\x05\n" +
 	"\x03key\"`\n" +
 	"\x13IssueCouponResponse\x12I\n" +
-	"\rissued_coupon\x18\x01 \x01(\v2$.openorder.promotion.v1.IssuedCouponR\fissuedCoupon\"\xcd\x01\n" +
+	"\rissued_coupon\x18\x01 \x01(\v2$.openorder.promotion.v1.IssuedCouponR\fissuedCoupon\"\xca\x01\n" +
+	"\x11HoldCouponRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x19\n" +
+	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x17\n" +
+	"\auser_id\x18\x03 \x01(\tR\x06userId\x12(\n" +
+	"\x10issued_coupon_id\x18\x04 \x01(\tR\x0eissuedCouponId\x128\n" +
+	"\x05lines\x18\x05 \x03(\v2\".openorder.promotion.v1.CouponLineR\x05lines\"V\n" +
+	"\x12HoldCouponResponse\x12@\n" +
+	"\n" +
+	"coupon_use\x18\x01 \x01(\v2!.openorder.promotion.v1.CouponUseR\tcouponUse\"\xcd\x01\n" +
 	"\x18ListIssuedCouponsRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n" +
 	"\tcoupon_id\x18\x02 \x01(\tR\bcouponId\x12?\n" +
@@ -890,13 +1028,15 @@ const file_openorder_promotion_v1_promotion_service_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"\x90\x01\n" +
 	"\x19ListIssuedCouponsResponse\x12K\n" +
 	"\x0eissued_coupons\x18\x01 \x03(\v2$.openorder.promotion.v1.IssuedCouponR\rissuedCoupons\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x94\x05\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf9\x05\n" +
 	"\x10PromotionService\x12i\n" +
 	"\fCreateCoupon\x12+.openorder.promotion.v1.CreateCouponRequest\x1a,.openorder.promotion.v1.CreateCouponResponse\x12i\n" +
 	"\fUpdateCoupon\x12+.openorder.promotion.v1.UpdateCouponRequest\x1a,.openorder.promotion.v1.UpdateCouponResponse\x12`\n" +
 	"\tGetCoupon\x12(.openorder.promotion.v1.GetCouponRequest\x1a).openorder.promotion.v1.GetCouponResponse\x12f\n" +
 	"\vListCoupons\x12*.openorder.promotion.v1.ListCouponsRequest\x1a+.openorder.promotion.v1.ListCouponsResponse\x12f\n" +
-	"\vIssueCoupon\x12*.openorder.promotion.v1.IssueCouponRequest\x1a+.openorder.promotion.v1.IssueCouponResponse\x12x\n" +
+	"\vIssueCoupon\x12*.openorder.promotion.v1.IssueCouponRequest\x1a+.openorder.promotion.v1.IssueCouponResponse\x12c\n" +
+	"\n" +
+	"HoldCoupon\x12).openorder.promotion.v1.HoldCouponRequest\x1a*.openorder.promotion.v1.HoldCouponResponse\x12x\n" +
 	"\x11ListIssuedCoupons\x120.openorder.promotion.v1.ListIssuedCouponsRequest\x1a1.openorder.promotion.v1.ListIssuedCouponsResponseB\xde\x01\n" +
 	"\x1acom.openorder.promotion.v1B\x15PromotionServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\xa2\x02\vOOPromotion\xaa\x02\x16OpenOrder.Promotion.V1\xca\x02\x16OpenOrder\\Promotion\\V1\xea\x02\x18OpenOrder::Promotion::V1b\x06proto3"
 
@@ -912,7 +1052,7 @@ func file_openorder_promotion_v1_promotion_service_proto_rawDescGZIP() []byte {
 	return file_openorder_promotion_v1_promotion_service_proto_rawDescData
 }
 
-var file_openorder_promotion_v1_promotion_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_openorder_promotion_v1_promotion_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_openorder_promotion_v1_promotion_service_proto_goTypes = []any{
 	(*CreateCouponRequest)(nil),       // 0: openorder.promotion.v1.CreateCouponRequest
 	(*CreateCouponResponse)(nil),      // 1: openorder.promotion.v1.CreateCouponResponse
@@ -924,45 +1064,53 @@ var file_openorder_promotion_v1_promotion_service_proto_goTypes = []any{
 	(*ListCouponsResponse)(nil),       // 7: openorder.promotion.v1.ListCouponsResponse
 	(*IssueCouponRequest)(nil),        // 8: openorder.promotion.v1.IssueCouponRequest
 	(*IssueCouponResponse)(nil),       // 9: openorder.promotion.v1.IssueCouponResponse
-	(*ListIssuedCouponsRequest)(nil),  // 10: openorder.promotion.v1.ListIssuedCouponsRequest
-	(*ListIssuedCouponsResponse)(nil), // 11: openorder.promotion.v1.ListIssuedCouponsResponse
-	(*CouponTerms)(nil),               // 12: openorder.promotion.v1.CouponTerms
-	(*timestamppb.Timestamp)(nil),     // 13: google.protobuf.Timestamp
-	(*Coupon)(nil),                    // 14: openorder.promotion.v1.Coupon
-	(*fieldmaskpb.FieldMask)(nil),     // 15: google.protobuf.FieldMask
-	(*IssuedCoupon)(nil),              // 16: openorder.promotion.v1.IssuedCoupon
-	(IssuedCouponState)(0),            // 17: openorder.promotion.v1.IssuedCouponState
+	(*HoldCouponRequest)(nil),         // 10: openorder.promotion.v1.HoldCouponRequest
+	(*HoldCouponResponse)(nil),        // 11: openorder.promotion.v1.HoldCouponResponse
+	(*ListIssuedCouponsRequest)(nil),  // 12: openorder.promotion.v1.ListIssuedCouponsRequest
+	(*ListIssuedCouponsResponse)(nil), // 13: openorder.promotion.v1.ListIssuedCouponsResponse
+	(*CouponTerms)(nil),               // 14: openorder.promotion.v1.CouponTerms
+	(*timestamppb.Timestamp)(nil),     // 15: google.protobuf.Timestamp
+	(*Coupon)(nil),                    // 16: openorder.promotion.v1.Coupon
+	(*fieldmaskpb.FieldMask)(nil),     // 17: google.protobuf.FieldMask
+	(*IssuedCoupon)(nil),              // 18: openorder.promotion.v1.IssuedCoupon
+	(*CouponLine)(nil),                // 19: openorder.promotion.v1.CouponLine
+	(*CouponUse)(nil),                 // 20: openorder.promotion.v1.CouponUse
+	(IssuedCouponState)(0),            // 21: openorder.promotion.v1.IssuedCouponState
 }
 var file_openorder_promotion_v1_promotion_service_proto_depIdxs = []int32{
-	12, // 0: openorder.promotion.v1.CreateCouponRequest.terms:type_name -> openorder.promotion.v1.CouponTerms
-	13, // 1: openorder.promotion.v1.CreateCouponRequest.valid_from_time:type_name -> google.protobuf.Timestamp
-	13, // 2: openorder.promotion.v1.CreateCouponRequest.valid_until_time:type_name -> google.protobuf.Timestamp
-	14, // 3: openorder.promotion.v1.CreateCouponResponse.coupon:type_name -> openorder.promotion.v1.Coupon
-	14, // 4: openorder.promotion.v1.UpdateCouponRequest.coupon:type_name -> openorder.promotion.v1.Coupon
-	15, // 5: openorder.promotion.v1.UpdateCouponRequest.update_mask:type_name -> google.protobuf.FieldMask
-	14, // 6: openorder.promotion.v1.UpdateCouponResponse.coupon:type_name -> openorder.promotion.v1.Coupon
-	14, // 7: openorder.promotion.v1.GetCouponResponse.coupon:type_name -> openorder.promotion.v1.Coupon
-	14, // 8: openorder.promotion.v1.ListCouponsResponse.coupons:type_name -> openorder.promotion.v1.Coupon
-	16, // 9: openorder.promotion.v1.IssueCouponResponse.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
-	17, // 10: openorder.promotion.v1.ListIssuedCouponsRequest.state:type_name -> openorder.promotion.v1.IssuedCouponState
-	16, // 11: openorder.promotion.v1.ListIssuedCouponsResponse.issued_coupons:type_name -> openorder.promotion.v1.IssuedCoupon
-	0,  // 12: openorder.promotion.v1.PromotionService.CreateCoupon:input_type -> openorder.promotion.v1.CreateCouponRequest
-	2,  // 13: openorder.promotion.v1.PromotionService.UpdateCoupon:input_type -> openorder.promotion.v1.UpdateCouponRequest
-	4,  // 14: openorder.promotion.v1.PromotionService.GetCoupon:input_type -> openorder.promotion.v1.GetCouponRequest
-	6,  // 15: openorder.promotion.v1.PromotionService.ListCoupons:input_type -> openorder.promotion.v1.ListCouponsRequest
-	8,  // 16: openorder.promotion.v1.PromotionService.IssueCoupon:input_type -> openorder.promotion.v1.IssueCouponRequest
-	10, // 17: openorder.promotion.v1.PromotionService.ListIssuedCoupons:input_type -> openorder.promotion.v1.ListIssuedCouponsRequest
-	1,  // 18: openorder.promotion.v1.PromotionService.CreateCoupon:output_type -> openorder.promotion.v1.CreateCouponResponse
-	3,  // 19: openorder.promotion.v1.PromotionService.UpdateCoupon:output_type -> openorder.promotion.v1.UpdateCouponResponse
-	5,  // 20: openorder.promotion.v1.PromotionService.GetCoupon:output_type -> openorder.promotion.v1.GetCouponResponse
-	7,  // 21: openorder.promotion.v1.PromotionService.ListCoupons:output_type -> openorder.promotion.v1.ListCouponsResponse
-	9,  // 22: openorder.promotion.v1.PromotionService.IssueCoupon:output_type -> openorder.promotion.v1.IssueCouponResponse
-	11, // 23: openorder.promotion.v1.PromotionService.ListIssuedCoupons:output_type -> openorder.promotion.v1.ListIssuedCouponsResponse
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	14, // 0: openorder.promotion.v1.CreateCouponRequest.terms:type_name -> openorder.promotion.v1.CouponTerms
+	15, // 1: openorder.promotion.v1.CreateCouponRequest.valid_from_time:type_name -> google.protobuf.Timestamp
+	15, // 2: openorder.promotion.v1.CreateCouponRequest.valid_until_time:type_name -> google.protobuf.Timestamp
+	16, // 3: openorder.promotion.v1.CreateCouponResponse.coupon:type_name -> openorder.promotion.v1.Coupon
+	16, // 4: openorder.promotion.v1.UpdateCouponRequest.coupon:type_name -> openorder.promotion.v1.Coupon
+	17, // 5: openorder.promotion.v1.UpdateCouponRequest.update_mask:type_name -> google.protobuf.FieldMask
+	16, // 6: openorder.promotion.v1.UpdateCouponResponse.coupon:type_name -> openorder.promotion.v1.Coupon
+	16, // 7: openorder.promotion.v1.GetCouponResponse.coupon:type_name -> openorder.promotion.v1.Coupon
+	16, // 8: openorder.promotion.v1.ListCouponsResponse.coupons:type_name -> openorder.promotion.v1.Coupon
+	18, // 9: openorder.promotion.v1.IssueCouponResponse.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
+	19, // 10: openorder.promotion.v1.HoldCouponRequest.lines:type_name -> openorder.promotion.v1.CouponLine
+	20, // 11: openorder.promotion.v1.HoldCouponResponse.coupon_use:type_name -> openorder.promotion.v1.CouponUse
+	21, // 12: openorder.promotion.v1.ListIssuedCouponsRequest.state:type_name -> openorder.promotion.v1.IssuedCouponState
+	18, // 13: openorder.promotion.v1.ListIssuedCouponsResponse.issued_coupons:type_name -> openorder.promotion.v1.IssuedCoupon
+	0,  // 14: openorder.promotion.v1.PromotionService.CreateCoupon:input_type -> openorder.promotion.v1.CreateCouponRequest
+	2,  // 15: openorder.promotion.v1.PromotionService.UpdateCoupon:input_type -> openorder.promotion.v1.UpdateCouponRequest
+	4,  // 16: openorder.promotion.v1.PromotionService.GetCoupon:input_type -> openorder.promotion.v1.GetCouponRequest
+	6,  // 17: openorder.promotion.v1.PromotionService.ListCoupons:input_type -> openorder.promotion.v1.ListCouponsRequest
+	8,  // 18: openorder.promotion.v1.PromotionService.IssueCoupon:input_type -> openorder.promotion.v1.IssueCouponRequest
+	10, // 19: openorder.promotion.v1.PromotionService.HoldCoupon:input_type -> openorder.promotion.v1.HoldCouponRequest
+	12, // 20: openorder.promotion.v1.PromotionService.ListIssuedCoupons:input_type -> openorder.promotion.v1.ListIssuedCouponsRequest
+	1,  // 21: openorder.promotion.v1.PromotionService.CreateCoupon:output_type -> openorder.promotion.v1.CreateCouponResponse
+	3,  // 22: openorder.promotion.v1.PromotionService.UpdateCoupon:output_type -> openorder.promotion.v1.UpdateCouponResponse
+	5,  // 23: openorder.promotion.v1.PromotionService.GetCoupon:output_type -> openorder.promotion.v1.GetCouponResponse
+	7,  // 24: openorder.promotion.v1.PromotionService.ListCoupons:output_type -> openorder.promotion.v1.ListCouponsResponse
+	9,  // 25: openorder.promotion.v1.PromotionService.IssueCoupon:output_type -> openorder.promotion.v1.IssueCouponResponse
+	11, // 26: openorder.promotion.v1.PromotionService.HoldCoupon:output_type -> openorder.promotion.v1.HoldCouponResponse
+	13, // 27: openorder.promotion.v1.PromotionService.ListIssuedCoupons:output_type -> openorder.promotion.v1.ListIssuedCouponsResponse
+	21, // [21:28] is the sub-list for method output_type
+	14, // [14:21] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_openorder_promotion_v1_promotion_service_proto_init() }
@@ -971,6 +1119,7 @@ func file_openorder_promotion_v1_promotion_service_proto_init() {
 		return
 	}
 	file_openorder_promotion_v1_promotion_proto_init()
+	file_openorder_promotion_v1_promotion_events_proto_init()
 	file_openorder_promotion_v1_promotion_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*GetCouponRequest_CouponId)(nil),
 		(*GetCouponRequest_Code)(nil),
@@ -985,7 +1134,7 @@ func file_openorder_promotion_v1_promotion_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_promotion_v1_promotion_service_proto_rawDesc), len(file_openorder_promotion_v1_promotion_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

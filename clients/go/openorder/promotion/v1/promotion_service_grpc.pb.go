@@ -24,6 +24,7 @@ const (
 	PromotionService_GetCoupon_FullMethodName         = "/openorder.promotion.v1.PromotionService/GetCoupon"
 	PromotionService_ListCoupons_FullMethodName       = "/openorder.promotion.v1.PromotionService/ListCoupons"
 	PromotionService_IssueCoupon_FullMethodName       = "/openorder.promotion.v1.PromotionService/IssueCoupon"
+	PromotionService_HoldCoupon_FullMethodName        = "/openorder.promotion.v1.PromotionService/HoldCoupon"
 	PromotionService_ListIssuedCoupons_FullMethodName = "/openorder.promotion.v1.PromotionService/ListIssuedCoupons"
 )
 
@@ -51,6 +52,13 @@ type PromotionServiceClient interface {
 	// Reasons: COUPON_NOT_FOUND (NOT_FOUND), COUPON_SOLD_OUT, COUPON_LIMIT_REACHED, COUPON_NOT_VALID_YET, COUPON_EXPIRED
 	// (FAILED_PRECONDITION), NOT_YOUR_COUPON (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	IssueCoupon(ctx context.Context, in *IssueCouponRequest, opts ...grpc.CallOption) (*IssueCouponResponse, error)
+	// Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
+	// answer. For services. The coupon is free again after a release_requested event.
+	//
+	// Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
+	// COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
+	// before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
+	HoldCoupon(ctx context.Context, in *HoldCouponRequest, opts ...grpc.CallOption) (*HoldCouponResponse, error)
 	// Returns issued coupons, the newest first.
 	ListIssuedCoupons(ctx context.Context, in *ListIssuedCouponsRequest, opts ...grpc.CallOption) (*ListIssuedCouponsResponse, error)
 }
@@ -113,6 +121,16 @@ func (c *promotionServiceClient) IssueCoupon(ctx context.Context, in *IssueCoupo
 	return out, nil
 }
 
+func (c *promotionServiceClient) HoldCoupon(ctx context.Context, in *HoldCouponRequest, opts ...grpc.CallOption) (*HoldCouponResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HoldCouponResponse)
+	err := c.cc.Invoke(ctx, PromotionService_HoldCoupon_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *promotionServiceClient) ListIssuedCoupons(ctx context.Context, in *ListIssuedCouponsRequest, opts ...grpc.CallOption) (*ListIssuedCouponsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListIssuedCouponsResponse)
@@ -147,6 +165,13 @@ type PromotionServiceServer interface {
 	// Reasons: COUPON_NOT_FOUND (NOT_FOUND), COUPON_SOLD_OUT, COUPON_LIMIT_REACHED, COUPON_NOT_VALID_YET, COUPON_EXPIRED
 	// (FAILED_PRECONDITION), NOT_YOUR_COUPON (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	IssueCoupon(context.Context, *IssueCouponRequest) (*IssueCouponResponse, error)
+	// Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
+	// answer. For services. The coupon is free again after a release_requested event.
+	//
+	// Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
+	// COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
+	// before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
+	HoldCoupon(context.Context, *HoldCouponRequest) (*HoldCouponResponse, error)
 	// Returns issued coupons, the newest first.
 	ListIssuedCoupons(context.Context, *ListIssuedCouponsRequest) (*ListIssuedCouponsResponse, error)
 	mustEmbedUnimplementedPromotionServiceServer()
@@ -173,6 +198,9 @@ func (UnimplementedPromotionServiceServer) ListCoupons(context.Context, *ListCou
 }
 func (UnimplementedPromotionServiceServer) IssueCoupon(context.Context, *IssueCouponRequest) (*IssueCouponResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method IssueCoupon not implemented")
+}
+func (UnimplementedPromotionServiceServer) HoldCoupon(context.Context, *HoldCouponRequest) (*HoldCouponResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method HoldCoupon not implemented")
 }
 func (UnimplementedPromotionServiceServer) ListIssuedCoupons(context.Context, *ListIssuedCouponsRequest) (*ListIssuedCouponsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListIssuedCoupons not implemented")
@@ -288,6 +316,24 @@ func _PromotionService_IssueCoupon_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PromotionService_HoldCoupon_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HoldCouponRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PromotionServiceServer).HoldCoupon(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PromotionService_HoldCoupon_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PromotionServiceServer).HoldCoupon(ctx, req.(*HoldCouponRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PromotionService_ListIssuedCoupons_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListIssuedCouponsRequest)
 	if err := dec(in); err != nil {
@@ -332,6 +378,10 @@ var PromotionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "IssueCoupon",
 			Handler:    _PromotionService_IssueCoupon_Handler,
+		},
+		{
+			MethodName: "HoldCoupon",
+			Handler:    _PromotionService_HoldCoupon_Handler,
 		},
 		{
 			MethodName: "ListIssuedCoupons",

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import money_pb2 as _money_pb2
+from google.type import postal_address_pb2 as _postal_address_pb2
 from openorder.order.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
 import sys
@@ -84,6 +85,7 @@ class OrderCreated(_message.Message):
     RESERVATION_MODE_FIELD_NUMBER: _builtins.int
     PAYMENT_MODE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID of the order."""
     customer_id: _builtins.str
@@ -98,6 +100,10 @@ class OrderCreated(_message.Message):
     """When the stock is held; never UNSPECIFIED."""
     payment_mode: _order_pb2.PaymentMode.ValueType
     """Who starts the payment; never UNSPECIFIED."""
+    issued_coupon_id: _builtins.str
+    """UUID of the coupon that the order uses, as it was issued to the customer; empty: none. What it takes off is known when
+    it is held: OrderConfirmed says it.
+    """
     @_builtins.property
     def total(self) -> _money_pb2.Money:
         """What the customer pays."""
@@ -123,10 +129,11 @@ class OrderCreated(_message.Message):
         reservation_mode: _order_pb2.ReservationMode.ValueType = ...,
         payment_mode: _order_pb2.PaymentMode.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        issued_coupon_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_email", b"customer_email", "customer_id", b"customer_id", "lines", b"lines", "order_id", b"order_id", "payment_mode", b"payment_mode", "reservation_mode", b"reservation_mode", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_email", b"customer_email", "customer_id", b"customer_id", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "order_id", b"order_id", "payment_mode", b"payment_mode", "reservation_mode", b"reservation_mode", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,7 +141,9 @@ Global___OrderCreated: _TypeAlias = OrderCreated  # noqa: Y015
 
 @_typing.final
 class OrderConfirmed(_message.Message):
-    """`order.lifecycle.confirmed`: the stock of all lines is held; in automatic mode the payment is due."""
+    """`order.lifecycle.confirmed`: the stock of all lines is held, and the coupon if there is one; in automatic mode the
+    payment is due, unless the total is zero.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -145,6 +154,8 @@ class OrderConfirmed(_message.Message):
     CUSTOMER_EMAIL_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     PAYMENT_MODE_FIELD_NUMBER: _builtins.int
+    DISCOUNT_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID of the order."""
     customer_id: _builtins.str
@@ -161,6 +172,14 @@ class OrderConfirmed(_message.Message):
     def total(self) -> _money_pb2.Money:
         """What the customer pays."""
 
+    @_builtins.property
+    def discount(self) -> _money_pb2.Money:
+        """What the coupon takes off; total is less it. Not set: there is no coupon."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
+        """The lines with their discounts; empty where there is no coupon, because they are as in OrderCreated."""
+
     def __init__(
         self,
         *,
@@ -171,10 +190,12 @@ class OrderConfirmed(_message.Message):
         customer_email: _builtins.str = ...,
         total: _money_pb2.Money | None = ...,
         payment_mode: _order_pb2.PaymentMode.ValueType = ...,
+        discount: _money_pb2.Money | None = ...,
+        lines: _abc.Iterable[_order_pb2.OrderLine] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "order_id", b"order_id", "payment_mode", b"payment_mode", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "discount", b"discount", "lines", b"lines", "order_id", b"order_id", "payment_mode", b"payment_mode", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,6 +215,7 @@ class OrderPaid(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    SHIPPING_ADDRESS_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID of the order."""
     customer_id: _builtins.str
@@ -205,7 +227,7 @@ class OrderPaid(_message.Message):
     customer_email: _builtins.str
     """Address that mail about the order goes to, at most 254 characters; may be empty."""
     payment_id: _builtins.str
-    """UUID of the payment."""
+    """UUID of the payment; empty where the total is zero."""
     @_builtins.property
     def total(self) -> _money_pb2.Money:
         """What the customer pays."""
@@ -213,6 +235,10 @@ class OrderPaid(_message.Message):
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
         """The lines of the order: 1 to 100, each SKU once."""
+
+    @_builtins.property
+    def shipping_address(self) -> _postal_address_pb2.PostalAddress:
+        """Where the order is sent; not set: not given."""
 
     def __init__(
         self,
@@ -225,10 +251,11 @@ class OrderPaid(_message.Message):
         total: _money_pb2.Money | None = ...,
         lines: _abc.Iterable[_order_pb2.OrderLine] | None = ...,
         payment_id: _builtins.str = ...,
+        shipping_address: _postal_address_pb2.PostalAddress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shipping_address", b"shipping_address", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "lines", b"lines", "order_id", b"order_id", "payment_id", b"payment_id", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "lines", b"lines", "order_id", b"order_id", "payment_id", b"payment_id", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -448,7 +475,7 @@ Global___OrderCancelled: _TypeAlias = OrderCancelled  # noqa: Y015
 
 @_typing.final
 class OrderRejected(_message.Message):
-    """`order.lifecycle.rejected`: the order could not be fulfilled; nothing is held for it."""
+    """`order.lifecycle.rejected`: the order could not be fulfilled; what was held for it is being given back."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -472,7 +499,7 @@ class OrderRejected(_message.Message):
     customer_email: _builtins.str
     """Address that mail about the order goes to, at most 254 characters; may be empty."""
     status_reason: _builtins.str
-    """Why in stable UPPER_SNAKE, as in Order.status_reason: OUT_OF_STOCK, UNKNOWN_SKU …"""
+    """Why in stable UPPER_SNAKE, as in Order.status_reason: OUT_OF_STOCK, UNKNOWN_SKU, COUPON_EXPIRED …"""
     status_detail: _builtins.str
     """Why for people to read, at most 500 characters; may be empty."""
     @_builtins.property
@@ -521,6 +548,7 @@ class OrderCompensationFailed(_message.Message):
     STOCK_OPEN_FIELD_NUMBER: _builtins.int
     PAYMENT_OPEN_FIELD_NUMBER: _builtins.int
     UNDO_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    COUPON_OPEN_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID of the order."""
     customer_id: _builtins.str
@@ -537,6 +565,8 @@ class OrderCompensationFailed(_message.Message):
     """Whether money may still have been taken for the order."""
     undo_attempts: _builtins.int
     """How often giving back was asked for again."""
+    coupon_open: _builtins.bool
+    """Whether a coupon may still be held for the order."""
     @_builtins.property
     def total(self) -> _money_pb2.Money:
         """What the customer pays; not set when a SKU was unknown."""
@@ -553,10 +583,11 @@ class OrderCompensationFailed(_message.Message):
         stock_open: _builtins.bool = ...,
         payment_open: _builtins.bool = ...,
         undo_attempts: _builtins.int = ...,
+        coupon_open: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "order_id", b"order_id", "payment_open", b"payment_open", "status", b"status", "stock_open", b"stock_open", "total", b"total", "undo_attempts", b"undo_attempts", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon_open", b"coupon_open", "customer_email", b"customer_email", "customer_id", b"customer_id", "order_id", b"order_id", "payment_open", b"payment_open", "status", b"status", "stock_open", b"stock_open", "total", b"total", "undo_attempts", b"undo_attempts", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -632,6 +663,7 @@ class OrderCompensationSettled(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     STOCK_SETTLED_FIELD_NUMBER: _builtins.int
     PAYMENT_SETTLED_FIELD_NUMBER: _builtins.int
+    COUPON_SETTLED_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID of the order."""
     customer_id: _builtins.str
@@ -650,6 +682,8 @@ class OrderCompensationSettled(_message.Message):
     """Whether it was stock that had not been given back."""
     payment_settled: _builtins.bool
     """Whether it was money that had not been given back."""
+    coupon_settled: _builtins.bool
+    """Whether it was a coupon that had not been given back."""
     @_builtins.property
     def total(self) -> _money_pb2.Money:
         """What the customer pays; not set when a SKU was unknown."""
@@ -667,10 +701,11 @@ class OrderCompensationSettled(_message.Message):
         reason: _builtins.str = ...,
         stock_settled: _builtins.bool = ...,
         payment_settled: _builtins.bool = ...,
+        coupon_settled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "operator", b"operator", "order_id", b"order_id", "payment_settled", b"payment_settled", "reason", b"reason", "status", b"status", "stock_settled", b"stock_settled", "total", b"total", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon_settled", b"coupon_settled", "customer_email", b"customer_email", "customer_id", b"customer_id", "operator", b"operator", "order_id", b"order_id", "payment_settled", b"payment_settled", "reason", b"reason", "status", b"status", "stock_settled", b"stock_settled", "total", b"total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
+from google.type import postal_address_pb2 as google_dot_type_dot_postal__address__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eopenorder/order/v1/order.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xa8\x01\n\tOrderLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12&\n\nunit_price\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12&\n\nline_total\x18\x05 \x01(\x0b\x32\x12.google.type.Money\x12\x16\n\x0eproduct_number\x18\x06 \x01(\x03\"\xf1\x03\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12/\n\x06status\x18\x03 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12,\n\x05lines\x18\x04 \x03(\x0b\x32\x1d.openorder.order.v1.OrderLine\x12!\n\x05total\x18\x05 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rstatus_reason\x18\t \x01(\t\x12\x15\n\rstatus_detail\x18\n \x01(\t\x12\x10\n\x08trace_id\x18\x0b \x01(\t\x12=\n\x10reservation_mode\x18\x0c \x01(\x0e\x32#.openorder.order.v1.ReservationMode\x12\x35\n\x0cpayment_mode\x18\r \x01(\x0e\x32\x1f.openorder.order.v1.PaymentMode\x12\x16\n\x0e\x63ustomer_email\x18\x0e \x01(\t\"\xc5\x02\n\x12OrderTimelineEntry\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x06status\x18\x05 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x10\n\x08trace_id\x18\x07 \x01(\t\x12\x44\n\x07\x64\x65tails\x18\x08 \x03(\x0b\x32\x33.openorder.order.v1.OrderTimelineEntry.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x81\x02\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14ORDER_STATUS_PENDING\x10\x05\x12\x1a\n\x16ORDER_STATUS_CONFIRMED\x10\n\x12\x15\n\x11ORDER_STATUS_PAID\x10\x0f\x12\x1a\n\x16ORDER_STATUS_PREPARING\x10\x14\x12\x18\n\x14ORDER_STATUS_SHIPPED\x10\x19\x12\x1a\n\x16ORDER_STATUS_DELIVERED\x10P\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10Z\x12\x19\n\x15ORDER_STATUS_REJECTED\x10_*r\n\x0fReservationMode\x12 \n\x1cRESERVATION_MODE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRESERVATION_MODE_IMMEDIATE\x10\x01\x12\x1d\n\x19RESERVATION_MODE_DEFERRED\x10\x02*`\n\x0bPaymentMode\x12\x1c\n\x18PAYMENT_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PAYMENT_MODE_AUTOMATIC\x10\x01\x12\x17\n\x13PAYMENT_MODE_MANUAL\x10\x02\x42\xb7\x01\n\x16\x63om.openorder.order.v1B\nOrderProtoP\x01ZDgithub.com/openorder/openorder/clients/go/openorder/order/v1;orderv1\xa2\x02\x07OOOrder\xaa\x02\x12OpenOrder.Order.V1\xca\x02\x12OpenOrder\\Order\\V1\xea\x02\x14OpenOrder::Order::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eopenorder/order/v1/order.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\"\xce\x01\n\tOrderLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12&\n\nunit_price\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12&\n\nline_total\x18\x05 \x01(\x0b\x32\x12.google.type.Money\x12\x16\n\x0eproduct_number\x18\x06 \x01(\x03\x12$\n\x08\x64iscount\x18\x07 \x01(\x0b\x32\x12.google.type.Money\"\xe7\x04\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12/\n\x06status\x18\x03 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12,\n\x05lines\x18\x04 \x03(\x0b\x32\x1d.openorder.order.v1.OrderLine\x12!\n\x05total\x18\x05 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rstatus_reason\x18\t \x01(\t\x12\x15\n\rstatus_detail\x18\n \x01(\t\x12\x10\n\x08trace_id\x18\x0b \x01(\t\x12=\n\x10reservation_mode\x18\x0c \x01(\x0e\x32#.openorder.order.v1.ReservationMode\x12\x35\n\x0cpayment_mode\x18\r \x01(\x0e\x32\x1f.openorder.order.v1.PaymentMode\x12\x16\n\x0e\x63ustomer_email\x18\x0e \x01(\t\x12$\n\x08\x64iscount\x18\x0f \x01(\x0b\x32\x12.google.type.Money\x12\x18\n\x10issued_coupon_id\x18\x10 \x01(\t\x12\x34\n\x10shipping_address\x18\x11 \x01(\x0b\x32\x1a.google.type.PostalAddress\"\xc5\x02\n\x12OrderTimelineEntry\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x06status\x18\x05 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x10\n\x08trace_id\x18\x07 \x01(\t\x12\x44\n\x07\x64\x65tails\x18\x08 \x03(\x0b\x32\x33.openorder.order.v1.OrderTimelineEntry.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x81\x02\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14ORDER_STATUS_PENDING\x10\x05\x12\x1a\n\x16ORDER_STATUS_CONFIRMED\x10\n\x12\x15\n\x11ORDER_STATUS_PAID\x10\x0f\x12\x1a\n\x16ORDER_STATUS_PREPARING\x10\x14\x12\x18\n\x14ORDER_STATUS_SHIPPED\x10\x19\x12\x1a\n\x16ORDER_STATUS_DELIVERED\x10P\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10Z\x12\x19\n\x15ORDER_STATUS_REJECTED\x10_*r\n\x0fReservationMode\x12 \n\x1cRESERVATION_MODE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRESERVATION_MODE_IMMEDIATE\x10\x01\x12\x1d\n\x19RESERVATION_MODE_DEFERRED\x10\x02*`\n\x0bPaymentMode\x12\x1c\n\x18PAYMENT_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PAYMENT_MODE_AUTOMATIC\x10\x01\x12\x17\n\x13PAYMENT_MODE_MANUAL\x10\x02\x42\xb7\x01\n\x16\x63om.openorder.order.v1B\nOrderProtoP\x01ZDgithub.com/openorder/openorder/clients/go/openorder/order/v1;orderv1\xa2\x02\x07OOOrder\xaa\x02\x12OpenOrder.Order.V1\xca\x02\x12OpenOrder\\Order\\V1\xea\x02\x14OpenOrder::Order::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,18 +37,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\026com.openorder.order.v1B\nOrderProtoP\001ZDgithub.com/openorder/openorder/clients/go/openorder/order/v1;orderv1\242\002\007OOOrder\252\002\022OpenOrder.Order.V1\312\002\022OpenOrder\\Order\\V1\352\002\024OpenOrder::Order::V1'
   _globals['_ORDERTIMELINEENTRY_DETAILSENTRY']._loaded_options = None
   _globals['_ORDERTIMELINEENTRY_DETAILSENTRY']._serialized_options = b'8\001'
-  _globals['_ORDERSTATUS']._serialized_start=1112
-  _globals['_ORDERSTATUS']._serialized_end=1369
-  _globals['_RESERVATIONMODE']._serialized_start=1371
-  _globals['_RESERVATIONMODE']._serialized_end=1485
-  _globals['_PAYMENTMODE']._serialized_start=1487
-  _globals['_PAYMENTMODE']._serialized_end=1583
-  _globals['_ORDERLINE']._serialized_start=113
-  _globals['_ORDERLINE']._serialized_end=281
-  _globals['_ORDER']._serialized_start=284
-  _globals['_ORDER']._serialized_end=781
-  _globals['_ORDERTIMELINEENTRY']._serialized_start=784
-  _globals['_ORDERTIMELINEENTRY']._serialized_end=1109
-  _globals['_ORDERTIMELINEENTRY_DETAILSENTRY']._serialized_start=1063
-  _globals['_ORDERTIMELINEENTRY_DETAILSENTRY']._serialized_end=1109
+  _globals['_ORDERSTATUS']._serialized_start=1302
+  _globals['_ORDERSTATUS']._serialized_end=1559
+  _globals['_RESERVATIONMODE']._serialized_start=1561
+  _globals['_RESERVATIONMODE']._serialized_end=1675
+  _globals['_PAYMENTMODE']._serialized_start=1677
+  _globals['_PAYMENTMODE']._serialized_end=1773
+  _globals['_ORDERLINE']._serialized_start=147
+  _globals['_ORDERLINE']._serialized_end=353
+  _globals['_ORDER']._serialized_start=356
+  _globals['_ORDER']._serialized_end=971
+  _globals['_ORDERTIMELINEENTRY']._serialized_start=974
+  _globals['_ORDERTIMELINEENTRY']._serialized_end=1299
+  _globals['_ORDERTIMELINEENTRY_DETAILSENTRY']._serialized_start=1253
+  _globals['_ORDERTIMELINEENTRY_DETAILSENTRY']._serialized_end=1299
 # @@protoc_insertion_point(module_scope)

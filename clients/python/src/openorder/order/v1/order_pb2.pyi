@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import money_pb2 as _money_pb2
+from google.type import postal_address_pb2 as _postal_address_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -138,6 +139,7 @@ class OrderLine(_message.Message):
     UNIT_PRICE_FIELD_NUMBER: _builtins.int
     LINE_TOTAL_FIELD_NUMBER: _builtins.int
     PRODUCT_NUMBER_FIELD_NUMBER: _builtins.int
+    DISCOUNT_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     """Stock keeping unit: 1 to 64 of [A-Za-z0-9._-], beginning with a letter or digit."""
     display_name: _builtins.str
@@ -156,6 +158,12 @@ class OrderLine(_message.Message):
     def line_total(self) -> _money_pb2.Money:
         """unit_price × quantity."""
 
+    @_builtins.property
+    def discount(self) -> _money_pb2.Money:
+        """What the order's coupon takes off this line: more than zero, at most line_total. The discounts of the lines add up to
+        the order's. Not set: nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -165,10 +173,11 @@ class OrderLine(_message.Message):
         unit_price: _money_pb2.Money | None = ...,
         line_total: _money_pb2.Money | None = ...,
         product_number: _builtins.int = ...,
+        discount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["line_total", b"line_total", "unit_price", b"unit_price"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "line_total", b"line_total", "unit_price", b"unit_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "line_total", b"line_total", "product_number", b"product_number", "quantity", b"quantity", "sku", b"sku", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "display_name", b"display_name", "line_total", b"line_total", "product_number", b"product_number", "quantity", b"quantity", "sku", b"sku", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,6 +203,9 @@ class Order(_message.Message):
     RESERVATION_MODE_FIELD_NUMBER: _builtins.int
     PAYMENT_MODE_FIELD_NUMBER: _builtins.int
     CUSTOMER_EMAIL_FIELD_NUMBER: _builtins.int
+    DISCOUNT_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
+    SHIPPING_ADDRESS_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID version 7, given by the order service."""
     customer_id: _builtins.str
@@ -218,13 +230,17 @@ class Order(_message.Message):
     """Who starts the payment; never UNSPECIFIED."""
     customer_email: _builtins.str
     """Address that mail about the order goes to, at most 254 characters; may be empty."""
+    issued_coupon_id: _builtins.str
+    """UUID of the coupon that the order uses, as it was issued to the customer; empty: none."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderLine]:
         """1 to 100 lines, in the order of the request, each SKU once."""
 
     @_builtins.property
     def total(self) -> _money_pb2.Money:
-        """What the customer pays: the sum of the lines, in one currency."""
+        """What the customer pays, in one currency: the sum of the lines, less the discount. While an order with a coupon is
+        PENDING, the sum of the lines.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -233,6 +249,14 @@ class Order(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the order last changed."""
+
+    @_builtins.property
+    def discount(self) -> _money_pb2.Money:
+        """What the coupon takes off: the sum of the lines' discounts. Not set: nothing, or the coupon is not held yet."""
+
+    @_builtins.property
+    def shipping_address(self) -> _postal_address_pb2.PostalAddress:
+        """Where the order is sent; not set: not given."""
 
     def __init__(
         self,
@@ -251,10 +275,13 @@ class Order(_message.Message):
         reservation_mode: Global___ReservationMode.ValueType = ...,
         payment_mode: Global___PaymentMode.ValueType = ...,
         customer_email: _builtins.str = ...,
+        discount: _money_pb2.Money | None = ...,
+        issued_coupon_id: _builtins.str = ...,
+        shipping_address: _postal_address_pb2.PostalAddress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "discount", b"discount", "shipping_address", b"shipping_address", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_email", b"customer_email", "customer_id", b"customer_id", "lines", b"lines", "order_id", b"order_id", "payment_mode", b"payment_mode", "reservation_mode", b"reservation_mode", "status", b"status", "status_detail", b"status_detail", "status_reason", b"status_reason", "total", b"total", "trace_id", b"trace_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_email", b"customer_email", "customer_id", b"customer_id", "discount", b"discount", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "order_id", b"order_id", "payment_mode", b"payment_mode", "reservation_mode", b"reservation_mode", "shipping_address", b"shipping_address", "status", b"status", "status_detail", b"status_detail", "status_reason", b"status_reason", "total", b"total", "trace_id", b"trace_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.type import money_pb2 as _money_pb2
+from google.type import postal_address_pb2 as _postal_address_pb2
 from openorder.order.v1 import order_pb2 as _order_pb2
 from openorder.order.v1 import saga_pb2 as _saga_pb2
 import builtins as _builtins
@@ -61,6 +62,8 @@ class CreateOrderRequest(_message.Message):
     RESERVATION_MODE_FIELD_NUMBER: _builtins.int
     PAYMENT_MODE_FIELD_NUMBER: _builtins.int
     EXPECTED_TOTAL_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
+    SHIPPING_ADDRESS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]. The same id with the same
     content makes no second order and returns the first one, as it stands by then; with other content
@@ -76,6 +79,11 @@ class CreateOrderRequest(_message.Message):
     """When the stock is held; not given: deferred."""
     payment_mode: _order_pb2.PaymentMode.ValueType
     """Who starts the payment; not given: automatic."""
+    issued_coupon_id: _builtins.str
+    """UUID of a coupon that was issued to the customer (IssueCoupon), to be used for this order; empty: none. The order is
+    PENDING until the coupon is held, and its total is less the discount from then on. expected_total is compared before
+    the discount.
+    """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestedLine]:
         """1 to 100 lines, each SKU at most once."""
@@ -84,6 +92,12 @@ class CreateOrderRequest(_message.Message):
     def expected_total(self) -> _money_pb2.Money:
         """What the customer was shown: the order is refused (PRICE_CHANGED) if its lines cost anything else, also in another
         currency. Not given: whatever they cost. Not negative, a multiple of the currency's smallest unit.
+        """
+
+    @_builtins.property
+    def shipping_address(self) -> _postal_address_pb2.PostalAddress:
+        """Where the order is to be sent: region_code in two capital letters and at least one address line are required, at most
+        10 address lines and 10 recipients; each text at most 200 characters. Not set: not known.
         """
 
     def __init__(
@@ -96,10 +110,12 @@ class CreateOrderRequest(_message.Message):
         reservation_mode: _order_pb2.ReservationMode.ValueType = ...,
         payment_mode: _order_pb2.PaymentMode.ValueType = ...,
         expected_total: _money_pb2.Money | None = ...,
+        issued_coupon_id: _builtins.str = ...,
+        shipping_address: _postal_address_pb2.PostalAddress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_total", b"expected_total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_total", b"expected_total", "shipping_address", b"shipping_address"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "expected_total", b"expected_total", "lines", b"lines", "payment_mode", b"payment_mode", "request_id", b"request_id", "reservation_mode", b"reservation_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "expected_total", b"expected_total", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "payment_mode", b"payment_mode", "request_id", b"request_id", "reservation_mode", b"reservation_mode", "shipping_address", b"shipping_address"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,7 @@ class _SagaStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaStep.Val
     SAGA_STEP_UNSPECIFIED: _SagaStep.ValueType  # 0
     """Never the step of a saga; in a request: not given."""
     SAGA_STEP_RESERVING: _SagaStep.ValueType  # 1
-    """Stock was asked for."""
+    """Stock was asked for, and the coupon if there is one."""
     SAGA_STEP_PAYING: _SagaStep.ValueType  # 2
     """Payment was asked for."""
     SAGA_STEP_COMPLETED: _SagaStep.ValueType  # 3
@@ -50,7 +50,7 @@ class SagaStep(_SagaStep, metaclass=_SagaStepEnumTypeWrapper):
 SAGA_STEP_UNSPECIFIED: SagaStep.ValueType  # 0
 """Never the step of a saga; in a request: not given."""
 SAGA_STEP_RESERVING: SagaStep.ValueType  # 1
-"""Stock was asked for."""
+"""Stock was asked for, and the coupon if there is one."""
 SAGA_STEP_PAYING: SagaStep.ValueType  # 2
 """Payment was asked for."""
 SAGA_STEP_COMPLETED: SagaStep.ValueType  # 3
@@ -74,11 +74,11 @@ class _SagaPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaPart.Val
     SAGA_PART_UNSPECIFIED: _SagaPart.ValueType  # 0
     """Never the state of a participant."""
     SAGA_PART_IDLE: _SagaPart.ValueType  # 1
-    """Not asked."""
+    """Not asked; also where the order has no need of it."""
     SAGA_PART_ASKED: _SagaPart.ValueType  # 2
     """Asked, not answered."""
     SAGA_PART_DONE: _SagaPart.ValueType  # 3
-    """The stock is held; the money was taken."""
+    """The stock or the coupon is held; the money was taken; the shipment is made."""
     SAGA_PART_REFUSED: _SagaPart.ValueType  # 4
     """Answered with no: nothing is held, nothing was taken."""
     SAGA_PART_UNDOING: _SagaPart.ValueType  # 5
@@ -86,21 +86,21 @@ class _SagaPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaPart.Val
     SAGA_PART_UNDONE: _SagaPart.ValueType  # 6
     """Given back."""
     SAGA_PART_USED: _SagaPart.ValueType  # 7
-    """The stock left the warehouse with the order."""
+    """The stock left the warehouse with the order; the parcel is with the carrier."""
     SAGA_PART_SETTLED: _SagaPart.ValueType  # 8
     """An operator stated that it was put right by hand."""
 
 class SagaPart(_SagaPart, metaclass=_SagaPartEnumTypeWrapper):
-    """What the saga knows of one of its two participants: the stock, or the payment."""
+    """What the saga knows of one of its participants: the stock, the payment, the coupon or the shipment."""
 
 SAGA_PART_UNSPECIFIED: SagaPart.ValueType  # 0
 """Never the state of a participant."""
 SAGA_PART_IDLE: SagaPart.ValueType  # 1
-"""Not asked."""
+"""Not asked; also where the order has no need of it."""
 SAGA_PART_ASKED: SagaPart.ValueType  # 2
 """Asked, not answered."""
 SAGA_PART_DONE: SagaPart.ValueType  # 3
-"""The stock is held; the money was taken."""
+"""The stock or the coupon is held; the money was taken; the shipment is made."""
 SAGA_PART_REFUSED: SagaPart.ValueType  # 4
 """Answered with no: nothing is held, nothing was taken."""
 SAGA_PART_UNDOING: SagaPart.ValueType  # 5
@@ -108,7 +108,7 @@ SAGA_PART_UNDOING: SagaPart.ValueType  # 5
 SAGA_PART_UNDONE: SagaPart.ValueType  # 6
 """Given back."""
 SAGA_PART_USED: SagaPart.ValueType  # 7
-"""The stock left the warehouse with the order."""
+"""The stock left the warehouse with the order; the parcel is with the carrier."""
 SAGA_PART_SETTLED: SagaPart.ValueType  # 8
 """An operator stated that it was put right by hand."""
 Global___SagaPart: _TypeAlias = SagaPart  # noqa: Y015
@@ -133,6 +133,8 @@ class Saga(_message.Message):
     PENDING_REASON_FIELD_NUMBER: _builtins.int
     ORDER_CREATE_TIME_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    COUPON_FIELD_NUMBER: _builtins.int
+    SHIPMENT_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID of the order."""
     step: Global___SagaStep.ValueType
@@ -153,6 +155,10 @@ class Saga(_message.Message):
     """The same in stable UPPER_SNAKE, as it will stand in Order.status_reason; else empty."""
     trace_id: _builtins.str
     """W3C trace id of the call that made the order, 32 hexadecimal digits."""
+    coupon: Global___SagaPart.ValueType
+    """What is known of the coupon."""
+    shipment: Global___SagaPart.ValueType
+    """What is known of the shipment."""
     @_builtins.property
     def step_time(self) -> _timestamp_pb2.Timestamp:
         """When the step began; while COMPENSATING, when giving back was last asked for."""
@@ -188,10 +194,12 @@ class Saga(_message.Message):
         pending_reason: _builtins.str = ...,
         order_create_time: _timestamp_pb2.Timestamp | None = ...,
         trace_id: _builtins.str = ...,
+        coupon: Global___SagaPart.ValueType = ...,
+        shipment: Global___SagaPart.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "order_create_time", b"order_create_time", "step_time", b"step_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "deadline", b"deadline", "order_create_time", b"order_create_time", "order_id", b"order_id", "order_status", b"order_status", "payment", b"payment", "pending_cause", b"pending_cause", "pending_reason", b"pending_reason", "step", b"step", "step_time", b"step_time", "stock", b"stock", "total", b"total", "trace_id", b"trace_id", "undo_attempts", b"undo_attempts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon", b"coupon", "customer_id", b"customer_id", "deadline", b"deadline", "order_create_time", b"order_create_time", "order_id", b"order_id", "order_status", b"order_status", "payment", b"payment", "pending_cause", b"pending_cause", "pending_reason", b"pending_reason", "shipment", b"shipment", "step", b"step", "step_time", b"step_time", "stock", b"stock", "total", b"total", "trace_id", b"trace_id", "undo_attempts", b"undo_attempts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from openorder.event.v1 import options_pb2 as openorder_dot_event_dot_v1_dot_options__pb2
 from openorder.promotion.v1 import promotion_pb2 as openorder_dot_promotion_dot_v1_dot_promotion__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-openorder/promotion/v1/promotion_events.proto\x12\x16openorder.promotion.v1\x1a google/protobuf/field_mask.proto\x1a openorder/event/v1/options.proto\x1a&openorder/promotion/v1/promotion.proto\"v\n\rCouponCreated\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon:5\xd2\xe2\"1\n\x19promotion.catalog.created\x12\x14promotion.catalog.v1\"\xa7\x01\n\rCouponUpdated\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask:5\xd2\xe2\"1\n\x19promotion.catalog.updated\x12\x14promotion.catalog.v1\"\x7f\n\x0c\x43ouponIssued\x12;\n\rissued_coupon\x18\x01 \x01(\x0b\x32$.openorder.promotion.v1.IssuedCoupon:2\xd2\xe2\".\n\x17promotion.coupon.issued\x12\x13promotion.coupon.v1B\xdd\x01\n\x1a\x63om.openorder.promotion.v1B\x14PromotionEventsProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\xa2\x02\x0bOOPromotion\xaa\x02\x16OpenOrder.Promotion.V1\xca\x02\x16OpenOrder\\Promotion\\V1\xea\x02\x18OpenOrder::Promotion::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-openorder/promotion/v1/promotion_events.proto\x12\x16openorder.promotion.v1\x1a google/protobuf/field_mask.proto\x1a\x17google/type/money.proto\x1a openorder/event/v1/options.proto\x1a&openorder/promotion/v1/promotion.proto\"v\n\rCouponCreated\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon:5\xd2\xe2\"1\n\x19promotion.catalog.created\x12\x14promotion.catalog.v1\"\xa7\x01\n\rCouponUpdated\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask:5\xd2\xe2\"1\n\x19promotion.catalog.updated\x12\x14promotion.catalog.v1\"\x7f\n\x0c\x43ouponIssued\x12;\n\rissued_coupon\x18\x01 \x01(\x0b\x32$.openorder.promotion.v1.IssuedCoupon:2\xd2\xe2\".\n\x17promotion.coupon.issued\x12\x13promotion.coupon.v1\"\xc1\x01\n\x13\x43ouponHoldRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x18\n\x10issued_coupon_id\x18\x03 \x01(\t\x12\x31\n\x05lines\x18\x04 \x03(\x0b\x32\".openorder.promotion.v1.CouponLine::\xd2\xe2\"6\n\x1fpromotion.coupon.hold_requested\x12\x13promotion.coupon.v1\"A\n\nCouponLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12&\n\nline_total\x18\x02 \x01(\x0b\x32\x12.google.type.Money\"\xdf\x01\n\nCouponHeld\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12;\n\rissued_coupon\x18\x02 \x01(\x0b\x32$.openorder.promotion.v1.IssuedCoupon\x12$\n\x08\x64iscount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12*\n\x0eline_discounts\x18\x04 \x03(\x0b\x32\x12.google.type.Money:0\xd2\xe2\",\n\x15promotion.coupon.held\x12\x13promotion.coupon.v1\"\xd2\x01\n\x0e\x43ouponRejected\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x18\n\x10issued_coupon_id\x18\x03 \x01(\t\x12=\n\x06reason\x18\x04 \x01(\x0e\x32-.openorder.promotion.v1.CouponRejectionReason\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t:4\xd2\xe2\"0\n\x19promotion.coupon.rejected\x12\x13promotion.coupon.v1\"\x92\x01\n\x15\x43ouponRedeemRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x18\n\x10issued_coupon_id\x18\x03 \x01(\t:<\xd2\xe2\"8\n!promotion.coupon.redeem_requested\x12\x13promotion.coupon.v1\"\x95\x01\n\x0e\x43ouponRedeemed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12;\n\rissued_coupon\x18\x02 \x01(\x0b\x32$.openorder.promotion.v1.IssuedCoupon:4\xd2\xe2\"0\n\x19promotion.coupon.redeemed\x12\x13promotion.coupon.v1\"\xaa\x01\n\x16\x43ouponReleaseRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x18\n\x10issued_coupon_id\x18\x03 \x01(\t\x12\x14\n\x0c\x61nswer_again\x18\x04 \x01(\x08:=\xd2\xe2\"9\n\"promotion.coupon.release_requested\x12\x13promotion.coupon.v1\"\xa6\x01\n\x0e\x43ouponRestored\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12;\n\rissued_coupon\x18\x03 \x01(\x0b\x32$.openorder.promotion.v1.IssuedCoupon:4\xd2\xe2\"0\n\x19promotion.coupon.restored\x12\x13promotion.coupon.v1B\xdd\x01\n\x1a\x63om.openorder.promotion.v1B\x14PromotionEventsProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\xa2\x02\x0bOOPromotion\xaa\x02\x16OpenOrder.Promotion.V1\xca\x02\x16OpenOrder\\Promotion\\V1\xea\x02\x18OpenOrder::Promotion::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,10 +42,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COUPONUPDATED']._serialized_options = b'\322\342\"1\n\031promotion.catalog.updated\022\024promotion.catalog.v1'
   _globals['_COUPONISSUED']._loaded_options = None
   _globals['_COUPONISSUED']._serialized_options = b'\322\342\".\n\027promotion.coupon.issued\022\023promotion.coupon.v1'
-  _globals['_COUPONCREATED']._serialized_start=181
-  _globals['_COUPONCREATED']._serialized_end=299
-  _globals['_COUPONUPDATED']._serialized_start=302
-  _globals['_COUPONUPDATED']._serialized_end=469
-  _globals['_COUPONISSUED']._serialized_start=471
-  _globals['_COUPONISSUED']._serialized_end=598
+  _globals['_COUPONHOLDREQUESTED']._loaded_options = None
+  _globals['_COUPONHOLDREQUESTED']._serialized_options = b'\322\342\"6\n\037promotion.coupon.hold_requested\022\023promotion.coupon.v1'
+  _globals['_COUPONHELD']._loaded_options = None
+  _globals['_COUPONHELD']._serialized_options = b'\322\342\",\n\025promotion.coupon.held\022\023promotion.coupon.v1'
+  _globals['_COUPONREJECTED']._loaded_options = None
+  _globals['_COUPONREJECTED']._serialized_options = b'\322\342\"0\n\031promotion.coupon.rejected\022\023promotion.coupon.v1'
+  _globals['_COUPONREDEEMREQUESTED']._loaded_options = None
+  _globals['_COUPONREDEEMREQUESTED']._serialized_options = b'\322\342\"8\n!promotion.coupon.redeem_requested\022\023promotion.coupon.v1'
+  _globals['_COUPONREDEEMED']._loaded_options = None
+  _globals['_COUPONREDEEMED']._serialized_options = b'\322\342\"0\n\031promotion.coupon.redeemed\022\023promotion.coupon.v1'
+  _globals['_COUPONRELEASEREQUESTED']._loaded_options = None
+  _globals['_COUPONRELEASEREQUESTED']._serialized_options = b'\322\342\"9\n\"promotion.coupon.release_requested\022\023promotion.coupon.v1'
+  _globals['_COUPONRESTORED']._loaded_options = None
+  _globals['_COUPONRESTORED']._serialized_options = b'\322\342\"0\n\031promotion.coupon.restored\022\023promotion.coupon.v1'
+  _globals['_COUPONCREATED']._serialized_start=206
+  _globals['_COUPONCREATED']._serialized_end=324
+  _globals['_COUPONUPDATED']._serialized_start=327
+  _globals['_COUPONUPDATED']._serialized_end=494
+  _globals['_COUPONISSUED']._serialized_start=496
+  _globals['_COUPONISSUED']._serialized_end=623
+  _globals['_COUPONHOLDREQUESTED']._serialized_start=626
+  _globals['_COUPONHOLDREQUESTED']._serialized_end=819
+  _globals['_COUPONLINE']._serialized_start=821
+  _globals['_COUPONLINE']._serialized_end=886
+  _globals['_COUPONHELD']._serialized_start=889
+  _globals['_COUPONHELD']._serialized_end=1112
+  _globals['_COUPONREJECTED']._serialized_start=1115
+  _globals['_COUPONREJECTED']._serialized_end=1325
+  _globals['_COUPONREDEEMREQUESTED']._serialized_start=1328
+  _globals['_COUPONREDEEMREQUESTED']._serialized_end=1474
+  _globals['_COUPONREDEEMED']._serialized_start=1477
+  _globals['_COUPONREDEEMED']._serialized_end=1626
+  _globals['_COUPONRELEASEREQUESTED']._serialized_start=1629
+  _globals['_COUPONRELEASEREQUESTED']._serialized_end=1799
+  _globals['_COUPONRESTORED']._serialized_start=1802
+  _globals['_COUPONRESTORED']._serialized_end=1968
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from google.type import money_pb2 as _money_pb2
 from openorder.promotion.v1 import promotion_pb2 as _promotion_pb2
 import builtins as _builtins
 import sys
@@ -99,3 +102,283 @@ class CouponIssued(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CouponIssued: _TypeAlias = CouponIssued  # noqa: Y015
+
+@_typing.final
+class CouponHoldRequested(_message.Message):
+    """`promotion.coupon.hold_requested`: the coupon is to be kept for an order. Key: user id.
+
+    Published by the order service; the promotion service answers it with CouponHeld or CouponRejected, once.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    user_id: _builtins.str
+    """User id of the order's customer: customer_id of the order."""
+    issued_coupon_id: _builtins.str
+    """UUID of the coupon that was issued to the user."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___CouponLine]:
+        """The lines of the order, 1 to 100, each SKU once."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        issued_coupon_id: _builtins.str = ...,
+        lines: _abc.Iterable[Global___CouponLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "order_id", b"order_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponHoldRequested: _TypeAlias = CouponHoldRequested  # noqa: Y015
+
+@_typing.final
+class CouponLine(_message.Message):
+    """One line of an order, as coupons look at it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    LINE_TOTAL_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    """Stock keeping unit: 1 to 64 of [A-Za-z0-9._-]."""
+    @_builtins.property
+    def line_total(self) -> _money_pb2.Money:
+        """What its pieces cost before the discount; not negative, in the one currency of the order."""
+
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        line_total: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["line_total", b"line_total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_total", b"line_total", "sku", b"sku"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponLine: _TypeAlias = CouponLine  # noqa: Y015
+
+@_typing.final
+class CouponHeld(_message.Message):
+    """`promotion.coupon.held`: the coupon is kept for an order. Key: user id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_FIELD_NUMBER: _builtins.int
+    DISCOUNT_FIELD_NUMBER: _builtins.int
+    LINE_DISCOUNTS_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    @_builtins.property
+    def issued_coupon(self) -> _promotion_pb2.IssuedCoupon:
+        """What the user has now: HELD."""
+
+    @_builtins.property
+    def discount(self) -> _money_pb2.Money:
+        """What it takes off: more than zero, at most the order's lines."""
+
+    @_builtins.property
+    def line_discounts(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.Money]:
+        """The same by line, in the order of the request's lines: each not negative and at most the line; they add up to
+        discount.
+        """
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        issued_coupon: _promotion_pb2.IssuedCoupon | None = ...,
+        discount: _money_pb2.Money | None = ...,
+        line_discounts: _abc.Iterable[_money_pb2.Money] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "issued_coupon", b"issued_coupon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "issued_coupon", b"issued_coupon", "line_discounts", b"line_discounts", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponHeld: _TypeAlias = CouponHeld  # noqa: Y015
+
+@_typing.final
+class CouponRejected(_message.Message):
+    """`promotion.coupon.rejected`: the coupon cannot be used for an order, and is not held for it. Key: user id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    user_id: _builtins.str
+    """User id of the order's customer."""
+    issued_coupon_id: _builtins.str
+    """UUID of the issued coupon that was asked for."""
+    reason: _promotion_pb2.CouponRejectionReason.ValueType
+    """Why."""
+    detail: _builtins.str
+    """Why for people to read, at most 500 characters; may be empty."""
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        issued_coupon_id: _builtins.str = ...,
+        reason: _promotion_pb2.CouponRejectionReason.ValueType = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "issued_coupon_id", b"issued_coupon_id", "order_id", b"order_id", "reason", b"reason", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponRejected: _TypeAlias = CouponRejected  # noqa: Y015
+
+@_typing.final
+class CouponRedeemRequested(_message.Message):
+    """`promotion.coupon.redeem_requested`: the order was paid; the coupon that is held for it is used. Key: user id.
+
+    Published by the order service; the promotion service answers it with CouponRedeemed, once.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    user_id: _builtins.str
+    """User id of the order's customer."""
+    issued_coupon_id: _builtins.str
+    """UUID of the issued coupon."""
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        issued_coupon_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issued_coupon_id", b"issued_coupon_id", "order_id", b"order_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponRedeemRequested: _TypeAlias = CouponRedeemRequested  # noqa: Y015
+
+@_typing.final
+class CouponRedeemed(_message.Message):
+    """`promotion.coupon.redeemed`: an order that was paid has used the coupon. Key: user id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    @_builtins.property
+    def issued_coupon(self) -> _promotion_pb2.IssuedCoupon:
+        """What the user has now: REDEEMED."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        issued_coupon: _promotion_pb2.IssuedCoupon | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["issued_coupon", b"issued_coupon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issued_coupon", b"issued_coupon", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponRedeemed: _TypeAlias = CouponRedeemed  # noqa: Y015
+
+@_typing.final
+class CouponReleaseRequested(_message.Message):
+    """`promotion.coupon.release_requested`: the coupon is not to be kept for an order any more. Key: user id.
+
+    Published by the order service; the promotion service answers it with CouponRestored, once: asked again without
+    answer_again, it publishes nothing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
+    ANSWER_AGAIN_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    user_id: _builtins.str
+    """User id of the order's customer."""
+    issued_coupon_id: _builtins.str
+    """UUID of the issued coupon."""
+    answer_again: _builtins.bool
+    """Whether it is to be answered even if it was answered before: an operator has it asked again, because the first
+    answer may be among the discarded dead letters.
+    """
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        issued_coupon_id: _builtins.str = ...,
+        answer_again: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_again", b"answer_again", "issued_coupon_id", b"issued_coupon_id", "order_id", b"order_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponReleaseRequested: _TypeAlias = CouponReleaseRequested  # noqa: Y015
+
+@_typing.final
+class CouponRestored(_message.Message):
+    """`promotion.coupon.restored`: no coupon is held for an order or used by it any more, nor ever will be. Key: user id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    user_id: _builtins.str
+    """User id of the order's customer."""
+    @_builtins.property
+    def issued_coupon(self) -> _promotion_pb2.IssuedCoupon:
+        """What the user has now: ISSUED; not set where nothing was held."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        issued_coupon: _promotion_pb2.IssuedCoupon | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["issued_coupon", b"issued_coupon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issued_coupon", b"issued_coupon", "order_id", b"order_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponRestored: _TypeAlias = CouponRestored  # noqa: Y015

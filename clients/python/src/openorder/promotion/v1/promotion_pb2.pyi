@@ -31,6 +31,10 @@ class _IssuedCouponStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Iss
     """Never sent; in a list's condition: whatever the state."""
     ISSUED_COUPON_STATE_ISSUED: _IssuedCouponState.ValueType  # 1
     """Its user has it and can use it."""
+    ISSUED_COUPON_STATE_HELD: _IssuedCouponState.ValueType  # 2
+    """It is kept for an order that is not paid yet."""
+    ISSUED_COUPON_STATE_REDEEMED: _IssuedCouponState.ValueType  # 3
+    """An order that was paid has used it."""
 
 class IssuedCouponState(_IssuedCouponState, metaclass=_IssuedCouponStateEnumTypeWrapper):
     """Where an issued coupon stands."""
@@ -39,7 +43,87 @@ ISSUED_COUPON_STATE_UNSPECIFIED: IssuedCouponState.ValueType  # 0
 """Never sent; in a list's condition: whatever the state."""
 ISSUED_COUPON_STATE_ISSUED: IssuedCouponState.ValueType  # 1
 """Its user has it and can use it."""
+ISSUED_COUPON_STATE_HELD: IssuedCouponState.ValueType  # 2
+"""It is kept for an order that is not paid yet."""
+ISSUED_COUPON_STATE_REDEEMED: IssuedCouponState.ValueType  # 3
+"""An order that was paid has used it."""
 Global___IssuedCouponState: _TypeAlias = IssuedCouponState  # noqa: Y015
+
+class _CouponRejectionReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CouponRejectionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CouponRejectionReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COUPON_REJECTION_REASON_UNSPECIFIED: _CouponRejectionReason.ValueType  # 0
+    """Never sent; stands for reasons that the reader does not know yet."""
+    COUPON_REJECTION_REASON_COUPON_NOT_FOUND: _CouponRejectionReason.ValueType  # 1
+    """There is no such issued coupon."""
+    COUPON_REJECTION_REASON_NOT_YOUR_COUPON: _CouponRejectionReason.ValueType  # 2
+    """It was issued to somebody else."""
+    COUPON_REJECTION_REASON_COUPON_ALREADY_USED: _CouponRejectionReason.ValueType  # 3
+    """Another order holds it or has used it."""
+    COUPON_REJECTION_REASON_COUPON_NOT_VALID_YET: _CouponRejectionReason.ValueType  # 4
+    """Its time has not come."""
+    COUPON_REJECTION_REASON_COUPON_EXPIRED: _CouponRejectionReason.ValueType  # 5
+    """Its time is over."""
+    COUPON_REJECTION_REASON_COUPON_NOT_APPLICABLE: _CouponRejectionReason.ValueType  # 6
+    """It is for other goods or another currency, or it takes nothing off."""
+    COUPON_REJECTION_REASON_COUPON_MINIMUM_NOT_REACHED: _CouponRejectionReason.ValueType  # 7
+    """The lines come to less than it asks for."""
+
+class CouponRejectionReason(_CouponRejectionReason, metaclass=_CouponRejectionReasonEnumTypeWrapper):
+    """Why a coupon cannot be used for an order. The word behind the prefix is the order's status_reason."""
+
+COUPON_REJECTION_REASON_UNSPECIFIED: CouponRejectionReason.ValueType  # 0
+"""Never sent; stands for reasons that the reader does not know yet."""
+COUPON_REJECTION_REASON_COUPON_NOT_FOUND: CouponRejectionReason.ValueType  # 1
+"""There is no such issued coupon."""
+COUPON_REJECTION_REASON_NOT_YOUR_COUPON: CouponRejectionReason.ValueType  # 2
+"""It was issued to somebody else."""
+COUPON_REJECTION_REASON_COUPON_ALREADY_USED: CouponRejectionReason.ValueType  # 3
+"""Another order holds it or has used it."""
+COUPON_REJECTION_REASON_COUPON_NOT_VALID_YET: CouponRejectionReason.ValueType  # 4
+"""Its time has not come."""
+COUPON_REJECTION_REASON_COUPON_EXPIRED: CouponRejectionReason.ValueType  # 5
+"""Its time is over."""
+COUPON_REJECTION_REASON_COUPON_NOT_APPLICABLE: CouponRejectionReason.ValueType  # 6
+"""It is for other goods or another currency, or it takes nothing off."""
+COUPON_REJECTION_REASON_COUPON_MINIMUM_NOT_REACHED: CouponRejectionReason.ValueType  # 7
+"""The lines come to less than it asks for."""
+Global___CouponRejectionReason: _TypeAlias = CouponRejectionReason  # noqa: Y015
+
+class _CouponUseState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CouponUseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CouponUseState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COUPON_USE_STATE_UNSPECIFIED: _CouponUseState.ValueType  # 0
+    """Never sent."""
+    COUPON_USE_STATE_HELD: _CouponUseState.ValueType  # 1
+    """The coupon is kept for the order."""
+    COUPON_USE_STATE_REDEEMED: _CouponUseState.ValueType  # 2
+    """The order was paid: the coupon is used."""
+    COUPON_USE_STATE_RELEASED: _CouponUseState.ValueType  # 3
+    """The order has given it back, or was called off before it was held."""
+    COUPON_USE_STATE_REFUSED: _CouponUseState.ValueType  # 4
+    """The coupon cannot be used for the order."""
+
+class CouponUseState(_CouponUseState, metaclass=_CouponUseStateEnumTypeWrapper):
+    """Where the use of a coupon for an order stands."""
+
+COUPON_USE_STATE_UNSPECIFIED: CouponUseState.ValueType  # 0
+"""Never sent."""
+COUPON_USE_STATE_HELD: CouponUseState.ValueType  # 1
+"""The coupon is kept for the order."""
+COUPON_USE_STATE_REDEEMED: CouponUseState.ValueType  # 2
+"""The order was paid: the coupon is used."""
+COUPON_USE_STATE_RELEASED: CouponUseState.ValueType  # 3
+"""The order has given it back, or was called off before it was held."""
+COUPON_USE_STATE_REFUSED: CouponUseState.ValueType  # 4
+"""The coupon cannot be used for the order."""
+Global___CouponUseState: _TypeAlias = CouponUseState  # noqa: Y015
 
 @_typing.final
 class Coupon(_message.Message):
@@ -184,6 +268,7 @@ class IssuedCoupon(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ISSUE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
     issued_coupon_id: _builtins.str
     """UUID version 7, given by the promotion service."""
     coupon_id: _builtins.str
@@ -198,6 +283,8 @@ class IssuedCoupon(_message.Message):
     """Where it stands."""
     version: _builtins.int
     """1 when it was issued, one more for every change."""
+    order_id: _builtins.str
+    """UUID of the order that it is held for or was redeemed by; empty while ISSUED."""
     @_builtins.property
     def issue_time(self) -> _timestamp_pb2.Timestamp:
         """When it was issued."""
@@ -218,11 +305,68 @@ class IssuedCoupon(_message.Message):
         version: _builtins.int = ...,
         issue_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        order_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["issue_time", b"issue_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "coupon_id", b"coupon_id", "issue_time", b"issue_time", "issued_coupon_id", b"issued_coupon_id", "ordinal", b"ordinal", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "coupon_id", b"coupon_id", "issue_time", b"issue_time", "issued_coupon_id", b"issued_coupon_id", "order_id", b"order_id", "ordinal", b"ordinal", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssuedCoupon: _TypeAlias = IssuedCoupon  # noqa: Y015
+
+@_typing.final
+class CouponUse(_message.Message):
+    """The use of an issued coupon for an order: one at most for an order, for ever."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    LINE_DISCOUNTS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    user_id: _builtins.str
+    """User id of the order's customer."""
+    issued_coupon_id: _builtins.str
+    """UUID of the issued coupon that the order asked for."""
+    state: Global___CouponUseState.ValueType
+    """Where it stands."""
+    reason: Global___CouponRejectionReason.ValueType
+    """Why it was REFUSED; UNSPECIFIED otherwise."""
+    @_builtins.property
+    def line_discounts(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.Money]:
+        """What it takes off each line, in the order of the order's lines; empty where it was never held."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was decided."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        issued_coupon_id: _builtins.str = ...,
+        state: Global___CouponUseState.ValueType = ...,
+        reason: Global___CouponRejectionReason.ValueType = ...,
+        line_discounts: _abc.Iterable[_money_pb2.Money] | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "issued_coupon_id", b"issued_coupon_id", "line_discounts", b"line_discounts", "order_id", b"order_id", "reason", b"reason", "state", b"state", "update_time", b"update_time", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponUse: _TypeAlias = CouponUse  # noqa: Y015

@@ -9,6 +9,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from openorder.promotion.v1 import promotion_events_pb2 as _promotion_events_pb2
 from openorder.promotion.v1 import promotion_pb2 as _promotion_pb2
 import builtins as _builtins
 import sys
@@ -334,6 +335,70 @@ class IssueCouponResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssueCouponResponse: _TypeAlias = IssueCouponResponse  # noqa: Y015
+
+@_typing.final
+class HoldCouponRequest(_message.Message):
+    """Request of HoldCoupon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]; see CreateCouponRequest."""
+    order_id: _builtins.str
+    """UUID of the order."""
+    user_id: _builtins.str
+    """User id of the order's customer: 1 to 64 of [A-Za-z0-9._-]."""
+    issued_coupon_id: _builtins.str
+    """UUID of the coupon that was issued to the user."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_promotion_events_pb2.CouponLine]:
+        """The lines of the order: 1 to 100, each SKU once."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        issued_coupon_id: _builtins.str = ...,
+        lines: _abc.Iterable[_promotion_events_pb2.CouponLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "order_id", b"order_id", "request_id", b"request_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldCouponRequest: _TypeAlias = HoldCouponRequest  # noqa: Y015
+
+@_typing.final
+class HoldCouponResponse(_message.Message):
+    """Response of HoldCoupon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUPON_USE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def coupon_use(self) -> _promotion_pb2.CouponUse:
+        """What is decided: HELD, or REDEEMED by now."""
+
+    def __init__(
+        self,
+        *,
+        coupon_use: _promotion_pb2.CouponUse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["coupon_use", b"coupon_use"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon_use", b"coupon_use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldCouponResponse: _TypeAlias = HoldCouponResponse  # noqa: Y015
 
 @_typing.final
 class ListIssuedCouponsRequest(_message.Message):

@@ -61,6 +61,11 @@ class PromotionServiceStub:
                 request_serializer=openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.IssueCouponRequest.SerializeToString,
                 response_deserializer=openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.IssueCouponResponse.FromString,
                 _registered_method=True)
+        self.HoldCoupon = channel.unary_unary(
+                '/openorder.promotion.v1.PromotionService/HoldCoupon',
+                request_serializer=openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.HoldCouponRequest.SerializeToString,
+                response_deserializer=openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.HoldCouponResponse.FromString,
+                _registered_method=True)
         self.ListIssuedCoupons = channel.unary_unary(
                 '/openorder.promotion.v1.PromotionService/ListIssuedCoupons',
                 request_serializer=openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.ListIssuedCouponsRequest.SerializeToString,
@@ -115,6 +120,18 @@ class PromotionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HoldCoupon(self, request, context):
+        """Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
+        answer. For services. The coupon is free again after a release_requested event.
+
+        Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
+        COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
+        before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListIssuedCoupons(self, request, context):
         """Returns issued coupons, the newest first.
         """
@@ -149,6 +166,11 @@ def add_PromotionServiceServicer_to_server(servicer, server):
                     servicer.IssueCoupon,
                     request_deserializer=openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.IssueCouponRequest.FromString,
                     response_serializer=openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.IssueCouponResponse.SerializeToString,
+            ),
+            'HoldCoupon': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldCoupon,
+                    request_deserializer=openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.HoldCouponRequest.FromString,
+                    response_serializer=openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.HoldCouponResponse.SerializeToString,
             ),
             'ListIssuedCoupons': grpc.unary_unary_rpc_method_handler(
                     servicer.ListIssuedCoupons,
@@ -293,6 +315,33 @@ class PromotionService:
             '/openorder.promotion.v1.PromotionService/IssueCoupon',
             openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.IssueCouponRequest.SerializeToString,
             openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.IssueCouponResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldCoupon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openorder.promotion.v1.PromotionService/HoldCoupon',
+            openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.HoldCouponRequest.SerializeToString,
+            openorder_dot_promotion_dot_v1_dot_promotion__service__pb2.HoldCouponResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,14 @@ class PromotionServiceStub:
     Reasons: COUPON_NOT_FOUND (NOT_FOUND), COUPON_SOLD_OUT, COUPON_LIMIT_REACHED, COUPON_NOT_VALID_YET, COUPON_EXPIRED
     (FAILED_PRECONDITION), NOT_YOUR_COUPON (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
+    HoldCoupon: _grpc.UnaryUnaryMultiCallable[_promotion_service_pb2.HoldCouponRequest, _promotion_service_pb2.HoldCouponResponse]
+    """Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
+    answer. For services. The coupon is free again after a release_requested event.
+
+    Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
+    COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
+    before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
+    """
     ListIssuedCoupons: _grpc.UnaryUnaryMultiCallable[_promotion_service_pb2.ListIssuedCouponsRequest, _promotion_service_pb2.ListIssuedCouponsResponse]
     """Returns issued coupons, the newest first."""
 
@@ -84,6 +92,14 @@ class PromotionServiceAsyncStub(PromotionServiceStub):
 
     Reasons: COUPON_NOT_FOUND (NOT_FOUND), COUPON_SOLD_OUT, COUPON_LIMIT_REACHED, COUPON_NOT_VALID_YET, COUPON_EXPIRED
     (FAILED_PRECONDITION), NOT_YOUR_COUPON (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    """
+    HoldCoupon: _aio.UnaryUnaryMultiCallable[_promotion_service_pb2.HoldCouponRequest, _promotion_service_pb2.HoldCouponResponse]  # type: ignore[assignment]
+    """Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
+    answer. For services. The coupon is free again after a release_requested event.
+
+    Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
+    COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
+    before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
     """
     ListIssuedCoupons: _aio.UnaryUnaryMultiCallable[_promotion_service_pb2.ListIssuedCouponsRequest, _promotion_service_pb2.ListIssuedCouponsResponse]  # type: ignore[assignment]
     """Returns issued coupons, the newest first."""
@@ -141,6 +157,20 @@ class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: COUPON_NOT_FOUND (NOT_FOUND), COUPON_SOLD_OUT, COUPON_LIMIT_REACHED, COUPON_NOT_VALID_YET, COUPON_EXPIRED
         (FAILED_PRECONDITION), NOT_YOUR_COUPON (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        """
+
+    @_abc_1.abstractmethod
+    def HoldCoupon(
+        self,
+        request: _promotion_service_pb2.HoldCouponRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_promotion_service_pb2.HoldCouponResponse, _abc.Awaitable[_promotion_service_pb2.HoldCouponResponse]]:
+        """Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
+        answer. For services. The coupon is free again after a release_requested event.
+
+        Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
+        COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
+        before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
         """
 
     @_abc_1.abstractmethod

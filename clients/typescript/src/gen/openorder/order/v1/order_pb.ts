@@ -8,13 +8,15 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Money } from "../../../google/type/money_pb.js";
 import { file_google_type_money } from "../../../google/type/money_pb.js";
+import type { PostalAddress } from "../../../google/type/postal_address_pb.js";
+import { file_google_type_postal_address } from "../../../google/type/postal_address_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file openorder/order/v1/order.proto.
  */
 export const file_openorder_order_v1_order: GenFile = /*@__PURE__*/
-  fileDesc("Ch5vcGVub3JkZXIvb3JkZXIvdjEvb3JkZXIucHJvdG8SEm9wZW5vcmRlci5vcmRlci52MSKoAQoJT3JkZXJMaW5lEgsKA3NrdRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEAoIcXVhbnRpdHkYAyABKAUSJgoKdW5pdF9wcmljZRgEIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiYKCmxpbmVfdG90YWwYBSABKAsyEi5nb29nbGUudHlwZS5Nb25leRIWCg5wcm9kdWN0X251bWJlchgGIAEoAyLxAwoFT3JkZXISEAoIb3JkZXJfaWQYASABKAkSEwoLY3VzdG9tZXJfaWQYAiABKAkSLwoGc3RhdHVzGAMgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEiwKBWxpbmVzGAQgAygLMh0ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyTGluZRIhCgV0b3RhbBgFIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5Eg8KB3ZlcnNpb24YBiABKAMSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1zdGF0dXNfcmVhc29uGAkgASgJEhUKDXN0YXR1c19kZXRhaWwYCiABKAkSEAoIdHJhY2VfaWQYCyABKAkSPQoQcmVzZXJ2YXRpb25fbW9kZRgMIAEoDjIjLm9wZW5vcmRlci5vcmRlci52MS5SZXNlcnZhdGlvbk1vZGUSNQoMcGF5bWVudF9tb2RlGA0gASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLlBheW1lbnRNb2RlEhYKDmN1c3RvbWVyX2VtYWlsGA4gASgJIsUCChJPcmRlclRpbWVsaW5lRW50cnkSEAoIZXZlbnRfaWQYASABKAkSEgoKZXZlbnRfdHlwZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KC29jY3VycmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgZzdGF0dXMYBSABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJTdGF0dXMSDgoGcmVhc29uGAYgASgJEhAKCHRyYWNlX2lkGAcgASgJEkQKB2RldGFpbHMYCCADKAsyMy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJUaW1lbGluZUVudHJ5LkRldGFpbHNFbnRyeRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASqBAgoLT3JkZXJTdGF0dXMSHAoYT1JERVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGAoUT1JERVJfU1RBVFVTX1BFTkRJTkcQBRIaChZPUkRFUl9TVEFUVVNfQ09ORklSTUVEEAoSFQoRT1JERVJfU1RBVFVTX1BBSUQQDxIaChZPUkRFUl9TVEFUVVNfUFJFUEFSSU5HEBQSGAoUT1JERVJfU1RBVFVTX1NISVBQRUQQGRIaChZPUkRFUl9TVEFUVVNfREVMSVZFUkVEEFASGgoWT1JERVJfU1RBVFVTX0NBTkNFTExFRBBaEhkKFU9SREVSX1NUQVRVU19SRUpFQ1RFRBBfKnIKD1Jlc2VydmF0aW9uTW9kZRIgChxSRVNFUlZBVElPTl9NT0RFX1VOU1BFQ0lGSUVEEAASHgoaUkVTRVJWQVRJT05fTU9ERV9JTU1FRElBVEUQARIdChlSRVNFUlZBVElPTl9NT0RFX0RFRkVSUkVEEAIqYAoLUGF5bWVudE1vZGUSHAoYUEFZTUVOVF9NT0RFX1VOU1BFQ0lGSUVEEAASGgoWUEFZTUVOVF9NT0RFX0FVVE9NQVRJQxABEhcKE1BBWU1FTlRfTU9ERV9NQU5VQUwQAkK3AQoWY29tLm9wZW5vcmRlci5vcmRlci52MUIKT3JkZXJQcm90b1ABWkRnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvb3JkZXIvdjE7b3JkZXJ2MaICB09PT3JkZXKqAhJPcGVuT3JkZXIuT3JkZXIuVjHKAhJPcGVuT3JkZXJcT3JkZXJcVjHqAhRPcGVuT3JkZXI6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_google_type_money]);
+  fileDesc("Ch5vcGVub3JkZXIvb3JkZXIvdjEvb3JkZXIucHJvdG8SEm9wZW5vcmRlci5vcmRlci52MSLOAQoJT3JkZXJMaW5lEgsKA3NrdRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEAoIcXVhbnRpdHkYAyABKAUSJgoKdW5pdF9wcmljZRgEIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiYKCmxpbmVfdG90YWwYBSABKAsyEi5nb29nbGUudHlwZS5Nb25leRIWCg5wcm9kdWN0X251bWJlchgGIAEoAxIkCghkaXNjb3VudBgHIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5IucECgVPcmRlchIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIvCgZzdGF0dXMYAyABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJTdGF0dXMSLAoFbGluZXMYBCADKAsyHS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJMaW5lEiEKBXRvdGFsGAUgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSDwoHdmVyc2lvbhgGIAEoAxIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXN0YXR1c19yZWFzb24YCSABKAkSFQoNc3RhdHVzX2RldGFpbBgKIAEoCRIQCgh0cmFjZV9pZBgLIAEoCRI9ChByZXNlcnZhdGlvbl9tb2RlGAwgASgOMiMub3Blbm9yZGVyLm9yZGVyLnYxLlJlc2VydmF0aW9uTW9kZRI1CgxwYXltZW50X21vZGUYDSABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuUGF5bWVudE1vZGUSFgoOY3VzdG9tZXJfZW1haWwYDiABKAkSJAoIZGlzY291bnQYDyABKAsyEi5nb29nbGUudHlwZS5Nb25leRIYChBpc3N1ZWRfY291cG9uX2lkGBAgASgJEjQKEHNoaXBwaW5nX2FkZHJlc3MYESABKAsyGi5nb29nbGUudHlwZS5Qb3N0YWxBZGRyZXNzIsUCChJPcmRlclRpbWVsaW5lRW50cnkSEAoIZXZlbnRfaWQYASABKAkSEgoKZXZlbnRfdHlwZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KC29jY3VycmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgZzdGF0dXMYBSABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJTdGF0dXMSDgoGcmVhc29uGAYgASgJEhAKCHRyYWNlX2lkGAcgASgJEkQKB2RldGFpbHMYCCADKAsyMy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJUaW1lbGluZUVudHJ5LkRldGFpbHNFbnRyeRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASqBAgoLT3JkZXJTdGF0dXMSHAoYT1JERVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGAoUT1JERVJfU1RBVFVTX1BFTkRJTkcQBRIaChZPUkRFUl9TVEFUVVNfQ09ORklSTUVEEAoSFQoRT1JERVJfU1RBVFVTX1BBSUQQDxIaChZPUkRFUl9TVEFUVVNfUFJFUEFSSU5HEBQSGAoUT1JERVJfU1RBVFVTX1NISVBQRUQQGRIaChZPUkRFUl9TVEFUVVNfREVMSVZFUkVEEFASGgoWT1JERVJfU1RBVFVTX0NBTkNFTExFRBBaEhkKFU9SREVSX1NUQVRVU19SRUpFQ1RFRBBfKnIKD1Jlc2VydmF0aW9uTW9kZRIgChxSRVNFUlZBVElPTl9NT0RFX1VOU1BFQ0lGSUVEEAASHgoaUkVTRVJWQVRJT05fTU9ERV9JTU1FRElBVEUQARIdChlSRVNFUlZBVElPTl9NT0RFX0RFRkVSUkVEEAIqYAoLUGF5bWVudE1vZGUSHAoYUEFZTUVOVF9NT0RFX1VOU1BFQ0lGSUVEEAASGgoWUEFZTUVOVF9NT0RFX0FVVE9NQVRJQxABEhcKE1BBWU1FTlRfTU9ERV9NQU5VQUwQAkK3AQoWY29tLm9wZW5vcmRlci5vcmRlci52MUIKT3JkZXJQcm90b1ABWkRnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvb3JkZXIvdjE7b3JkZXJ2MaICB09PT3JkZXKqAhJPcGVuT3JkZXIuT3JkZXIuVjHKAhJPcGVuT3JkZXJcT3JkZXJcVjHqAhRPcGVuT3JkZXI6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_google_type_money, file_google_type_postal_address]);
 
 /**
  * One position of an order, with the price that was agreed when the order was made.
@@ -64,6 +66,14 @@ export type OrderLine = Message<"openorder.order.v1.OrderLine"> & {
    * @generated from field: int64 product_number = 6;
    */
   productNumber: bigint;
+
+  /**
+   * What the order's coupon takes off this line: more than zero, at most line_total. The discounts of the lines add up to
+   * the order's. Not set: nothing.
+   *
+   * @generated from field: google.type.Money discount = 7;
+   */
+  discount?: Money | undefined;
 };
 
 /**
@@ -109,7 +119,8 @@ export type Order = Message<"openorder.order.v1.Order"> & {
   lines: OrderLine[];
 
   /**
-   * What the customer pays: the sum of the lines, in one currency.
+   * What the customer pays, in one currency: the sum of the lines, less the discount. While an order with a coupon is
+   * PENDING, the sum of the lines.
    *
    * @generated from field: google.type.Money total = 5;
    */
@@ -178,6 +189,27 @@ export type Order = Message<"openorder.order.v1.Order"> & {
    * @generated from field: string customer_email = 14;
    */
   customerEmail: string;
+
+  /**
+   * What the coupon takes off: the sum of the lines' discounts. Not set: nothing, or the coupon is not held yet.
+   *
+   * @generated from field: google.type.Money discount = 15;
+   */
+  discount?: Money | undefined;
+
+  /**
+   * UUID of the coupon that the order uses, as it was issued to the customer; empty: none.
+   *
+   * @generated from field: string issued_coupon_id = 16;
+   */
+  issuedCouponId: string;
+
+  /**
+   * Where the order is sent; not set: not given.
+   *
+   * @generated from field: google.type.PostalAddress shipping_address = 17;
+   */
+  shippingAddress?: PostalAddress | undefined;
 };
 
 /**

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/order/v1/saga.proto.
  */
 export const file_openorder_order_v1_saga: GenFile = /*@__PURE__*/
-  fileDesc("Ch1vcGVub3JkZXIvb3JkZXIvdjEvc2FnYS5wcm90bxISb3Blbm9yZGVyLm9yZGVyLnYxIqIECgRTYWdhEhAKCG9yZGVyX2lkGAEgASgJEioKBHN0ZXAYAiABKA4yHC5vcGVub3JkZXIub3JkZXIudjEuU2FnYVN0ZXASKwoFc3RvY2sYAyABKA4yHC5vcGVub3JkZXIub3JkZXIudjEuU2FnYVBhcnQSLQoHcGF5bWVudBgEIAEoDjIcLm9wZW5vcmRlci5vcmRlci52MS5TYWdhUGFydBIVCg11bmRvX2F0dGVtcHRzGAUgASgFEi0KCXN0ZXBfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKDG9yZGVyX3N0YXR1cxgIIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxITCgtjdXN0b21lcl9pZBgJIAEoCRIhCgV0b3RhbBgKIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EjwKDXBlbmRpbmdfY2F1c2UYCyABKA4yJS5vcGVub3JkZXIub3JkZXIudjEuQ2FuY2VsbGF0aW9uQ2F1c2USFgoOcGVuZGluZ19yZWFzb24YDCABKAkSNQoRb3JkZXJfY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHRyYWNlX2lkGA4gASgJKt8BCghTYWdhU3RlcBIZChVTQUdBX1NURVBfVU5TUEVDSUZJRUQQABIXChNTQUdBX1NURVBfUkVTRVJWSU5HEAESFAoQU0FHQV9TVEVQX1BBWUlORxACEhcKE1NBR0FfU1RFUF9DT01QTEVURUQQAxIaChZTQUdBX1NURVBfQ09NUEVOU0FUSU5HEAQSGQoVU0FHQV9TVEVQX0NPTVBFTlNBVEVEEAUSIQodU0FHQV9TVEVQX0NPTVBFTlNBVElPTl9GQUlMRUQQBhIWChJTQUdBX1NURVBfUkVKRUNURUQQByrRAQoIU2FnYVBhcnQSGQoVU0FHQV9QQVJUX1VOU1BFQ0lGSUVEEAASEgoOU0FHQV9QQVJUX0lETEUQARITCg9TQUdBX1BBUlRfQVNLRUQQAhISCg5TQUdBX1BBUlRfRE9ORRADEhUKEVNBR0FfUEFSVF9SRUZVU0VEEAQSFQoRU0FHQV9QQVJUX1VORE9JTkcQBRIUChBTQUdBX1BBUlRfVU5ET05FEAYSEgoOU0FHQV9QQVJUX1VTRUQQBxIVChFTQUdBX1BBUlRfU0VUVExFRBAIQrYBChZjb20ub3Blbm9yZGVyLm9yZGVyLnYxQglTYWdhUHJvdG9QAVpEZ2l0aHViLmNvbS9vcGVub3JkZXIvb3Blbm9yZGVyL2NsaWVudHMvZ28vb3Blbm9yZGVyL29yZGVyL3YxO29yZGVydjGiAgdPT09yZGVyqgIST3Blbk9yZGVyLk9yZGVyLlYxygIST3Blbk9yZGVyXE9yZGVyXFYx6gIUT3Blbk9yZGVyOjpPcmRlcjo6VjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_google_type_money, file_openorder_order_v1_order, file_openorder_order_v1_order_events]);
+  fileDesc("Ch1vcGVub3JkZXIvb3JkZXIvdjEvc2FnYS5wcm90bxISb3Blbm9yZGVyLm9yZGVyLnYxIoAFCgRTYWdhEhAKCG9yZGVyX2lkGAEgASgJEioKBHN0ZXAYAiABKA4yHC5vcGVub3JkZXIub3JkZXIudjEuU2FnYVN0ZXASKwoFc3RvY2sYAyABKA4yHC5vcGVub3JkZXIub3JkZXIudjEuU2FnYVBhcnQSLQoHcGF5bWVudBgEIAEoDjIcLm9wZW5vcmRlci5vcmRlci52MS5TYWdhUGFydBIVCg11bmRvX2F0dGVtcHRzGAUgASgFEi0KCXN0ZXBfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKDG9yZGVyX3N0YXR1cxgIIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxITCgtjdXN0b21lcl9pZBgJIAEoCRIhCgV0b3RhbBgKIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EjwKDXBlbmRpbmdfY2F1c2UYCyABKA4yJS5vcGVub3JkZXIub3JkZXIudjEuQ2FuY2VsbGF0aW9uQ2F1c2USFgoOcGVuZGluZ19yZWFzb24YDCABKAkSNQoRb3JkZXJfY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHRyYWNlX2lkGA4gASgJEiwKBmNvdXBvbhgPIAEoDjIcLm9wZW5vcmRlci5vcmRlci52MS5TYWdhUGFydBIuCghzaGlwbWVudBgQIAEoDjIcLm9wZW5vcmRlci5vcmRlci52MS5TYWdhUGFydCrfAQoIU2FnYVN0ZXASGQoVU0FHQV9TVEVQX1VOU1BFQ0lGSUVEEAASFwoTU0FHQV9TVEVQX1JFU0VSVklORxABEhQKEFNBR0FfU1RFUF9QQVlJTkcQAhIXChNTQUdBX1NURVBfQ09NUExFVEVEEAMSGgoWU0FHQV9TVEVQX0NPTVBFTlNBVElORxAEEhkKFVNBR0FfU1RFUF9DT01QRU5TQVRFRBAFEiEKHVNBR0FfU1RFUF9DT01QRU5TQVRJT05fRkFJTEVEEAYSFgoSU0FHQV9TVEVQX1JFSkVDVEVEEAcq0QEKCFNhZ2FQYXJ0EhkKFVNBR0FfUEFSVF9VTlNQRUNJRklFRBAAEhIKDlNBR0FfUEFSVF9JRExFEAESEwoPU0FHQV9QQVJUX0FTS0VEEAISEgoOU0FHQV9QQVJUX0RPTkUQAxIVChFTQUdBX1BBUlRfUkVGVVNFRBAEEhUKEVNBR0FfUEFSVF9VTkRPSU5HEAUSFAoQU0FHQV9QQVJUX1VORE9ORRAGEhIKDlNBR0FfUEFSVF9VU0VEEAcSFQoRU0FHQV9QQVJUX1NFVFRMRUQQCEK2AQoWY29tLm9wZW5vcmRlci5vcmRlci52MUIJU2FnYVByb3RvUAFaRGdpdGh1Yi5jb20vb3Blbm9yZGVyL29wZW5vcmRlci9jbGllbnRzL2dvL29wZW5vcmRlci9vcmRlci92MTtvcmRlcnYxogIHT09PcmRlcqoCEk9wZW5PcmRlci5PcmRlci5WMcoCEk9wZW5PcmRlclxPcmRlclxWMeoCFE9wZW5PcmRlcjo6T3JkZXI6OlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_google_type_money, file_openorder_order_v1_order, file_openorder_order_v1_order_events]);
 
 /**
  * The saga of one order, as operators see it.
@@ -124,6 +124,20 @@ export type Saga = Message<"openorder.order.v1.Saga"> & {
    * @generated from field: string trace_id = 14;
    */
   traceId: string;
+
+  /**
+   * What is known of the coupon.
+   *
+   * @generated from field: openorder.order.v1.SagaPart coupon = 15;
+   */
+  coupon: SagaPart;
+
+  /**
+   * What is known of the shipment.
+   *
+   * @generated from field: openorder.order.v1.SagaPart shipment = 16;
+   */
+  shipment: SagaPart;
 };
 
 /**
@@ -147,7 +161,7 @@ export enum SagaStep {
   UNSPECIFIED = 0,
 
   /**
-   * Stock was asked for.
+   * Stock was asked for, and the coupon if there is one.
    *
    * @generated from enum value: SAGA_STEP_RESERVING = 1;
    */
@@ -203,7 +217,7 @@ export const SagaStepSchema: GenEnum<SagaStep> = /*@__PURE__*/
   enumDesc(file_openorder_order_v1_saga, 0);
 
 /**
- * What the saga knows of one of its two participants: the stock, or the payment.
+ * What the saga knows of one of its participants: the stock, the payment, the coupon or the shipment.
  *
  * @generated from enum openorder.order.v1.SagaPart
  */
@@ -216,7 +230,7 @@ export enum SagaPart {
   UNSPECIFIED = 0,
 
   /**
-   * Not asked.
+   * Not asked; also where the order has no need of it.
    *
    * @generated from enum value: SAGA_PART_IDLE = 1;
    */
@@ -230,7 +244,7 @@ export enum SagaPart {
   ASKED = 2,
 
   /**
-   * The stock is held; the money was taken.
+   * The stock or the coupon is held; the money was taken; the shipment is made.
    *
    * @generated from enum value: SAGA_PART_DONE = 3;
    */
@@ -258,7 +272,7 @@ export enum SagaPart {
   UNDONE = 6,
 
   /**
-   * The stock left the warehouse with the order.
+   * The stock left the warehouse with the order; the parcel is with the carrier.
    *
    * @generated from enum value: SAGA_PART_USED = 7;
    */

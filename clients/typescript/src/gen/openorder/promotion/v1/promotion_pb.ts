@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/promotion/v1/promotion.proto.
  */
 export const file_openorder_promotion_v1_promotion: GenFile = /*@__PURE__*/
-  fileDesc("CiZvcGVub3JkZXIvcHJvbW90aW9uL3YxL3Byb21vdGlvbi5wcm90bxIWb3Blbm9yZGVyLnByb21vdGlvbi52MSKaAwoGQ291cG9uEhEKCWNvdXBvbl9pZBgBIAEoCRIMCgRjb2RlGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRIyCgV0ZXJtcxgEIAEoCzIjLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuQ291cG9uVGVybXMSMwoPdmFsaWRfZnJvbV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChB2YWxpZF91bnRpbF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtpc3N1ZV9saW1pdBgHIAEoBRIcChRpc3N1ZV9saW1pdF9wZXJfdXNlchgIIAEoBRIUCgxpc3N1ZWRfY291bnQYCSABKAUSDwoHdmVyc2lvbhgKIAEoAxIvCgtjcmVhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIskBCgtDb3Vwb25UZXJtcxIqCgxmaXhlZF9hbW91bnQYASABKAsyEi5nb29nbGUudHlwZS5Nb25leUgAEh4KFHBlcmNlbnRfYmFzaXNfcG9pbnRzGAIgASgFSAASLAoQbWF4aW11bV9kaXNjb3VudBgDIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EikKDW1pbmltdW1fdG90YWwYBCABKAsyEi5nb29nbGUudHlwZS5Nb25leRIMCgRza3VzGAUgAygJQgcKBXZhbHVlIpcCCgxJc3N1ZWRDb3Vwb24SGAoQaXNzdWVkX2NvdXBvbl9pZBgBIAEoCRIRCgljb3Vwb25faWQYAiABKAkSDAoEY29kZRgDIAEoCRIPCgd1c2VyX2lkGAQgASgJEg8KB29yZGluYWwYBSABKAUSOAoFc3RhdGUYBiABKA4yKS5vcGVub3JkZXIucHJvbW90aW9uLnYxLklzc3VlZENvdXBvblN0YXRlEg8KB3ZlcnNpb24YByABKAMSLgoKaXNzdWVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKlgKEUlzc3VlZENvdXBvblN0YXRlEiMKH0lTU1VFRF9DT1VQT05fU1RBVEVfVU5TUEVDSUZJRUQQABIeChpJU1NVRURfQ09VUE9OX1NUQVRFX0lTU1VFRBABQtcBChpjb20ub3Blbm9yZGVyLnByb21vdGlvbi52MUIOUHJvbW90aW9uUHJvdG9QAVpMZ2l0aHViLmNvbS9vcGVub3JkZXIvb3Blbm9yZGVyL2NsaWVudHMvZ28vb3Blbm9yZGVyL3Byb21vdGlvbi92MTtwcm9tb3Rpb252MaICC09PUHJvbW90aW9uqgIWT3Blbk9yZGVyLlByb21vdGlvbi5WMcoCFk9wZW5PcmRlclxQcm9tb3Rpb25cVjHqAhhPcGVuT3JkZXI6OlByb21vdGlvbjo6VjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_google_type_money]);
+  fileDesc("CiZvcGVub3JkZXIvcHJvbW90aW9uL3YxL3Byb21vdGlvbi5wcm90bxIWb3Blbm9yZGVyLnByb21vdGlvbi52MSKaAwoGQ291cG9uEhEKCWNvdXBvbl9pZBgBIAEoCRIMCgRjb2RlGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRIyCgV0ZXJtcxgEIAEoCzIjLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuQ291cG9uVGVybXMSMwoPdmFsaWRfZnJvbV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChB2YWxpZF91bnRpbF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtpc3N1ZV9saW1pdBgHIAEoBRIcChRpc3N1ZV9saW1pdF9wZXJfdXNlchgIIAEoBRIUCgxpc3N1ZWRfY291bnQYCSABKAUSDwoHdmVyc2lvbhgKIAEoAxIvCgtjcmVhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIskBCgtDb3Vwb25UZXJtcxIqCgxmaXhlZF9hbW91bnQYASABKAsyEi5nb29nbGUudHlwZS5Nb25leUgAEh4KFHBlcmNlbnRfYmFzaXNfcG9pbnRzGAIgASgFSAASLAoQbWF4aW11bV9kaXNjb3VudBgDIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EikKDW1pbmltdW1fdG90YWwYBCABKAsyEi5nb29nbGUudHlwZS5Nb25leRIMCgRza3VzGAUgAygJQgcKBXZhbHVlIqkCCgxJc3N1ZWRDb3Vwb24SGAoQaXNzdWVkX2NvdXBvbl9pZBgBIAEoCRIRCgljb3Vwb25faWQYAiABKAkSDAoEY29kZRgDIAEoCRIPCgd1c2VyX2lkGAQgASgJEg8KB29yZGluYWwYBSABKAUSOAoFc3RhdGUYBiABKA4yKS5vcGVub3JkZXIucHJvbW90aW9uLnYxLklzc3VlZENvdXBvblN0YXRlEg8KB3ZlcnNpb24YByABKAMSLgoKaXNzdWVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCG9yZGVyX2lkGAogASgJIswCCglDb3Vwb25Vc2USEAoIb3JkZXJfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIYChBpc3N1ZWRfY291cG9uX2lkGAMgASgJEjUKBXN0YXRlGAQgASgOMiYub3Blbm9yZGVyLnByb21vdGlvbi52MS5Db3Vwb25Vc2VTdGF0ZRI9CgZyZWFzb24YBSABKA4yLS5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvblJlamVjdGlvblJlYXNvbhIqCg5saW5lX2Rpc2NvdW50cxgGIAMoCzISLmdvb2dsZS50eXBlLk1vbmV5Ei8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqmAEKEUlzc3VlZENvdXBvblN0YXRlEiMKH0lTU1VFRF9DT1VQT05fU1RBVEVfVU5TUEVDSUZJRUQQABIeChpJU1NVRURfQ09VUE9OX1NUQVRFX0lTU1VFRBABEhwKGElTU1VFRF9DT1VQT05fU1RBVEVfSEVMRBACEiAKHElTU1VFRF9DT1VQT05fU1RBVEVfUkVERUVNRUQQAyqVAwoVQ291cG9uUmVqZWN0aW9uUmVhc29uEicKI0NPVVBPTl9SRUpFQ1RJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASLAooQ09VUE9OX1JFSkVDVElPTl9SRUFTT05fQ09VUE9OX05PVF9GT1VORBABEisKJ0NPVVBPTl9SRUpFQ1RJT05fUkVBU09OX05PVF9ZT1VSX0NPVVBPThACEi8KK0NPVVBPTl9SRUpFQ1RJT05fUkVBU09OX0NPVVBPTl9BTFJFQURZX1VTRUQQAxIwCixDT1VQT05fUkVKRUNUSU9OX1JFQVNPTl9DT1VQT05fTk9UX1ZBTElEX1lFVBAEEioKJkNPVVBPTl9SRUpFQ1RJT05fUkVBU09OX0NPVVBPTl9FWFBJUkVEEAUSMQotQ09VUE9OX1JFSkVDVElPTl9SRUFTT05fQ09VUE9OX05PVF9BUFBMSUNBQkxFEAYSNgoyQ09VUE9OX1JFSkVDVElPTl9SRUFTT05fQ09VUE9OX01JTklNVU1fTk9UX1JFQUNIRUQQByqpAQoOQ291cG9uVXNlU3RhdGUSIAocQ09VUE9OX1VTRV9TVEFURV9VTlNQRUNJRklFRBAAEhkKFUNPVVBPTl9VU0VfU1RBVEVfSEVMRBABEh0KGUNPVVBPTl9VU0VfU1RBVEVfUkVERUVNRUQQAhIdChlDT1VQT05fVVNFX1NUQVRFX1JFTEVBU0VEEAMSHAoYQ09VUE9OX1VTRV9TVEFURV9SRUZVU0VEEARC1wEKGmNvbS5vcGVub3JkZXIucHJvbW90aW9uLnYxQg5Qcm9tb3Rpb25Qcm90b1ABWkxnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvcHJvbW90aW9uL3YxO3Byb21vdGlvbnYxogILT09Qcm9tb3Rpb26qAhZPcGVuT3JkZXIuUHJvbW90aW9uLlYxygIWT3Blbk9yZGVyXFByb21vdGlvblxWMeoCGE9wZW5PcmRlcjo6UHJvbW90aW9uOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_google_type_money]);
 
 /**
  * A discount that users can have, each as often as its limits allow.
@@ -242,6 +242,13 @@ export type IssuedCoupon = Message<"openorder.promotion.v1.IssuedCoupon"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 9;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * UUID of the order that it is held for or was redeemed by; empty while ISSUED.
+   *
+   * @generated from field: string order_id = 10;
+   */
+  orderId: string;
 };
 
 /**
@@ -250,6 +257,76 @@ export type IssuedCoupon = Message<"openorder.promotion.v1.IssuedCoupon"> & {
  */
 export const IssuedCouponSchema: GenMessage<IssuedCoupon> = /*@__PURE__*/
   messageDesc(file_openorder_promotion_v1_promotion, 2);
+
+/**
+ * The use of an issued coupon for an order: one at most for an order, for ever.
+ *
+ * @generated from message openorder.promotion.v1.CouponUse
+ */
+export type CouponUse = Message<"openorder.promotion.v1.CouponUse"> & {
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * User id of the order's customer.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+
+  /**
+   * UUID of the issued coupon that the order asked for.
+   *
+   * @generated from field: string issued_coupon_id = 3;
+   */
+  issuedCouponId: string;
+
+  /**
+   * Where it stands.
+   *
+   * @generated from field: openorder.promotion.v1.CouponUseState state = 4;
+   */
+  state: CouponUseState;
+
+  /**
+   * Why it was REFUSED; UNSPECIFIED otherwise.
+   *
+   * @generated from field: openorder.promotion.v1.CouponRejectionReason reason = 5;
+   */
+  reason: CouponRejectionReason;
+
+  /**
+   * What it takes off each line, in the order of the order's lines; empty where it was never held.
+   *
+   * @generated from field: repeated google.type.Money line_discounts = 6;
+   */
+  lineDiscounts: Money[];
+
+  /**
+   * When it was decided.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 7;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it last changed.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 8;
+   */
+  updateTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message openorder.promotion.v1.CouponUse.
+ * Use `create(CouponUseSchema)` to create a new message.
+ */
+export const CouponUseSchema: GenMessage<CouponUse> = /*@__PURE__*/
+  messageDesc(file_openorder_promotion_v1_promotion, 3);
 
 /**
  * Where an issued coupon stands.
@@ -270,6 +347,20 @@ export enum IssuedCouponState {
    * @generated from enum value: ISSUED_COUPON_STATE_ISSUED = 1;
    */
   ISSUED = 1,
+
+  /**
+   * It is kept for an order that is not paid yet.
+   *
+   * @generated from enum value: ISSUED_COUPON_STATE_HELD = 2;
+   */
+  HELD = 2,
+
+  /**
+   * An order that was paid has used it.
+   *
+   * @generated from enum value: ISSUED_COUPON_STATE_REDEEMED = 3;
+   */
+  REDEEMED = 3,
 }
 
 /**
@@ -277,4 +368,121 @@ export enum IssuedCouponState {
  */
 export const IssuedCouponStateSchema: GenEnum<IssuedCouponState> = /*@__PURE__*/
   enumDesc(file_openorder_promotion_v1_promotion, 0);
+
+/**
+ * Why a coupon cannot be used for an order. The word behind the prefix is the order's status_reason.
+ *
+ * @generated from enum openorder.promotion.v1.CouponRejectionReason
+ */
+export enum CouponRejectionReason {
+  /**
+   * Never sent; stands for reasons that the reader does not know yet.
+   *
+   * @generated from enum value: COUPON_REJECTION_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * There is no such issued coupon.
+   *
+   * @generated from enum value: COUPON_REJECTION_REASON_COUPON_NOT_FOUND = 1;
+   */
+  COUPON_NOT_FOUND = 1,
+
+  /**
+   * It was issued to somebody else.
+   *
+   * @generated from enum value: COUPON_REJECTION_REASON_NOT_YOUR_COUPON = 2;
+   */
+  NOT_YOUR_COUPON = 2,
+
+  /**
+   * Another order holds it or has used it.
+   *
+   * @generated from enum value: COUPON_REJECTION_REASON_COUPON_ALREADY_USED = 3;
+   */
+  COUPON_ALREADY_USED = 3,
+
+  /**
+   * Its time has not come.
+   *
+   * @generated from enum value: COUPON_REJECTION_REASON_COUPON_NOT_VALID_YET = 4;
+   */
+  COUPON_NOT_VALID_YET = 4,
+
+  /**
+   * Its time is over.
+   *
+   * @generated from enum value: COUPON_REJECTION_REASON_COUPON_EXPIRED = 5;
+   */
+  COUPON_EXPIRED = 5,
+
+  /**
+   * It is for other goods or another currency, or it takes nothing off.
+   *
+   * @generated from enum value: COUPON_REJECTION_REASON_COUPON_NOT_APPLICABLE = 6;
+   */
+  COUPON_NOT_APPLICABLE = 6,
+
+  /**
+   * The lines come to less than it asks for.
+   *
+   * @generated from enum value: COUPON_REJECTION_REASON_COUPON_MINIMUM_NOT_REACHED = 7;
+   */
+  COUPON_MINIMUM_NOT_REACHED = 7,
+}
+
+/**
+ * Describes the enum openorder.promotion.v1.CouponRejectionReason.
+ */
+export const CouponRejectionReasonSchema: GenEnum<CouponRejectionReason> = /*@__PURE__*/
+  enumDesc(file_openorder_promotion_v1_promotion, 1);
+
+/**
+ * Where the use of a coupon for an order stands.
+ *
+ * @generated from enum openorder.promotion.v1.CouponUseState
+ */
+export enum CouponUseState {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: COUPON_USE_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The coupon is kept for the order.
+   *
+   * @generated from enum value: COUPON_USE_STATE_HELD = 1;
+   */
+  HELD = 1,
+
+  /**
+   * The order was paid: the coupon is used.
+   *
+   * @generated from enum value: COUPON_USE_STATE_REDEEMED = 2;
+   */
+  REDEEMED = 2,
+
+  /**
+   * The order has given it back, or was called off before it was held.
+   *
+   * @generated from enum value: COUPON_USE_STATE_RELEASED = 3;
+   */
+  RELEASED = 3,
+
+  /**
+   * The coupon cannot be used for the order.
+   *
+   * @generated from enum value: COUPON_USE_STATE_REFUSED = 4;
+   */
+  REFUSED = 4,
+}
+
+/**
+ * Describes the enum openorder.promotion.v1.CouponUseState.
+ */
+export const CouponUseStateSchema: GenEnum<CouponUseState> = /*@__PURE__*/
+  enumDesc(file_openorder_promotion_v1_promotion, 2);
 

@@ -6,15 +6,17 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Coupon, CouponTerms, IssuedCoupon, IssuedCouponState } from "./promotion_pb.js";
+import type { Coupon, CouponTerms, CouponUse, IssuedCoupon, IssuedCouponState } from "./promotion_pb.js";
 import { file_openorder_promotion_v1_promotion } from "./promotion_pb.js";
+import type { CouponLine } from "./promotion_events_pb.js";
+import { file_openorder_promotion_v1_promotion_events } from "./promotion_events_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file openorder/promotion/v1/promotion_service.proto.
  */
 export const file_openorder_promotion_v1_promotion_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci5vcGVub3JkZXIvcHJvbW90aW9uL3YxL3Byb21vdGlvbl9zZXJ2aWNlLnByb3RvEhZvcGVub3JkZXIucHJvbW90aW9uLnYxIp8CChNDcmVhdGVDb3Vwb25SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDAoEY29kZRgCIAEoCRIUCgxkaXNwbGF5X25hbWUYAyABKAkSMgoFdGVybXMYBCABKAsyIy5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvblRlcm1zEjMKD3ZhbGlkX2Zyb21fdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoQdmFsaWRfdW50aWxfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLaXNzdWVfbGltaXQYByABKAUSHAoUaXNzdWVfbGltaXRfcGVyX3VzZXIYCCABKAUiRgoUQ3JlYXRlQ291cG9uUmVzcG9uc2USLgoGY291cG9uGAEgASgLMh4ub3Blbm9yZGVyLnByb21vdGlvbi52MS5Db3Vwb24ipAEKE1VwZGF0ZUNvdXBvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIuCgZjb3Vwb24YAiABKAsyHi5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvbhIvCgt1cGRhdGVfbWFzaxgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sSGAoQZXhwZWN0ZWRfdmVyc2lvbhgEIAEoAyJGChRVcGRhdGVDb3Vwb25SZXNwb25zZRIuCgZjb3Vwb24YASABKAsyHi5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvbiI+ChBHZXRDb3Vwb25SZXF1ZXN0EhMKCWNvdXBvbl9pZBgBIAEoCUgAEg4KBGNvZGUYAiABKAlIAEIFCgNrZXkiQwoRR2V0Q291cG9uUmVzcG9uc2USLgoGY291cG9uGAEgASgLMh4ub3Blbm9yZGVyLnByb21vdGlvbi52MS5Db3Vwb24iOwoSTGlzdENvdXBvbnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIl8KE0xpc3RDb3Vwb25zUmVzcG9uc2USLwoHY291cG9ucxgBIAMoCzIeLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuQ291cG9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJlChJJc3N1ZUNvdXBvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRITCgljb3Vwb25faWQYAiABKAlIABIOCgRjb2RlGAMgASgJSAASDwoHdXNlcl9pZBgEIAEoCUIFCgNrZXkiUgoTSXNzdWVDb3Vwb25SZXNwb25zZRI7Cg1pc3N1ZWRfY291cG9uGAEgASgLMiQub3Blbm9yZGVyLnByb21vdGlvbi52MS5Jc3N1ZWRDb3Vwb24inwEKGExpc3RJc3N1ZWRDb3Vwb25zUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEhEKCWNvdXBvbl9pZBgCIAEoCRI4CgVzdGF0ZRgDIAEoDjIpLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuSXNzdWVkQ291cG9uU3RhdGUSEQoJcGFnZV9zaXplGAQgASgFEhIKCnBhZ2VfdG9rZW4YBSABKAkicgoZTGlzdElzc3VlZENvdXBvbnNSZXNwb25zZRI8Cg5pc3N1ZWRfY291cG9ucxgBIAMoCzIkLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuSXNzdWVkQ291cG9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKUBQoQUHJvbW90aW9uU2VydmljZRJpCgxDcmVhdGVDb3Vwb24SKy5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNyZWF0ZUNvdXBvblJlcXVlc3QaLC5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNyZWF0ZUNvdXBvblJlc3BvbnNlEmkKDFVwZGF0ZUNvdXBvbhIrLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuVXBkYXRlQ291cG9uUmVxdWVzdBosLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuVXBkYXRlQ291cG9uUmVzcG9uc2USYAoJR2V0Q291cG9uEigub3Blbm9yZGVyLnByb21vdGlvbi52MS5HZXRDb3Vwb25SZXF1ZXN0Gikub3Blbm9yZGVyLnByb21vdGlvbi52MS5HZXRDb3Vwb25SZXNwb25zZRJmCgtMaXN0Q291cG9ucxIqLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuTGlzdENvdXBvbnNSZXF1ZXN0Gisub3Blbm9yZGVyLnByb21vdGlvbi52MS5MaXN0Q291cG9uc1Jlc3BvbnNlEmYKC0lzc3VlQ291cG9uEioub3Blbm9yZGVyLnByb21vdGlvbi52MS5Jc3N1ZUNvdXBvblJlcXVlc3QaKy5vcGVub3JkZXIucHJvbW90aW9uLnYxLklzc3VlQ291cG9uUmVzcG9uc2USeAoRTGlzdElzc3VlZENvdXBvbnMSMC5vcGVub3JkZXIucHJvbW90aW9uLnYxLkxpc3RJc3N1ZWRDb3Vwb25zUmVxdWVzdBoxLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuTGlzdElzc3VlZENvdXBvbnNSZXNwb25zZULeAQoaY29tLm9wZW5vcmRlci5wcm9tb3Rpb24udjFCFVByb21vdGlvblNlcnZpY2VQcm90b1ABWkxnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvcHJvbW90aW9uL3YxO3Byb21vdGlvbnYxogILT09Qcm9tb3Rpb26qAhZPcGVuT3JkZXIuUHJvbW90aW9uLlYxygIWT3Blbk9yZGVyXFByb21vdGlvblxWMeoCGE9wZW5PcmRlcjo6UHJvbW90aW9uOjpWMWIGcHJvdG8z", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_openorder_promotion_v1_promotion]);
+  fileDesc("Ci5vcGVub3JkZXIvcHJvbW90aW9uL3YxL3Byb21vdGlvbl9zZXJ2aWNlLnByb3RvEhZvcGVub3JkZXIucHJvbW90aW9uLnYxIp8CChNDcmVhdGVDb3Vwb25SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDAoEY29kZRgCIAEoCRIUCgxkaXNwbGF5X25hbWUYAyABKAkSMgoFdGVybXMYBCABKAsyIy5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvblRlcm1zEjMKD3ZhbGlkX2Zyb21fdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoQdmFsaWRfdW50aWxfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLaXNzdWVfbGltaXQYByABKAUSHAoUaXNzdWVfbGltaXRfcGVyX3VzZXIYCCABKAUiRgoUQ3JlYXRlQ291cG9uUmVzcG9uc2USLgoGY291cG9uGAEgASgLMh4ub3Blbm9yZGVyLnByb21vdGlvbi52MS5Db3Vwb24ipAEKE1VwZGF0ZUNvdXBvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIuCgZjb3Vwb24YAiABKAsyHi5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvbhIvCgt1cGRhdGVfbWFzaxgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sSGAoQZXhwZWN0ZWRfdmVyc2lvbhgEIAEoAyJGChRVcGRhdGVDb3Vwb25SZXNwb25zZRIuCgZjb3Vwb24YASABKAsyHi5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvbiI+ChBHZXRDb3Vwb25SZXF1ZXN0EhMKCWNvdXBvbl9pZBgBIAEoCUgAEg4KBGNvZGUYAiABKAlIAEIFCgNrZXkiQwoRR2V0Q291cG9uUmVzcG9uc2USLgoGY291cG9uGAEgASgLMh4ub3Blbm9yZGVyLnByb21vdGlvbi52MS5Db3Vwb24iOwoSTGlzdENvdXBvbnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIl8KE0xpc3RDb3Vwb25zUmVzcG9uc2USLwoHY291cG9ucxgBIAMoCzIeLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuQ291cG9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJlChJJc3N1ZUNvdXBvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRITCgljb3Vwb25faWQYAiABKAlIABIOCgRjb2RlGAMgASgJSAASDwoHdXNlcl9pZBgEIAEoCUIFCgNrZXkiUgoTSXNzdWVDb3Vwb25SZXNwb25zZRI7Cg1pc3N1ZWRfY291cG9uGAEgASgLMiQub3Blbm9yZGVyLnByb21vdGlvbi52MS5Jc3N1ZWRDb3Vwb24ilwEKEUhvbGRDb3Vwb25SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEAoIb3JkZXJfaWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCRIYChBpc3N1ZWRfY291cG9uX2lkGAQgASgJEjEKBWxpbmVzGAUgAygLMiIub3Blbm9yZGVyLnByb21vdGlvbi52MS5Db3Vwb25MaW5lIksKEkhvbGRDb3Vwb25SZXNwb25zZRI1Cgpjb3Vwb25fdXNlGAEgASgLMiEub3Blbm9yZGVyLnByb21vdGlvbi52MS5Db3Vwb25Vc2UinwEKGExpc3RJc3N1ZWRDb3Vwb25zUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEhEKCWNvdXBvbl9pZBgCIAEoCRI4CgVzdGF0ZRgDIAEoDjIpLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuSXNzdWVkQ291cG9uU3RhdGUSEQoJcGFnZV9zaXplGAQgASgFEhIKCnBhZ2VfdG9rZW4YBSABKAkicgoZTGlzdElzc3VlZENvdXBvbnNSZXNwb25zZRI8Cg5pc3N1ZWRfY291cG9ucxgBIAMoCzIkLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuSXNzdWVkQ291cG9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTL5BQoQUHJvbW90aW9uU2VydmljZRJpCgxDcmVhdGVDb3Vwb24SKy5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNyZWF0ZUNvdXBvblJlcXVlc3QaLC5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNyZWF0ZUNvdXBvblJlc3BvbnNlEmkKDFVwZGF0ZUNvdXBvbhIrLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuVXBkYXRlQ291cG9uUmVxdWVzdBosLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuVXBkYXRlQ291cG9uUmVzcG9uc2USYAoJR2V0Q291cG9uEigub3Blbm9yZGVyLnByb21vdGlvbi52MS5HZXRDb3Vwb25SZXF1ZXN0Gikub3Blbm9yZGVyLnByb21vdGlvbi52MS5HZXRDb3Vwb25SZXNwb25zZRJmCgtMaXN0Q291cG9ucxIqLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuTGlzdENvdXBvbnNSZXF1ZXN0Gisub3Blbm9yZGVyLnByb21vdGlvbi52MS5MaXN0Q291cG9uc1Jlc3BvbnNlEmYKC0lzc3VlQ291cG9uEioub3Blbm9yZGVyLnByb21vdGlvbi52MS5Jc3N1ZUNvdXBvblJlcXVlc3QaKy5vcGVub3JkZXIucHJvbW90aW9uLnYxLklzc3VlQ291cG9uUmVzcG9uc2USYwoKSG9sZENvdXBvbhIpLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuSG9sZENvdXBvblJlcXVlc3QaKi5vcGVub3JkZXIucHJvbW90aW9uLnYxLkhvbGRDb3Vwb25SZXNwb25zZRJ4ChFMaXN0SXNzdWVkQ291cG9ucxIwLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuTGlzdElzc3VlZENvdXBvbnNSZXF1ZXN0GjEub3Blbm9yZGVyLnByb21vdGlvbi52MS5MaXN0SXNzdWVkQ291cG9uc1Jlc3BvbnNlQt4BChpjb20ub3Blbm9yZGVyLnByb21vdGlvbi52MUIVUHJvbW90aW9uU2VydmljZVByb3RvUAFaTGdpdGh1Yi5jb20vb3Blbm9yZGVyL29wZW5vcmRlci9jbGllbnRzL2dvL29wZW5vcmRlci9wcm9tb3Rpb24vdjE7cHJvbW90aW9udjGiAgtPT1Byb21vdGlvbqoCFk9wZW5PcmRlci5Qcm9tb3Rpb24uVjHKAhZPcGVuT3JkZXJcUHJvbW90aW9uXFYx6gIYT3Blbk9yZGVyOjpQcm9tb3Rpb246OlYxYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_openorder_promotion_v1_promotion, file_openorder_promotion_v1_promotion_events]);
 
 /**
  * Request of CreateCoupon.
@@ -360,6 +362,76 @@ export const IssueCouponResponseSchema: GenMessage<IssueCouponResponse> = /*@__P
   messageDesc(file_openorder_promotion_v1_promotion_service, 9);
 
 /**
+ * Request of HoldCoupon.
+ *
+ * @generated from message openorder.promotion.v1.HoldCouponRequest
+ */
+export type HoldCouponRequest = Message<"openorder.promotion.v1.HoldCouponRequest"> & {
+  /**
+   * Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]; see CreateCouponRequest.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 2;
+   */
+  orderId: string;
+
+  /**
+   * User id of the order's customer: 1 to 64 of [A-Za-z0-9._-].
+   *
+   * @generated from field: string user_id = 3;
+   */
+  userId: string;
+
+  /**
+   * UUID of the coupon that was issued to the user.
+   *
+   * @generated from field: string issued_coupon_id = 4;
+   */
+  issuedCouponId: string;
+
+  /**
+   * The lines of the order: 1 to 100, each SKU once.
+   *
+   * @generated from field: repeated openorder.promotion.v1.CouponLine lines = 5;
+   */
+  lines: CouponLine[];
+};
+
+/**
+ * Describes the message openorder.promotion.v1.HoldCouponRequest.
+ * Use `create(HoldCouponRequestSchema)` to create a new message.
+ */
+export const HoldCouponRequestSchema: GenMessage<HoldCouponRequest> = /*@__PURE__*/
+  messageDesc(file_openorder_promotion_v1_promotion_service, 10);
+
+/**
+ * Response of HoldCoupon.
+ *
+ * @generated from message openorder.promotion.v1.HoldCouponResponse
+ */
+export type HoldCouponResponse = Message<"openorder.promotion.v1.HoldCouponResponse"> & {
+  /**
+   * What is decided: HELD, or REDEEMED by now.
+   *
+   * @generated from field: openorder.promotion.v1.CouponUse coupon_use = 1;
+   */
+  couponUse?: CouponUse | undefined;
+};
+
+/**
+ * Describes the message openorder.promotion.v1.HoldCouponResponse.
+ * Use `create(HoldCouponResponseSchema)` to create a new message.
+ */
+export const HoldCouponResponseSchema: GenMessage<HoldCouponResponse> = /*@__PURE__*/
+  messageDesc(file_openorder_promotion_v1_promotion_service, 11);
+
+/**
  * Request of ListIssuedCoupons. All conditions must hold.
  *
  * @generated from message openorder.promotion.v1.ListIssuedCouponsRequest
@@ -407,7 +479,7 @@ export type ListIssuedCouponsRequest = Message<"openorder.promotion.v1.ListIssue
  * Use `create(ListIssuedCouponsRequestSchema)` to create a new message.
  */
 export const ListIssuedCouponsRequestSchema: GenMessage<ListIssuedCouponsRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_promotion_v1_promotion_service, 10);
+  messageDesc(file_openorder_promotion_v1_promotion_service, 12);
 
 /**
  * Response of ListIssuedCoupons.
@@ -435,7 +507,7 @@ export type ListIssuedCouponsResponse = Message<"openorder.promotion.v1.ListIssu
  * Use `create(ListIssuedCouponsResponseSchema)` to create a new message.
  */
 export const ListIssuedCouponsResponseSchema: GenMessage<ListIssuedCouponsResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_promotion_v1_promotion_service, 11);
+  messageDesc(file_openorder_promotion_v1_promotion_service, 13);
 
 /**
  * Coupons, and who has them. Operators and services make coupons and see what was issued to whom; a customer is issued
@@ -500,6 +572,21 @@ export const PromotionService: GenService<{
     methodKind: "unary";
     input: typeof IssueCouponRequestSchema;
     output: typeof IssueCouponResponseSchema;
+  },
+  /**
+   * Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
+   * answer. For services. The coupon is free again after a release_requested event.
+   *
+   * Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
+   * COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
+   * before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
+   *
+   * @generated from rpc openorder.promotion.v1.PromotionService.HoldCoupon
+   */
+  holdCoupon: {
+    methodKind: "unary";
+    input: typeof HoldCouponRequestSchema;
+    output: typeof HoldCouponResponseSchema;
   },
   /**
    * Returns issued coupons, the newest first.

@@ -57,11 +57,16 @@ public final class Reason {
     public static final String RECIPIENT_MISSING = "RECIPIENT_MISSING";
 
     // Coupons.
+    public static final String COUPONS_NOT_SUPPORTED = "COUPONS_NOT_SUPPORTED";
+    public static final String COUPON_ALREADY_USED = "COUPON_ALREADY_USED";
     public static final String COUPON_CODE_ALREADY_EXISTS = "COUPON_CODE_ALREADY_EXISTS";
     public static final String COUPON_EXPIRED = "COUPON_EXPIRED";
     public static final String COUPON_LIMIT_REACHED = "COUPON_LIMIT_REACHED";
+    public static final String COUPON_MINIMUM_NOT_REACHED = "COUPON_MINIMUM_NOT_REACHED";
+    public static final String COUPON_NOT_APPLICABLE = "COUPON_NOT_APPLICABLE";
     public static final String COUPON_NOT_FOUND = "COUPON_NOT_FOUND";
     public static final String COUPON_NOT_VALID_YET = "COUPON_NOT_VALID_YET";
+    public static final String COUPON_RELEASED = "COUPON_RELEASED";
     public static final String COUPON_SOLD_OUT = "COUPON_SOLD_OUT";
     public static final String COUPON_VERSION_MISMATCH = "COUPON_VERSION_MISMATCH";
     public static final String ISSUE_LIMIT_BELOW_ISSUED = "ISSUE_LIMIT_BELOW_ISSUED";
@@ -70,6 +75,7 @@ public final class Reason {
 
     // Shipments.
     public static final String CARRIER_EVENT_ID_REUSED = "CARRIER_EVENT_ID_REUSED";
+    public static final String SHIPMENT_ALREADY_SHIPPED = "SHIPMENT_ALREADY_SHIPPED";
     public static final String SHIPMENT_CANCELLED = "SHIPMENT_CANCELLED";
     public static final String SHIPMENT_EVENT_IN_FUTURE = "SHIPMENT_EVENT_IN_FUTURE";
     public static final String SHIPMENT_EVENT_LIMIT_REACHED = "SHIPMENT_EVENT_LIMIT_REACHED";
