@@ -1,9 +1,11 @@
-//! `openorder demo`: three orders through a running system, each followed to its end.
+//! `openorder demo`: four orders through a running system, each followed to its end.
 //!
-//! - `world.rs`: the product and the wallet that the orders need, and what is left of them afterwards;
+//! - `world.rs`: the product, the wallet and the coupon that the orders need, and what is left of them afterwards;
 //! - `story.rs`: one order: placed, watched, explained by its timeline;
+//! - `parcel.rs`: what its carrier says of an order that is sent;
 //! - `trace.rs`: where the first order's trace can be seen.
 
+mod parcel;
 mod story;
 mod trace;
 mod world;
@@ -31,7 +33,7 @@ Examples:
   openorder demo
   openorder demo --gateway http://127.0.0.1:9080
 
-It makes a product and a wallet of its own each time, so it can be run as often as you like. Nothing is cleaned up
+It makes a product, a wallet and a coupon of its own each time, so it can be run as often as you like. Nothing is cleaned up
 afterwards: look at what it made. The exit code is 0 when everything came out as expected.";
 
 /// Arguments of `openorder demo`.
@@ -117,10 +119,12 @@ async fn demo(gateway: &str, pages: &Pages<'_>) -> anyhow::Result<bool> {
     Ok(expected)
 }
 
-fn stories(world: &World) -> [Story<'_>; 3] {
-    let story = |title, quantity, status, reason| Story { title, world, quantity, status, reason };
+fn stories(world: &World) -> [Story<'_>; 4] {
+    let story = |title, quantity, status, reason| Story { title, world, quantity, status, reason, coupon: None };
+    let with_coupon = story("An order with a coupon, sent and delivered", world::SENT, OrderStatus::Delivered, "");
     [
         story("An order that succeeds", world::BOUGHT, OrderStatus::Preparing, ""),
+        Story { coupon: Some(&world.issued_coupon_id), ..with_coupon },
         story("An order of more than there is", world::TOO_MANY, OrderStatus::Rejected, "OUT_OF_STOCK"),
         story("An order that cannot be paid", world::TOO_DEAR, OrderStatus::Cancelled, "INSUFFICIENT_BALANCE"),
     ]

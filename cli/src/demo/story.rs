@@ -8,8 +8,8 @@ use openorder_proto::order::v1::{CreateOrderRequest, GetOrderTimelineRequest, Or
 use openorder_proto::reasons::Word;
 use uuid::Uuid;
 
-use super::PATIENCE;
 use super::world::World;
+use super::{PATIENCE, parcel};
 use crate::gateway_client::{GatewayClient, failed};
 use crate::order::follow::Watch;
 use crate::output::line;
@@ -25,6 +25,8 @@ pub(super) struct Story<'a> {
     pub(super) quantity: i32,
     pub(super) status: OrderStatus,
     pub(super) reason: &'static str,
+    /// The issued coupon that it uses.
+    pub(super) coupon: Option<&'a str>,
 }
 
 /// How it ended.
@@ -36,7 +38,8 @@ pub(super) struct Outcome {
 
 impl Story<'_> {
     pub(super) async fn play(&self, client: &GatewayClient) -> anyhow::Result<Outcome> {
-        let mut client = OrderServiceClient::new(client.clone());
+        let gateway = client;
+        let mut client = OrderServiceClient::new(gateway.clone());
         let began = Instant::now();
         let placed = client.create_order(self.request()).await;
         let placed = placed.map_err(|status| failed("the order could not be placed", &status))?;
@@ -51,10 +54,20 @@ impl Story<'_> {
             began.elapsed().as_secs_f64() * 1_000.0,
         ));
         let mut seen = Vec::new();
-        // Nobody ships what the demo orders.
-        let watch = Watch { until: OrderStatus::Preparing, deadline: Instant::now() + PATIENCE };
-        let last = watch.follow(&client, order, |order| seen.push(order.status().word())).await?;
+        let deadline = Instant::now() + PATIENCE;
+        let watch = Watch { until: OrderStatus::Preparing, deadline };
+        let mut last = watch.follow(&client, order, |order| seen.push(order.status().word())).await?;
+        if self.status == OrderStatus::Delivered && last.status() == OrderStatus::Preparing {
+            parcel::deliver(gateway, &last.order_id).await?;
+            let watch = Watch { until: OrderStatus::Delivered, deadline };
+            last = watch.follow(&client, last, |order| seen.push(order.status().word())).await?;
+        }
+        seen.dedup();
         line(format_args!("   watched: {}", seen.join(" → ")));
+        if let Some(discount) = &last.discount {
+            let (off, paid) = (money(Some(discount)), money(last.total.as_ref()));
+            line(format_args!("   the coupon takes {off} off: {paid} are paid"));
+        }
 
         let mut request = GetOrderTimelineRequest { order_id: last.order_id.clone(), ..Default::default() };
         let mut events = Vec::new();
@@ -77,6 +90,7 @@ impl Story<'_> {
             customer_id: self.world.customer_id.clone(),
             customer_email: format!("{}@example.com", self.world.customer_id),
             lines: vec![RequestedLine { sku: self.world.sku.clone(), quantity: self.quantity }],
+            issued_coupon_id: self.coupon.unwrap_or_default().to_owned(),
             ..Default::default()
         }
     }

@@ -11,6 +11,10 @@ use openorder_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use openorder_proto::payment::v1::{ChargeWalletRequest, GetWalletRequest};
 use openorder_proto::product::v1::CreateProductRequest;
 use openorder_proto::product::v1::product_service_client::ProductServiceClient;
+use openorder_proto::promotion::v1::promotion_service_client::PromotionServiceClient;
+use openorder_proto::promotion::v1::{
+    CouponTerms, CreateCouponRequest, IssueCouponRequest, coupon_terms, issue_coupon_request,
+};
 use openorder_rpc::status::is_not_found;
 use uuid::Uuid;
 
@@ -29,33 +33,42 @@ const BALANCE_CENTS: i64 = 20_000;
 
 /// Pieces of the order that succeeds: 99.80 EUR, and 100.20 EUR are left.
 pub(super) const BOUGHT: i32 = 2;
+/// Pieces of the order that is sent: 49.90 EUR, less what the coupon takes off.
+pub(super) const SENT: i32 = 1;
+/// A fifth.
+const COUPON_BASIS_POINTS: i32 = 2_000;
+/// 39.92 EUR
+const SENT_CENTS: i64 = PRICE_CENTS - PRICE_CENTS * COUPON_BASIS_POINTS as i64 / 10_000;
 /// More than the stock.
 pub(super) const TOO_MANY: i32 = 1_000;
 /// 249.50 EUR: in stock, and more than what is left in the wallet.
 pub(super) const TOO_DEAR: i32 = 5;
 
-/// What is left of the wallet after the order that succeeds.
-const LEFT_CENTS: i64 = BALANCE_CENTS - BOUGHT as i64 * PRICE_CENTS;
+/// What is left of the wallet after the orders that succeed.
+const LEFT_CENTS: i64 = BALANCE_CENTS - BOUGHT as i64 * PRICE_CENTS - SENT_CENTS;
 
-// The numbers tell the three stories, and pay the order of the line that is printed at the end.
-const _: () = assert!(TOO_MANY > INITIAL_STOCK, "the second order is out of stock");
-const _: () = assert!(TOO_DEAR <= INITIAL_STOCK - BOUGHT, "the third order is in stock");
-const _: () = assert!(TOO_DEAR as i64 * PRICE_CENTS > LEFT_CENTS, "the third order cannot be paid");
+// The numbers tell the four stories, and pay the order of the line that is printed at the end.
+const _: () = assert!(TOO_MANY > INITIAL_STOCK, "the third order is out of stock");
+const _: () = assert!(TOO_DEAR <= INITIAL_STOCK - BOUGHT - SENT, "the fourth order is in stock");
+const _: () = assert!(TOO_DEAR as i64 * PRICE_CENTS > LEFT_CENTS, "the fourth order cannot be paid");
 const _: () = assert!(LEFT_CENTS >= PRICE_CENTS, "one more piece can be paid");
 
-/// A product, and a customer with money: new ones in each run.
+/// A product, and a customer with money and a coupon: new ones in each run.
 pub(super) struct World {
     pub(super) sku: String,
     pub(super) customer_id: String,
+    pub(super) issued_coupon_id: String,
 }
 
 impl World {
     pub(super) async fn make(client: &GatewayClient) -> anyhow::Result<Self> {
         // The last digits of a version 7 UUID are random; twelve of them do not meet again.
         let run: String = Uuid::now_v7().simple().to_string().chars().skip(20).collect();
-        let world = Self { sku: format!("DEMO-{run}"), customer_id: format!("demo-{run}") };
+        let (sku, customer_id) = (format!("DEMO-{run}"), format!("demo-{run}"));
+        let mut world = Self { sku, customer_id, issued_coupon_id: String::new() };
         world.make_product(client).await?;
         world.fill_wallet(client).await?;
+        world.issued_coupon_id = world.issue_coupon(client, &run).await?;
         Ok(world)
     }
 
@@ -96,9 +109,38 @@ impl World {
         Ok(())
     }
 
-    /// Compares stock and wallet with what the three orders have to leave.
+    async fn issue_coupon(&self, client: &GatewayClient, run: &str) -> anyhow::Result<String> {
+        let mut client = PromotionServiceClient::new(client.clone());
+        let code = format!("DEMO-{}", run.to_uppercase());
+        let request = CreateCouponRequest {
+            request_id: format!("{}-coupon", self.customer_id),
+            code: code.clone(),
+            display_name: "A fifth off".to_owned(),
+            terms: Some(CouponTerms {
+                value: Some(coupon_terms::Value::PercentBasisPoints(COUPON_BASIS_POINTS)),
+                ..CouponTerms::default()
+            }),
+            // 2099
+            valid_until_time: Some(prost_types::Timestamp { seconds: 4_070_908_800, nanos: 0 }),
+            issue_limit: 100,
+            ..CreateCouponRequest::default()
+        };
+        client.create_coupon(request).await.map_err(|status| failed("the coupon could not be made", &status))?;
+        let request = IssueCouponRequest {
+            request_id: format!("{}-issue", self.customer_id),
+            key: Some(issue_coupon_request::Key::Code(code.clone())),
+            user_id: self.customer_id.clone(),
+        };
+        let issued = client.issue_coupon(request).await;
+        let issued = issued.map_err(|status| failed("the coupon could not be issued", &status))?.into_inner();
+        let issued = issued.issued_coupon.unwrap_or_default();
+        line(format_args!("✓ coupon {code}: a fifth off, number {} of 100 is the customer's", issued.ordinal));
+        Ok(issued.issued_coupon_id)
+    }
+
+    /// Compares stock and wallet with what the four orders have to leave.
     pub(super) async fn check(&self, client: &GatewayClient) -> anyhow::Result<bool> {
-        let expected = (INITIAL_STOCK, BOUGHT, INITIAL_STOCK - BOUGHT);
+        let expected = (INITIAL_STOCK - SENT, BOUGHT, INITIAL_STOCK - SENT - BOUGHT);
         let as_expected =
             |stock: &Stock| (stock.on_hand_quantity, stock.reserved_quantity, stock.available_quantity) == expected;
         let stock = self.stock_when(client, as_expected).await?.unwrap_or_default();
@@ -121,7 +163,7 @@ impl World {
         let left = euros(LEFT_CENTS);
         let paid_once = balance.as_ref() == Some(&left);
         line(format_args!(
-            "  {} wallet: {}, charged once for the first order{}",
+            "  {} wallet: {}, charged once for each order that succeeded{}",
             mark(paid_once),
             money(balance.as_ref()),
             unless(paid_once, || money(Some(&left))),

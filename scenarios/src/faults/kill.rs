@@ -25,7 +25,7 @@ pub async fn kill_at_random(servers: Servers, length: Length) -> (Servers, Outco
     }
     fleet.ready().await;
     let recovery = load.probe().await;
-    end(fleet, load, "SIGKILL of a role, any of seven", times, recovery).await
+    end(fleet, load, "SIGKILL of a role, any of them", times, recovery).await
 }
 
 /// Every role, one after the other, with the time that a new order takes after each.
