@@ -18,6 +18,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// One request of so many is sent once more after its answer: it has to be answered the same.
 const ASKED_AGAIN_EVERY: u64 = 10;
 
+/// One order of so many uses a coupon.
+const WITH_COUPON_EVERY: u64 = 5;
+/// Coupons that one customer may be issued, as many as there may be.
+const COUPONS_A_CUSTOMER: i32 = 1_000;
+
 /// What the load is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -92,6 +97,12 @@ impl Names {
         format!("{}-customer-{number}", self.run)
     }
 
+    /// The code of the coupon of a tenth off.
+    pub fn coupon(&self) -> String {
+        // A code has 32 characters at most.
+        format!("C-{}", self.run.chars().skip(10).take(24).collect::<String>().to_uppercase())
+    }
+
     /// What all customers' ids begin with.
     pub fn customers(&self) -> String {
         format!("{}-customer-", self.run)
@@ -115,6 +126,7 @@ impl Load {
         for number in 0..plan.customers {
             shop.charge(&names.customer(number), eur(1_000_000, 0)).await;
         }
+        shop.coupon(&names.coupon(), 1_000_000, COUPONS_A_CUSTOMER).await;
         for number in 0..plan.products {
             shop.stock_is(&names.sku(number), plan.stock, 0).await;
         }
@@ -193,7 +205,14 @@ async fn call(shared: Arc<Shared>, shop: Shop) {
             return;
         }
         let (sku, customer) = (number as usize % shared.plan.products, number as usize % shared.plan.customers);
-        let request = Shop::request(&shared.names.customer(customer), &shared.names.sku(sku), 1);
+        let mut request = Shop::request(&shared.names.customer(customer), &shared.names.sku(sku), 1);
+        if number % WITH_COUPON_EVERY == 2 {
+            // Without one, where it is not to be had just now: the order is what matters.
+            let issued =
+                tokio::time::timeout(TRY_BOUND, shop.issue(&shared.names.coupon(), &request.customer_id)).await;
+            request.issued_coupon_id =
+                issued.map_or_else(|_| String::new(), |issued| issued.unwrap_or_default().issued_coupon_id);
+        }
         shared.ledger.lock().expect("a ledger").offered += 1;
         let answered = until_answered(&shared, &shop, &request).await;
         if answered.is_some() && number.is_multiple_of(ASKED_AGAIN_EVERY) {
@@ -255,7 +274,7 @@ async fn cancel(shared: &Shared, shop: &Shop, order_id: String) {
 }
 
 /// INTERNAL is among them only because a connection that breaks in the middle of an answer is told so by the client.
-fn is_transient(code: Code) -> bool {
+pub(crate) fn is_transient(code: Code) -> bool {
     matches!(
         code,
         Code::Unavailable

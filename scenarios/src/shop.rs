@@ -77,8 +77,8 @@ impl Shop {
         answer.into_inner().product.expect("a product")
     }
 
-    /// A coupon of ten percent that may be issued so often.
-    pub async fn coupon(&self, code: &str, issue_limit: i32) -> Coupon {
+    /// A coupon of ten percent that may be issued so often, in all and to one user.
+    pub async fn coupon(&self, code: &str, issue_limit: i32, issue_limit_per_user: i32) -> Coupon {
         let value = Some(coupon_terms::Value::PercentBasisPoints(1_000));
         let request = CreateCouponRequest {
             request_id: id("coupon"),
@@ -87,6 +87,7 @@ impl Shop {
             terms: Some(CouponTerms { value, ..Default::default() }),
             valid_until_time: Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 }),
             issue_limit,
+            issue_limit_per_user,
             ..Default::default()
         };
         let answer = self.promotions.clone().create_coupon(request).await.expect("a coupon");
@@ -98,8 +99,16 @@ impl Shop {
     /// # Errors
     /// Why the user gets none.
     pub async fn issue(&self, code: &str, user_id: &str) -> Result<IssuedCoupon, Status> {
+        self.issue_as(&id("issue"), code, user_id).await
+    }
+
+    /// The same, under this request id.
+    ///
+    /// # Errors
+    /// Why the user gets none.
+    pub async fn issue_as(&self, request_id: &str, code: &str, user_id: &str) -> Result<IssuedCoupon, Status> {
         let key = Some(issue_coupon_request::Key::Code(code.to_owned()));
-        let request = IssueCouponRequest { request_id: id("issue"), key, user_id: user_id.to_owned() };
+        let request = IssueCouponRequest { request_id: request_id.to_owned(), key, user_id: user_id.to_owned() };
         let answer = self.promotions.clone().issue_coupon(request).await?;
         Ok(answer.into_inner().issued_coupon.expect("an issued coupon"))
     }

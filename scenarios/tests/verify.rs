@@ -73,7 +73,7 @@ async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
     let system = Deployment::start(&[]).await;
     let shop = system.shop();
     let Orders { sku, customer, prepared } = orders(&shop).await;
-    let coupon = shop.coupon("VERA-10", 1).await.coupon_id;
+    let coupon = shop.coupon("VERA-10", 1, 1).await.coupon_id;
     let issued = shop.issue("VERA-10", &customer).await.unwrap().issued_coupon_id;
     assert!(shop.issue("VERA-10", "eve").await.is_err(), "there is one");
     tokio::time::sleep(Duration::from_secs(1)).await;

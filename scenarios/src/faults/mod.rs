@@ -5,6 +5,7 @@ mod clock;
 mod duplicates;
 mod fault_points;
 mod foreign;
+mod hot_coupon;
 mod hot_key;
 mod kafka;
 mod kill;
@@ -90,6 +91,7 @@ scenarios! {
     "kill" within 300 s: kill::kill_at_random,
     "kill-in-turn" within 300 s: kill::kill_in_turn,
     "hot-key" within 300 s: hot_key::hot_key,
+    "hot-coupon" within 400 s: hot_coupon::hot_coupon,
     "scale" within 300 s: scale::scale,
     "zombie" within 300 s: scale::zombie,
     "postgres" within 400 s: postgres::postgres,
