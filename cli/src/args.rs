@@ -15,6 +15,7 @@ use crate::operate::parked::ParkedArgs;
 use crate::operate::replay::ReplayArgs;
 use crate::order::OrderArgs;
 use crate::probe::ProbeArgs;
+use crate::rebuild::RebuildArgs;
 use crate::serve::ServeArgs;
 use crate::settings_args::SettingsArgs;
 use crate::topic::TopicArgs;
@@ -67,6 +68,7 @@ impl Cli {
             Command::Dlq(args) => args.settings(),
             Command::Parked(args) => &args.through.settings,
             Command::Replay(args) => &args.through.settings,
+            Command::Rebuild(args) => args.settings(),
             Command::Audit(args) => &args.through.settings,
             Command::Order(args) => args.settings(),
             Command::Topic(args) => args.settings(),
@@ -104,6 +106,8 @@ pub enum Command {
     Parked(ParkedArgs),
     /// Give events of one service's log to one consumer group again
     Replay(ReplayArgs),
+    /// Make anew what a service has made of events: its sums, its ranking
+    Rebuild(RebuildArgs),
     /// Show who did what, when and why
     Audit(AuditArgs),
     /// Make orders by hand, and look at them

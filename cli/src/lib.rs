@@ -9,6 +9,7 @@
 //! - [`demo`], [`load`]: using a running system through its gateway, as any caller would (`gateway_client/`);
 //! - [`verify`]: do the invariants hold, on the running system;
 //! - [`order`]: orders, made and looked at by hand; [`operate`]: what operators look at and do, through the gateway;
+//! - [`rebuild`]: what services have made of events, made anew;
 //! - [`topic`]: the events in Kafka, decoded; [`manual`]: completion and manual pages;
 //! - [`output`]: the only place that writes to the terminal; `table.rs`, `time.rs`, `json.rs`, `show.rs`: how values look.
 //!
@@ -40,6 +41,7 @@ pub mod order;
 pub mod output;
 mod port;
 pub mod probe;
+pub mod rebuild;
 pub mod roles;
 pub mod serve;
 mod services;
@@ -80,6 +82,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<bool> {
         Command::Dlq(args) => operate::dlq::run(settings, args),
         Command::Parked(args) => operate::parked::run(settings, args).map(|()| true),
         Command::Replay(args) => operate::replay::run(settings, args).map(|()| true),
+        Command::Rebuild(args) => rebuild::run(settings, args).map(|()| true),
         Command::Topic(args) => topic::run(settings, args).map(|()| true),
         Command::Completion(args) => {
             manual::completion(args, &mut Cli::command());

@@ -1,6 +1,7 @@
 //! The services that this program has, a line each: their roles, the sections of their settings, where they answer, what
 //! the gateway routes to, what operators look after and what `verify` looks at are made from it.
 
+use openorder_analytics::AnalyticsSettings;
 use openorder_config::{Secret, settings};
 use openorder_gateway::{Backend, GatewaySettings};
 use openorder_inventory::InventorySettings;
@@ -184,6 +185,8 @@ services! {
     Promotion = promotion: PromotionSettings, openorder_promotion follows subscription;
     /// Parcels.
     Shipping = shipping: ShippingSettings, openorder_shipping follows subscription;
+    /// What is sold, and what becomes of orders.
+    Analytics = analytics: AnalyticsSettings, openorder_analytics follows subscription;
 }
 
 impl Role {

@@ -37,7 +37,7 @@ async fn a_role_is_ready_when_its_port_is_served_and_ends_when_asked_to() {
     let world = World::new();
     let settings = settings(&world);
     let address = settings.product.listen_address.clone();
-    let system = System::start(settings, &[Role::Product]).await.unwrap();
+    let system = Box::pin(System::start(settings, &[Role::Product])).await.unwrap();
     let state = |name: &str| system.readiness().snapshot().into_iter().find(|state| state.name == name);
     assert!(state("port").is_some(), "told before anything else is known");
     assert!(!system.readiness().is_ready());
@@ -59,13 +59,13 @@ async fn a_taken_port_ends_the_system_and_is_named() {
     let mut settings = settings(&world);
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     settings.product.listen_address = taken.local_addr().unwrap().to_string();
-    let system = System::start(settings.clone(), &[Role::Product]).await.unwrap();
+    let system = Box::pin(System::start(settings.clone(), &[Role::Product])).await.unwrap();
     tokio::time::timeout(PATIENCE, system.stop_requested()).await.expect("the role cannot run");
     let failure = system.stop().await.failure.unwrap();
     assert!(failure.starts_with("product:") && failure.contains(&settings.product.listen_address), "{failure}");
 
     settings.admin.listen_address = settings.product.listen_address.clone();
-    let refused = System::start(settings, &[Role::Product]).await.err();
+    let refused = Box::pin(System::start(settings, &[Role::Product])).await.err();
     assert!(matches!(refused, Some(StartError::Settings(_))), "one address for two listeners");
     world.close().await;
 }
@@ -76,7 +76,7 @@ async fn a_role_that_waits_for_a_server_stops_all_the_same() {
     let mut settings = settings(&world);
     let nobody = free_address();
     settings.product.database_url = format!("postgres://postgres@{nobody}/openorder_product").as_str().into();
-    let system = System::start(settings, &[Role::Product]).await.unwrap();
+    let system = Box::pin(System::start(settings, &[Role::Product])).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(300), system.readiness().wait_ready()).await.is_err());
     let stopping = tokio::time::timeout(Duration::from_secs(5), system.stop()).await;
     assert!(stopping.expect("a stop does not wait for the server").is_clean());
@@ -89,7 +89,7 @@ async fn a_topic_is_watched_from_its_present_end() {
     let settings = settings(&world);
     let (kafka, url) = (settings.kafka.clone(), format!("http://{}", settings.product.listen_address));
     assert!(Tail::open(&kafka, topics::PRODUCT_CATALOG).await.is_err(), "no such topic yet");
-    let system = System::start(settings, &[Role::Product]).await.unwrap();
+    let system = Box::pin(System::start(settings, &[Role::Product])).await.unwrap();
     ready(&system).await;
     let telemetry = RoleTelemetry::disabled("test");
     let channel =

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
+	analyticsv1 "github.com/openorder/openorder/clients/go/openorder/analytics/v1"
 	inventoryv1 "github.com/openorder/openorder/clients/go/openorder/inventory/v1"
 	notificationv1 "github.com/openorder/openorder/clients/go/openorder/notification/v1"
 	operationsv1 "github.com/openorder/openorder/clients/go/openorder/operations/v1"
@@ -55,6 +56,7 @@ type Client struct {
 	Notifications notificationv1.NotificationServiceClient
 	Promotions    promotionv1.PromotionServiceClient
 	Shipments     shippingv1.ShippingServiceClient
+	Analytics     analyticsv1.AnalyticsServiceClient
 	Operations    operationsv1.OperationsServiceClient
 
 	connection *grpc.ClientConn
@@ -168,6 +170,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 	client.Notifications = notificationv1.NewNotificationServiceClient(connection)
 	client.Promotions = promotionv1.NewPromotionServiceClient(connection)
 	client.Shipments = shippingv1.NewShippingServiceClient(connection)
+	client.Analytics = analyticsv1.NewAnalyticsServiceClient(connection)
 	client.Operations = operationsv1.NewOperationsServiceClient(connection)
 	return client, nil
 }

@@ -32,7 +32,10 @@ program_environment() {
     variable=OPENORDER_${service^^}_DATABASE_URL
     export "$variable=${!variable:-$server/openorder_$service$query}"
   done
-  export OPENORDER_NOTIFICATION_REDIS_URL=${OPENORDER_NOTIFICATION_REDIS_URL:-$OPENORDER_REDIS_URL}
+  for service in notification analytics; do
+    variable=OPENORDER_${service^^}_REDIS_URL
+    export "$variable=${!variable:-$OPENORDER_REDIS_URL}"
+  done
   export OPENORDER_TELEMETRY_LOG_DIRECTORY=${OPENORDER_TELEMETRY_LOG_DIRECTORY:-$program_logs}
   export OPENORDER_TELEMETRY_OTLP_ENDPOINT=${OPENORDER_TELEMETRY_OTLP_ENDPOINT:-${OPENORDER_OTLP_ENDPOINT:-}}
   mail_environment

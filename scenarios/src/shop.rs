@@ -1,6 +1,7 @@
 //! A client that sells, generated from the protos, as a user's would be.
 
 use openorder_proto::{
+    analytics::v1::analytics_service_client::AnalyticsServiceClient,
     google::r#type::Money,
     inventory::v1::{GetStockRequest, Stock, inventory_service_client::InventoryServiceClient},
     notification::v1::notification_service_client::NotificationServiceClient,
@@ -33,6 +34,8 @@ pub struct Shop {
     pub payments: PaymentServiceClient<Channel>,
     /// Messages to customers.
     pub notifications: NotificationServiceClient<Channel>,
+    /// What is sold.
+    pub analytics: AnalyticsServiceClient<Channel>,
     /// Coupons.
     pub promotions: PromotionServiceClient<Channel>,
     /// Parcels.
@@ -58,6 +61,7 @@ impl Shop {
             inventory: InventoryServiceClient::new(channel.clone()),
             payments: PaymentServiceClient::new(channel.clone()),
             notifications: NotificationServiceClient::new(channel.clone()),
+            analytics: AnalyticsServiceClient::new(channel.clone()),
             promotions: PromotionServiceClient::new(channel.clone()),
             shipments: ShippingServiceClient::new(channel),
         }

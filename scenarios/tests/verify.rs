@@ -214,6 +214,14 @@ async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
             "NOTIFICATION_MISSING",
             &prepared,
         ),
+        (
+            "analytics",
+            "update sales set orders = orders + 1".to_owned(),
+            "update sales set orders = orders - 1".to_owned(),
+            "sales",
+            "SALES_DIFFER",
+            "EUR",
+        ),
     ];
     for (service, sql, mend, invariant, reason, broken) in breaks {
         run(&system, service, &sql).await;

@@ -4,7 +4,7 @@
 //! - `database.rs`: a snapshot of a service's database, read in pages;
 //! - `log.rs`: an event log, aggregate by aggregate; `floor.rs`: where it begins; `difference.rs`: two large sets, compared in little memory;
 //! - `services.rs`: which service publishes and consumes what;
-//! - one file an invariant: `orders.rs`, `stock.rs`, `money.rs`, `versions.rs` (with `topics.rs`), `state/`, `agreement.rs`.
+//! - one file an invariant: `orders.rs`, `stock.rs`, `money.rs`, `versions.rs` (with `topics.rs`), `state/`, `agreement/`, `sales.rs`.
 //!
 //! Within one database state and events are read in one snapshot, where they have to agree exactly. What spans databases
 //! or topics is judged once it is older than the bound that it may take (`--settle`), and looked at again before it is
@@ -21,6 +21,7 @@ mod money;
 mod next;
 mod orders;
 mod report;
+mod sales;
 mod services;
 mod state;
 mod stock;
@@ -46,7 +47,7 @@ use report::{Findings, Invariant, Outcome, Report};
 
 const HELP: &str = "\
 Examples:
-  openorder verify                                     all six, on the system of the settings
+  openorder verify                                     all seven, on the system of the settings
   openorder verify --only stock,money
   openorder verify --settle 2m --output json > verified.json
   openorder verify --topics-since 30m                  topics from half an hour ago, not from their beginning
@@ -59,6 +60,8 @@ The invariants:
   state      orders, payments, wallets, stock, reservations, coupons and shipments are the fold of their events; as many
              coupons are issued as were counted
   agreement  order, reservation, payment, shipment and notification say the same
+  sales      what analytics has counted, orders and money by currency, is what the orders come to; while orders change it
+             is in flight
 
 It reads only, in pages, and the system goes on working. What is younger than --settle, or still has a deadline ahead, is
 in flight and not judged. PREPARING counts as the end of an order while nothing ships by itself.
@@ -149,6 +152,7 @@ async fn verify(settings: &ProcessSettings, args: &VerifyArgs) -> Report {
             Invariant::Versions => Box::pin(versions::check(&check, &mut findings)).await,
             Invariant::State => Box::pin(state::check(&check, &mut findings)).await,
             Invariant::Agreement => Box::pin(agreement::check(&check, &mut findings)).await,
+            Invariant::Sales => Box::pin(sales::check(&check, &mut findings)).await,
         };
         report.add(findings, result.err().map(|error| format!("{error:#}")));
     }

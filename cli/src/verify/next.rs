@@ -24,6 +24,10 @@ pub(super) fn next(invariant: Invariant, reason: &str) -> &'static str {
             "openorder dlq list, openorder parked and openorder lag say whether its event waits somewhere; else openorder \
              replay --from order --to GROUP gives it again"
         }
+        "ORDER_COUNT_DIFFERS" | "SALES_DIFFER" => {
+            "openorder lag, openorder parked and openorder dlq list, each with --group analytics, say whether events wait; else \
+             openorder rebuild analytics --from-events counts all orders anew"
+        }
         _ => of_invariant(invariant),
     }
 }
@@ -39,6 +43,10 @@ fn of_invariant(invariant: Invariant) -> &'static str {
         }
         Invariant::Money => {
             "openorder topic tail payment.wallet.v1 --key USER shows what moved; a sum that stays wrong is a fault: keep \
+             databases and topics, and report it with this output"
+        }
+        Invariant::Sales => {
+            "openorder rebuild analytics --from-events counts all orders anew; a sum that stays wrong is a fault: keep \
              databases and topics, and report it with this output"
         }
         Invariant::Versions | Invariant::State => {

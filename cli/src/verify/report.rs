@@ -30,11 +30,13 @@ pub enum Invariant {
     State,
     /// The services say the same.
     Agreement,
+    /// What analytics has counted is what the orders come to.
+    Sales,
 }
 
 impl Invariant {
     pub(super) const ALL: &[Self] =
-        &[Self::Orders, Self::Stock, Self::Money, Self::Versions, Self::State, Self::Agreement];
+        &[Self::Orders, Self::Stock, Self::Money, Self::Versions, Self::State, Self::Agreement, Self::Sales];
 
     const fn name(self) -> &'static str {
         match self {
@@ -44,6 +46,7 @@ impl Invariant {
             Self::Versions => "versions",
             Self::State => "state",
             Self::Agreement => "agreement",
+            Self::Sales => "sales",
         }
     }
 }

@@ -58,6 +58,10 @@ const REASONS = [
     "SHIPMENT_NOT_FOUND", // not found
     "SHIPMENT_NOT_SHIPPED", // failed precondition
     "SHIPMENT_VERSION_MISMATCH", // aborted
+    // Analytics
+    "REBUILD_NOT_FOUND", // not found
+    "REBUILD_UNDER_WAY", // failed precondition
+    "SUMMARY_TOO_LARGE", // failed precondition
     // Operations
     "ALREADY_IN_REPLAY", // failed precondition
     "DEAD_LETTER_UNKNOWN", // not found

@@ -22,7 +22,9 @@ pub(super) fn write(
     all.set("kafka", "partitions", "4");
     all.set("kafka", "session_timeout_ms", "6000");
     all.set("telemetry", "otlp_endpoint", "\"\"");
-    all.set("notification", "redis_url", &format!("\"{}\"", servers.redis));
+    for service in ["notification", "analytics"] {
+        all.set(service, "redis_url", &format!("\"{}\"", servers.redis));
+    }
     for service in roles::behind_gateway() {
         all.set("services", service, &format!("\"http://{}\"", address(service)));
         all.set(service, "database_url", &format!("\"{}/{name}_{service}\"", servers.postgres));

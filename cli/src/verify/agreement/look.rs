@@ -200,7 +200,7 @@ fn carried(row: &PgRow) -> sqlx::Result<(Option<(i64, String)>, Lines, Option<Uu
 }
 
 /// What is taken off an order, in minor units.
-fn discount(row: &PgRow) -> sqlx::Result<i64> {
+pub(in crate::verify) fn discount(row: &PgRow) -> sqlx::Result<i64> {
     let Some(coupon) = column(row, "coupon")? else { return Ok(0) };
     let coupon: StoredCoupon = decoded(coupon)?;
     Ok(if coupon.applied { coupon.line_discounts_minor_units.iter().sum() } else { 0 })

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::Check;
 use super::database::{Keyed, Met, Snapshot};
 use super::report::Findings;
+pub(super) use look::discount;
 use look::{Rows, Sources, Tables};
 use rules::Verdict;
 

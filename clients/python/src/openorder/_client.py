@@ -10,6 +10,7 @@ import grpc
 
 from openorder import _policy, errors
 from openorder._policy import RetryPolicy
+from openorder.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from openorder.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from openorder.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from openorder.operations.v1.operations_service_pb2_grpc import OperationsServiceStub
@@ -83,6 +84,7 @@ class Client:
         self.notifications = NotificationServiceStub(intercepted)
         self.promotions = PromotionServiceStub(intercepted)
         self.shipments = ShippingServiceStub(intercepted)
+        self.analytics = AnalyticsServiceStub(intercepted)
         self.operations = OperationsServiceStub(intercepted)
 
     def watch_order(

@@ -14,6 +14,7 @@ from openorder._client import DEADLINE_SECONDS, TLS
 from openorder._pages import aitems as items
 from openorder._pages import apages as pages
 from openorder._policy import RetryPolicy
+from openorder.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from openorder.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from openorder.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from openorder.operations.v1.operations_service_pb2_grpc import OperationsServiceStub
@@ -26,6 +27,7 @@ from openorder.promotion.v1.promotion_service_pb2_grpc import PromotionServiceSt
 from openorder.shipping.v1.shipping_service_pb2_grpc import ShippingServiceStub
 
 if TYPE_CHECKING:
+    from openorder.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceAsyncStub
     from openorder.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
     from openorder.notification.v1.notification_service_pb2_grpc import NotificationServiceAsyncStub
     from openorder.operations.v1.operations_service_pb2_grpc import OperationsServiceAsyncStub
@@ -75,6 +77,7 @@ class Client:
         self.notifications: NotificationServiceAsyncStub = NotificationServiceStub(channel)
         self.promotions: PromotionServiceAsyncStub = PromotionServiceStub(channel)
         self.shipments: ShippingServiceAsyncStub = ShippingServiceStub(channel)
+        self.analytics: AnalyticsServiceAsyncStub = AnalyticsServiceStub(channel)
         self.operations: OperationsServiceAsyncStub = OperationsServiceStub(channel)
 
     async def watch_order(

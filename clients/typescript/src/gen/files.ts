@@ -1,4 +1,6 @@
 // All files of the contract.
+import { file_openorder_analytics_v1_analytics } from "./openorder/analytics/v1/analytics_pb.js";
+import { file_openorder_analytics_v1_analytics_service } from "./openorder/analytics/v1/analytics_service_pb.js";
 import { file_openorder_event_v1_options } from "./openorder/event/v1/options_pb.js";
 import { file_openorder_inventory_v1_inventory_events } from "./openorder/inventory/v1/inventory_events_pb.js";
 import { file_openorder_inventory_v1_inventory } from "./openorder/inventory/v1/inventory_pb.js";
@@ -28,6 +30,8 @@ import { file_openorder_shipping_v1_shipping } from "./openorder/shipping/v1/shi
 import { file_openorder_shipping_v1_shipping_service } from "./openorder/shipping/v1/shipping_service_pb.js";
 
 export const files = [
+  file_openorder_analytics_v1_analytics,
+  file_openorder_analytics_v1_analytics_service,
   file_openorder_event_v1_options,
   file_openorder_inventory_v1_inventory_events,
   file_openorder_inventory_v1_inventory,

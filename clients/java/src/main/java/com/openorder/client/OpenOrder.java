@@ -1,5 +1,7 @@
 package com.openorder.client;
 
+import com.openorder.analytics.v1.AnalyticsServiceGrpc;
+import com.openorder.analytics.v1.AnalyticsServiceGrpc.AnalyticsServiceBlockingStub;
 import com.openorder.inventory.v1.InventoryServiceGrpc;
 import com.openorder.inventory.v1.InventoryServiceGrpc.InventoryServiceBlockingStub;
 import com.openorder.notification.v1.NotificationServiceGrpc;
@@ -117,6 +119,11 @@ public final class OpenOrder implements AutoCloseable {
     /** Parcels, from the paid order to the door. */
     public ShippingServiceBlockingStub shipments() {
         return throwing(ShippingServiceGrpc.newBlockingStub(channel));
+    }
+
+    /** What is sold, and what becomes of orders. */
+    public AnalyticsServiceBlockingStub analytics() {
+        return throwing(AnalyticsServiceGrpc.newBlockingStub(channel));
     }
 
     /** What operators see and do. */

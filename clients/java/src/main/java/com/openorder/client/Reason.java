@@ -83,6 +83,11 @@ public final class Reason {
     public static final String SHIPMENT_NOT_SHIPPED = "SHIPMENT_NOT_SHIPPED";
     public static final String SHIPMENT_VERSION_MISMATCH = "SHIPMENT_VERSION_MISMATCH";
 
+    // Analytics.
+    public static final String REBUILD_NOT_FOUND = "REBUILD_NOT_FOUND";
+    public static final String REBUILD_UNDER_WAY = "REBUILD_UNDER_WAY";
+    public static final String SUMMARY_TOO_LARGE = "SUMMARY_TOO_LARGE";
+
     // Operations.
     public static final String ALREADY_IN_REPLAY = "ALREADY_IN_REPLAY";
     public static final String DEAD_LETTER_UNKNOWN = "DEAD_LETTER_UNKNOWN";

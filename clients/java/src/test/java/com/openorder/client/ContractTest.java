@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.google.protobuf.Descriptors.Descriptor;
 import com.google.protobuf.Descriptors.FileDescriptor;
 import com.google.protobuf.util.JsonFormat;
+import com.openorder.analytics.v1.AnalyticsServiceProto;
 import com.openorder.inventory.v1.InventoryServiceProto;
 import com.openorder.notification.v1.NotificationServiceProto;
 import com.openorder.operations.v1.OperationsServiceProto;
@@ -74,6 +75,7 @@ class ContractTest {
         }
         Set<String> filled = new TreeSet<>();
         for (FileDescriptor file : new FileDescriptor[] {
+            AnalyticsServiceProto.getDescriptor(),
             InventoryServiceProto.getDescriptor(),
             NotificationServiceProto.getDescriptor(),
             OperationsServiceProto.getDescriptor(),
