@@ -106,7 +106,7 @@ pub enum Command {
     Parked(ParkedArgs),
     /// Give events of one service's log to one consumer group again
     Replay(ReplayArgs),
-    /// Make anew what a service has made of events: its sums, its ranking
+    /// Make anew what a service has made of events: its sums, its ranking, its documents
     Rebuild(RebuildArgs),
     /// Show who did what, when and why
     Audit(AuditArgs),

@@ -82,7 +82,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<bool> {
         Command::Dlq(args) => operate::dlq::run(settings, args),
         Command::Parked(args) => operate::parked::run(settings, args).map(|()| true),
         Command::Replay(args) => operate::replay::run(settings, args).map(|()| true),
-        Command::Rebuild(args) => rebuild::run(settings, args).map(|()| true),
+        Command::Rebuild(args) => rebuild::run(settings, args),
         Command::Topic(args) => topic::run(settings, args).map(|()| true),
         Command::Completion(args) => {
             manual::completion(args, &mut Cli::command());

@@ -4,6 +4,7 @@
 use openorder_analytics::AnalyticsSettings;
 use openorder_config::{Secret, settings};
 use openorder_gateway::{Backend, GatewaySettings};
+use openorder_history::HistorySettings;
 use openorder_inventory::InventorySettings;
 use openorder_messaging::{DatabaseSettings, KafkaSettings, RoleContext};
 use openorder_notification::NotificationSettings;
@@ -187,6 +188,8 @@ services! {
     Shipping = shipping: ShippingSettings, openorder_shipping follows subscription;
     /// What is sold, and what becomes of orders.
     Analytics = analytics: AnalyticsSettings, openorder_analytics follows subscription;
+    /// Orders with everything that became of them, to be found.
+    History = history: HistorySettings, openorder_history follows subscription;
 }
 
 impl Role {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	analyticsv1 "github.com/openorder/openorder/clients/go/openorder/analytics/v1"
+	historyv1 "github.com/openorder/openorder/clients/go/openorder/history/v1"
 	inventoryv1 "github.com/openorder/openorder/clients/go/openorder/inventory/v1"
 	notificationv1 "github.com/openorder/openorder/clients/go/openorder/notification/v1"
 	operationsv1 "github.com/openorder/openorder/clients/go/openorder/operations/v1"
@@ -57,6 +58,7 @@ type Client struct {
 	Promotions    promotionv1.PromotionServiceClient
 	Shipments     shippingv1.ShippingServiceClient
 	Analytics     analyticsv1.AnalyticsServiceClient
+	History       historyv1.HistoryServiceClient
 	Operations    operationsv1.OperationsServiceClient
 
 	connection *grpc.ClientConn
@@ -171,6 +173,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 	client.Promotions = promotionv1.NewPromotionServiceClient(connection)
 	client.Shipments = shippingv1.NewShippingServiceClient(connection)
 	client.Analytics = analyticsv1.NewAnalyticsServiceClient(connection)
+	client.History = historyv1.NewHistoryServiceClient(connection)
 	client.Operations = operationsv1.NewOperationsServiceClient(connection)
 	return client, nil
 }

@@ -176,6 +176,7 @@ const (
 	ErrSummaryTooLarge           = Reason("SUMMARY_TOO_LARGE")
 	ErrUnknownSKU                = Reason("UNKNOWN_SKU")
 	ErrValidityEmpty             = Reason("VALIDITY_EMPTY")
+	ErrViewBehind                = Reason("VIEW_BEHIND")
 	ErrWalletLimitExceeded       = Reason("WALLET_LIMIT_EXCEEDED")
 	ErrWalletNotFound            = Reason("WALLET_NOT_FOUND")
 

@@ -3,6 +3,7 @@
 use openorder_proto::{
     analytics::v1::analytics_service_client::AnalyticsServiceClient,
     google::r#type::Money,
+    history::v1::history_service_client::HistoryServiceClient,
     inventory::v1::{GetStockRequest, Stock, inventory_service_client::InventoryServiceClient},
     notification::v1::notification_service_client::NotificationServiceClient,
     order::v1::{
@@ -40,6 +41,8 @@ pub struct Shop {
     pub promotions: PromotionServiceClient<Channel>,
     /// Parcels.
     pub shipments: ShippingServiceClient<Channel>,
+    /// Orders with everything that became of them.
+    pub history: HistoryServiceClient<Channel>,
 }
 
 /// A new id with a readable beginning.
@@ -63,7 +66,8 @@ impl Shop {
             notifications: NotificationServiceClient::new(channel.clone()),
             analytics: AnalyticsServiceClient::new(channel.clone()),
             promotions: PromotionServiceClient::new(channel.clone()),
-            shipments: ShippingServiceClient::new(channel),
+            shipments: ShippingServiceClient::new(channel.clone()),
+            history: HistoryServiceClient::new(channel),
         }
     }
 

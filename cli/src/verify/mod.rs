@@ -59,7 +59,7 @@ The invariants:
   versions   per aggregate, versions rise by one: in the event logs, in the topics, and all that was consumed was taken over
   state      orders, payments, wallets, stock, reservations, coupons and shipments are the fold of their events; as many
              coupons are issued as were counted
-  agreement  order, reservation, payment, shipment and notification say the same
+  agreement  order, reservation, payment, shipment, notification and document say the same
   sales      what analytics has counted, orders and money by currency, is what the orders come to; while orders change it
              is in flight
 

@@ -28,6 +28,10 @@ pub(super) fn next(invariant: Invariant, reason: &str) -> &'static str {
             "openorder lag, openorder parked and openorder dlq list, each with --group analytics, say whether events wait; else \
              openorder rebuild analytics --from-events counts all orders anew"
         }
+        "VIEW_MISSING" | "VIEW_DISAGREES" | "VIEW_WITHOUT_ORDER" => {
+            "openorder lag and openorder dlq list say whether an event waits or is dead; else openorder rebuild history makes \
+             the documents anew"
+        }
         _ => of_invariant(invariant),
     }
 }

@@ -1,6 +1,7 @@
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { reliable } from "./calls.js";
 import { AnalyticsService } from "./gen/openorder/analytics/v1/index.js";
+import { HistoryService } from "./gen/openorder/history/v1/index.js";
 import { InventoryService } from "./gen/openorder/inventory/v1/index.js";
 import { NotificationService } from "./gen/openorder/notification/v1/index.js";
 import { OperationsService } from "./gen/openorder/operations/v1/index.js";
@@ -33,6 +34,7 @@ export interface OpenOrder {
     readonly promotions: Client<typeof PromotionService>;
     readonly shipments: Client<typeof ShippingService>;
     readonly analytics: Client<typeof AnalyticsService>;
+    readonly history: Client<typeof HistoryService>;
     readonly operations: Client<typeof OperationsService>;
     /**
      * The order as it stands and after each change, until it has reached `until`, is past it, or is DELIVERED, CANCELLED or
@@ -65,6 +67,7 @@ export function client(transport: Transport, options: ClientOptions = {}): OpenO
         promotions: createClient(PromotionService, calls),
         shipments: createClient(ShippingService, calls),
         analytics: createClient(AnalyticsService, calls),
+        history: createClient(HistoryService, calls),
         operations: createClient(OperationsService, calls),
         watchOrder: (orderId, until = OrderStatus.UNSPECIFIED, { signal } = {}) =>
             watch(orders, orderId, until, timeoutMs, policy, signal),

@@ -62,6 +62,8 @@ const REASONS = [
     "REBUILD_NOT_FOUND", // not found
     "REBUILD_UNDER_WAY", // failed precondition
     "SUMMARY_TOO_LARGE", // failed precondition
+    // History
+    "VIEW_BEHIND", // aborted
     // Operations
     "ALREADY_IN_REPLAY", // failed precondition
     "DEAD_LETTER_UNKNOWN", // not found

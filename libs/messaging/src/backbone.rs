@@ -7,6 +7,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -20,7 +21,7 @@ use tokio::sync::{Notify, broadcast};
 use crate::{
     Application, Committer, CommitterSettings, ConsumerSettings, DatabaseSettings, KafkaSettings, RelaySettings,
     SharedReads, Subscription,
-    consumer::{self, Consumer, inbox::Inbox},
+    consumer::{self, Consumer, freshness::Freshness, inbox::Inbox},
     database,
     dead_letters::DeadLetters,
     desk,
@@ -77,6 +78,7 @@ pub struct Backbone {
     handoff: Handoff,
     published: AtomicI64,
     needed_since: OnceLock<NeededSince>,
+    freshness: OnceLock<(Arc<Freshness>, Duration)>,
     changes: broadcast::Sender<Changes>,
     consumed: OnceLock<Consumed>,
     inbox: Inbox,
@@ -128,6 +130,7 @@ impl Backbone {
             handoff: Handoff::default(),
             published: AtomicI64::new(0),
             needed_since: OnceLock::new(),
+            freshness: OnceLock::new(),
             changes,
             consumed: OnceLock::new(),
             inbox: Inbox::new(role.telemetry.role()),
@@ -194,6 +197,18 @@ impl Backbone {
     {
         // A service says it once.
         drop(self.needed_since.set(Box::new(move |pool| needed_since(pool).boxed())));
+    }
+
+    /// Has the consumer look at the ends of its partitions this often, so that it is known up to when it has taken over what
+    /// Kafka had. To be said before [`Self::consumer`].
+    pub fn follow_freshness(&self, interval: Duration) -> Arc<Freshness> {
+        let (freshness, _) = self.freshness.get_or_init(|| (Arc::default(), interval));
+        Arc::clone(freshness)
+    }
+
+    /// What was said by [`Self::follow_freshness`].
+    pub(crate) fn followed_freshness(&self) -> Option<&(Arc<Freshness>, Duration)> {
+        self.freshness.get()
     }
 
     /// Starts the relay, and the retention of the log; `topics` are the ones that this service publishes to.

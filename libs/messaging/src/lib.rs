@@ -12,6 +12,7 @@
 //! - [`backbone`]: puts these together for a service.
 //! - [`Table`]: the columns of a service's table, each named once, and the statements that write a batch of its rows;
 //! - [`desk`]: what an operator does with what failed: look, replay, discard, redeliver;
+//! - [`Freshness`]: up to when a consumer has taken over what Kafka had;
 //! - [`lag`]: how far consumer groups are behind, as Kafka tells it;
 //! - [`SharedReads`]: questions for single rows that are asked at the same time share a query;
 //! - [`client`]: Kafka clients that live long: watched, replaced, closed;
@@ -66,7 +67,10 @@ pub use backbone::{Backbone, Changes, RoleContext};
 pub use backlog::{Unpublished, unpublished};
 pub use client::KafkaClient;
 pub use committer::Committer;
-pub use consumer::{Decode, Injects, Interest, InterestIn, Subscription};
+pub use consumer::{
+    Decode, Injects, Interest, InterestIn, Subscription,
+    freshness::{Freshness, Seen, TopicPartition, oldest_parked},
+};
 pub use database::{OpenError, POSTGRES, migrator, open};
 pub use event::{DecodeError, LoggedEvent, NewEvent, RawHeaders, Received};
 pub use kafka::KAFKA;

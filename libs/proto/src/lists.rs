@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::{inventory, notification, operations, order, payment, promotion, shipping};
+use crate::{history, inventory, notification, operations, order, payment, promotion, shipping};
 
 /// A request for a list with pages (AIP-158).
 pub trait ListRequest: Message + Clone {
@@ -32,6 +32,8 @@ macro_rules! list_requests {
 }
 
 list_requests! {
+    history::v1::ListOrderViewsRequest;
+    history::v1::SearchOrdersRequest;
     inventory::v1::ListReservationsRequest;
     inventory::v1::ListReservationMismatchesRequest;
     notification::v1::ListNotificationsRequest;

@@ -63,7 +63,7 @@ pub fn rejection(rejection: Rejection) -> Status {
         message: rejection.message,
         metadata: rejection.metadata,
         violations: rejection.violations,
-        retry_after: None,
+        retry_after: rejection.retry_after,
     }
     .into_status()
 }
@@ -81,6 +81,14 @@ pub fn reason_of(status: &Status) -> Option<String> {
     use tonic_types::StatusExt;
     let info = status.get_details_error_info()?;
     (info.domain == ERROR_DOMAIN).then_some(info.reason)
+}
+
+/// What a status that OpenOrder made says under this key, besides its reason.
+#[must_use]
+pub fn metadata_of(status: &Status, key: &str) -> Option<String> {
+    use tonic_types::StatusExt;
+    let mut info = status.get_details_error_info()?;
+    if info.domain == ERROR_DOMAIN { info.metadata.remove(key) } else { None }
 }
 
 /// The reason of a status that OpenOrder made, or the name of its code: what to show of any status.

@@ -64,6 +64,8 @@ pub struct Rejection {
     pub metadata: Vec<(&'static str, String)>,
     /// The fields of an invalid request; empty for every other kind.
     pub violations: Vec<FieldViolation>,
+    /// When another try makes sense, where it passes by itself.
+    pub retry_after: Option<Duration>,
 }
 
 macro_rules! constructors {
@@ -80,7 +82,7 @@ macro_rules! constructors {
 impl Rejection {
     /// A rejection without metadata and violations.
     pub fn new(kind: RejectionKind, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, reason, message: message.into(), metadata: Vec::new(), violations: Vec::new() }
+        Self { kind, reason, message: message.into(), metadata: Vec::new(), violations: Vec::new(), retry_after: None }
     }
 
     constructors! {
@@ -123,6 +125,12 @@ impl Rejection {
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         self.metadata.push((key, value.to_string()));
         self
+    }
+
+    /// Says when another try makes sense, of what passes by itself.
+    #[must_use]
+    pub fn passing_after(self, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..self }
     }
 }
 

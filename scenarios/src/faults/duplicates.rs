@@ -11,7 +11,7 @@ use crate::{Outcome, Servers, faults::Length};
 use crate::{fleet::Fleet, roles};
 
 /// Services with a group.
-const GROUPS: [&str; 5] = ["order", "inventory", "payment", "notification", "analytics"];
+const GROUPS: [&str; 6] = ["order", "inventory", "payment", "notification", "analytics", "history"];
 
 /// Every group is set back to the beginning of every topic: nothing changes.
 pub async fn duplicates(servers: Servers, length: Length) -> (Servers, Outcome) {
@@ -76,6 +76,7 @@ async fn fingerprints(fleet: &Fleet) -> Vec<(String, String)> {
         ("analytics", "order_count"),
         ("analytics", "sales"),
         ("analytics", "product_sales"),
+        ("history", "order_view_a"),
     ];
     let logs = roles::with_events().iter().map(|service| (*service, "event_log")).collect::<Vec<_>>();
     let mut found = Vec::new();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context;
+use openorder_proto::internal::history::v1::StoredView;
 use openorder_proto::internal::order::v1::{StoredCoupon, StoredOrder};
 use openorder_proto::inventory::v1::ReservationState;
 use openorder_proto::payment::v1::PaymentState;
@@ -34,11 +35,13 @@ pub(super) struct Rows {
     pub(super) is_shipped: bool,
     pub(super) notifications: Option<Notifications>,
     pub(super) coupon_use: Option<CouponUse>,
+    pub(super) view: Option<View>,
 }
 
 #[derive(Debug)]
 pub(super) struct OrderRow {
     pub(super) status: i32,
+    pub(super) version: i64,
     pub(super) step: i16,
     /// Whether an operator stated that stock, money, or a coupon, was put right by hand.
     pub(super) is_settled_by_hand: (bool, bool, bool),
@@ -111,6 +114,16 @@ impl OrderRow {
     }
 }
 
+/// The document of an order.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) status: i32,
+    pub(super) order_version: i64,
+    pub(super) customer_id: String,
+    pub(super) total: Option<(i64, String)>,
+    pub(super) payment_state: i32,
+}
+
 impl Reservation {
     /// Whether pieces are held now.
     pub(super) fn is_held(&self) -> bool {
@@ -160,7 +173,7 @@ macro_rules! sql {
 }
 
 const ORDERS: (&str, &str) = sql!(
-    "order_id, status, saga_step, saga_stock, saga_payment, saga_coupon, coupon, greatest(update_time, saga_step_time) as changed_at, customer_id, \
+    "order_id, status, version, saga_step, saga_stock, saga_payment, saga_coupon, coupon, greatest(update_time, saga_step_time) as changed_at, customer_id, \
      coalesce(payment_id, '') as payment_id, body, total_minor, currency, lines::text as lines",
     "customer_order",
     ""
@@ -173,6 +186,24 @@ const COUPON_USES: (&str, &str) =
 const SHIPMENTS: (&str, &str) = sql!("order_id, state, customer_id, body, update_time", "shipment", "");
 const FIRST_SHIPMENT: &str = "select order_id from shipment order by order_id limit 1";
 const NOTIFICATIONS: (&str, &str) = sql!("order_id, array_agg(kind) as kinds", "notification", "group by order_id");
+
+/// Of the half that is in use.
+macro_rules! views {
+    ($rest:literal, $order:literal) => {
+        concat!(
+            "select order_id, status, order_version, customer_id, currency, total_minor, body from order_view_a \
+             where create_time is not null and (select current from view_set) = 0 ",
+            $rest,
+            " union all \
+             select order_id, status, order_version, customer_id, currency, total_minor, body from order_view_b \
+             where create_time is not null and (select current from view_set) = 1 ",
+            $rest,
+            $order
+        )
+    };
+}
+
+const VIEWS: (&str, &str) = (views!("", " order by order_id"), views!("and order_id = any ($1)", ""));
 
 fn lines(row: &PgRow) -> sqlx::Result<Lines> {
     let stored: Vec<StoredLine> =
@@ -211,6 +242,7 @@ fn order(row: &PgRow) -> sqlx::Result<(Uuid, OrderRow)> {
     let discount_minor_units = discount(row)?;
     let order = OrderRow {
         status: i32::from(column::<i16>(row, "status")?),
+        version: column(row, "version")?,
         step: column(row, "saga_step")?,
         is_settled_by_hand: (
             column::<i16>(row, "saga_stock")? == PART_SETTLED,
@@ -279,6 +311,19 @@ fn coupon_use(row: &PgRow) -> sqlx::Result<(Uuid, CouponUse)> {
     Ok((column(row, "order_id")?, used))
 }
 
+fn view(row: &PgRow) -> sqlx::Result<(Uuid, View)> {
+    let (minor, currency): (Option<i64>, Option<String>) = (column(row, "total_minor")?, column(row, "currency")?);
+    let body: StoredView = decoded(column(row, "body")?)?;
+    let view = View {
+        status: column(row, "status")?,
+        order_version: column(row, "order_version")?,
+        customer_id: column(row, "customer_id")?,
+        total: minor.zip(currency),
+        payment_state: body.payment.map_or(0, |payment| payment.state),
+    };
+    Ok((column(row, "order_id")?, view))
+}
+
 /// The databases, each at its moment; the orders' comes first.
 pub(super) struct Sources {
     pub(super) order: Snapshot,
@@ -287,6 +332,7 @@ pub(super) struct Sources {
     pub(super) shipping: Snapshot,
     pub(super) notification: Snapshot,
     pub(super) promotion: Snapshot,
+    pub(super) history: Snapshot,
 }
 
 impl Sources {
@@ -298,6 +344,7 @@ impl Sources {
             shipping: check.databases.snapshot(Service::Shipping).await?,
             notification: check.databases.snapshot(Service::Notification).await?,
             promotion: check.databases.snapshot(Service::Promotion).await?,
+            history: check.databases.snapshot(Service::History).await?,
         })
     }
 }
@@ -312,6 +359,7 @@ pub(super) struct Tables {
     pub(super) shipped_from: Option<Uuid>,
     pub(super) notifications: Keyed<Uuid, Notifications>,
     pub(super) coupon_uses: Keyed<Uuid, CouponUse>,
+    pub(super) views: Keyed<Uuid, View>,
 }
 
 impl Tables {
@@ -324,12 +372,14 @@ impl Tables {
             shipments: Keyed::read(&mut sources.shipping, SHIPMENTS.0, shipment).await?,
             notifications: Keyed::read(&mut sources.notification, NOTIFICATIONS.0, notifications).await?,
             coupon_uses: Keyed::read(&mut sources.promotion, COUPON_USES.0, coupon_use).await?,
+            views: Keyed::read(&mut sources.history, VIEWS.0, view).await?,
         })
     }
 }
 
 /// These orders as they stand now, the others' rows read before the orders' own; and the time of that.
 pub(super) async fn at(check: &Check<'_>, orders: &[Uuid]) -> anyhow::Result<(Vec<Rows>, Timestamp)> {
+    let (mut views, _) = some(check, Service::History, VIEWS.1, orders, view).await?;
     let (mut reservations, _) = some(check, Service::Inventory, RESERVATIONS.1, orders, reservation).await?;
     let (mut payments, _) = some(check, Service::Payment, PAYMENTS.1, orders, payment).await?;
     let (mut shipments, _) = some(check, Service::Shipping, SHIPMENTS.1, orders, shipment).await?;
@@ -345,6 +395,7 @@ pub(super) async fn at(check: &Check<'_>, orders: &[Uuid]) -> anyhow::Result<(Ve
         is_shipped: first.is_some_and(|first| *id >= first),
         notifications: by_order.remove(id),
         coupon_use: coupon_uses.remove(id),
+        view: views.remove(id),
     });
     Ok((rows.collect(), now))
 }

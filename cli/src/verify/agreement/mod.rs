@@ -1,4 +1,4 @@
-//! Invariant 6: order, reservation, payment, coupon, shipment and notification of an order say the same.
+//! Invariant 6: order, reservation, payment, coupon, shipment, notification and document of an order say the same.
 //!
 //! Their databases are never seen at one moment. So an order is judged only when it has been at rest for longer than what
 //! follows from it may take, and one that looks wrong is looked at again, the others' rows before its own, until the bound
@@ -28,8 +28,8 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
     look_again(check, suspects, findings).await
 }
 
-/// All orders, reservations, payments, uses of coupons, shipments and notifications, side by side in the order of their
-/// ids.
+/// All orders, reservations, payments, uses of coupons, shipments, notifications and documents, side by side in the order of
+/// their ids.
 async fn first_look(check: &Check<'_>, findings: &mut Findings) -> anyhow::Result<BTreeSet<Uuid>> {
     let mut sources = Sources::open(check).await?;
     let mut tables = Tables::read(&mut sources).await?;
@@ -48,6 +48,7 @@ async fn first_look(check: &Check<'_>, findings: &mut Findings) -> anyhow::Resul
             side(&mut tables.notifications, &mut sources.notification, id, &mut suspects, |_| true).await?;
         rows.coupon_use =
             side(&mut tables.coupon_uses, &mut sources.promotion, id, &mut suspects, |row| row.is_in_use()).await?;
+        rows.view = side(&mut tables.views, &mut sources.history, id, &mut suspects, |_| true).await?;
         match rules::judge(&rows, young) {
             Verdict::Agrees => findings.checked(),
             Verdict::InFlight => findings.in_flight(),
@@ -67,6 +68,9 @@ async fn first_look(check: &Check<'_>, findings: &mut Findings) -> anyhow::Resul
         suspects.extend(row.is_parcel().then_some(id));
     }
     while let Some((id, _)) = tables.notifications.next(&mut sources.notification).await? {
+        suspects.insert(id);
+    }
+    while let Some((id, _)) = tables.views.next(&mut sources.history).await? {
         suspects.insert(id);
     }
     Ok(suspects)

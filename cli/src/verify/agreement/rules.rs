@@ -8,7 +8,7 @@ use openorder_proto::promotion::v1::CouponUseState;
 use openorder_proto::shipping::v1::ShipmentState;
 use openorder_types::Timestamp;
 
-use super::look::{CouponUse, Notifications, OrderRow, Payment, Rows, Shipment};
+use super::look::{CouponUse, Notifications, OrderRow, Payment, Rows, Shipment, View};
 
 /// `saga::Step`: completed, compensated, rejected.
 const STEPS_AT_REST: [i16; 3] = [3, 5, 7];
@@ -43,7 +43,8 @@ pub(super) fn judge(rows: &Rows, young: Timestamp) -> Verdict {
     };
     let found = found.or_else(|| of_coupon(rows.coupon_use.as_ref(), order, status));
     let found = found.or_else(|| of_shipment(rows, order, status));
-    match found.or_else(|| of_notifications(rows.notifications.as_ref(), order, status)) {
+    let found = found.or_else(|| of_notifications(rows.notifications.as_ref(), order, status));
+    match found.or_else(|| of_view(rows.view.as_ref(), order, rows.payment.as_ref())) {
         None => Verdict::Agrees,
         Some((reason, detail)) => Verdict::Disagrees(reason, format!("{}; {detail}", status.as_str_name())),
     }
@@ -61,6 +62,8 @@ fn orphan(rows: &Rows) -> Verdict {
         Verdict::Disagrees("SHIPMENT_WITHOUT_ORDER", "there is a parcel, and there is no such order".to_owned())
     } else if rows.notifications.is_some() {
         Verdict::Disagrees("NOTIFICATION_WITHOUT_ORDER", "somebody was told, and there is no such order".to_owned())
+    } else if rows.view.is_some() {
+        Verdict::Disagrees("VIEW_WITHOUT_ORDER", "it is found in the history, and there is no such order".to_owned())
     } else {
         Verdict::Agrees
     }
@@ -188,6 +191,22 @@ fn of_notifications(
     wrong.map(|(kind, _)| ("NOTIFICATION_DISAGREES", format!("told {}", kind.as_str_name())))
 }
 
+/// The document of the order shows what order and payment are.
+fn of_view(view: Option<&View>, order: &OrderRow, payment: Option<&Payment>) -> Option<Disagreement> {
+    let Some(view) = view else {
+        return Some(("VIEW_MISSING", "it is not found in the history".to_owned()));
+    };
+    let differs = [
+        ("version", view.order_version != order.version),
+        ("status", view.status != order.status),
+        ("customer", view.customer_id != order.customer_id),
+        ("total", view.total != order.total),
+        ("payment", view.payment_state != payment.map_or(0, |payment| payment.state)),
+    ];
+    let differing: Vec<&str> = differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
+    (!differing.is_empty()).then(|| ("VIEW_DISAGREES", format!("the history shows another {}", differing.join(", "))))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -206,6 +225,7 @@ mod tests {
         Rows {
             order: Some(OrderRow {
                 status: status.into(),
+                version: 4,
                 step,
                 is_settled_by_hand: (false, false, false),
                 discount_minor_units: 0,
@@ -227,6 +247,13 @@ mod tests {
             }),
             notifications: (!kinds.is_empty()).then(|| Notifications { kinds: kinds.to_vec() }),
             coupon_use: None,
+            view: Some(View {
+                status: status.into(),
+                order_version: 4,
+                customer_id: "ada".to_owned(),
+                total: Some((200, "EUR".to_owned())),
+                payment_state: payment.unwrap_or_default(),
+            }),
         }
     }
 
@@ -272,6 +299,7 @@ mod tests {
         let mut free = with_coupon(rows(OrderStatus::Preparing, 3, 1, None, &[1]), 2, 50);
         assert_eq!(reason(&free), "PAYMENT_MISSING");
         free.order.as_mut().unwrap().total = Some((0, "EUR".to_owned()));
+        free.view.as_mut().unwrap().total = Some((0, "EUR".to_owned()));
         assert_eq!(reason(&free), "agrees");
     }
 
@@ -321,6 +349,29 @@ mod tests {
         ] {
             assert_eq!(reason(&wrong), expected, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_document_shows_what_order_and_payment_are() {
+        let with = |change: fn(&mut View)| {
+            let mut rows = rows(OrderStatus::Preparing, 3, 1, Some(2), &[1]);
+            change(rows.view.as_mut().unwrap());
+            reason(&rows)
+        };
+        assert_eq!(with(|_| {}), "agrees");
+        let changes: [fn(&mut View); 5] = [
+            |view| view.order_version = 3,
+            |view| view.status = 15,
+            |view| view.customer_id = "bob".to_owned(),
+            |view| view.total = None,
+            |view| view.payment_state = 4,
+        ];
+        for change in changes {
+            assert_eq!(with(change), "VIEW_DISAGREES");
+        }
+        let mut missing = rows(OrderStatus::Preparing, 3, 1, Some(2), &[1]);
+        missing.view = None;
+        assert_eq!(reason(&missing), "VIEW_MISSING");
     }
 
     #[test]
@@ -388,11 +439,14 @@ mod tests {
     fn what_belongs_to_no_order_is_told_where_it_holds_something() {
         let orphan = |reservation, payment, kinds: &[i16]| Rows {
             order: None,
+            view: None,
             ..rows(OrderStatus::Preparing, 3, reservation, payment, kinds)
         };
         assert_eq!(reason(&orphan(1, None, &[])), "RESERVATION_WITHOUT_ORDER");
         assert_eq!(reason(&orphan(3, Some(2), &[])), "PAYMENT_WITHOUT_ORDER");
         assert_eq!(reason(&orphan(3, Some(3), &[1])), "NOTIFICATION_WITHOUT_ORDER");
         assert_eq!(reason(&orphan(3, Some(3), &[])), "agrees");
+        let shown = Rows { order: None, ..rows(OrderStatus::Preparing, 3, 3, None, &[]) };
+        assert_eq!(reason(&shown), "VIEW_WITHOUT_ORDER");
     }
 }

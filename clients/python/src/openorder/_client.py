@@ -11,6 +11,7 @@ import grpc
 from openorder import _policy, errors
 from openorder._policy import RetryPolicy
 from openorder.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
+from openorder.history.v1.history_service_pb2_grpc import HistoryServiceStub
 from openorder.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from openorder.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from openorder.operations.v1.operations_service_pb2_grpc import OperationsServiceStub
@@ -85,6 +86,7 @@ class Client:
         self.promotions = PromotionServiceStub(intercepted)
         self.shipments = ShippingServiceStub(intercepted)
         self.analytics = AnalyticsServiceStub(intercepted)
+        self.history = HistoryServiceStub(intercepted)
         self.operations = OperationsServiceStub(intercepted)
 
     def watch_order(

@@ -200,6 +200,7 @@ class SummaryTooLarge(ReasonError): """More rows than one answer has: ask for a 
 class UnknownSku(ReasonError): """There is no such SKU."""
 class UnsupportedEncoding(ReasonError): """The gateway does not take this compression."""
 class ValidityEmpty(ReasonError): """The coupon would end before it begins."""
+class ViewBehind(ReasonError): """The order is not known in the version that was asked for yet."""
 class WalletLimitExceeded(ReasonError): """More money than a wallet can hold."""
 class WalletNotFound(ReasonError): """There is no such wallet, or the caller may not see it."""
 # fmt: on

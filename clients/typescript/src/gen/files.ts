@@ -2,6 +2,8 @@
 import { file_openorder_analytics_v1_analytics } from "./openorder/analytics/v1/analytics_pb.js";
 import { file_openorder_analytics_v1_analytics_service } from "./openorder/analytics/v1/analytics_service_pb.js";
 import { file_openorder_event_v1_options } from "./openorder/event/v1/options_pb.js";
+import { file_openorder_history_v1_history } from "./openorder/history/v1/history_pb.js";
+import { file_openorder_history_v1_history_service } from "./openorder/history/v1/history_service_pb.js";
 import { file_openorder_inventory_v1_inventory_events } from "./openorder/inventory/v1/inventory_events_pb.js";
 import { file_openorder_inventory_v1_inventory } from "./openorder/inventory/v1/inventory_pb.js";
 import { file_openorder_inventory_v1_inventory_service } from "./openorder/inventory/v1/inventory_service_pb.js";
@@ -33,6 +35,8 @@ export const files = [
   file_openorder_analytics_v1_analytics,
   file_openorder_analytics_v1_analytics_service,
   file_openorder_event_v1_options,
+  file_openorder_history_v1_history,
+  file_openorder_history_v1_history_service,
   file_openorder_inventory_v1_inventory_events,
   file_openorder_inventory_v1_inventory,
   file_openorder_inventory_v1_inventory_service,

@@ -108,8 +108,11 @@ impl<A: Application> Consumer<A> {
             let Some(offset) = checked.rewind_to else { continue };
             let (asked, name, partition) = (Arc::clone(consumer), place.topic.clone(), place.partition);
             let rewound = tokio::task::spawn_blocking(move || rewind(&asked, &name, partition, offset)).await;
-            if let Err(error) = rewound.unwrap_or(Err(KafkaError::Canceled)) {
-                tracing::warn!(%error, topic, partition, offset, "the group's position is not mended; it is tried again");
+            match rewound.unwrap_or(Err(KafkaError::Canceled)) {
+                Ok(()) => self.freshness.assigned(topic, place.partition, Some(offset)),
+                Err(error) => {
+                    tracing::warn!(%error, topic, partition, offset, "the group's position is not mended; it is tried again");
+                }
             }
         }
         match suspected {

@@ -3,7 +3,8 @@
 //! Reading guide, in the order of a message's way: `gather` (a batch from Kafka), `work` (handled, with its partitions
 //! paused while that takes long or a dependency is away; then its offsets), `batch` (one transaction; split until the
 //! guilty message stands alone), `meaning` (what a message is to the service), `failure` (what a failure comes to), `parking` (rows of what failed, and of what
-//! waits behind it), `retries` and `due` (tried again), `receive` and `stored` (a message off Kafka, and in a row).
+//! waits behind it), `retries` and `due` (tried again), `receive` and `stored` (a message off Kafka, and in a row). Beside it:
+//! `lag` and `positions` (whether records were lost), `freshness` (up to when everything is taken over).
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -20,6 +21,7 @@ use crate::{
     client::{ClientHealth, KafkaClient},
     consumer::{
         batch::Handler,
+        freshness::Freshness,
         gather::Gathered,
         lag::OwnedLag,
         positions::Positions,
@@ -35,6 +37,7 @@ mod batch;
 mod bound;
 pub(crate) mod due;
 pub(crate) mod failure;
+pub(crate) mod freshness;
 mod gather;
 pub(crate) mod inbox;
 pub(crate) mod lag;
@@ -101,6 +104,7 @@ pub(crate) struct Consumer<A: Application> {
     /// Down while the group's position in a partition cannot be.
     position: Dependency,
     positions: Arc<Positions>,
+    freshness: Arc<Freshness>,
     lag: Arc<OwnedLag>,
     /// How long the next batch waits for more messages.
     linger_us: AtomicU64,
@@ -119,6 +123,7 @@ impl<A: Application> Consumer<A> {
     ) -> Self {
         let handler = Handler::new(Arc::clone(&backbone), application, settings.clone(), subscription.injects);
         let topic = subscription.topics.first().copied().unwrap_or_default();
+        let freshness = backbone.followed_freshness().map(|(freshness, _)| Arc::clone(freshness)).unwrap_or_default();
         let health = ClientHealth::new(backbone.kafka(), backbone.telemetry().role(), topic, dependency.clone());
         Self {
             backbone,
@@ -129,6 +134,7 @@ impl<A: Application> Consumer<A> {
             health,
             position,
             positions: Arc::default(),
+            freshness,
             lag: Arc::default(),
             linger_us: AtomicU64::new(0),
             passed_over: meaning::PassedOver::default(),
@@ -161,6 +167,7 @@ impl<A: Application> Consumer<A> {
         kafka::ensure_topics(self.backbone.kafka(), &self.subscription.topics).await?;
         let group = self.backbone.kafka().topic(self.backbone.telemetry().role());
         let config = kafka::consumer(self.backbone.kafka(), &group);
+        self.freshness.begin();
         let consumer: KafkaClient<KafkaConsumer> =
             KafkaClient::create_with_context(&config, self.assignments(group)).map_err(|error| error.to_string())?;
         let consumer = Arc::new(consumer);
@@ -175,6 +182,7 @@ impl<A: Application> Consumer<A> {
             result = self.work(&consumer, shutdown) => result,
             never = self.health.watch(&consumer, KafkaConsumer::client) => match never {},
             never = self.watch_partitions(&consumer) => match never {},
+            never = self.watch_ends(&consumer) => match never {},
         };
         if result.is_ok() {
             // So that the group gives its partitions to others at once.
@@ -194,6 +202,7 @@ impl<A: Application> Consumer<A> {
             topic_prefix: self.backbone.kafka().topic_prefix.clone(),
             lag: Arc::clone(&self.lag),
             positions: Arc::clone(&self.positions),
+            freshness: Arc::clone(&self.freshness),
         }
     }
 

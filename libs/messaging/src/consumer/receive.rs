@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     RawHeaders, Received,
-    consumer::{lag::OwnedLag, positions::Positions},
+    consumer::{freshness::Freshness, lag::OwnedLag, positions::Positions},
     headers::KnownHeaders,
     record,
 };
@@ -27,6 +27,7 @@ pub(crate) struct Assignments {
     pub(crate) topic_prefix: String,
     pub(crate) lag: Arc<OwnedLag>,
     pub(crate) positions: Arc<Positions>,
+    pub(crate) freshness: Arc<Freshness>,
 }
 
 impl Assignments {
@@ -41,6 +42,16 @@ impl Assignments {
                 known.and_then(|known| if let Offset::Offset(at) = known.offset() { Some(at) } else { None });
             let topic = topic.strip_prefix(&self.topic_prefix).unwrap_or(topic);
             self.positions.assigned(topic, partition, position);
+            self.freshness.assigned(topic, partition, position);
+        }
+    }
+
+    /// These partitions are another's now.
+    fn end(&self, partitions: &TopicPartitionList) {
+        self.lag.revoked(partitions);
+        for element in partitions.elements() {
+            let topic = element.topic().strip_prefix(&self.topic_prefix).unwrap_or(element.topic());
+            self.freshness.revoked(topic, element.partition());
         }
     }
 }
@@ -52,7 +63,7 @@ impl ConsumerContext for Assignments {
         match rebalance {
             // Before anything of them comes.
             Rebalance::Assign(partitions) if partitions.count() > 0 => self.begin(consumer, partitions),
-            Rebalance::Revoke(partitions) => self.lag.revoked(partitions),
+            Rebalance::Revoke(partitions) => self.end(partitions),
             Rebalance::Assign(_) | Rebalance::Error(_) => {}
         }
     }

@@ -55,6 +55,8 @@ impl<A: Application> Consumer<A> {
             delay_ms = (delay_ms * 2).min(self.settings.outage_delay_max_ms);
         }
         outage.end();
+        let done = in_hand.next_offsets.iter();
+        self.freshness.done(done.map(|((topic, partition), next)| (*topic, *partition, *next)));
         if paused {
             resume(consumer);
         }

@@ -117,7 +117,10 @@ impl Desk {
             self.group(),
             kept_from.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
         );
-        Ok(Some(Rejection::failed_precondition("EVENTS_PRUNED", text)))
+        // Whoever takes what is there begins behind the floor.
+        let kept_from = kept_from.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        let pruned = Rejection::failed_precondition("EVENTS_PRUNED", text);
+        Ok(Some(pruned.with("floor_position", position).with("kept_from", kept_from)))
     }
 
     /// Whether the log has events after `position` that may still be before `until`.

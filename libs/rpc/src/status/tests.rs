@@ -16,7 +16,8 @@ fn a_rejection_carries_reason_message_and_metadata() {
     assert_eq!((made.code(), made.message()), (Code::FailedPrecondition, "2 of A are missing"));
     let info = made.get_details_error_info().unwrap();
     assert_eq!((info.reason.as_str(), info.domain.as_str()), ("OUT_OF_STOCK", "openorder"));
-    assert_eq!(info.metadata.get("sku").map(String::as_str), Some("A"));
+    assert_eq!(metadata_of(&made, "sku").as_deref(), Some("A"));
+    assert_eq!(metadata_of(&made, "price"), None);
     assert_eq!(reason_of(&made).as_deref(), Some("OUT_OF_STOCK"));
     assert!(made.get_details_bad_request().is_none() && made.get_details_retry_info().is_none());
 }
@@ -47,6 +48,9 @@ fn waiting_is_advised_where_it_helps() {
     assert_eq!(overloaded.code(), Code::ResourceExhausted);
     assert_eq!(reason_of(&overloaded).as_deref(), Some("OVERLOADED"));
     assert_eq!(retry_after_of(&overloaded), Some(Duration::from_secs(1)));
+    let behind = Rejection::aborted("VIEW_BEHIND", "not yet").passing_after(Duration::from_millis(200));
+    let made = rejection(behind);
+    assert_eq!((made.code(), retry_after_of(&made)), (Code::Aborted, Some(Duration::from_millis(200))));
 }
 
 #[test]

@@ -2,6 +2,8 @@ package com.openorder.client;
 
 import com.openorder.analytics.v1.AnalyticsServiceGrpc;
 import com.openorder.analytics.v1.AnalyticsServiceGrpc.AnalyticsServiceBlockingStub;
+import com.openorder.history.v1.HistoryServiceGrpc;
+import com.openorder.history.v1.HistoryServiceGrpc.HistoryServiceBlockingStub;
 import com.openorder.inventory.v1.InventoryServiceGrpc;
 import com.openorder.inventory.v1.InventoryServiceGrpc.InventoryServiceBlockingStub;
 import com.openorder.notification.v1.NotificationServiceGrpc;
@@ -124,6 +126,11 @@ public final class OpenOrder implements AutoCloseable {
     /** What is sold, and what becomes of orders. */
     public AnalyticsServiceBlockingStub analytics() {
         return throwing(AnalyticsServiceGrpc.newBlockingStub(channel));
+    }
+
+    /** Orders with everything that became of them. */
+    public HistoryServiceBlockingStub history() {
+        return throwing(HistoryServiceGrpc.newBlockingStub(channel));
     }
 
     /** What operators see and do. */

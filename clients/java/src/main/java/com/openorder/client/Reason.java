@@ -88,6 +88,9 @@ public final class Reason {
     public static final String REBUILD_UNDER_WAY = "REBUILD_UNDER_WAY";
     public static final String SUMMARY_TOO_LARGE = "SUMMARY_TOO_LARGE";
 
+    // History.
+    public static final String VIEW_BEHIND = "VIEW_BEHIND";
+
     // Operations.
     public static final String ALREADY_IN_REPLAY = "ALREADY_IN_REPLAY";
     public static final String DEAD_LETTER_UNKNOWN = "DEAD_LETTER_UNKNOWN";

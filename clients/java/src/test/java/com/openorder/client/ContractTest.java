@@ -7,6 +7,7 @@ import com.google.protobuf.Descriptors.Descriptor;
 import com.google.protobuf.Descriptors.FileDescriptor;
 import com.google.protobuf.util.JsonFormat;
 import com.openorder.analytics.v1.AnalyticsServiceProto;
+import com.openorder.history.v1.HistoryServiceProto;
 import com.openorder.inventory.v1.InventoryServiceProto;
 import com.openorder.notification.v1.NotificationServiceProto;
 import com.openorder.operations.v1.OperationsServiceProto;
@@ -83,7 +84,8 @@ class ContractTest {
             PaymentServiceProto.getDescriptor(),
             ProductServiceProto.getDescriptor(),
             PromotionServiceProto.getDescriptor(),
-            ShippingServiceProto.getDescriptor()
+            ShippingServiceProto.getDescriptor(),
+            HistoryServiceProto.getDescriptor()
         }) {
             for (Descriptor message : file.getMessageTypes()) {
                 if (RequestIds.isChosenByTheCaller(message)) filled.add(message.getName());
