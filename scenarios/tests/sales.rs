@@ -37,7 +37,7 @@ async fn what_is_sold_is_ranked_verified_and_counted_anew() {
     shop.product(&chair, eur(20, 0), 100).await;
     shop.product(&lamp, eur(30, 0), 100).await;
     shop.charge(&customer, eur(1_000, 0)).await;
-    shop.coupon("SALES-10", 10).await;
+    shop.coupon("SALES-10", 10, 1).await;
     let issued_coupon_id = shop.issue("SALES-10", &customer).await.unwrap().issued_coupon_id;
     let order = async |request: CreateOrderRequest, status| {
         let order_id = shop.create(request).await.unwrap().order_id;
