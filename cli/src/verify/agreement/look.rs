@@ -215,8 +215,11 @@ fn lines(row: &PgRow) -> sqlx::Result<Lines> {
     Ok(lines)
 }
 
+/// Minor units and currency.
+type Amount = (i64, String);
+
 /// What an order costs before its coupon, its lines and the coupon. A row of the form before has columns for them.
-fn carried(row: &PgRow) -> sqlx::Result<(Option<(i64, String)>, Lines, Option<Uuid>)> {
+fn carried(row: &PgRow) -> sqlx::Result<(Option<Amount>, Lines, Option<Uuid>)> {
     let Some(body) = column(row, "body")? else {
         let (minor, currency): (Option<i64>, Option<String>) = (column(row, "total_minor")?, column(row, "currency")?);
         return Ok((minor.zip(currency), lines(row)?, None));

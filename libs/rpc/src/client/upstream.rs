@@ -78,6 +78,10 @@ enum Again {
 }
 
 /// What became of one attempt.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every attempt is answered, and a box would cost each an allocation"
+)]
 enum Attempt {
     Answered(Response<UpstreamBody>),
     /// Nothing was sent.

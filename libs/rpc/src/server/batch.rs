@@ -204,7 +204,7 @@ where
             if let Err(error) = this.poll_requests(context) {
                 tracing::warn!(%error, "a stream of calls ended");
                 this.end();
-                let refusal = Refusal::malformed_request(&error.to_string());
+                let refusal = Refusal::malformed_request(error.to_string());
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers(&refusal)))));
             }
             if this.is_over {

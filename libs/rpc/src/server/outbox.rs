@@ -104,7 +104,7 @@ pub(crate) async fn answer(service: RpcService, call: Call, outbox: Arc<Outbox>,
             let Ok(answer) = service.answer(request).await;
             answer
         }
-        Err(error) => Refusal::malformed_request(&error.to_string()).into_http(),
+        Err(error) => Refusal::malformed_request(error.to_string()).into_http(),
     };
     let (head, mut body) = answer.into_parts();
     let mut headers = Some(head.headers);

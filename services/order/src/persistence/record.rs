@@ -87,7 +87,7 @@ pub(super) fn asked(part: Participant) -> Option<i16> {
 
 fn part(row: &PgRow, column: &str) -> Result<Participant, Fault> {
     let number: Option<i16> = row.try_get(column)?;
-    number.map_or(Ok(Participant::Idle), |number| Ok(Participant::from_stored(number)?))
+    number.map_or(Ok(Participant::Idle), Participant::from_stored)
 }
 
 /// A query for whole orders of either form: `rest` begins with `from`.

@@ -711,6 +711,61 @@ func (x *CouponUse) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// One line of an order, as coupons look at it.
+type CouponLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stock keeping unit: 1 to 64 of [A-Za-z0-9._-].
+	Sku string `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	// What its pieces cost before the discount; not negative, in the one currency of the order.
+	LineTotal     *money.Money `protobuf:"bytes,2,opt,name=line_total,json=lineTotal,proto3" json:"line_total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CouponLine) Reset() {
+	*x = CouponLine{}
+	mi := &file_openorder_promotion_v1_promotion_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponLine) ProtoMessage() {}
+
+func (x *CouponLine) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_promotion_v1_promotion_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponLine.ProtoReflect.Descriptor instead.
+func (*CouponLine) Descriptor() ([]byte, []int) {
+	return file_openorder_promotion_v1_promotion_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CouponLine) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *CouponLine) GetLineTotal() *money.Money {
+	if x != nil {
+		return x.LineTotal
+	}
+	return nil
+}
+
 var File_openorder_promotion_v1_promotion_proto protoreflect.FileDescriptor
 
 const file_openorder_promotion_v1_promotion_proto_rawDesc = "" +
@@ -764,7 +819,12 @@ const file_openorder_promotion_v1_promotion_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime*\x98\x01\n" +
+	"updateTime\"Q\n" +
+	"\n" +
+	"CouponLine\x12\x10\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x121\n" +
+	"\n" +
+	"line_total\x18\x02 \x01(\v2\x12.google.type.MoneyR\tlineTotal*\x98\x01\n" +
 	"\x11IssuedCouponState\x12#\n" +
 	"\x1fISSUED_COUPON_STATE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aISSUED_COUPON_STATE_ISSUED\x10\x01\x12\x1c\n" +
@@ -800,7 +860,7 @@ func file_openorder_promotion_v1_promotion_proto_rawDescGZIP() []byte {
 }
 
 var file_openorder_promotion_v1_promotion_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_openorder_promotion_v1_promotion_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_openorder_promotion_v1_promotion_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_openorder_promotion_v1_promotion_proto_goTypes = []any{
 	(IssuedCouponState)(0),        // 0: openorder.promotion.v1.IssuedCouponState
 	(CouponRejectionReason)(0),    // 1: openorder.promotion.v1.CouponRejectionReason
@@ -809,31 +869,33 @@ var file_openorder_promotion_v1_promotion_proto_goTypes = []any{
 	(*CouponTerms)(nil),           // 4: openorder.promotion.v1.CouponTerms
 	(*IssuedCoupon)(nil),          // 5: openorder.promotion.v1.IssuedCoupon
 	(*CouponUse)(nil),             // 6: openorder.promotion.v1.CouponUse
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*money.Money)(nil),           // 8: google.type.Money
+	(*CouponLine)(nil),            // 7: openorder.promotion.v1.CouponLine
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*money.Money)(nil),           // 9: google.type.Money
 }
 var file_openorder_promotion_v1_promotion_proto_depIdxs = []int32{
 	4,  // 0: openorder.promotion.v1.Coupon.terms:type_name -> openorder.promotion.v1.CouponTerms
-	7,  // 1: openorder.promotion.v1.Coupon.valid_from_time:type_name -> google.protobuf.Timestamp
-	7,  // 2: openorder.promotion.v1.Coupon.valid_until_time:type_name -> google.protobuf.Timestamp
-	7,  // 3: openorder.promotion.v1.Coupon.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 4: openorder.promotion.v1.Coupon.update_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: openorder.promotion.v1.CouponTerms.fixed_amount:type_name -> google.type.Money
-	8,  // 6: openorder.promotion.v1.CouponTerms.maximum_discount:type_name -> google.type.Money
-	8,  // 7: openorder.promotion.v1.CouponTerms.minimum_total:type_name -> google.type.Money
+	8,  // 1: openorder.promotion.v1.Coupon.valid_from_time:type_name -> google.protobuf.Timestamp
+	8,  // 2: openorder.promotion.v1.Coupon.valid_until_time:type_name -> google.protobuf.Timestamp
+	8,  // 3: openorder.promotion.v1.Coupon.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 4: openorder.promotion.v1.Coupon.update_time:type_name -> google.protobuf.Timestamp
+	9,  // 5: openorder.promotion.v1.CouponTerms.fixed_amount:type_name -> google.type.Money
+	9,  // 6: openorder.promotion.v1.CouponTerms.maximum_discount:type_name -> google.type.Money
+	9,  // 7: openorder.promotion.v1.CouponTerms.minimum_total:type_name -> google.type.Money
 	0,  // 8: openorder.promotion.v1.IssuedCoupon.state:type_name -> openorder.promotion.v1.IssuedCouponState
-	7,  // 9: openorder.promotion.v1.IssuedCoupon.issue_time:type_name -> google.protobuf.Timestamp
-	7,  // 10: openorder.promotion.v1.IssuedCoupon.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 9: openorder.promotion.v1.IssuedCoupon.issue_time:type_name -> google.protobuf.Timestamp
+	8,  // 10: openorder.promotion.v1.IssuedCoupon.update_time:type_name -> google.protobuf.Timestamp
 	2,  // 11: openorder.promotion.v1.CouponUse.state:type_name -> openorder.promotion.v1.CouponUseState
 	1,  // 12: openorder.promotion.v1.CouponUse.reason:type_name -> openorder.promotion.v1.CouponRejectionReason
-	8,  // 13: openorder.promotion.v1.CouponUse.line_discounts:type_name -> google.type.Money
-	7,  // 14: openorder.promotion.v1.CouponUse.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 15: openorder.promotion.v1.CouponUse.update_time:type_name -> google.protobuf.Timestamp
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	9,  // 13: openorder.promotion.v1.CouponUse.line_discounts:type_name -> google.type.Money
+	8,  // 14: openorder.promotion.v1.CouponUse.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 15: openorder.promotion.v1.CouponUse.update_time:type_name -> google.protobuf.Timestamp
+	9,  // 16: openorder.promotion.v1.CouponLine.line_total:type_name -> google.type.Money
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_openorder_promotion_v1_promotion_proto_init() }
@@ -851,7 +913,7 @@ func file_openorder_promotion_v1_promotion_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_promotion_v1_promotion_proto_rawDesc), len(file_openorder_promotion_v1_promotion_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

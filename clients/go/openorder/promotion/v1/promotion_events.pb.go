@@ -246,61 +246,6 @@ func (x *CouponHoldRequested) GetLines() []*CouponLine {
 	return nil
 }
 
-// One line of an order, as coupons look at it.
-type CouponLine struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Stock keeping unit: 1 to 64 of [A-Za-z0-9._-].
-	Sku string `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
-	// What its pieces cost before the discount; not negative, in the one currency of the order.
-	LineTotal     *money.Money `protobuf:"bytes,2,opt,name=line_total,json=lineTotal,proto3" json:"line_total,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CouponLine) Reset() {
-	*x = CouponLine{}
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CouponLine) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CouponLine) ProtoMessage() {}
-
-func (x *CouponLine) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CouponLine.ProtoReflect.Descriptor instead.
-func (*CouponLine) Descriptor() ([]byte, []int) {
-	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *CouponLine) GetSku() string {
-	if x != nil {
-		return x.Sku
-	}
-	return ""
-}
-
-func (x *CouponLine) GetLineTotal() *money.Money {
-	if x != nil {
-		return x.LineTotal
-	}
-	return nil
-}
-
 // `promotion.coupon.held`: the coupon is kept for an order. Key: user id.
 type CouponHeld struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -319,7 +264,7 @@ type CouponHeld struct {
 
 func (x *CouponHeld) Reset() {
 	*x = CouponHeld{}
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[5]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +276,7 @@ func (x *CouponHeld) String() string {
 func (*CouponHeld) ProtoMessage() {}
 
 func (x *CouponHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[5]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +289,7 @@ func (x *CouponHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CouponHeld.ProtoReflect.Descriptor instead.
 func (*CouponHeld) Descriptor() ([]byte, []int) {
-	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{5}
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CouponHeld) GetOrderId() string {
@@ -394,7 +339,7 @@ type CouponRejected struct {
 
 func (x *CouponRejected) Reset() {
 	*x = CouponRejected{}
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[6]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +351,7 @@ func (x *CouponRejected) String() string {
 func (*CouponRejected) ProtoMessage() {}
 
 func (x *CouponRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[6]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +364,7 @@ func (x *CouponRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CouponRejected.ProtoReflect.Descriptor instead.
 func (*CouponRejected) Descriptor() ([]byte, []int) {
-	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{6}
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CouponRejected) GetOrderId() string {
@@ -474,7 +419,7 @@ type CouponRedeemRequested struct {
 
 func (x *CouponRedeemRequested) Reset() {
 	*x = CouponRedeemRequested{}
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[7]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +431,7 @@ func (x *CouponRedeemRequested) String() string {
 func (*CouponRedeemRequested) ProtoMessage() {}
 
 func (x *CouponRedeemRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[7]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +444,7 @@ func (x *CouponRedeemRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CouponRedeemRequested.ProtoReflect.Descriptor instead.
 func (*CouponRedeemRequested) Descriptor() ([]byte, []int) {
-	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{7}
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CouponRedeemRequested) GetOrderId() string {
@@ -536,7 +481,7 @@ type CouponRedeemed struct {
 
 func (x *CouponRedeemed) Reset() {
 	*x = CouponRedeemed{}
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[8]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +493,7 @@ func (x *CouponRedeemed) String() string {
 func (*CouponRedeemed) ProtoMessage() {}
 
 func (x *CouponRedeemed) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[8]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -561,7 +506,7 @@ func (x *CouponRedeemed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CouponRedeemed.ProtoReflect.Descriptor instead.
 func (*CouponRedeemed) Descriptor() ([]byte, []int) {
-	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{8}
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CouponRedeemed) GetOrderId() string {
@@ -599,7 +544,7 @@ type CouponReleaseRequested struct {
 
 func (x *CouponReleaseRequested) Reset() {
 	*x = CouponReleaseRequested{}
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[9]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +556,7 @@ func (x *CouponReleaseRequested) String() string {
 func (*CouponReleaseRequested) ProtoMessage() {}
 
 func (x *CouponReleaseRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[9]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +569,7 @@ func (x *CouponReleaseRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CouponReleaseRequested.ProtoReflect.Descriptor instead.
 func (*CouponReleaseRequested) Descriptor() ([]byte, []int) {
-	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{9}
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CouponReleaseRequested) GetOrderId() string {
@@ -670,7 +615,7 @@ type CouponRestored struct {
 
 func (x *CouponRestored) Reset() {
 	*x = CouponRestored{}
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[10]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +627,7 @@ func (x *CouponRestored) String() string {
 func (*CouponRestored) ProtoMessage() {}
 
 func (x *CouponRestored) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[10]
+	mi := &file_openorder_promotion_v1_promotion_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +640,7 @@ func (x *CouponRestored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CouponRestored.ProtoReflect.Descriptor instead.
 func (*CouponRestored) Descriptor() ([]byte, []int) {
-	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{10}
+	return file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CouponRestored) GetOrderId() string {
@@ -740,12 +685,7 @@ const file_openorder_promotion_v1_promotion_events_proto_rawDesc = "" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12(\n" +
 	"\x10issued_coupon_id\x18\x03 \x01(\tR\x0eissuedCouponId\x128\n" +
 	"\x05lines\x18\x04 \x03(\v2\".openorder.promotion.v1.CouponLineR\x05lines::\xd2\xe2\"6\n" +
-	"\x1fpromotion.coupon.hold_requested\x12\x13promotion.coupon.v1\"Q\n" +
-	"\n" +
-	"CouponLine\x12\x10\n" +
-	"\x03sku\x18\x01 \x01(\tR\x03sku\x121\n" +
-	"\n" +
-	"line_total\x18\x02 \x01(\v2\x12.google.type.MoneyR\tlineTotal\"\x8f\x02\n" +
+	"\x1fpromotion.coupon.hold_requested\x12\x13promotion.coupon.v1\"\x8f\x02\n" +
 	"\n" +
 	"CouponHeld\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12I\n" +
@@ -794,43 +734,42 @@ func file_openorder_promotion_v1_promotion_events_proto_rawDescGZIP() []byte {
 	return file_openorder_promotion_v1_promotion_events_proto_rawDescData
 }
 
-var file_openorder_promotion_v1_promotion_events_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_openorder_promotion_v1_promotion_events_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_openorder_promotion_v1_promotion_events_proto_goTypes = []any{
 	(*CouponCreated)(nil),          // 0: openorder.promotion.v1.CouponCreated
 	(*CouponUpdated)(nil),          // 1: openorder.promotion.v1.CouponUpdated
 	(*CouponIssued)(nil),           // 2: openorder.promotion.v1.CouponIssued
 	(*CouponHoldRequested)(nil),    // 3: openorder.promotion.v1.CouponHoldRequested
-	(*CouponLine)(nil),             // 4: openorder.promotion.v1.CouponLine
-	(*CouponHeld)(nil),             // 5: openorder.promotion.v1.CouponHeld
-	(*CouponRejected)(nil),         // 6: openorder.promotion.v1.CouponRejected
-	(*CouponRedeemRequested)(nil),  // 7: openorder.promotion.v1.CouponRedeemRequested
-	(*CouponRedeemed)(nil),         // 8: openorder.promotion.v1.CouponRedeemed
-	(*CouponReleaseRequested)(nil), // 9: openorder.promotion.v1.CouponReleaseRequested
-	(*CouponRestored)(nil),         // 10: openorder.promotion.v1.CouponRestored
-	(*Coupon)(nil),                 // 11: openorder.promotion.v1.Coupon
-	(*fieldmaskpb.FieldMask)(nil),  // 12: google.protobuf.FieldMask
-	(*IssuedCoupon)(nil),           // 13: openorder.promotion.v1.IssuedCoupon
+	(*CouponHeld)(nil),             // 4: openorder.promotion.v1.CouponHeld
+	(*CouponRejected)(nil),         // 5: openorder.promotion.v1.CouponRejected
+	(*CouponRedeemRequested)(nil),  // 6: openorder.promotion.v1.CouponRedeemRequested
+	(*CouponRedeemed)(nil),         // 7: openorder.promotion.v1.CouponRedeemed
+	(*CouponReleaseRequested)(nil), // 8: openorder.promotion.v1.CouponReleaseRequested
+	(*CouponRestored)(nil),         // 9: openorder.promotion.v1.CouponRestored
+	(*Coupon)(nil),                 // 10: openorder.promotion.v1.Coupon
+	(*fieldmaskpb.FieldMask)(nil),  // 11: google.protobuf.FieldMask
+	(*IssuedCoupon)(nil),           // 12: openorder.promotion.v1.IssuedCoupon
+	(*CouponLine)(nil),             // 13: openorder.promotion.v1.CouponLine
 	(*money.Money)(nil),            // 14: google.type.Money
 	(CouponRejectionReason)(0),     // 15: openorder.promotion.v1.CouponRejectionReason
 }
 var file_openorder_promotion_v1_promotion_events_proto_depIdxs = []int32{
-	11, // 0: openorder.promotion.v1.CouponCreated.coupon:type_name -> openorder.promotion.v1.Coupon
-	11, // 1: openorder.promotion.v1.CouponUpdated.coupon:type_name -> openorder.promotion.v1.Coupon
-	12, // 2: openorder.promotion.v1.CouponUpdated.update_mask:type_name -> google.protobuf.FieldMask
-	13, // 3: openorder.promotion.v1.CouponIssued.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
-	4,  // 4: openorder.promotion.v1.CouponHoldRequested.lines:type_name -> openorder.promotion.v1.CouponLine
-	14, // 5: openorder.promotion.v1.CouponLine.line_total:type_name -> google.type.Money
-	13, // 6: openorder.promotion.v1.CouponHeld.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
-	14, // 7: openorder.promotion.v1.CouponHeld.discount:type_name -> google.type.Money
-	14, // 8: openorder.promotion.v1.CouponHeld.line_discounts:type_name -> google.type.Money
-	15, // 9: openorder.promotion.v1.CouponRejected.reason:type_name -> openorder.promotion.v1.CouponRejectionReason
-	13, // 10: openorder.promotion.v1.CouponRedeemed.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
-	13, // 11: openorder.promotion.v1.CouponRestored.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	10, // 0: openorder.promotion.v1.CouponCreated.coupon:type_name -> openorder.promotion.v1.Coupon
+	10, // 1: openorder.promotion.v1.CouponUpdated.coupon:type_name -> openorder.promotion.v1.Coupon
+	11, // 2: openorder.promotion.v1.CouponUpdated.update_mask:type_name -> google.protobuf.FieldMask
+	12, // 3: openorder.promotion.v1.CouponIssued.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
+	13, // 4: openorder.promotion.v1.CouponHoldRequested.lines:type_name -> openorder.promotion.v1.CouponLine
+	12, // 5: openorder.promotion.v1.CouponHeld.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
+	14, // 6: openorder.promotion.v1.CouponHeld.discount:type_name -> google.type.Money
+	14, // 7: openorder.promotion.v1.CouponHeld.line_discounts:type_name -> google.type.Money
+	15, // 8: openorder.promotion.v1.CouponRejected.reason:type_name -> openorder.promotion.v1.CouponRejectionReason
+	12, // 9: openorder.promotion.v1.CouponRedeemed.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
+	12, // 10: openorder.promotion.v1.CouponRestored.issued_coupon:type_name -> openorder.promotion.v1.IssuedCoupon
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_openorder_promotion_v1_promotion_events_proto_init() }
@@ -845,7 +784,7 @@ func file_openorder_promotion_v1_promotion_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_promotion_v1_promotion_events_proto_rawDesc), len(file_openorder_promotion_v1_promotion_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -964,7 +964,7 @@ var File_openorder_promotion_v1_promotion_service_proto protoreflect.FileDescrip
 
 const file_openorder_promotion_v1_promotion_service_proto_rawDesc = "" +
 	"\n" +
-	".openorder/promotion/v1/promotion_service.proto\x12\x16openorder.promotion.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&openorder/promotion/v1/promotion.proto\x1a-openorder/promotion/v1/promotion_events.proto\"\x82\x03\n" +
+	".openorder/promotion/v1/promotion_service.proto\x12\x16openorder.promotion.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&openorder/promotion/v1/promotion.proto\"\x82\x03\n" +
 	"\x13CreateCouponRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
@@ -1119,7 +1119,6 @@ func file_openorder_promotion_v1_promotion_service_proto_init() {
 		return
 	}
 	file_openorder_promotion_v1_promotion_proto_init()
-	file_openorder_promotion_v1_promotion_events_proto_init()
 	file_openorder_promotion_v1_promotion_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*GetCouponRequest_CouponId)(nil),
 		(*GetCouponRequest_Code)(nil),

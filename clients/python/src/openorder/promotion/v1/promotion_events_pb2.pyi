@@ -123,7 +123,7 @@ class CouponHoldRequested(_message.Message):
     issued_coupon_id: _builtins.str
     """UUID of the coupon that was issued to the user."""
     @_builtins.property
-    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___CouponLine]:
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_promotion_pb2.CouponLine]:
         """The lines of the order, 1 to 100, each SKU once."""
 
     def __init__(
@@ -132,7 +132,7 @@ class CouponHoldRequested(_message.Message):
         order_id: _builtins.str = ...,
         user_id: _builtins.str = ...,
         issued_coupon_id: _builtins.str = ...,
-        lines: _abc.Iterable[Global___CouponLine] | None = ...,
+        lines: _abc.Iterable[_promotion_pb2.CouponLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -141,34 +141,6 @@ class CouponHoldRequested(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CouponHoldRequested: _TypeAlias = CouponHoldRequested  # noqa: Y015
-
-@_typing.final
-class CouponLine(_message.Message):
-    """One line of an order, as coupons look at it."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SKU_FIELD_NUMBER: _builtins.int
-    LINE_TOTAL_FIELD_NUMBER: _builtins.int
-    sku: _builtins.str
-    """Stock keeping unit: 1 to 64 of [A-Za-z0-9._-]."""
-    @_builtins.property
-    def line_total(self) -> _money_pb2.Money:
-        """What its pieces cost before the discount; not negative, in the one currency of the order."""
-
-    def __init__(
-        self,
-        *,
-        sku: _builtins.str = ...,
-        line_total: _money_pb2.Money | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["line_total", b"line_total"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_total", b"line_total", "sku", b"sku"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CouponLine: _TypeAlias = CouponLine  # noqa: Y015
 
 @_typing.final
 class CouponHeld(_message.Message):

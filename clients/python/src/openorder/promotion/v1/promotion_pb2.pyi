@@ -370,3 +370,31 @@ class CouponUse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CouponUse: _TypeAlias = CouponUse  # noqa: Y015
+
+@_typing.final
+class CouponLine(_message.Message):
+    """One line of an order, as coupons look at it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: _builtins.int
+    LINE_TOTAL_FIELD_NUMBER: _builtins.int
+    sku: _builtins.str
+    """Stock keeping unit: 1 to 64 of [A-Za-z0-9._-]."""
+    @_builtins.property
+    def line_total(self) -> _money_pb2.Money:
+        """What its pieces cost before the discount; not negative, in the one currency of the order."""
+
+    def __init__(
+        self,
+        *,
+        sku: _builtins.str = ...,
+        line_total: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["line_total", b"line_total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_total", b"line_total", "sku", b"sku"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponLine: _TypeAlias = CouponLine  # noqa: Y015

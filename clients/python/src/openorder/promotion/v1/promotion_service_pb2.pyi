@@ -9,7 +9,6 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from openorder.promotion.v1 import promotion_events_pb2 as _promotion_events_pb2
 from openorder.promotion.v1 import promotion_pb2 as _promotion_pb2
 import builtins as _builtins
 import sys
@@ -356,7 +355,7 @@ class HoldCouponRequest(_message.Message):
     issued_coupon_id: _builtins.str
     """UUID of the coupon that was issued to the user."""
     @_builtins.property
-    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_promotion_events_pb2.CouponLine]:
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_promotion_pb2.CouponLine]:
         """The lines of the order: 1 to 100, each SKU once."""
 
     def __init__(
@@ -366,7 +365,7 @@ class HoldCouponRequest(_message.Message):
         order_id: _builtins.str = ...,
         user_id: _builtins.str = ...,
         issued_coupon_id: _builtins.str = ...,
-        lines: _abc.Iterable[_promotion_events_pb2.CouponLine] | None = ...,
+        lines: _abc.Iterable[_promotion_pb2.CouponLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

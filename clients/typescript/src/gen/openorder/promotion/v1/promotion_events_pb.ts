@@ -9,7 +9,7 @@ import { file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
 import type { Money } from "../../../google/type/money_pb.js";
 import { file_google_type_money } from "../../../google/type/money_pb.js";
 import { file_openorder_event_v1_options } from "../../event/v1/options_pb.js";
-import type { Coupon, CouponRejectionReason, IssuedCoupon } from "./promotion_pb.js";
+import type { Coupon, CouponLine, CouponRejectionReason, IssuedCoupon } from "./promotion_pb.js";
 import { file_openorder_promotion_v1_promotion } from "./promotion_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/promotion/v1/promotion_events.proto.
  */
 export const file_openorder_promotion_v1_promotion_events: GenFile = /*@__PURE__*/
-  fileDesc("Ci1vcGVub3JkZXIvcHJvbW90aW9uL3YxL3Byb21vdGlvbl9ldmVudHMucHJvdG8SFm9wZW5vcmRlci5wcm9tb3Rpb24udjEidgoNQ291cG9uQ3JlYXRlZBIuCgZjb3Vwb24YASABKAsyHi5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvbjo10uIiMQoZcHJvbW90aW9uLmNhdGFsb2cuY3JlYXRlZBIUcHJvbW90aW9uLmNhdGFsb2cudjEipwEKDUNvdXBvblVwZGF0ZWQSLgoGY291cG9uGAEgASgLMh4ub3Blbm9yZGVyLnByb21vdGlvbi52MS5Db3Vwb24SLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrOjXS4iIxChlwcm9tb3Rpb24uY2F0YWxvZy51cGRhdGVkEhRwcm9tb3Rpb24uY2F0YWxvZy52MSJ/CgxDb3Vwb25Jc3N1ZWQSOwoNaXNzdWVkX2NvdXBvbhgBIAEoCzIkLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuSXNzdWVkQ291cG9uOjLS4iIuChdwcm9tb3Rpb24uY291cG9uLmlzc3VlZBITcHJvbW90aW9uLmNvdXBvbi52MSLBAQoTQ291cG9uSG9sZFJlcXVlc3RlZBIQCghvcmRlcl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhgKEGlzc3VlZF9jb3Vwb25faWQYAyABKAkSMQoFbGluZXMYBCADKAsyIi5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvbkxpbmU6OtLiIjYKH3Byb21vdGlvbi5jb3Vwb24uaG9sZF9yZXF1ZXN0ZWQSE3Byb21vdGlvbi5jb3Vwb24udjEiQQoKQ291cG9uTGluZRILCgNza3UYASABKAkSJgoKbGluZV90b3RhbBgCIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5It8BCgpDb3Vwb25IZWxkEhAKCG9yZGVyX2lkGAEgASgJEjsKDWlzc3VlZF9jb3Vwb24YAiABKAsyJC5vcGVub3JkZXIucHJvbW90aW9uLnYxLklzc3VlZENvdXBvbhIkCghkaXNjb3VudBgDIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EioKDmxpbmVfZGlzY291bnRzGAQgAygLMhIuZ29vZ2xlLnR5cGUuTW9uZXk6MNLiIiwKFXByb21vdGlvbi5jb3Vwb24uaGVsZBITcHJvbW90aW9uLmNvdXBvbi52MSLSAQoOQ291cG9uUmVqZWN0ZWQSEAoIb3JkZXJfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIYChBpc3N1ZWRfY291cG9uX2lkGAMgASgJEj0KBnJlYXNvbhgEIAEoDjItLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuQ291cG9uUmVqZWN0aW9uUmVhc29uEg4KBmRldGFpbBgFIAEoCTo00uIiMAoZcHJvbW90aW9uLmNvdXBvbi5yZWplY3RlZBITcHJvbW90aW9uLmNvdXBvbi52MSKSAQoVQ291cG9uUmVkZWVtUmVxdWVzdGVkEhAKCG9yZGVyX2lkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSGAoQaXNzdWVkX2NvdXBvbl9pZBgDIAEoCTo80uIiOAohcHJvbW90aW9uLmNvdXBvbi5yZWRlZW1fcmVxdWVzdGVkEhNwcm9tb3Rpb24uY291cG9uLnYxIpUBCg5Db3Vwb25SZWRlZW1lZBIQCghvcmRlcl9pZBgBIAEoCRI7Cg1pc3N1ZWRfY291cG9uGAIgASgLMiQub3Blbm9yZGVyLnByb21vdGlvbi52MS5Jc3N1ZWRDb3Vwb246NNLiIjAKGXByb21vdGlvbi5jb3Vwb24ucmVkZWVtZWQSE3Byb21vdGlvbi5jb3Vwb24udjEiqgEKFkNvdXBvblJlbGVhc2VSZXF1ZXN0ZWQSEAoIb3JkZXJfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIYChBpc3N1ZWRfY291cG9uX2lkGAMgASgJEhQKDGFuc3dlcl9hZ2FpbhgEIAEoCDo90uIiOQoicHJvbW90aW9uLmNvdXBvbi5yZWxlYXNlX3JlcXVlc3RlZBITcHJvbW90aW9uLmNvdXBvbi52MSKmAQoOQ291cG9uUmVzdG9yZWQSEAoIb3JkZXJfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRI7Cg1pc3N1ZWRfY291cG9uGAMgASgLMiQub3Blbm9yZGVyLnByb21vdGlvbi52MS5Jc3N1ZWRDb3Vwb246NNLiIjAKGXByb21vdGlvbi5jb3Vwb24ucmVzdG9yZWQSE3Byb21vdGlvbi5jb3Vwb24udjFC3QEKGmNvbS5vcGVub3JkZXIucHJvbW90aW9uLnYxQhRQcm9tb3Rpb25FdmVudHNQcm90b1ABWkxnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvcHJvbW90aW9uL3YxO3Byb21vdGlvbnYxogILT09Qcm9tb3Rpb26qAhZPcGVuT3JkZXIuUHJvbW90aW9uLlYxygIWT3Blbk9yZGVyXFByb21vdGlvblxWMeoCGE9wZW5PcmRlcjo6UHJvbW90aW9uOjpWMWIGcHJvdG8z", [file_google_protobuf_field_mask, file_google_type_money, file_openorder_event_v1_options, file_openorder_promotion_v1_promotion]);
+  fileDesc("Ci1vcGVub3JkZXIvcHJvbW90aW9uL3YxL3Byb21vdGlvbl9ldmVudHMucHJvdG8SFm9wZW5vcmRlci5wcm9tb3Rpb24udjEidgoNQ291cG9uQ3JlYXRlZBIuCgZjb3Vwb24YASABKAsyHi5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvbjo10uIiMQoZcHJvbW90aW9uLmNhdGFsb2cuY3JlYXRlZBIUcHJvbW90aW9uLmNhdGFsb2cudjEipwEKDUNvdXBvblVwZGF0ZWQSLgoGY291cG9uGAEgASgLMh4ub3Blbm9yZGVyLnByb21vdGlvbi52MS5Db3Vwb24SLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrOjXS4iIxChlwcm9tb3Rpb24uY2F0YWxvZy51cGRhdGVkEhRwcm9tb3Rpb24uY2F0YWxvZy52MSJ/CgxDb3Vwb25Jc3N1ZWQSOwoNaXNzdWVkX2NvdXBvbhgBIAEoCzIkLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuSXNzdWVkQ291cG9uOjLS4iIuChdwcm9tb3Rpb24uY291cG9uLmlzc3VlZBITcHJvbW90aW9uLmNvdXBvbi52MSLBAQoTQ291cG9uSG9sZFJlcXVlc3RlZBIQCghvcmRlcl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhgKEGlzc3VlZF9jb3Vwb25faWQYAyABKAkSMQoFbGluZXMYBCADKAsyIi5vcGVub3JkZXIucHJvbW90aW9uLnYxLkNvdXBvbkxpbmU6OtLiIjYKH3Byb21vdGlvbi5jb3Vwb24uaG9sZF9yZXF1ZXN0ZWQSE3Byb21vdGlvbi5jb3Vwb24udjEi3wEKCkNvdXBvbkhlbGQSEAoIb3JkZXJfaWQYASABKAkSOwoNaXNzdWVkX2NvdXBvbhgCIAEoCzIkLm9wZW5vcmRlci5wcm9tb3Rpb24udjEuSXNzdWVkQ291cG9uEiQKCGRpc2NvdW50GAMgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSKgoObGluZV9kaXNjb3VudHMYBCADKAsyEi5nb29nbGUudHlwZS5Nb25leTow0uIiLAoVcHJvbW90aW9uLmNvdXBvbi5oZWxkEhNwcm9tb3Rpb24uY291cG9uLnYxItIBCg5Db3Vwb25SZWplY3RlZBIQCghvcmRlcl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhgKEGlzc3VlZF9jb3Vwb25faWQYAyABKAkSPQoGcmVhc29uGAQgASgOMi0ub3Blbm9yZGVyLnByb21vdGlvbi52MS5Db3Vwb25SZWplY3Rpb25SZWFzb24SDgoGZGV0YWlsGAUgASgJOjTS4iIwChlwcm9tb3Rpb24uY291cG9uLnJlamVjdGVkEhNwcm9tb3Rpb24uY291cG9uLnYxIpIBChVDb3Vwb25SZWRlZW1SZXF1ZXN0ZWQSEAoIb3JkZXJfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIYChBpc3N1ZWRfY291cG9uX2lkGAMgASgJOjzS4iI4CiFwcm9tb3Rpb24uY291cG9uLnJlZGVlbV9yZXF1ZXN0ZWQSE3Byb21vdGlvbi5jb3Vwb24udjEilQEKDkNvdXBvblJlZGVlbWVkEhAKCG9yZGVyX2lkGAEgASgJEjsKDWlzc3VlZF9jb3Vwb24YAiABKAsyJC5vcGVub3JkZXIucHJvbW90aW9uLnYxLklzc3VlZENvdXBvbjo00uIiMAoZcHJvbW90aW9uLmNvdXBvbi5yZWRlZW1lZBITcHJvbW90aW9uLmNvdXBvbi52MSKqAQoWQ291cG9uUmVsZWFzZVJlcXVlc3RlZBIQCghvcmRlcl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhgKEGlzc3VlZF9jb3Vwb25faWQYAyABKAkSFAoMYW5zd2VyX2FnYWluGAQgASgIOj3S4iI5CiJwcm9tb3Rpb24uY291cG9uLnJlbGVhc2VfcmVxdWVzdGVkEhNwcm9tb3Rpb24uY291cG9uLnYxIqYBCg5Db3Vwb25SZXN0b3JlZBIQCghvcmRlcl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEjsKDWlzc3VlZF9jb3Vwb24YAyABKAsyJC5vcGVub3JkZXIucHJvbW90aW9uLnYxLklzc3VlZENvdXBvbjo00uIiMAoZcHJvbW90aW9uLmNvdXBvbi5yZXN0b3JlZBITcHJvbW90aW9uLmNvdXBvbi52MULdAQoaY29tLm9wZW5vcmRlci5wcm9tb3Rpb24udjFCFFByb21vdGlvbkV2ZW50c1Byb3RvUAFaTGdpdGh1Yi5jb20vb3Blbm9yZGVyL29wZW5vcmRlci9jbGllbnRzL2dvL29wZW5vcmRlci9wcm9tb3Rpb24vdjE7cHJvbW90aW9udjGiAgtPT1Byb21vdGlvbqoCFk9wZW5PcmRlci5Qcm9tb3Rpb24uVjHKAhZPcGVuT3JkZXJcUHJvbW90aW9uXFYx6gIYT3Blbk9yZGVyOjpQcm9tb3Rpb246OlYxYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_type_money, file_openorder_event_v1_options, file_openorder_promotion_v1_promotion]);
 
 /**
  * `promotion.catalog.created`: there is a new coupon.
@@ -134,34 +134,6 @@ export const CouponHoldRequestedSchema: GenMessage<CouponHoldRequested> = /*@__P
   messageDesc(file_openorder_promotion_v1_promotion_events, 3);
 
 /**
- * One line of an order, as coupons look at it.
- *
- * @generated from message openorder.promotion.v1.CouponLine
- */
-export type CouponLine = Message<"openorder.promotion.v1.CouponLine"> & {
-  /**
-   * Stock keeping unit: 1 to 64 of [A-Za-z0-9._-].
-   *
-   * @generated from field: string sku = 1;
-   */
-  sku: string;
-
-  /**
-   * What its pieces cost before the discount; not negative, in the one currency of the order.
-   *
-   * @generated from field: google.type.Money line_total = 2;
-   */
-  lineTotal?: Money | undefined;
-};
-
-/**
- * Describes the message openorder.promotion.v1.CouponLine.
- * Use `create(CouponLineSchema)` to create a new message.
- */
-export const CouponLineSchema: GenMessage<CouponLine> = /*@__PURE__*/
-  messageDesc(file_openorder_promotion_v1_promotion_events, 4);
-
-/**
  * `promotion.coupon.held`: the coupon is kept for an order. Key: user id.
  *
  * @generated from message openorder.promotion.v1.CouponHeld
@@ -202,7 +174,7 @@ export type CouponHeld = Message<"openorder.promotion.v1.CouponHeld"> & {
  * Use `create(CouponHeldSchema)` to create a new message.
  */
 export const CouponHeldSchema: GenMessage<CouponHeld> = /*@__PURE__*/
-  messageDesc(file_openorder_promotion_v1_promotion_events, 5);
+  messageDesc(file_openorder_promotion_v1_promotion_events, 4);
 
 /**
  * `promotion.coupon.rejected`: the coupon cannot be used for an order, and is not held for it. Key: user id.
@@ -251,7 +223,7 @@ export type CouponRejected = Message<"openorder.promotion.v1.CouponRejected"> & 
  * Use `create(CouponRejectedSchema)` to create a new message.
  */
 export const CouponRejectedSchema: GenMessage<CouponRejected> = /*@__PURE__*/
-  messageDesc(file_openorder_promotion_v1_promotion_events, 6);
+  messageDesc(file_openorder_promotion_v1_promotion_events, 5);
 
 /**
  * `promotion.coupon.redeem_requested`: the order was paid; the coupon that is held for it is used. Key: user id.
@@ -288,7 +260,7 @@ export type CouponRedeemRequested = Message<"openorder.promotion.v1.CouponRedeem
  * Use `create(CouponRedeemRequestedSchema)` to create a new message.
  */
 export const CouponRedeemRequestedSchema: GenMessage<CouponRedeemRequested> = /*@__PURE__*/
-  messageDesc(file_openorder_promotion_v1_promotion_events, 7);
+  messageDesc(file_openorder_promotion_v1_promotion_events, 6);
 
 /**
  * `promotion.coupon.redeemed`: an order that was paid has used the coupon. Key: user id.
@@ -316,7 +288,7 @@ export type CouponRedeemed = Message<"openorder.promotion.v1.CouponRedeemed"> & 
  * Use `create(CouponRedeemedSchema)` to create a new message.
  */
 export const CouponRedeemedSchema: GenMessage<CouponRedeemed> = /*@__PURE__*/
-  messageDesc(file_openorder_promotion_v1_promotion_events, 8);
+  messageDesc(file_openorder_promotion_v1_promotion_events, 7);
 
 /**
  * `promotion.coupon.release_requested`: the coupon is not to be kept for an order any more. Key: user id.
@@ -362,7 +334,7 @@ export type CouponReleaseRequested = Message<"openorder.promotion.v1.CouponRelea
  * Use `create(CouponReleaseRequestedSchema)` to create a new message.
  */
 export const CouponReleaseRequestedSchema: GenMessage<CouponReleaseRequested> = /*@__PURE__*/
-  messageDesc(file_openorder_promotion_v1_promotion_events, 9);
+  messageDesc(file_openorder_promotion_v1_promotion_events, 8);
 
 /**
  * `promotion.coupon.restored`: no coupon is held for an order or used by it any more, nor ever will be. Key: user id.
@@ -397,5 +369,5 @@ export type CouponRestored = Message<"openorder.promotion.v1.CouponRestored"> & 
  * Use `create(CouponRestoredSchema)` to create a new message.
  */
 export const CouponRestoredSchema: GenMessage<CouponRestored> = /*@__PURE__*/
-  messageDesc(file_openorder_promotion_v1_promotion_events, 10);
+  messageDesc(file_openorder_promotion_v1_promotion_events, 9);
 
