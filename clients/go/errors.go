@@ -133,6 +133,7 @@ const (
 	ErrCouponVersionMismatch     = Reason("COUPON_VERSION_MISMATCH")
 	ErrCouponsNotSupported       = Reason("COUPONS_NOT_SUPPORTED")
 	ErrCurrencyMismatch          = Reason("CURRENCY_MISMATCH")
+	ErrCustomerMismatch          = Reason("CUSTOMER_MISMATCH")
 	ErrDeadLetterUnknown         = Reason("DEAD_LETTER_UNKNOWN")
 	ErrDiscardSetEmpty           = Reason("DISCARD_SET_EMPTY")
 	ErrEventsPruned              = Reason("EVENTS_PRUNED")

@@ -6,6 +6,7 @@ const REASONS = [
     // Orders
     "COMPENSATION_NOT_FAILED", // failed precondition
     "CURRENCY_MISMATCH", // failed precondition
+    "CUSTOMER_MISMATCH", // permission denied
     "ORDER_NOT_CANCELLABLE", // failed precondition
     "ORDER_NOT_FOUND", // not found
     "ORDER_STATUS_MISMATCH", // failed precondition

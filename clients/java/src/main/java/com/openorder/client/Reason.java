@@ -23,6 +23,7 @@ public final class Reason {
     // Orders.
     public static final String COMPENSATION_NOT_FAILED = "COMPENSATION_NOT_FAILED";
     public static final String CURRENCY_MISMATCH = "CURRENCY_MISMATCH";
+    public static final String CUSTOMER_MISMATCH = "CUSTOMER_MISMATCH";
     public static final String ORDER_NOT_CANCELLABLE = "ORDER_NOT_CANCELLABLE";
     public static final String ORDER_NOT_FOUND = "ORDER_NOT_FOUND";
     public static final String ORDER_STATUS_MISMATCH = "ORDER_STATUS_MISMATCH";
