@@ -3,6 +3,7 @@
 use openorder_proto::google::r#type::Money as MoneyMessage;
 use openorder_proto::order::v1::OrderTimelineEntry;
 use openorder_proto::reasons::Word;
+use openorder_rpc::money_from_proto;
 use openorder_types::Money;
 use prost_types::Timestamp;
 
@@ -16,7 +17,7 @@ pub(crate) fn mark(expected: bool) -> &'static str {
 /// An amount of the contract: `12.34 EUR`.
 pub(crate) fn money(message: Option<&MoneyMessage>) -> String {
     let Some(message) = message else { return "nothing".to_owned() };
-    match Money::from_units_nanos(&message.currency_code, message.units, message.nanos) {
+    match money_from_proto(message) {
         Ok(money) => money.to_string(),
         Err(error) => format!("an amount that cannot be read ({error})"),
     }

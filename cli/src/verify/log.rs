@@ -3,6 +3,7 @@
 use anyhow::Context;
 use openorder_messaging::DecodeError;
 use openorder_proto::google::r#type::Money as MoneyMessage;
+use openorder_rpc::money_from_proto;
 use openorder_types::Money;
 use prost::Message;
 
@@ -91,5 +92,5 @@ impl Log {
 /// An amount of an event, in minor units with its currency.
 pub(super) fn money(message: Option<&MoneyMessage>) -> anyhow::Result<Money> {
     let message = message.context("an event without its amount")?;
-    Money::from_units_nanos(&message.currency_code, message.units, message.nanos).context("an amount that is none")
+    money_from_proto(message).context("an amount that is none")
 }

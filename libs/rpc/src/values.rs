@@ -1,7 +1,7 @@
 //! Values of the contract that every service reads and writes: money and points in time.
 
 use openorder_proto::google::r#type::Money as MoneyMessage;
-use openorder_types::{Money, Timestamp, ValueError};
+use openorder_types::{Money, MoneyError, Timestamp, ValueError};
 use prost_types::FieldMask;
 
 use crate::violations::Violations;
@@ -9,8 +9,7 @@ use crate::violations::Violations;
 /// Reads a required amount; what is wrong with it is noted under `field`.
 pub fn money(field: &str, message: Option<MoneyMessage>, violations: &mut Violations) -> Option<Money> {
     let message = violations.required(field, message)?;
-    let parsed = Money::from_units_nanos(&message.currency_code, message.units, message.nanos);
-    violations.take(field, parsed)
+    violations.take(field, money_from_proto(&message))
 }
 
 /// Reads the fields of a mask that say what to change, each once, in the mask's order: `FIELD_MISSING` of one that names
@@ -39,6 +38,14 @@ pub fn masked_fields<F: Copy + PartialEq>(
         }
     }
     fields
+}
+
+/// Reads an amount of an event or an answer.
+///
+/// # Errors
+/// [`MoneyError`]: a currency that there is not, or an amount that it cannot have.
+pub fn money_from_proto(message: &MoneyMessage) -> Result<Money, MoneyError> {
+    Money::from_units_nanos(&message.currency_code, message.units, message.nanos)
 }
 
 /// Writes an amount.

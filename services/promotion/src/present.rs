@@ -6,7 +6,7 @@ use openorder_proto::{
     google::r#type::Money as MoneyMessage,
     promotion::v1::{self as proto, coupon_terms},
 };
-use openorder_rpc::{money_to_proto, timestamp_to_proto};
+use openorder_rpc::{money_from_proto, money_to_proto, timestamp_to_proto};
 use openorder_types::{Money, Sku, ValueError};
 
 use crate::domain::{Code, Coupon, CouponUse, Field, IssuedCoupon, Line, RefusalReason, Terms, Value};
@@ -52,14 +52,16 @@ pub(crate) fn parse_terms(message: &proto::CouponTerms) -> Result<Terms, (String
         let field = field.to_owned();
         move |error| (field, error)
     };
-    let maximum = message.maximum_discount.as_ref().map(money).transpose().map_err(at("maximum_discount"))?;
-    let minimum_total = message.minimum_total.as_ref().map(money).transpose().map_err(at("minimum_total"))?;
+    let maximum = message.maximum_discount.as_ref().map(amount).transpose().map_err(at("maximum_discount"))?;
+    let minimum_total = message.minimum_total.as_ref().map(amount).transpose().map_err(at("minimum_total"))?;
     let value = match &message.value {
         Some(coupon_terms::Value::FixedAmount(_)) if maximum.is_some() => {
             let text = "is for percent_basis_points";
             return Err(("maximum_discount".to_owned(), ValueError::new("FIELD_NOT_ALLOWED", text)));
         }
-        Some(coupon_terms::Value::FixedAmount(amount)) => Value::Fixed(money(amount).map_err(at("fixed_amount"))?),
+        Some(coupon_terms::Value::FixedAmount(amount)) => {
+            Value::Fixed(self::amount(amount).map_err(at("fixed_amount"))?)
+        }
         Some(coupon_terms::Value::PercentBasisPoints(basis_points)) => {
             Value::Percent { basis_points: *basis_points, maximum }
         }
@@ -76,8 +78,8 @@ pub(crate) fn parse_terms(message: &proto::CouponTerms) -> Result<Terms, (String
     Terms::parse(value, minimum_total, skus).map_err(|(field, error)| (field.to_owned(), error))
 }
 
-pub(crate) fn money(message: &MoneyMessage) -> Result<Money, ValueError> {
-    Ok(Money::from_units_nanos(&message.currency_code, message.units, message.nanos)?)
+fn amount(message: &MoneyMessage) -> Result<Money, ValueError> {
+    Ok(money_from_proto(message)?)
 }
 
 pub(crate) fn issued_coupon(issued: &IssuedCoupon, code: &Code) -> proto::IssuedCoupon {
@@ -120,7 +122,7 @@ pub(crate) fn refusal_reason(reason: Option<RefusalReason>) -> proto::CouponReje
 /// What is wrong first.
 pub(crate) fn line(message: &proto::CouponLine) -> Result<Line, ValueError> {
     let missing = || ValueError::new("FIELD_MISSING", "a line without line_total");
-    let total = money(message.line_total.as_ref().ok_or_else(missing)?)?;
+    let total = amount(message.line_total.as_ref().ok_or_else(missing)?)?;
     if total.is_negative() {
         return Err(ValueError::new("AMOUNT_NEGATIVE", "line_total must not be less than zero"));
     }

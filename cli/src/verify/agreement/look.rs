@@ -31,8 +31,6 @@ pub(super) struct Rows {
     pub(super) reservation: Option<Reservation>,
     pub(super) payment: Option<Payment>,
     pub(super) shipment: Option<Shipment>,
-    /// Whether a paid order of its age has a shipment: not one of before there were any.
-    pub(super) is_shipped: bool,
     pub(super) notifications: Option<Notifications>,
     pub(super) coupon_use: Option<CouponUse>,
     pub(super) view: Option<View>,
@@ -56,6 +54,8 @@ pub(super) struct OrderRow {
     pub(super) discount_minor_units: i64,
     /// The issued coupon that it names.
     pub(super) issued_coupon_id: Option<Uuid>,
+    /// Whether a parcel was asked for: none is where there is no shipping service, and before there was one.
+    pub(super) wants_shipment: bool,
 }
 
 #[derive(Debug)]
@@ -173,7 +173,7 @@ macro_rules! sql {
 }
 
 const ORDERS: (&str, &str) = sql!(
-    "order_id, status, version, saga_step, saga_stock, saga_payment, saga_coupon, coupon, greatest(update_time, saga_step_time) as changed_at, customer_id, \
+    "order_id, status, version, saga_step, saga_stock, saga_payment, saga_coupon, saga_shipment, coupon, greatest(update_time, saga_step_time) as changed_at, customer_id, \
      coalesce(payment_id, '') as payment_id, body, total_minor, currency, lines::text as lines",
     "customer_order",
     ""
@@ -184,7 +184,6 @@ const PAYMENTS: (&str, &str) =
 const COUPON_USES: (&str, &str) =
     sql!("order_id, issued_coupon_id, state, coalesce(discount_minor, 0) as discount_minor", "coupon_use", "");
 const SHIPMENTS: (&str, &str) = sql!("order_id, state, customer_id, body, update_time", "shipment", "");
-const FIRST_SHIPMENT: &str = "select order_id from shipment order by order_id limit 1";
 const NOTIFICATIONS: (&str, &str) = sql!("order_id, array_agg(kind) as kinds", "notification", "group by order_id");
 
 /// Of the half that is in use.
@@ -259,6 +258,7 @@ fn order(row: &PgRow) -> sqlx::Result<(Uuid, OrderRow)> {
         lines,
         discount_minor_units,
         issued_coupon_id,
+        wants_shipment: column::<Option<i16>>(row, "saga_shipment")?.is_some(),
     };
     Ok((column(row, "order_id")?, order))
 }
@@ -293,12 +293,6 @@ fn shipment(row: &PgRow) -> sqlx::Result<(Uuid, Shipment)> {
         changed_at: column(row, "update_time")?,
     };
     Ok((column(row, "order_id")?, shipment))
-}
-
-/// The oldest order with a shipment: those before it were paid before there were any. None while there is no shipment.
-async fn shipped_from(snapshot: &mut Snapshot) -> anyhow::Result<Option<Uuid>> {
-    let first = sqlx::query_scalar(FIRST_SHIPMENT).fetch_optional(&mut snapshot.connection).await;
-    first.with_context(|| snapshot.service.database())
 }
 
 fn notifications(row: &PgRow) -> sqlx::Result<(Uuid, Notifications)> {
@@ -358,8 +352,6 @@ pub(super) struct Tables {
     pub(super) reservations: Keyed<Uuid, Reservation>,
     pub(super) payments: Keyed<Uuid, Payment>,
     pub(super) shipments: Keyed<Uuid, Shipment>,
-    /// The oldest order with a shipment.
-    pub(super) shipped_from: Option<Uuid>,
     pub(super) notifications: Keyed<Uuid, Notifications>,
     pub(super) coupon_uses: Keyed<Uuid, CouponUse>,
     pub(super) views: Keyed<Uuid, View>,
@@ -371,7 +363,6 @@ impl Tables {
             orders: Keyed::read(&mut sources.order, ORDERS.0, order).await?,
             reservations: Keyed::read(&mut sources.inventory, RESERVATIONS.0, reservation).await?,
             payments: Keyed::read(&mut sources.payment, PAYMENTS.0, payment).await?,
-            shipped_from: shipped_from(&mut sources.shipping).await?,
             shipments: Keyed::read(&mut sources.shipping, SHIPMENTS.0, shipment).await?,
             notifications: Keyed::read(&mut sources.notification, NOTIFICATIONS.0, notifications).await?,
             coupon_uses: Keyed::read(&mut sources.promotion, COUPON_USES.0, coupon_use).await?,
@@ -386,7 +377,6 @@ pub(super) async fn at(check: &Check<'_>, orders: &[Uuid]) -> anyhow::Result<(Ve
     let (mut reservations, _) = some(check, Service::Inventory, RESERVATIONS.1, orders, reservation).await?;
     let (mut payments, _) = some(check, Service::Payment, PAYMENTS.1, orders, payment).await?;
     let (mut shipments, _) = some(check, Service::Shipping, SHIPMENTS.1, orders, shipment).await?;
-    let first = shipped_from(&mut check.databases.snapshot(Service::Shipping).await?).await?;
     let (mut by_order, _) = some(check, Service::Notification, NOTIFICATIONS.1, orders, notifications).await?;
     let (mut coupon_uses, _) = some(check, Service::Promotion, COUPON_USES.1, orders, coupon_use).await?;
     let (mut found, now) = some(check, Service::Order, ORDERS.1, orders, order).await?;
@@ -395,7 +385,6 @@ pub(super) async fn at(check: &Check<'_>, orders: &[Uuid]) -> anyhow::Result<(Ve
         reservation: reservations.remove(id),
         payment: payments.remove(id),
         shipment: shipments.remove(id),
-        is_shipped: first.is_some_and(|first| *id >= first),
         notifications: by_order.remove(id),
         coupon_use: coupon_uses.remove(id),
         view: views.remove(id),

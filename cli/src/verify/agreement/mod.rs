@@ -41,7 +41,6 @@ async fn first_look(check: &Check<'_>, findings: &mut Findings) -> anyhow::Resul
             side(&mut tables.reservations, &mut sources.inventory, id, &mut suspects, |row| row.is_held()).await?;
         rows.payment =
             side(&mut tables.payments, &mut sources.payment, id, &mut suspects, |row| row.is_taken()).await?;
-        rows.is_shipped = tables.shipped_from.is_some_and(|first| id >= first);
         rows.shipment =
             side(&mut tables.shipments, &mut sources.shipping, id, &mut suspects, |row| row.is_parcel()).await?;
         rows.notifications =

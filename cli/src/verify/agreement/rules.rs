@@ -153,7 +153,8 @@ fn of_shipment(rows: &Rows, order: &OrderRow, status: OrderStatus) -> Option<Dis
     };
     let is_given_up = expected == ShipmentState::Cancelled;
     let Some(shipment) = &rows.shipment else {
-        return (rows.is_shipped && !is_given_up).then(|| ("SHIPMENT_MISSING", "there is no parcel for it".to_owned()));
+        return (order.wants_shipment && !is_given_up)
+            .then(|| ("SHIPMENT_MISSING", "there is no parcel for it".to_owned()));
     };
     if shipment.state != expected as i32 {
         let detail = format!("shipment {}, not {}", shipment.state_name(), expected.as_str_name());
@@ -230,6 +231,7 @@ mod tests {
                 is_settled_by_hand: (false, false, false),
                 discount_minor_units: 0,
                 issued_coupon_id: None,
+                wants_shipment: false,
                 changed_at: at(10),
                 customer_id: "ada".to_owned(),
                 payment_id: if paid { "p".to_owned() } else { String::new() },
@@ -238,7 +240,6 @@ mod tests {
             }),
             reservation: Some(Reservation { state: reservation, lines }),
             shipment: None,
-            is_shipped: false,
             payment: payment.map(|state| Payment {
                 state,
                 payment_id: "p".to_owned(),
@@ -390,8 +391,9 @@ mod tests {
             OrderStatus::Delivered => rows(status, 3, 2, Some(2), &[3]),
             _ => rows(status, 5, 3, Some(4), &[4]),
         };
-        rows.is_shipped = true;
-        let lines = rows.order.as_ref().unwrap().lines.clone();
+        let order = rows.order.as_mut().unwrap();
+        order.wants_shipment = true;
+        let lines = order.lines.clone();
         let customer_id = "ada".to_owned();
         rows.shipment = state.map(|state| Shipment { state: state.into(), customer_id, lines, changed_at: at(10) });
         rows
@@ -415,8 +417,9 @@ mod tests {
         }
         assert_eq!(reason(&with_shipment(OrderStatus::Preparing, None)), "SHIPMENT_MISSING");
         assert_eq!(reason(&with_shipment(OrderStatus::Cancelled, None)), "agrees", "called off before it was paid");
-        let before_there_were_any = Rows { is_shipped: false, ..with_shipment(OrderStatus::Shipped, None) };
-        assert_eq!(reason(&before_there_were_any), "agrees");
+        let mut not_asked_for = with_shipment(OrderStatus::Shipped, None);
+        not_asked_for.order.as_mut().unwrap().wants_shipment = false;
+        assert_eq!(reason(&not_asked_for), "agrees");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use openorder_proto::{
         OrderRejected, OrderShipped,
     },
 };
+use openorder_rpc::money_from_proto;
 use openorder_types::{Currency, Money, Quantity, Sku, ValueError, parse_uuid};
 
 use crate::{
@@ -91,5 +92,5 @@ fn minor_units(message: &MoneyMessage, currency: Currency) -> Result<i64, ValueE
 }
 
 fn money(message: &MoneyMessage) -> Result<Money, ValueError> {
-    Ok(Money::from_units_nanos(&message.currency_code, message.units, message.nanos)?)
+    Ok(money_from_proto(message)?)
 }

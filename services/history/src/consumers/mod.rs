@@ -24,6 +24,7 @@ use openorder_proto::{
         ShipmentCancelled, ShipmentCreated, ShipmentDelivered, ShipmentProgressed, ShipmentShipped, ShipmentUpdated,
     },
 };
+use openorder_rpc::money_from_proto;
 use openorder_service::subscription;
 use openorder_types::{Money, Timestamp, ValueError};
 use uuid::{Uuid, Version};
@@ -103,8 +104,7 @@ fn trace_id(message: &Received) -> String {
 
 /// An amount that cannot be read is left out.
 fn money(message: Option<&MoneyMessage>) -> Option<Money> {
-    let message = message?;
-    Money::from_units_nanos(&message.currency_code, message.units, message.nanos).ok()
+    money_from_proto(message?).ok()
 }
 
 /// A time that cannot be read is left out.

@@ -9,7 +9,7 @@ use openorder_proto::{
     order::v1::OrderLine,
     shipping::v1::ShipmentEvent,
 };
-use openorder_rpc::{money_to_proto, timestamp_to_proto};
+use openorder_rpc::{money_from_proto, money_to_proto, timestamp_to_proto};
 use openorder_types::{Fault, Money, Timestamp, UserId};
 use prost::Message as _;
 use uuid::Uuid;
@@ -298,8 +298,7 @@ fn message((id, told, message): (Uuid, Stamp, &Message)) -> StoredMessage {
 }
 
 fn money_of(stored: Option<MoneyMessage>) -> Result<Option<Money>, Fault> {
-    let Some(stored) = stored else { return Ok(None) };
-    Money::from_units_nanos(&stored.currency_code, stored.units, stored.nanos).map(Some).map_err(Fault::permanent)
+    stored.as_ref().map(money_from_proto).transpose().map_err(Fault::permanent)
 }
 
 fn time_of(micros: i64) -> Result<Timestamp, Fault> {

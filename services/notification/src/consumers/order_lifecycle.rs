@@ -4,6 +4,7 @@ use openorder_proto::{
     google::r#type::Money as MoneyMessage,
     order::v1::{OrderCancelled, OrderDelivered, OrderLine, OrderPaid, OrderRejected, OrderShipped},
 };
+use openorder_rpc::money_from_proto;
 use openorder_types::{EmailAddress, Money, UserId, ValueError, parse_uuid};
 use uuid::Uuid;
 
@@ -76,5 +77,5 @@ fn lines(messages: &[OrderLine]) -> Vec<NoticeLine> {
 
 /// An amount that cannot be read is left out: a mail without it is better than none.
 fn money(message: &MoneyMessage) -> Option<Money> {
-    Money::from_units_nanos(&message.currency_code, message.units, message.nanos).ok()
+    money_from_proto(message).ok()
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use openorder_proto::product::v1::{BatchGetProductsRequest, Product, product_service_client::ProductServiceClient};
-use openorder_rpc::{CallContext, UpstreamChannel, ask_in_parts, fault_of};
-use openorder_types::{CallError, Fault, Money, Sku, ValueError, parse_uuid};
+use openorder_rpc::{CallContext, UpstreamChannel, ask_in_parts, fault_of, money_from_proto};
+use openorder_types::{CallError, Fault, Sku, ValueError, parse_uuid};
 use sqlx::PgPool;
 
 use crate::{
@@ -134,7 +134,7 @@ fn fault_of_product(status: tonic::Status) -> Fault {
 /// A product as orders need it.
 pub(crate) fn item(product: &Product) -> Result<CatalogItem, ValueError> {
     let price = product.price.as_ref().ok_or_else(|| ValueError::new("PRICE_MISSING", "a product without a price"))?;
-    let unit_price = Money::from_units_nanos(&price.currency_code, price.units, price.nanos)?;
+    let unit_price = money_from_proto(price)?;
     Ok(CatalogItem {
         sku: Sku::parse(&product.sku)?,
         product_id: parse_uuid(&product.product_id, "PRODUCT_ID_MALFORMED")?,

@@ -133,8 +133,9 @@ impl Watch {
         if recent || !(passed(Step::Reserving) || passed(Step::Paying)) {
             return Ok(());
         }
-        let all = [INVENTORY, PAYMENT, PROMOTION];
-        self.route.check(if self.settings.has_coupons() { &all } else { &all[..2] }).await?;
+        let mut groups = vec![INVENTORY, PAYMENT];
+        groups.extend(self.settings.has_coupons().then_some(PROMOTION));
+        self.route.check(&groups).await?;
         self.checked_at = Some(Instant::now());
         Ok(())
     }

@@ -4,16 +4,13 @@ use openorder_proto::{
     promotion::v1::{CouponHeld, CouponRejected, CouponRestored},
     reasons::Word,
 };
-use openorder_types::{Money, ValueError};
+use openorder_rpc::money_from_proto;
+use openorder_types::ValueError;
 
 use crate::{application::Command, consumers::signal, saga::Signal};
 
 pub(super) fn held(event: CouponHeld) -> Result<Command, ValueError> {
-    let line_discounts = event
-        .line_discounts
-        .iter()
-        .map(|discount| Ok(Money::from_units_nanos(&discount.currency_code, discount.units, discount.nanos)?));
-    let line_discounts = line_discounts.collect::<Result<_, ValueError>>()?;
+    let line_discounts = event.line_discounts.iter().map(money_from_proto).collect::<Result<_, _>>()?;
     signal(&event.order_id, Signal::CouponHeld { line_discounts })
 }
 

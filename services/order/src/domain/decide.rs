@@ -177,7 +177,6 @@ fn compensation(
 pub(super) fn signal(state: State<'_>, signal: &Signal, context: &Context<'_>) -> Result<Vec<Event>, Rejection> {
     let no_effect = || rejection::no_effect(state.order.order_id);
     let mut events = advance(state.saga, signal, context).ok_or_else(no_effect)?;
-    let is_discounted = |event: &Event| matches!(event, Event::Order(OrderEvent::Confirmed { line_discounts }) if !line_discounts.is_empty());
     if events.iter().any(is_discounted) {
         let (mut order, mut saga) = (state.order.clone(), state.saga.clone());
         for event in &events {
@@ -189,6 +188,14 @@ pub(super) fn signal(state: State<'_>, signal: &Signal, context: &Context<'_>) -
         }
     }
     Ok(events)
+}
+
+/// Whether the order is confirmed at less than its lines cost.
+fn is_discounted(event: &Event) -> bool {
+    match event {
+        Event::Order(OrderEvent::Confirmed { line_discounts }) => !line_discounts.is_empty(),
+        _ => false,
+    }
 }
 
 /// The events of a step of the saga; `None` when the signal has no effect. The saga comes first: requests to give back

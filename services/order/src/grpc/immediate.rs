@@ -12,8 +12,8 @@ use openorder_proto::{
     promotion::v1::{CouponLine, CouponRejectionReason, HoldCouponRequest, HoldCouponResponse},
     reasons::Word,
 };
-use openorder_rpc::{CallContext, query_failed, reason_of};
-use openorder_types::{CallError, Caller, Money, parse_uuid};
+use openorder_rpc::{CallContext, money_from_proto, query_failed, reason_of};
+use openorder_types::{CallError, Caller, parse_uuid};
 use uuid::Uuid;
 
 use crate::{
@@ -46,9 +46,10 @@ impl OrderGrpc {
             } else {
                 let (stock, coupon) = tokio::join!(self.ask_inventory(call, &order), self.ask_promotion(call, &order));
                 // What one of them has answered is taken over even if the other one is away.
-                for signal in [stock, coupon] {
-                    self.submit_signal(order_id, signal?, call).await?;
+                for signal in [&stock, &coupon].into_iter().flatten() {
+                    self.submit_signal(order_id, signal.clone(), call).await?;
                 }
+                stock.and(coupon)?;
             }
         }
         let order = self.current(order_id).await?;
@@ -137,7 +138,7 @@ fn coupon_line(line: &OrderLine) -> CouponLine {
 fn held(answer: HoldCouponResponse) -> Result<Signal, CallError> {
     let held = answer.coupon_use.unwrap_or_default();
     let discounts = held.line_discounts.iter().map(|discount| {
-        Money::from_units_nanos(&discount.currency_code, discount.units, discount.nanos).map_err(|error| {
+        money_from_proto(discount).map_err(|error| {
             tracing::warn!(%error, "a discount that is no amount");
             CallError::Internal
         })

@@ -7,8 +7,8 @@ use openorder_proto::{
     event_types,
     order::v1::{self as proto, GetOrderTimelineRequest, GetOrderTimelineResponse, OrderStatus, OrderTimelineEntry},
 };
-use openorder_rpc::{CallContext, page_size, query_failed, timestamp_to_proto};
-use openorder_types::{CallError, Money, Rejection};
+use openorder_rpc::{CallContext, money_from_proto, page_size, query_failed, timestamp_to_proto};
+use openorder_types::{CallError, Rejection};
 use prost::Message;
 
 use crate::grpc::{OrderGrpc, parse};
@@ -127,7 +127,7 @@ fn describe(event: &LoggedEvent) -> TimelineDetail {
             described.status = Some(OrderStatus::Confirmed);
             let confirmed = proto::OrderConfirmed::decode(payload).ok();
             if let Some(discount) = confirmed.and_then(|confirmed| confirmed.discount) {
-                let discount = Money::from_units_nanos(&discount.currency_code, discount.units, discount.nanos);
+                let discount = money_from_proto(&discount);
                 described.details.extend(discount.map(|discount| ("discount".to_owned(), discount.to_string())).ok());
             }
         }

@@ -6,8 +6,9 @@ mod payment_transaction;
 use openorder_proto::{
     google::r#type::Money as MoneyMessage, order::v1::OrderConfirmed, payment::v1::PaymentRefundRequested,
 };
+use openorder_rpc::money_from_proto;
 use openorder_service::subscription;
-use openorder_types::{Money, ValueError};
+use openorder_types::ValueError;
 
 use crate::domain::{Amount, Command};
 
@@ -25,15 +26,14 @@ subscription! {
 
 /// An amount that has to move.
 fn amount(money: &MoneyMessage) -> Result<Amount, ValueError> {
-    let money = Money::from_units_nanos(&money.currency_code, money.units, money.nanos)?;
-    Amount::parse(money)
+    Amount::parse(money_from_proto(money)?)
 }
 
 #[cfg(test)]
 mod tests {
     use openorder_messaging::{DecodeError, Received};
     use openorder_proto::{EventMessage, order::v1::PaymentMode, payment::v1::PaymentRefundReason};
-    use openorder_types::{Currency, UserId};
+    use openorder_types::{Currency, Money, UserId};
     use uuid::Uuid;
 
     use super::*;

@@ -4,16 +4,13 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use openorder_messaging::Table;
 use openorder_proto::promotion::v1::CouponUse as CouponUseMessage;
-use openorder_rpc::money_to_proto;
+use openorder_rpc::{money_from_proto, money_to_proto};
 use openorder_types::{Fault, Money, UserId};
 use prost::Message;
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{
-    domain::{CouponUse, RefusalReason, UseState},
-    present,
-};
+use crate::domain::{CouponUse, RefusalReason, UseState};
 
 static COUPON_USE: LazyLock<Table<CouponUse>> = LazyLock::new(|| {
     Table::new("coupon_use", "order_id")
@@ -38,7 +35,7 @@ fn encode(parts: &[Money]) -> Vec<u8> {
 
 fn decode(bytes: &[u8]) -> Result<Vec<Money>, Fault> {
     let parts = CouponUseMessage::decode(bytes).map_err(Fault::permanent)?.line_discounts;
-    parts.iter().map(|part| present::money(part).map_err(|error| Fault::permanent(error.message))).collect()
+    parts.iter().map(|part| money_from_proto(part).map_err(Fault::permanent)).collect()
 }
 
 /// Locks what is known of the uses of coupons by these orders, in one order for all transactions.
