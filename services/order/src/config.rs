@@ -39,7 +39,7 @@ service_settings! {
         saga_timer_lease_ms: u64 = 30_000, 1_000..=600_000;
         /// Open sagas are counted once in so many looks at deadlines.
         saga_metrics_every_rounds: u64 = 120, 1..=100_000;
-        /// How long CreateOrder waits for the stock in immediate mode, in milliseconds.
+        /// How long CreateOrder waits for the stock and the coupon in immediate mode, in milliseconds.
         immediate_reservation_timeout_ms: u64 = 3_000, 10..=60_000;
         /// How long CancelOrder and UpdateOrderStatus wait for the shipping service about a parcel, in milliseconds.
         shipment_agreement_timeout_ms: u64 = 3_000, 10..=60_000;

@@ -29,7 +29,7 @@ type StockReleaseReason int32
 const (
 	// Never sent; stands for reasons that the reader does not know yet.
 	StockReleaseReason_STOCK_RELEASE_REASON_UNSPECIFIED StockReleaseReason = 0
-	// The order was called off.
+	// The order was called off, or rejected because its coupon cannot be used.
 	StockReleaseReason_STOCK_RELEASE_REASON_ORDER_CANCELLED StockReleaseReason = 1
 	// The payment of the order failed.
 	StockReleaseReason_STOCK_RELEASE_REASON_PAYMENT_FAILED StockReleaseReason = 2

@@ -30,7 +30,7 @@ class _StockReleaseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_St
     STOCK_RELEASE_REASON_UNSPECIFIED: _StockReleaseReason.ValueType  # 0
     """Never sent; stands for reasons that the reader does not know yet."""
     STOCK_RELEASE_REASON_ORDER_CANCELLED: _StockReleaseReason.ValueType  # 1
-    """The order was called off."""
+    """The order was called off, or rejected because its coupon cannot be used."""
     STOCK_RELEASE_REASON_PAYMENT_FAILED: _StockReleaseReason.ValueType  # 2
     """The payment of the order failed."""
     STOCK_RELEASE_REASON_STEP_TIMED_OUT: _StockReleaseReason.ValueType  # 3
@@ -54,7 +54,7 @@ class StockReleaseReason(_StockReleaseReason, metaclass=_StockReleaseReasonEnumT
 STOCK_RELEASE_REASON_UNSPECIFIED: StockReleaseReason.ValueType  # 0
 """Never sent; stands for reasons that the reader does not know yet."""
 STOCK_RELEASE_REASON_ORDER_CANCELLED: StockReleaseReason.ValueType  # 1
-"""The order was called off."""
+"""The order was called off, or rejected because its coupon cannot be used."""
 STOCK_RELEASE_REASON_PAYMENT_FAILED: StockReleaseReason.ValueType  # 2
 """The payment of the order failed."""
 STOCK_RELEASE_REASON_STEP_TIMED_OUT: StockReleaseReason.ValueType  # 3

@@ -304,7 +304,7 @@ export enum StockReleaseReason {
   UNSPECIFIED = 0,
 
   /**
-   * The order was called off.
+   * The order was called off, or rejected because its coupon cannot be used.
    *
    * @generated from enum value: STOCK_RELEASE_REASON_ORDER_CANCELLED = 1;
    */
