@@ -65,7 +65,7 @@ mod unit_of_work;
 pub use application::{Application, Envelope, Outcomes, Reply};
 pub use backbone::{Backbone, Changes, RoleContext};
 pub use backlog::{Unpublished, unpublished};
-pub use client::KafkaClient;
+pub use client::{KafkaClient, group_offsets};
 pub use committer::Committer;
 pub use consumer::{
     Decode, Injects, Interest, InterestIn, Subscription,

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     KafkaClient, KafkaSettings, Received, TailError,
+    client::group_offsets,
     consumer::receive,
     headers,
     kafka::{self, EndsAreNoErrors},
@@ -193,7 +194,7 @@ pub async fn committed_offsets(
         for partition in partitions_of(&*consumer, &topic)? {
             wanted.add_partition(&topic, partition);
         }
-        let committed = consumer.committed_offsets(wanted, QUESTION_TIMEOUT)?;
+        let committed = group_offsets(&*consumer, wanted, QUESTION_TIMEOUT)?;
         let offsets = committed.elements().into_iter().filter_map(|element| match element.offset() {
             Offset::Offset(offset) => Some((element.partition(), offset)),
             _ => None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use openorder_messaging::{KafkaClient, KafkaSettings};
+use openorder_messaging::{KafkaClient, KafkaSettings, group_offsets};
 use openorder_proto::EventMessage;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
@@ -281,7 +281,7 @@ pub async fn reset_group(settings: &KafkaSettings, group: &str, topics: &[&str])
     let topics: Vec<String> = topics.iter().map(|topic| settings.topic(topic)).collect();
     let reset = tokio::task::spawn_blocking(move || {
         let known = partitions(&consumer, &topics);
-        let committed = consumer.committed_offsets(known, BROKER_TIMEOUT).expect("the group's offsets");
+        let committed = group_offsets(&*consumer, known, BROKER_TIMEOUT).expect("the group's offsets");
         let mut first = TopicPartitionList::new();
         for element in committed.elements() {
             // What the group does not follow stays unknown to it.
@@ -305,7 +305,7 @@ pub async fn group_lag(settings: &KafkaSettings, group: &str, topics: &[&str]) -
     let topics: Vec<String> = topics.iter().map(|topic| settings.topic(topic)).collect();
     let asked = tokio::task::spawn_blocking(move || {
         let known = partitions(&consumer, &topics);
-        let committed = consumer.committed_offsets(known, BROKER_TIMEOUT).expect("the group's offsets");
+        let committed = group_offsets(&*consumer, known, BROKER_TIMEOUT).expect("the group's offsets");
         let mut lag = None;
         for element in committed.elements() {
             if let Offset::Offset(next) = element.offset() {

@@ -8,6 +8,7 @@
 
 mod closing;
 mod health;
+mod offsets;
 mod probe;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
@@ -20,6 +21,7 @@ use rdkafka::{
 use tokio::sync::watch;
 
 pub(crate) use health::{ClientHealth, ask};
+pub use offsets::group_offsets;
 pub(crate) use probe::{Answer, answer_to_new, broker_answers};
 
 /// A client that is closed on a thread of its own when its last handle is dropped: closing may take for ever, and

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use bytes::Bytes;
 use rdkafka::{
     ClientContext, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
+    consumer::{BaseConsumer, ConsumerContext, Rebalance, StreamConsumer},
     message::Headers,
 };
 use sha2::{Digest, Sha256};
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     RawHeaders, Received,
+    client::group_offsets,
     consumer::{freshness::Freshness, lag::OwnedLag, positions::Positions},
     headers::KnownHeaders,
     record,
@@ -33,7 +34,7 @@ pub(crate) struct Assignments {
 impl Assignments {
     /// Notes where reading of these partitions begins.
     fn begin(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
-        let committed = consumer.committed_offsets(partitions.clone(), POSITION_TIMEOUT);
+        let committed = group_offsets(consumer, partitions.clone(), POSITION_TIMEOUT);
         let committed = committed.inspect_err(|error| tracing::debug!(%error, "the group's positions are not known"));
         for element in partitions.elements() {
             let (topic, partition) = (element.topic(), element.partition());

@@ -22,7 +22,7 @@ use rdkafka::{
 
 use crate::{
     KafkaSettings,
-    client::{KafkaClient, broker_answers},
+    client::{KafkaClient, broker_answers, group_offsets},
     kafka::{self, EndsAreNoErrors},
 };
 
@@ -254,7 +254,7 @@ fn add_committed(consumer: &BaseConsumer, prefix: &str, places: &mut Places) -> 
     if asked.count() == 0 {
         return Ok(());
     }
-    let committed = consumer.committed_offsets(asked, QUESTION_TIMEOUT)?;
+    let committed = group_offsets(consumer, asked, QUESTION_TIMEOUT)?;
     let elements = committed.elements();
     for of_topic in elements.chunk_by(|one, other| one.topic() == other.topic()) {
         let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
