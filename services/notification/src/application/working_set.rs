@@ -9,20 +9,21 @@ use uuid::Uuid;
 
 use crate::{
     application::{NotificationReply, events},
-    domain::{AttemptResult, Command, Decision, Delivery, Event, Handovers, Notification, State, decide, evolve},
-    persistence, present,
+    domain::{AttemptResult, Command, Decision, Event, Handovers, Notification, State, decide, evolve},
+    persistence::{self, Attempt},
+    present,
 };
 
 type Outcome = Result<NotificationReply, Rejection>;
 
-pub(crate) struct WorkingSet<'a> {
+pub(crate) struct WorkingSet {
     state: State,
     changed_preferences: BTreeSet<UserId>,
     changed_notifications: BTreeSet<Uuid>,
     /// With the index of the command that made it.
     new: Vec<(Uuid, usize)>,
     /// Each with its number over all rounds of its notification.
-    attempts: Vec<(i32, &'a Delivery)>,
+    attempts: Vec<Attempt>,
     /// Of notifications that existed before.
     events: NewEvents,
     rules: Rules,
@@ -38,12 +39,12 @@ pub(crate) struct Rules {
     pub(crate) attempts_max: i32,
 }
 
-impl<'a> WorkingSet<'a> {
+impl WorkingSet {
     /// Locks notifications first, then preferences, each sorted: no two transactions wait for each other in a circle.
     /// Preferences are locked only by those who change them.
     pub(crate) async fn load(
         unit: &mut UnitOfWork,
-        batch: &[Envelope<'a, Command>],
+        batch: &[Envelope<'_, Command>],
         rules: Rules,
     ) -> Result<Self, Fault> {
         let wanted = Wanted::of(batch);
@@ -78,7 +79,7 @@ impl<'a> WorkingSet<'a> {
     }
 
     /// Decides one command, whose index in the batch this is, on what the commands before it have left.
-    pub(crate) fn execute(&mut self, index: usize, envelope: &Envelope<'a, Command>) -> Outcome {
+    pub(crate) fn execute(&mut self, index: usize, envelope: &Envelope<'_, Command>) -> Outcome {
         self.events.begin_command(index);
         let traceparent = match envelope.command {
             Command::Notify(_) => envelope.trace.traceparent(),
@@ -92,7 +93,7 @@ impl<'a> WorkingSet<'a> {
         if let Command::Delivered(delivery) = envelope.command
             && let Some(one) = self.state.notifications.get(&delivery.notification_id)
         {
-            self.attempts.push((one.attempts, delivery.as_ref()));
+            self.attempts.push(Attempt { number: one.attempts, delivery: delivery.as_ref().clone() });
         }
         Ok(self.reply(envelope.command))
     }

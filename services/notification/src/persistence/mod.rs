@@ -5,7 +5,7 @@ mod due;
 mod notifications;
 mod preferences;
 
-pub use attempts::insert as insert_attempts;
+pub use attempts::{Attempt, insert as insert_attempts};
 pub use due::{Due, count_waiting, give_back, take_due};
 pub use notifications::{
     Filter, insert as insert_notifications, list as list_notifications, lock as lock_notifications,
