@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
+
 use crate::args::Args;
 use crate::load::{Load, Loaded};
 use crate::output::say;
@@ -33,6 +35,8 @@ pub(crate) struct Side {
     pub(crate) failed: BTreeMap<Part, String>,
     /// For row 8: orders that are read, and how their ids are made.
     pub(crate) reads: Option<(System, crate::measurements::stored::Ids)>,
+    /// For rows 12, 14 and 19: what has all roles. Where the core runs alone, the others would only pile up work.
+    pub(crate) shop: Option<System>,
 }
 
 /// Everything that a measurement needs.
@@ -63,6 +67,7 @@ impl Side {
             notes: BTreeMap::new(),
             failed: BTreeMap::new(),
             reads: None,
+            shop: None,
         })
     }
 }
@@ -143,9 +148,25 @@ impl<'a> Bench<'a> {
         self.reference.push("machine.busy_before_percent", percent);
     }
 
-    /// All roles in one process.
+    /// The roles of the core in one process.
     pub(crate) async fn start(&self, settings: &[String]) -> anyhow::Result<Running> {
-        self.side.system.start(&[&["all"]], settings).await
+        self.side.system.start_core(settings).await
+    }
+
+    /// The system that has all roles, its databases migrated.
+    pub(crate) async fn shop(&mut self) -> anyhow::Result<&System> {
+        if self.side.shop.is_none() {
+            let system = self.configure("shop").await?;
+            system.start(&[&["all"]], &[]).await?.stop().await?;
+            self.side.shop = Some(system);
+        }
+        self.side.shop.as_ref().context("the shop is configured")
+    }
+
+    /// A system of this side with databases, topics and ports of its own.
+    pub(crate) async fn configure(&self, name: &str) -> anyhow::Result<System> {
+        let of_side = &self.side.system;
+        System::configure(of_side.program(), self.stack, &format!("{}_{name}", of_side.name())).await
     }
 
     /// As many orders as the system takes.

@@ -13,6 +13,8 @@ pub(crate) const MICROS: f64 = 1_000_000.0;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cpu {
     pub(crate) openorder: f64,
+    /// OpenOrder's processes that are told apart from the others; none but where all roles are measured.
+    pub(crate) beside: f64,
     pub(crate) postgres: f64,
     pub(crate) kafka: f64,
     /// Who places the orders: no part of the system.
@@ -24,7 +26,7 @@ pub(crate) struct Cpu {
 impl Cpu {
     /// Of the system: OpenOrder, PostgreSQL and Kafka.
     pub(crate) fn total(self) -> f64 {
-        self.openorder + self.postgres + self.kafka
+        self.openorder + self.beside + self.postgres + self.kafka
     }
 
     /// Microseconds each, when all of it was for so many orders.
@@ -32,6 +34,7 @@ impl Cpu {
         let micros = |seconds: f64| seconds * MICROS / orders.max(1) as f64;
         Self {
             openorder: micros(self.openorder),
+            beside: micros(self.beside),
             postgres: micros(self.postgres),
             kafka: micros(self.kafka),
             load: micros(self.load),
@@ -42,10 +45,14 @@ impl Cpu {
 
 impl fmt::Display for Cpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { openorder, postgres, kafka, load, jaeger } = self;
+        let Self { openorder, beside, postgres, kafka, load, jaeger } = self;
+        write!(f, "OpenOrder {openorder:.0}")?;
+        if *beside > 0.0 {
+            write!(f, " and {beside:.0} in the roles beside")?;
+        }
         write!(
             f,
-            "OpenOrder {openorder:.0}, PostgreSQL {postgres:.0}, Kafka {kafka:.0}; not counted: load {load:.0}, \
+            ", PostgreSQL {postgres:.0}, Kafka {kafka:.0}; not counted: load {load:.0}, \
              Jaeger {jaeger:.0} µs"
         )
     }
@@ -57,6 +64,7 @@ impl Sub for Cpu {
     fn sub(self, before: Self) -> Self {
         Self {
             openorder: self.openorder - before.openorder,
+            beside: self.beside - before.beside,
             postgres: self.postgres - before.postgres,
             kafka: self.kafka - before.kafka,
             load: self.load - before.load,
@@ -70,6 +78,8 @@ impl Sub for Cpu {
 pub(crate) struct Meter {
     /// The processes of OpenOrder that run now.
     pub(crate) openorder: Vec<u32>,
+    /// Those that are told apart from them.
+    pub(crate) beside: Vec<u32>,
     /// The first process of the PostgreSQL server.
     pub(crate) postgres: u32,
     /// The broker.
@@ -84,6 +94,7 @@ impl Meter {
     pub(crate) fn read(&self) -> Cpu {
         Cpu {
             openorder: self.openorder.iter().map(|pid| cpu_seconds(*pid)).sum(),
+            beside: self.beside.iter().map(|pid| cpu_seconds(*pid)).sum(),
             postgres: tree_seconds(self.postgres),
             kafka: cpu_seconds(self.kafka),
             load: self.load.map_or(0.0, cpu_seconds),
@@ -178,11 +189,14 @@ mod tests {
 
     #[test]
     fn what_the_load_and_jaeger_use_is_told_and_not_counted_as_the_systems() {
-        let cpu = Cpu { openorder: 1.0, postgres: 2.0, kafka: 3.0, load: 40.0, jaeger: 50.0 };
+        let cpu = Cpu { openorder: 1.0, postgres: 2.0, kafka: 3.0, load: 40.0, jaeger: 50.0, ..Cpu::default() };
         let each = cpu.micros_each(1_000_000);
         assert_eq!((each.total(), each.load, each.jaeger), (6.0, 40.0, 50.0));
         let text = "OpenOrder 1, PostgreSQL 2, Kafka 3; not counted: load 40, Jaeger 50 µs";
         assert_eq!(each.to_string(), text);
+        let shop = Cpu { beside: 4.0, ..cpu }.micros_each(1_000_000);
+        assert_eq!(shop.total(), 10.0, "the other roles are a part of the system");
+        assert!(shop.to_string().starts_with("OpenOrder 1 and 4 in the roles beside, PostgreSQL 2,"), "{shop}");
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) enum Goal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
     Maximum,
+    /// All roles.
+    Shop,
     Traced,
     Untraced,
     Single,
@@ -244,6 +246,21 @@ pub(crate) const ROWS: &[Row] = &[
         "sustained.per_second" / "sustained.reference_per_second",
         Shown,
         [Sustained]
+    ),
+    row!(
+        "19",
+        "whole shop: completed orders/s ÷ the core alone",
+        "shop.per_second" / "maximum.per_second",
+        Shown,
+        [Maximum, Shop]
+    ),
+    row!("19b", "whole shop: CPU an order ÷ the core alone", "shop.cpu_us" / "maximum.cpu_us", Shown, [Maximum, Shop]),
+    row!(
+        "19c",
+        "whole shop: CPU an order in the core's roles ÷ the core alone",
+        "shop.core_cpu_us" / "maximum.openorder_cpu_us",
+        AtMost(1.25),
+        [Maximum, Shop]
     ),
 ];
 

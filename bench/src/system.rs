@@ -20,6 +20,8 @@ const READY_BOUND: Duration = Duration::from_secs(60);
 const STOP_BOUND: Duration = Duration::from_secs(45);
 /// Processes that one system may have, each with an admin port.
 const PROCESSES_MAX: usize = 16;
+/// The roles that an order needs that has no coupon, and whose parcel is somebody else's.
+const CORE: &[&str] = &["gateway", "product", "order", "inventory", "payment", "notification", "operations"];
 
 /// A configured system; it may be started and stopped many times.
 pub(crate) struct System {
@@ -99,6 +101,7 @@ impl System {
             admin_ports: free_ports(PROCESSES_MAX)?,
             meter: Meter {
                 openorder: Vec::new(),
+                beside: Vec::new(),
                 postgres: stack.pid("postgres")?,
                 kafka: stack.pid("kafka")?,
                 load: None,
@@ -119,6 +122,11 @@ impl System {
     /// Every role of the program.
     pub(crate) fn roles(&self) -> impl Iterator<Item = &str> {
         self.roles.iter().map(String::as_str)
+    }
+
+    /// Every role that is none of the core.
+    pub(crate) fn roles_beside(&self) -> Vec<&str> {
+        self.roles().filter(|role| !CORE.contains(role)).collect()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -145,6 +153,32 @@ impl System {
     /// URL of a service's database.
     pub(crate) fn database_url(&self, service: &str) -> String {
         format!("{}{}", self.server, self.database_name(service))
+    }
+
+    /// Starts the roles of the core, in one process.
+    pub(crate) async fn start_core(&self, settings: &[String]) -> anyhow::Result<Running> {
+        self.start_core_as(&[CORE], settings).await
+    }
+
+    /// Starts these roles of the core, the first of them in a process of their own.
+    pub(crate) async fn start_core_apart(&self, first: &[&str], settings: &[String]) -> anyhow::Result<Running> {
+        let rest: Vec<&str> = CORE.iter().copied().filter(|role| !first.contains(role)).collect();
+        self.start_core_as(&[first, &rest], settings).await
+    }
+
+    /// Starts all roles: those of the core in one process, which is the first, and the others in another one.
+    pub(crate) async fn start_shop(&self) -> anyhow::Result<Running> {
+        match self.roles_beside().as_slice() {
+            [] => self.start(&[CORE], &[]).await,
+            beside => self.start(&[CORE, beside], &[]).await,
+        }
+    }
+
+    async fn start_core_as(&self, processes: &[&[&str]], settings: &[String]) -> anyhow::Result<Running> {
+        // Nobody takes the steps of the other roles.
+        let steps = "order.steps";
+        let without = self.keys.iter().any(|key| key == steps).then(|| format!("{steps}="));
+        self.start(processes, &without.into_iter().chain(settings.iter().cloned()).collect::<Vec<_>>()).await
     }
 
     /// Starts a process for each set of roles and waits until all are ready.
@@ -198,6 +232,13 @@ impl Running {
     pub(crate) fn meter(&self) -> Meter {
         let openorder = self.processes.iter().filter_map(|process| process.child.id()).collect();
         Meter { openorder, ..self.meter.clone() }
+    }
+
+    /// The same, with all processes but the first told apart.
+    pub(crate) fn meter_of_first(&self) -> Meter {
+        let mut meter = self.meter();
+        meter.beside = meter.openorder.split_off(1.min(meter.openorder.len()));
+        meter
     }
 
     /// Roles and pid of each process.

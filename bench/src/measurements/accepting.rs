@@ -33,8 +33,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
 
 /// Orders are accepted and go no further: the services behind are stopped once products and wallets are made.
 pub(crate) async fn accept(system: &System, duration: Duration) -> anyhow::Result<Loaded> {
-    let back: Vec<&str> = system.roles().filter(|role| !FRONT.contains(role)).collect();
-    let mut running = system.start(&[FRONT, &back], &[PATIENT.to_owned()]).await?;
+    let mut running = system.start_core_apart(FRONT, &[PATIENT.to_owned()]).await?;
     let mut meter = running.meter();
     meter.openorder.truncate(1);
     let load = Load {

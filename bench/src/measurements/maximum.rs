@@ -35,6 +35,29 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     running.stop().await
 }
 
+/// All roles, each order with a parcel: what the core costs then, and what the others cost.
+pub(crate) async fn shop(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let maximum = bench.maximum();
+    let system = bench.shop().await?;
+    let running = system.start_shop().await?;
+    let found = maximum.run(system, running.meter_of_first()).await?;
+    let cost = found.completed_cost;
+    say(format_args!(
+        "all roles: {:.0} orders/s, {:.0} µs an order ({cost})",
+        found.completed_per_second,
+        cost.total()
+    ));
+    let samples = &mut bench.side.samples;
+    samples.push("shop.per_second", found.completed_per_second);
+    samples.push("shop.cpu_us", cost.total());
+    samples.push("shop.core_cpu_us", cost.openorder);
+    samples.push("shop.beside_cpu_us", cost.beside);
+    samples.push("shop.postgres_cpu_us", cost.postgres);
+    samples.push("shop.kafka_cpu_us", cost.kafka);
+    bench.side.notes.insert("19b", cost.to_string());
+    running.stop().await
+}
+
 pub(crate) async fn traced(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let running = bench.start(&[]).await?;
     let found = bench.load(Load { sampled_ratio: Some(1.0), ..bench.maximum() }, &running).await?;

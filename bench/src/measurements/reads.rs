@@ -21,7 +21,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
         bench.side.reads = Some(stored::system(bench, "reads", ORDERS).await?);
     }
     let Some((system, ids)) = &bench.side.reads else { return Ok(()) };
-    let running = system.start(&[&["all"]], &[]).await?;
+    let running = system.start_core(&[]).await?;
     let duration = bench.args.window().min(DURATION_MAX);
     let script = format!(
         "\\set n random(1, {ORDERS})\nselect * from customer_order where order_id = {};\n",

@@ -11,7 +11,7 @@ const STARTS: usize = 5;
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     for _ in 0..STARTS {
-        let running = bench.start(&[]).await?;
+        let running = bench.shop().await?.start(&[&["all"]], &[]).await?;
         bench.side.samples.push("start.seconds", running.start_time.as_secs_f64());
         running.stop().await?;
     }
@@ -22,13 +22,15 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
 
 /// Each role as a process of its own, under the load of the maximum.
 pub(crate) async fn memory(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    let roles: Vec<[&str; 1]> = bench.side.system.roles().map(|role| [role]).collect();
+    let maximum = bench.maximum();
+    let system = bench.shop().await?;
+    let roles: Vec<[&str; 1]> = system.roles().map(|role| [role]).collect();
     let processes: Vec<&[&str]> = roles.iter().map(|role| &role[..]).collect();
-    let running = bench.side.system.start(&processes, &[]).await?;
+    let running = system.start(&processes, &[]).await?;
     let pids = running.pids();
     let mut largest: BTreeMap<&str, f64> = BTreeMap::new();
     {
-        let mut loading = std::pin::pin!(bench.load(bench.maximum(), &running));
+        let mut loading = std::pin::pin!(maximum.run(system, running.meter()));
         let mut ticks = tokio::time::interval(Duration::from_millis(250));
         loop {
             tokio::select! {

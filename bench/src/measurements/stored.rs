@@ -15,7 +15,7 @@ use crate::system::System;
 const FILL_BATCH: i64 = 100_000;
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    let empty = configure(bench, "empty").await?;
+    let empty = bench.configure("empty").await?;
     let (stored, _) = system(bench, "stored", bench.args.stored_orders()).await?;
     for _ in 0..bench.args.rounds() {
         for (name, system) in [("empty.cpu_us", &empty), ("stored.cpu_us", &stored)] {
@@ -28,16 +28,11 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn configure(bench: &Bench<'_>, name: &str) -> anyhow::Result<System> {
-    let of_side = &bench.side.system;
-    System::configure(of_side.program(), bench.stack, &format!("{}_{name}", of_side.name())).await
-}
-
 /// A system of its own with so many orders stored, and their ids.
 pub(crate) async fn system(bench: &Bench<'_>, name: &str, orders: i64) -> anyhow::Result<(System, Ids)> {
-    let system = configure(bench, name).await?;
+    let system = bench.configure(name).await?;
     // The databases are made by the program itself.
-    system.start(&[&["all"]], &[]).await?.stop().await?;
+    system.start_core(&[]).await?.stop().await?;
     let ids = fill(&system, orders).await?;
     Ok((system, ids))
 }

@@ -31,7 +31,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
         None => None,
     };
     let system = with_orders.as_ref().unwrap_or(&bench.side.system);
-    let running = system.start(&[&["all"]], &[]).await?;
+    let running = system.start_core(&[]).await?;
     let mut search = Search::new(offered.per_second * FIRST_SHARE, TRIALS_MAX);
     while let Some(rate) = search.next() {
         search.tell(offer(bench, system, &running, rate, bench.args.window()).await?.is_some());
@@ -43,7 +43,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     // T once more: the search has taken minutes.
     bench.before = Some(bench.slice().await?);
     let system = with_orders.as_ref().unwrap_or(&bench.side.system);
-    let running = system.start(&[&["all"]], &[]).await?;
+    let running = system.start_core(&[]).await?;
     let time = bench.args.hold_time();
     let (mut rate, mut held) = (first.unwrap_or_default(), None);
     for _ in 0..HOLDS_MAX {
