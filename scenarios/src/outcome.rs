@@ -50,6 +50,13 @@ pub struct Outcome {
 impl Outcome {
     /// Waits until all orders are at their end, then compares the ledger with what the system holds and has it verified.
     pub async fn of(fleet: &Fleet, names: &Names, ledger: Ledger) -> Self {
+        let mut outcome = Self::at_end(fleet, names, ledger).await;
+        outcome.verified(fleet.verify(&["--settle", "10s"]).await);
+        outcome
+    }
+
+    /// Waits until all orders are at their end, then compares the ledger with what the system holds.
+    pub async fn at_end(fleet: &Fleet, names: &Names, ledger: Ledger) -> Self {
         let mut outcome = Self { offered: ledger.offered, ..Self::default() };
         let accepted: HashSet<&String> = ledger.accepted.values().collect();
         outcome.accepted = accepted.len();
@@ -67,8 +74,21 @@ impl Outcome {
         if let Some(first) = ledger.refused.first() {
             outcome.wrong.push(format!("{} requests refused, such as {first}", ledger.refused.len()));
         }
-        outcome.verified(fleet.verify(&["--settle", "10s"]).await);
         outcome
+    }
+
+    /// Takes over what came of another load.
+    pub fn add(&mut self, other: Self) {
+        self.offered += other.offered;
+        self.accepted += other.accepted;
+        self.completed += other.completed;
+        self.prepared += other.prepared;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.out_of_order += other.out_of_order;
+        self.oversold += other.oversold;
+        self.wrong.extend(other.wrong);
+        self.notes.extend(other.notes);
     }
 
     /// How many orders of a load are at their end now.

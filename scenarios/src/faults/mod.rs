@@ -9,6 +9,7 @@ mod hot_coupon;
 mod hot_key;
 mod kafka;
 mod kill;
+mod late;
 mod poison;
 mod postgres;
 mod redis;
@@ -93,6 +94,7 @@ scenarios! {
     "hot-key" within 300 s: hot_key::hot_key,
     "hot-coupon" within 400 s: hot_coupon::hot_coupon,
     "scale" within 300 s: scale::scale,
+    "late" within 600 s: late::late,
     "zombie" within 300 s: scale::zombie,
     "postgres" within 400 s: postgres::postgres,
     "read-only" within 300 s: postgres::read_only,

@@ -61,6 +61,11 @@ impl Instance {
         self.process.is_some()
     }
 
+    /// The process; none when it does not run.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Child::id)
+    }
+
     /// Memory of the process in MiB, as the system counts it; none when it does not run.
     pub fn resident_mib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.as_ref()?.id()?)).ok()?;

@@ -35,6 +35,11 @@ pub struct Fleet {
 impl Fleet {
     /// One instance a role, all ready. `settings` are further lines of TOML, by section.
     pub async fn start(servers: Servers, settings: &[(&str, &str)]) -> Self {
+        Self::start_without(servers, settings, &[]).await
+    }
+
+    /// The same without these roles, which may be added later.
+    pub async fn start_without(servers: Servers, settings: &[(&str, &str)], without: &[&str]) -> Self {
         let (name, folder) = place();
         let mut balancers = Vec::new();
         for role in roles::all().iter().copied() {
@@ -43,7 +48,7 @@ impl Fleet {
         let addresses: Vec<_> = balancers.iter().map(|(role, balancer)| (*role, balancer.address())).collect();
         config::write(&folder.join("openorder.toml"), &name, &servers, &addresses, settings);
         let mut fleet = Self { servers, instances: Vec::new(), name, folder, balancers, environment: Vec::new() };
-        for role in roles::all().iter().copied() {
+        for role in roles::all().iter().copied().filter(|role| !without.contains(role)) {
             fleet.add(role).await;
         }
         fleet.ready().await;
