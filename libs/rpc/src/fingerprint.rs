@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 /// What a request id is bound to: SHA-256 of a method and the meaning of its request.
 ///
 /// A default that is left out and the same one written out mean the same; so do a UUID in upper and in lower case. So a
-/// request is brought to one form first, in which defaults are left out.
+/// request is brought to one form first, in which defaults are left out. UUIDs are seen to here, for all requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestFingerprint {
     /// The method.
@@ -19,28 +19,61 @@ pub struct RequestFingerprint {
 }
 
 impl RequestFingerprint {
-    /// Of a request that can be written in one way only.
+    /// Of a request that can be written in one way only, but for the case of its UUIDs.
     #[must_use]
     pub fn of(method: &'static str, request: &impl Message) -> Self {
-        Self { method, meaning: hash(method, request), as_sent: None }
+        Self::of_encoded(method, request.encode_to_vec(), None)
     }
 
     /// Of a request and its one form; `None` for one that is in that form already.
     #[must_use]
     pub fn of_canonical<M: Message + PartialEq>(method: &'static str, sent: &M, canonical: Option<&M>) -> Self {
-        match canonical.filter(|canonical| *canonical != sent) {
-            Some(canonical) => Self { method, meaning: hash(method, canonical), as_sent: Some(hash(method, sent)) },
-            None => Self::of(method, sent),
+        let canonical = canonical.filter(|canonical| *canonical != sent);
+        Self::of_encoded(method, sent.encode_to_vec(), canonical.map(Message::encode_to_vec))
+    }
+
+    fn of_encoded(method: &'static str, sent: Vec<u8>, canonical: Option<Vec<u8>>) -> Self {
+        let mut one_form = canonical.unwrap_or_else(|| sent.clone());
+        lower_uuids(&mut one_form);
+        let as_sent = (one_form != sent).then(|| hash(method, &sent));
+        Self { method, meaning: hash(method, &one_form), as_sent }
+    }
+}
+
+/// Bytes of a UUID in its hyphenated form, the only one that is taken.
+const UUID_BYTES: usize = 36;
+/// Its hyphens.
+const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+
+/// Writes every UUID in a message's encoding in lower case; lengths stay as they are.
+fn lower_uuids(encoded: &mut [u8]) {
+    if !encoded.iter().any(|byte| matches!(byte, b'A'..=b'F')) {
+        return;
+    }
+    let mut begin = 0;
+    while let Some(window) = encoded.get_mut(begin..begin + UUID_BYTES) {
+        if is_uuid(window) {
+            window.make_ascii_lowercase();
+            begin += UUID_BYTES;
+        } else {
+            begin += 1;
         }
     }
 }
 
+fn is_uuid(bytes: &[u8]) -> bool {
+    let fits = |(place, byte): (usize, &u8)| {
+        if HYPHENS.contains(&place) { *byte == b'-' } else { byte.is_ascii_hexdigit() }
+    };
+    bytes.iter().enumerate().all(fits)
+}
+
 /// Two messages are equal where their encodings are; maps in a request would break that, and there are none.
-fn hash(method: &str, request: &impl Message) -> [u8; 32] {
+fn hash(method: &str, encoded: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update((method.len() as u64).to_be_bytes());
     hash.update(method);
-    hash.update(request.encode_to_vec());
+    hash.update(encoded);
     hash.finalize().into()
 }
 
@@ -68,5 +101,24 @@ mod tests {
         assert_eq!(other_form.as_sent, Some(RequestFingerprint::of("Create", &time(2)).meaning));
         assert_eq!(RequestFingerprint::of_canonical("Create", &time(1), Some(&time(1))), plain);
         assert_eq!(RequestFingerprint::of_canonical("Create", &time(1), None), plain);
+    }
+
+    #[test]
+    fn a_uuid_means_the_same_in_upper_case_and_other_texts_do_not() {
+        let of = |text: &str| RequestFingerprint::of("Cancel", &text.to_owned());
+        let (lower, upper) = ("018f1a2b-3c4d-7e5f-8a9b-0c1d2e3f4a5b", "018F1A2B-3C4D-7E5F-8A9B-0C1D2E3F4A5B");
+        assert_eq!(of(upper).meaning, of(lower).meaning);
+        assert_eq!((of(lower).as_sent, of(upper).as_sent.is_some()), (None, true));
+        for (one, other) in [("ABC", "abc"), (&upper[1..], &lower[1..]), ("018F1A2B 3C4D", "018f1a2b 3c4d")] {
+            assert_ne!(of(one).meaning, of(other).meaning, "{one}");
+        }
+    }
+
+    #[test]
+    fn every_uuid_of_a_message_is_seen() {
+        let one_after_the_other = "018F1A2B-3C4D-7E5F-8A9B-0C1D2E3F4A5B".repeat(2) + "AB";
+        let mut encoded = one_after_the_other.clone().into_bytes();
+        lower_uuids(&mut encoded);
+        assert_eq!(encoded, (one_after_the_other[..72].to_lowercase() + "AB").into_bytes());
     }
 }

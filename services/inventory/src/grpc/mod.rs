@@ -60,8 +60,7 @@ impl InventoryGrpc {
         message: ReserveStockRequest,
     ) -> Result<ReserveStockResponse, CallError> {
         let (request_id, command) = parse::reserve(&message)?;
-        let canonical = parse::canonical_reserve(&message);
-        let fingerprint = RequestFingerprint::of_canonical("ReserveStock", &message, Some(&canonical));
+        let fingerprint = RequestFingerprint::of("ReserveStock", &message);
         let reservation = self.committer.call(&call, fingerprint, request_id, command).await?;
         held(&reservation)?;
         Ok(ReserveStockResponse { reservation: Some(reservation) })
@@ -73,8 +72,7 @@ impl InventoryGrpc {
         message: ReleaseStockRequest,
     ) -> Result<ReleaseStockResponse, CallError> {
         let (request_id, command) = parse::release(&message)?;
-        let canonical = parse::canonical_release(&message);
-        let fingerprint = RequestFingerprint::of_canonical("ReleaseStock", &message, Some(&canonical));
+        let fingerprint = RequestFingerprint::of("ReleaseStock", &message);
         let reservation = self.committer.call(&call, fingerprint, request_id, command).await?;
         Ok(ReleaseStockResponse { reservation: Some(reservation) })
     }

@@ -77,16 +77,6 @@ pub(super) fn release(message: &ReleaseStockRequest) -> Result<(String, Command)
     violations.finish_with(parsed)
 }
 
-/// The one form of a request that can be written in several.
-pub(super) fn canonical_reserve(message: &ReserveStockRequest) -> ReserveStockRequest {
-    ReserveStockRequest { order_id: message.order_id.to_ascii_lowercase(), ..message.clone() }
-}
-
-/// The one form of a request that can be written in several.
-pub(super) fn canonical_release(message: &ReleaseStockRequest) -> ReleaseStockRequest {
-    ReleaseStockRequest { order_id: message.order_id.to_ascii_lowercase(), ..message.clone() }
-}
-
 pub(super) fn list(message: &ListReservationsRequest, cursor: Option<&[u8]>) -> Result<(Filter, u32), Rejection> {
     let mut violations = Violations::new();
     let mut filter = Filter { before: cursor.and_then(|bytes| Uuid::from_slice(bytes).ok()), ..Filter::default() };

@@ -91,8 +91,7 @@ impl NotificationGrpc {
         message: ResendNotificationRequest,
     ) -> Result<ResendNotificationResponse, CallError> {
         let (request_id, command) = parse::resend(&message)?;
-        let canonical = parse::canonical_resend(&message);
-        let fingerprint = RequestFingerprint::of_canonical("ResendNotification", &message, Some(&canonical));
+        let fingerprint = RequestFingerprint::of("ResendNotification", &message);
         let notification = self.committer.call(&call, fingerprint, request_id, command).await?;
         Ok(ResendNotificationResponse { notification: Some(notification) })
     }

@@ -73,11 +73,6 @@ pub(super) fn update(message: &UpdatePreferencesRequest) -> Result<(String, User
     violations.finish_with(parsed)
 }
 
-/// The one form of a request that can be written in several.
-pub(super) fn canonical_resend(message: &ResendNotificationRequest) -> ResendNotificationRequest {
-    ResendNotificationRequest { notification_id: message.notification_id.to_ascii_lowercase(), ..message.clone() }
-}
-
 /// The one form of a request that can be written in several: each field of the mask once, in their order; what is not in
 /// the mask left out.
 pub(super) fn canonical_update(message: &UpdatePreferencesRequest) -> UpdatePreferencesRequest {

@@ -83,8 +83,7 @@ impl ProductGrpc {
         message: DeleteProductRequest,
     ) -> Result<DeleteProductResponse, CallError> {
         let (request_id, command) = parse::delete(&message)?;
-        let canonical = parse::canonical_delete(&message);
-        let fingerprint = RequestFingerprint::of_canonical("DeleteProduct", &message, Some(&canonical));
+        let fingerprint = RequestFingerprint::of("DeleteProduct", &message);
         let product = self.committer.call(&call, fingerprint, request_id.into_string(), command).await?;
         Ok(DeleteProductResponse { product: Some(product) })
     }

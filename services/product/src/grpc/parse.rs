@@ -65,7 +65,7 @@ pub(super) fn canonical_update(message: &UpdateProductRequest) -> UpdateProductR
     paths.dedup();
     let masked = |field: &str| paths.iter().any(|path| path == field);
     canonical.product = canonical.product.map(|given| {
-        let mut kept = ProductMessage { product_id: given.product_id.to_ascii_lowercase(), ..Default::default() };
+        let mut kept = ProductMessage { product_id: given.product_id, ..Default::default() };
         if kept.product_id.is_empty() {
             kept.sku = given.sku;
         }
@@ -81,15 +81,6 @@ pub(super) fn canonical_update(message: &UpdateProductRequest) -> UpdateProductR
         kept
     });
     canonical.update_mask = Some(FieldMask { paths });
-    canonical
-}
-
-/// The one form of a request that can be written in several.
-pub(super) fn canonical_delete(message: &DeleteProductRequest) -> DeleteProductRequest {
-    let mut canonical = message.clone();
-    if let Some(delete_product_request::Key::ProductId(text)) = &mut canonical.key {
-        text.make_ascii_lowercase();
-    }
     canonical
 }
 

@@ -61,7 +61,8 @@ impl PromotionGrpc {
 
     async fn update(&self, call: CallContext, message: UpdateCouponRequest) -> Result<UpdateCouponResponse, CallError> {
         let (request_id, command) = parse::update(&message)?;
-        let fingerprint = RequestFingerprint::of("UpdateCoupon", &message);
+        let canonical = parse::canonical_update(&message);
+        let fingerprint = RequestFingerprint::of_canonical("UpdateCoupon", &message, Some(&canonical));
         let coupon = self.committer.call(&call, fingerprint, request_id.into_string(), command).await?;
         Ok(UpdateCouponResponse { coupon: Some(coupon) })
     }

@@ -8,6 +8,7 @@ use openorder_proto::promotion::v1::{
 };
 use openorder_rpc::{Violations, masked_fields, page_size, timestamp};
 use openorder_types::{Rejection, RequestId, Timestamp, UserId, parse_uuid};
+use prost_types::FieldMask;
 use uuid::Uuid;
 
 use crate::{
@@ -96,6 +97,34 @@ pub(super) fn update(message: &UpdateCouponRequest) -> Result<(RequestId, Comman
         }
         _ => Err(violations.into_rejection()),
     }
+}
+
+/// The one form of a request that can be written in several: each field of the mask once, in their order; what is not in
+/// the mask left out.
+pub(super) fn canonical_update(message: &UpdateCouponRequest) -> UpdateCouponRequest {
+    let mut canonical = message.clone();
+    let mut paths: Vec<String> = canonical.update_mask.take().unwrap_or_default().paths;
+    paths.sort_unstable();
+    paths.dedup();
+    let masked = |field: Field| paths.iter().any(|path| path == field.path());
+    canonical.coupon = canonical.coupon.map(|given| {
+        let mut kept = CouponMessage { coupon_id: given.coupon_id, ..Default::default() };
+        if kept.coupon_id.is_empty() {
+            kept.code = given.code;
+        }
+        for field in Field::ALL.into_iter().filter(|field| masked(*field)) {
+            match field {
+                Field::DisplayName => kept.display_name.clone_from(&given.display_name),
+                Field::ValidFromTime => kept.valid_from_time = given.valid_from_time,
+                Field::ValidUntilTime => kept.valid_until_time = given.valid_until_time,
+                Field::IssueLimit => kept.issue_limit = given.issue_limit,
+                Field::IssueLimitPerUser => kept.issue_limit_per_user = given.issue_limit_per_user,
+            }
+        }
+        kept
+    });
+    canonical.update_mask = Some(FieldMask { paths });
+    canonical
 }
 
 fn key_of(coupon: &CouponMessage, violations: &mut Violations) -> Option<CouponKey> {
@@ -226,7 +255,6 @@ fn by_code(field: &str, text: &str, violations: &mut Violations) -> Option<Coupo
 #[cfg(test)]
 mod tests {
     use openorder_proto::{google::r#type::Money, promotion::v1::coupon_terms};
-    use prost_types::FieldMask;
 
     use super::*;
 
@@ -309,5 +337,20 @@ mod tests {
         };
         let expected = [("coupon.coupon_id", "FIELD_MISSING"), ("update_mask", "UPDATE_MASK_INVALID")];
         assert_eq!(seen(&update(&other).unwrap_err()), expected);
+    }
+
+    #[test]
+    fn two_requests_that_change_the_same_are_the_same() {
+        let of = |paths: &[&str], coupon: CouponMessage| UpdateCouponRequest {
+            request_id: "r".to_owned(),
+            coupon: Some(coupon),
+            update_mask: Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+            expected_version: 0,
+        };
+        let named = CouponMessage { code: "FIVE".to_owned(), issue_limit: 20, ..CouponMessage::default() };
+        let read = CouponMessage { display_name: "Five off".to_owned(), version: 3, ..named.clone() };
+        let (one, other) = (of(&["issue_limit"], named), of(&["issue_limit", "issue_limit"], read.clone()));
+        assert_eq!(canonical_update(&one), canonical_update(&other));
+        assert_ne!(canonical_update(&one), canonical_update(&of(&["issue_limit", "display_name"], read)));
     }
 }
