@@ -211,7 +211,19 @@ pub(crate) fn program() -> PathBuf {
 
 /// Whether `/readyz` says that everything is there, not only that calls are answered.
 pub(crate) async fn readiness(admin: SocketAddr) -> bool {
-    get(admin, "/readyz").await.is_some_and(|answer| answer.contains(r#""status":"ready""#))
+    readiness_without(admin, &[]).await
+}
+
+/// The same, but for these roles, which nobody serves and the gateway misses.
+pub(crate) async fn readiness_without(admin: SocketAddr, absent: &[&str]) -> bool {
+    let Some(answer) = get(admin, "/readyz").await else { return false };
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+    let Ok(readyz) = serde_json::from_str::<serde_json::Value>(body) else { return false };
+    let lacks = readyz["dependencies"].as_array().into_iter().flatten().filter(|one| one["state"] != "ready");
+    let is_absent = |one: &serde_json::Value| {
+        one["role"] == "gateway" && one["name"].as_str().is_some_and(|name| absent.contains(&name))
+    };
+    (readyz["status"] == "ready" || readyz["status"] == "degraded") && lacks.into_iter().all(is_absent)
 }
 
 /// The whole answer to an HTTP GET; `None` when nobody answers.

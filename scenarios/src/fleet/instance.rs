@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 
 use super::WHOLE;
-use crate::deployment::readiness;
+use crate::deployment::readiness_without;
 use crate::signal::{Signal, send};
 
 /// How long a start or a drain may take, on a busy machine.
@@ -105,9 +105,10 @@ impl Instance {
         send(pid, signal).await;
     }
 
-    pub(super) async fn ready(&mut self) {
+    /// Waits until it has everything but these roles, which nobody serves.
+    pub(super) async fn ready(&mut self, absent: &[&str]) {
         let bound = tokio::time::Instant::now() + BOUND;
-        while !readiness(self.admin).await {
+        while !readiness_without(self.admin, absent).await {
             let child = self.process.as_mut().expect("a running process");
             if let Some(status) = child.try_wait().expect("a process of ours") {
                 panic!("{} ended with {status}:\n{}", self.role, self.tail());

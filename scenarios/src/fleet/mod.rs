@@ -138,9 +138,12 @@ impl Fleet {
 
     /// Waits until every process that runs is ready.
     pub async fn ready(&mut self) {
+        let is_served =
+            |role: &&str| self.instances.iter().any(|one| one.is_running() && [*role, WHOLE].contains(&one.role));
+        let absent: Vec<&str> = roles::all().iter().copied().filter(|role| !is_served(role)).collect();
         for instance in &mut self.instances {
             if instance.is_running() {
-                instance.ready().await;
+                instance.ready(&absent).await;
             }
         }
     }
