@@ -1,13 +1,11 @@
 //! Clients that librdkafka left without a broker: they are replaced, and nobody waits for their end.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Instance, TOPIC, add, quick, send, start_with};
 use openorder_messaging::{KafkaSettings, lag::LagReader};
 use openorder_testing::{BrokerFront, Tail, TestProducer, World, eventually};
+
+use crate::common::{Instance, TOPIC, add, quick, send, start_with};
 
 const BOUND: Duration = Duration::from_secs(60);
 

@@ -1,17 +1,15 @@
 //! Group commit: each caller gets its own answer, a request id is done once, a guilty command stands alone.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 
-use common::{Add, Added, add, foreseen, request, start};
 use futures::future::join_all;
 use openorder_messaging::{CommitterSettings, RequestKey};
 use openorder_telemetry::TraceContext;
 use openorder_testing::World;
 use openorder_types::CallError;
 use sqlx::Row;
+
+use crate::common::{Add, Added, add, foreseen, request, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejection_or_a_fault_of_one_command_never_fails_its_neighbours() {

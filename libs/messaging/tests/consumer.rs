@@ -1,14 +1,12 @@
 //! The consumer: effects once, a failing key stops alone and in order, an outage loses nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use common::{ADDED, Instance, TOPIC, send, send_as, start};
 use openorder_testing::{TestProducer, World, eventually};
 use openorder_types::Timestamp;
 use uuid::Uuid;
+
+use crate::common::{ADDED, Instance, TOPIC, send, send_as, start};
 
 const BOUND: Duration = Duration::from_secs(30);
 

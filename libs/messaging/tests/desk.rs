@@ -1,14 +1,10 @@
 //! The operator's desk over the real engine: look, replay, discard, redeliver, read the log.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::{
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
-use common::{ADDED, Instance, TOPIC, add, quick, send, start};
 use openorder_messaging::{
     ConsumerSettings,
     desk::{
@@ -18,6 +14,8 @@ use openorder_messaging::{
 use openorder_testing::{TestProducer, World, eventually};
 use openorder_types::CallError;
 use uuid::Uuid;
+
+use crate::common::{ADDED, Instance, TOPIC, add, quick, send, start};
 
 const BOUND: Duration = Duration::from_secs(120);
 
@@ -292,7 +290,7 @@ async fn events_of_one_services_log_are_redelivered_to_another_that_missed_them_
     assert_eq!((first_page.items.len(), second_page.items.len(), second_page.next), (4, 2, None));
 
     // One of them came by Kafka.
-    common::send_as(&producer, "odd", 1, odd[0].event_id).await;
+    crate::common::send_as(&producer, "odd", 1, odd[0].event_id).await;
     eventually("by Kafka", BOUND, || async { (target.numbers("odd").await == [1]).then_some(()) }).await;
     let given = desk.redeliver("source", &all).await.unwrap();
     assert_eq!((given.accepted, given.known), (5, 1));

@@ -1,7 +1,4 @@
 //! The event log: positions are drawn in the order of the commits; what is old is pruned, and nothing that is needed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::{
     sync::{Arc, Mutex},
@@ -9,13 +6,14 @@ use std::{
 };
 
 use chrono::Utc;
-use common::{Instance, Ledger, TOPIC, add, start, start_on};
 use openorder_messaging::{
     Committer, DatabaseSettings, RelaySettings,
     desk::{EventFilter, Page},
 };
 use openorder_testing::{Tail, World, eventually, header};
 use openorder_types::{Rejection, Timestamp};
+
+use crate::common::{Instance, Ledger, TOPIC, add, start, start_on};
 
 /// The advisory locks of the appenders and of the relay, of all versions.
 const APPEND_LOCK: i64 = 0x6f70_656e_0001;

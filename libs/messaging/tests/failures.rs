@@ -1,14 +1,12 @@
 //! What failures come to: three answers, each key in its order, nothing lost.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use common::{ADDED, Instance, TOPIC, quick, send, start, start_on};
 use openorder_messaging::{ConsumerSettings, DatabaseSettings};
 use openorder_testing::{Message, Tail, TestProducer, World, eventually, header};
 use rdkafka::message::Headers;
+
+use crate::common::{ADDED, Instance, TOPIC, quick, send, start, start_on};
 
 const BOUND: Duration = Duration::from_secs(30);
 

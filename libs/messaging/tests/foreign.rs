@@ -1,16 +1,14 @@
 //! Records that no schema allows: whatever a producer writes stops its own key at most, and no group.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::time::Duration;
 
-use common::{ADDED, Instance, TOPIC, quick, send, start};
 use openorder_messaging::{
     ConsumerSettings, DecodeError, Interest, Received, ScanFrom, Subscription, TopicScan, UnknownTypes, desk::Filter,
 };
 use openorder_testing::{RawRecord, Tail, TestProducer, World, eventually, header, noise, send_raw};
 use rdkafka::Message;
+
+use crate::common::{ADDED, Instance, TOPIC, quick, send, start};
 
 const BOUND: Duration = Duration::from_secs(60);
 const DEAD_LETTERS: &str = "ledger.entry.v1.ledger.dlq";
@@ -25,10 +23,10 @@ async fn begin(world: &World, settings: ConsumerSettings) -> (Instance, TestProd
 }
 
 /// Like the services: by the type. Some payloads make it panic.
-fn decode(message: &Received) -> Result<Option<common::Add>, DecodeError> {
+fn decode(message: &Received) -> Result<Option<crate::common::Add>, DecodeError> {
     assert!(&*message.payload != b"panic", "this payload panics");
     if message.event_type == ADDED {
-        common::decode(message)
+        crate::common::decode(message)
     } else {
         Err(DecodeError::UnknownType(message.event_type.to_string()))
     }

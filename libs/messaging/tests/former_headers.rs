@@ -1,11 +1,7 @@
 //! Records with the headers of before ADR 47, which topics and tables still hold.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
-use common::{ADDED, TOPIC, quick, send, send_as, start};
 use openorder_messaging::{
     ConsumerSettings, ScanFrom, Scanned, Sequence, TopicScan,
     desk::{Filter, ReplayRequest},
@@ -13,6 +9,8 @@ use openorder_messaging::{
 use openorder_testing::{Tail, TestProducer, World, eventually, header, header_names};
 use rdkafka::Message;
 use uuid::Uuid;
+
+use crate::common::{ADDED, TOPIC, quick, send, send_as, start};
 
 const BOUND: Duration = Duration::from_secs(60);
 

@@ -1,13 +1,11 @@
 //! Results that the version before kept, and instances of it that still run: a request id is done once all the same.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{Add, Added, Instance, Ledger, foreseen, request, start};
 use openorder_messaging::{Committer, RequestKey};
 use openorder_telemetry::TraceContext;
 use openorder_testing::World;
 use openorder_types::CallError;
+
+use crate::common::{Add, Added, Instance, Ledger, foreseen, request, start};
 
 const OLD: &str = "insert into request_result (caller, request_id, method, fingerprint, reply, created_at) \
                    values ($1, $2, 'Add', $3, $4, now())";

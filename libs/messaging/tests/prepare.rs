@@ -1,19 +1,17 @@
 //! What a batch needs first is done before its transaction begins.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::{
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
-use common::{Add, Added, Instance, Ledger, request, send, start};
 use futures::future::join_all;
 use openorder_messaging::{Committer, RequestKey};
 use openorder_telemetry::TraceContext;
 use openorder_testing::{TestProducer, World, eventually};
 use openorder_types::CallError;
+
+use crate::common::{Add, Added, Instance, Ledger, request, send, start};
 
 const BOUND: Duration = Duration::from_secs(60);
 

@@ -1,7 +1,4 @@
 //! Several instances: rebalances, slow work, zombies, and a key between retries and new messages.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::{
     process::{Child, Command},
@@ -9,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Instance, quick, send, start, start_on};
 use openorder_messaging::{ConsumerSettings, DatabaseSettings, KafkaSettings};
 use openorder_testing::{TestProducer, World, eventually};
+
+use crate::common::{Instance, quick, send, start, start_on};
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -128,7 +126,7 @@ struct Process(Child);
 impl Process {
     fn start(world: &World) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "instance", "--ignored"]).env("OPENORDER_TEST_WORLD", world.name());
+        command.args(["--exact", "rebalance::instance", "--ignored"]).env("OPENORDER_TEST_WORLD", world.name());
         Self(command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap())
     }
 

@@ -1,7 +1,4 @@
 //! The relay: everything that committed is published, in order per key, readable by any Kafka tool; one at a time.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,7 +6,6 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use common::{ADDED, TOPIC, add, start, start_with};
 use futures::future::join_all;
 use openorder_messaging::{KafkaSettings, RelaySettings, unpublished};
 use openorder_testing::{
@@ -17,6 +13,8 @@ use openorder_testing::{
 };
 use rdkafka::{Message, Timestamp, message::OwnedMessage};
 use uuid::Uuid;
+
+use crate::common::{ADDED, TOPIC, add, start, start_with};
 
 const BOUND: Duration = Duration::from_secs(90);
 
@@ -41,7 +39,7 @@ fn published_once_and_in_order(messages: &[OwnedMessage]) -> Vec<i64> {
 }
 
 /// Id and time of each event of the log, by its position.
-async fn logged(instance: &common::Instance) -> BTreeMap<i64, (Uuid, DateTime<Utc>)> {
+async fn logged(instance: &crate::common::Instance) -> BTreeMap<i64, (Uuid, DateTime<Utc>)> {
     let rows: Vec<(i64, Uuid, DateTime<Utc>)> = sqlx::query_as("select position, event_id, occurred_at from event_log")
         .fetch_all(instance.pool())
         .await
@@ -196,7 +194,7 @@ struct Big {
 }
 
 /// Writes events to the log as a use case would.
-async fn write(instance: &common::Instance, events: &[Big]) {
+async fn write(instance: &crate::common::Instance, events: &[Big]) {
     for Big { key, version, length } in events {
         let payload: Vec<u8> = (0..*length).map(|_| rand::random()).collect();
         sqlx::query(
