@@ -155,6 +155,48 @@ async fn an_order_is_made_at_the_expected_total_alone_cancelled_and_found_page_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_paid_by_hand_or_called_off_when_its_time_is_over() {
+    let (system, _, sku, customer) = start(&[("order", "payment_deadline_ms = 6000")]).await;
+    let line = format!("{sku}=2");
+    let create = ["order", "create", "--customer", &customer, "--line", &line, "--pay", "manual"];
+    let create = [&create[..], &["--until", "confirmed", "--timeout", "2m", "-o", "json"]].concat();
+    let waiting = system.command(&create).await;
+    assert_eq!(waiting.code, 0, "{waiting:?}");
+    let waiting = waiting.json();
+    assert_eq!(waiting["payment_mode"], "PAYMENT_MODE_MANUAL");
+    assert!(waiting["payment_deadline"].is_string(), "{waiting}");
+    let order_id = waiting["order_id"].as_str().unwrap();
+    let pay = ["order", "pay", order_id, "--request-id", "pay-first"];
+    let paid = system.command(&pay).await;
+    assert!(paid.code == 0 && paid.out.contains("COMPLETED") && paid.out.contains("38.00 EUR"), "{paid:?}");
+    let again = system.command(&[&pay[..], &["-o", "json"]].concat()).await;
+    assert_eq!((again.code, &again.json()["state"]), (0, &Value::from("PAYMENT_STATE_COMPLETED")), "{again:?}");
+    let prepared = system.command(&["order", "watch", order_id, "--until", "preparing", "--timeout", "2m"]).await;
+    assert_eq!(prepared.code, 0, "{prepared:?}");
+    let twice = system.command(&["order", "pay", order_id]).await;
+    assert!(twice.code == 1 && twice.err.contains("ORDER_ALREADY_PAID"), "{twice:?}");
+    assert!(twice.err.contains("openorder order get"), "what to do is said: {twice:?}");
+
+    let left = system.command(&create).await.json();
+    let left_id = left["order_id"].as_str().unwrap();
+    let shown = system.command(&["order", "get", left_id]).await;
+    assert!(shown.out.contains("to be paid until"), "{shown:?}");
+    let ended = system.command(&["order", "watch", left_id, "--timeout", "2m", "-o", "json"]).await;
+    let last = documents(&ended.out).pop().unwrap();
+    assert_eq!(
+        (&last["status"], &last["status_reason"]),
+        (&Value::from("ORDER_STATUS_CANCELLED"), &Value::from("PAYMENT_DEADLINE_EXCEEDED")),
+        "{ended:?}"
+    );
+    // What is left waits beside what is judged.
+    let open = system.command(&create).await;
+    assert_eq!(open.code, 0, "{open:?}");
+    let verified = system.verify(&["--settle", "3s"]).await;
+    assert!(verified.holds(), "{:#}", verified.report);
+    system.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_events_of_one_order_are_read_from_all_topics_whatever_stands_between_them() {
     let (system, _, sku, customer) = start(&[]).await;
     let line = format!("{sku}=2");

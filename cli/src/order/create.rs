@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use openorder_proto::google::r#type::Money;
 use openorder_proto::order::v1::order_service_client::OrderServiceClient;
-use openorder_proto::order::v1::{CreateOrderRequest, Order, OrderStatus, RequestedLine, ReservationMode};
+use openorder_proto::order::v1::{CreateOrderRequest, Order, OrderStatus, PaymentMode, RequestedLine, ReservationMode};
 use openorder_proto::reasons::Word;
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ Examples:
   openorder order create --customer anna --email anna@example.com --line chair=2 --line desk --watch
   openorder order create --customer anna --line chair=2 --expect-total '38.00 EUR'
   openorder order create --customer anna --line chair=2 --reserve immediate
+  openorder order create --customer anna --line chair=2 --pay manual --until confirmed
   openorder order create --customer anna --line chair=2 --output json | jq -r .order_id
 
 The order is durable once this answers. With --watch or --until it then waits for what becomes of the order. A request id
@@ -50,6 +51,9 @@ pub struct CreateArgs {
     /// When the stock is held: after the answer, or before it, so that OUT_OF_STOCK is answered at once.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub reserve: Reserve,
+    /// Who starts the payment: the order itself once its stock is held, or somebody by hand, with `openorder order pay`.
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub pay: Pay,
     /// Request id, new for each order that is wanted [default: a new one].
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
@@ -80,6 +84,16 @@ pub enum Reserve {
     Immediate,
 }
 
+/// Who starts the payment of an order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pay {
+    /// The order itself, once its stock is held.
+    #[default]
+    Automatic,
+    /// Somebody by hand, until the order's payment deadline.
+    Manual,
+}
+
 /// Reads `chair=2`, or `chair` for one piece.
 fn requested_line(text: &str) -> Result<RequestedLine, String> {
     let (sku, pieces) = text.split_once('=').unwrap_or((text, "1"));
@@ -94,12 +108,17 @@ impl CreateArgs {
             Reserve::Deferred => ReservationMode::Deferred,
             Reserve::Immediate => ReservationMode::Immediate,
         };
+        let payment_mode = match self.pay {
+            Pay::Automatic => PaymentMode::Automatic,
+            Pay::Manual => PaymentMode::Manual,
+        };
         CreateOrderRequest {
             request_id: request_id.to_owned(),
             customer_id: self.customer.clone(),
             customer_email: self.email.clone().unwrap_or_default(),
             lines: self.lines.clone(),
             reservation_mode: reservation_mode.into(),
+            payment_mode: payment_mode.into(),
             expected_total: self.expect_total.clone(),
             ..Default::default()
         }
@@ -145,7 +164,14 @@ pub(super) async fn run(settings: &SettingsArgs, args: &CreateArgs) -> anyhow::R
         }
         Some(_) => Ok(true),
         None => {
-            note(format_args!("\nnext: openorder order watch {} --until preparing", order.order_id));
+            match args.pay {
+                Pay::Automatic => {
+                    note(format_args!("\nnext: openorder order watch {} --until preparing", order.order_id))
+                }
+                Pay::Manual => {
+                    note(format_args!("\nnext: openorder order pay {}, once it is CONFIRMED", order.order_id))
+                }
+            }
             Ok(order.status() != OrderStatus::Rejected)
         }
     }

@@ -1,6 +1,6 @@
 //! `openorder order`: orders, made and looked at by hand, through the gateway.
 //!
-//! - `create.rs`, `get.rs`, `watch.rs`, `list.rs`, `cancel.rs`: one file a command;
+//! - `create.rs`, `get.rs`, `watch.rs`, `list.rs`, `pay.rs`, `cancel.rs`: one file a command;
 //! - `follow.rs`: watching an order until it has come to a status;
 //! - `view.rs`: how an order looks.
 
@@ -9,6 +9,7 @@ mod create;
 pub(crate) mod follow;
 mod get;
 mod list;
+mod pay;
 mod view;
 mod watch;
 
@@ -24,11 +25,12 @@ pub use cancel::CancelArgs;
 pub use create::CreateArgs;
 pub use get::GetArgs;
 pub use list::ListArgs;
+pub use pay::PayArgs;
 pub use watch::WatchArgs;
 
 const HELP: &str = "\
 An order goes PENDING, CONFIRMED (stock is held), PAID, PREPARING, SHIPPED, DELIVERED; or it ends as REJECTED or CANCELLED.
-PREPARING is where it stays until somebody ships it.
+PREPARING is where it stays until somebody ships it; one that was made with --pay manual stays CONFIRMED until it is paid.
 
 Examples:
   openorder order create --customer anna --email anna@example.com --line chair=2
@@ -36,6 +38,7 @@ Examples:
   openorder order watch 01a2b3c4-… --until preparing
   openorder order get 01a2b3c4-… --timeline
   openorder order list --customer anna --since 1h
+  openorder order pay 01a2b3c4-…
   openorder order cancel 01a2b3c4-… --reason 'ordered twice'
 
 Exit codes: 0 done, 1 failed, refused, or the order ended elsewhere than asked for, 2 wrong arguments.";
@@ -60,6 +63,8 @@ pub enum OrderCommand {
     Watch(WatchArgs),
     /// List the newest
     List(ListArgs),
+    /// Pay one that was made with --pay manual
+    Pay(PayArgs),
     /// Call one off that is not shipped yet
     Cancel(CancelArgs),
 }
@@ -73,6 +78,7 @@ impl OrderArgs {
             OrderCommand::Get(args) => &args.through.settings,
             OrderCommand::Watch(args) => &args.through.settings,
             OrderCommand::List(args) => &args.through.settings,
+            OrderCommand::Pay(args) => &args.through.settings,
             OrderCommand::Cancel(args) => &args.through.settings,
         }
     }
@@ -88,6 +94,7 @@ pub fn run(settings: &SettingsArgs, args: &OrderArgs) -> anyhow::Result<bool> {
         OrderCommand::Get(args) => block_on(Box::pin(get::run(settings, args)))?.map(|()| true),
         OrderCommand::Watch(args) => block_on(Box::pin(watch::run(settings, args)))?,
         OrderCommand::List(args) => block_on(Box::pin(list::run(settings, args)))?.map(|()| true),
+        OrderCommand::Pay(args) => block_on(Box::pin(pay::run(settings, args)))?.map(|()| true),
         OrderCommand::Cancel(args) => block_on(Box::pin(cancel::run(settings, args)))?.map(|()| true),
     }
 }
@@ -107,6 +114,12 @@ fn advice(reason: &str) -> Option<&'static str> {
         "ORDER_NOT_FOUND" => "`openorder order list` shows the orders that there are",
         "ORDER_NOT_CANCELLABLE" => "`openorder order get ORDER_ID --timeline` shows where it stands",
         "REQUEST_ID_REUSED" => "without --request-id it becomes a request of its own",
+        "INSUFFICIENT_BALANCE" | "WALLET_NOT_FOUND" => {
+            "once there is enough in the wallet it can be paid, until the payment deadline that `openorder order get ORDER_ID` shows"
+        }
+        "ORDER_NOT_PAYABLE" | "ORDER_ALREADY_PAID" | "PAYMENT_NOT_MANUAL" => {
+            "`openorder order get ORDER_ID --timeline` shows where it stands"
+        }
         "PRICE_CHANGED" => "--expect-total takes the new total, and without it any total is taken",
         _ => return None,
     })

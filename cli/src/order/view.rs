@@ -20,6 +20,10 @@ pub(super) fn print(order: &Order) {
         ("customer", order.customer_id.clone()),
         ("email", order.customer_email.clone()),
         ("total", money(order.total.as_ref())),
+        (
+            "to be paid until",
+            order.payment_deadline.as_ref().map_or_else(String::new, |time| time::in_full(Some(time))),
+        ),
         ("made", time::in_full(order.create_time.as_ref())),
         ("changed", time::in_full(order.update_time.as_ref())),
         ("trace", order.trace_id.clone()),

@@ -44,7 +44,7 @@ pub struct Shop {
     pub orders: OrderServiceClient<UpstreamChannel>,
     pub inventory: InventoryServiceClient<UpstreamChannel>,
     pub products: ProductServiceClient<UpstreamChannel>,
-    payments: PaymentServiceClient<UpstreamChannel>,
+    pub payments: PaymentServiceClient<UpstreamChannel>,
     pub promotion: PromotionServiceClient<UpstreamChannel>,
     pub shipping: ShippingServiceClient<UpstreamChannel>,
     producer: TestProducer,
@@ -146,15 +146,19 @@ impl Shop {
     /// A product with its stock, and a customer with money (or none); both of the same new name.
     pub async fn customer(&self, name: &str, stock: i32, money: i64) -> String {
         let name = format!("{name}-{}", &id()[..8]);
-        let price = Money { currency_code: "EUR".to_owned(), units: PRICE, nanos: 0 };
         self.product(&name, stock).await;
         if money > 0 {
-            let amount = Some(Money { units: money, ..price });
-            let request = ChargeWalletRequest { request_id: id(), user_id: name.clone(), amount };
-            self.payments.clone().charge_wallet(call().request(request)).await.unwrap();
+            self.charge(&name, money).await;
         }
         eventually("a level", BOUND, || async { self.stock(&name).await }).await;
         name
+    }
+
+    /// Puts whole euros into a wallet.
+    pub async fn charge(&self, name: &str, euros: i64) {
+        let amount = Some(Money { currency_code: "EUR".to_owned(), units: euros, nanos: 0 });
+        let request = ChargeWalletRequest { request_id: id(), user_id: name.to_owned(), amount };
+        self.payments.clone().charge_wallet(call().request(request)).await.unwrap();
     }
 
     /// A product with its stock, at [`PRICE`].

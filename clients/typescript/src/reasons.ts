@@ -26,8 +26,12 @@ const REASONS = [
     "RESERVATION_SHIPPED", // failed precondition
     "STOCK_LIMIT_EXCEEDED", // out of range
     // Payments
+    "INSUFFICIENT_BALANCE", // failed precondition
     "NOT_YOUR_WALLET", // permission denied
+    "ORDER_ALREADY_PAID", // failed precondition
+    "ORDER_NOT_PAYABLE", // failed precondition
     "PAYMENT_NOT_FOUND", // not found
+    "PAYMENT_NOT_MANUAL", // failed precondition
     "WALLET_LIMIT_EXCEEDED", // out of range
     "WALLET_NOT_FOUND", // not found
     // Notifications

@@ -32,7 +32,7 @@ fn held_reservation() -> Reservation {
 }
 
 fn order(phase: OrderPhase, update_time: Timestamp) -> OrderState {
-    OrderState { phase, status: 0, update_time }
+    OrderState { phase, status: 0, update_time, payment_deadline: None }
 }
 
 #[test]
@@ -103,4 +103,24 @@ fn a_reservation_and_its_order_may_contradict_each_other_for_a_while() {
         ReservationCheck::Fine,
         "its time tells, not the comparison"
     );
+}
+
+#[test]
+fn an_order_that_waits_for_its_customer_to_pay_contradicts_nothing_until_that_time_is_over() {
+    let (grace, expired) = (TimeDelta::minutes(10), in_an_hour());
+    let deadline = expired + TimeDelta::minutes(30);
+    let waiting = OrderState { payment_deadline: Some(deadline), ..order(OrderPhase::Open, now()) };
+    let held = held_reservation();
+    let late = deadline + grace;
+    for (at, is_fine) in [(expired + grace, true), (late - TimeDelta::milliseconds(1), true), (late, false)] {
+        let expected = match is_fine {
+            true => ReservationCheck::Fine,
+            false => ReservationCheck::Mismatch(MismatchKind::OpenButExpired),
+        };
+        assert_eq!(check_expired(Some(&waiting), expired, grace, at), expected, "{at}");
+        assert_eq!(check_reservation(&held, Some(&waiting), grace, at), expected, "{at}");
+    }
+    // One that is over before the reservation's own time changes nothing.
+    let short = OrderState { payment_deadline: Some(now()), ..order(OrderPhase::Open, now()) };
+    assert_eq!(check_expired(Some(&short), expired, grace, expired), ReservationCheck::Fine);
 }

@@ -19,12 +19,14 @@ service_settings! {
         saga_route_behind_max_ms: u64 = 10_000, 100..=3_600_000;
         /// How often it is looked at whether the way of an order is blocked, in milliseconds.
         saga_route_interval_ms: u64 = 5_000, 10..=600_000;
-        /// How long an order may take until it is paid, blocked or not, before it is cancelled, in milliseconds; 0 for no limit.
+        /// How long an order may take until it is paid, blocked or not, before it is cancelled, in milliseconds; 0 for no limit. An order that waits for a caller to pay it has `payment_deadline_ms` instead.
         completion_max_ms: u64 = 0, 0..=2_592_000_000;
         /// How long giving back may stay unanswered before it is asked for again, in milliseconds; doubled each time.
         saga_compensation_timeout_ms: u64 = 10_000, 100..=86_400_000;
         /// How long giving back may stay unanswered at most, however often that was doubled, in milliseconds.
         saga_compensation_timeout_max_ms: u64 = 600_000, 100..=86_400_000;
+        /// How long an order in manual payment mode may wait for its payment once it is CONFIRMED, before it is cancelled, in milliseconds; counted only while the way from the payment service is open. 0: no order can be made in that mode.
+        payment_deadline_ms: u64 = 900_000, 0..=2_592_000_000;
         /// How often giving back is asked for again before the saga shows as COMPENSATION_FAILED.
         saga_compensation_attempts_max: u32 = 10, 0..=100;
         /// Which optional steps orders have, of promotion (coupons) and shipping (shipments); one whose service is not deployed is left out, or orders wait for it.
@@ -74,6 +76,11 @@ impl OrderSettings {
         self.has_step(SHIPPING)
     }
 
+    /// Whether orders can be made that a caller pays.
+    pub(crate) fn has_manual_payment(&self) -> bool {
+        self.payment_deadline_ms > 0
+    }
+
     fn has_step(&self, name: &str) -> bool {
         self.steps.iter().any(|step| step == name)
     }
@@ -91,6 +98,7 @@ impl OrderSettings {
         SagaSettings {
             ships: self.has_shipments(),
             step: Duration::from_millis(self.saga_step_timeout_ms),
+            payment_window: Duration::from_millis(self.payment_deadline_ms),
             completion: (self.completion_max_ms > 0).then(|| Duration::from_millis(self.completion_max_ms)),
             compensation: Duration::from_millis(self.saga_compensation_timeout_ms),
             compensation_max: Duration::from_millis(self.saga_compensation_timeout_max_ms),

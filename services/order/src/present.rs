@@ -29,6 +29,7 @@ pub(crate) fn order(record: &Record) -> proto::Order {
         discount: order.discount().as_ref().map(money_to_proto),
         issued_coupon_id: issued_coupon_id(order),
         shipping_address: shipping_address(order),
+        payment_deadline: record.state().payment_deadline(None).as_ref().map(timestamp_to_proto),
     }
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn saga(record: &Record, settings: &SagaSettings) -> proto::Saga {
         payment: saga.payment.number().into(),
         undo_attempts: i32::try_from(saga.undo_attempts).unwrap_or(i32::MAX),
         step_time: Some(timestamp_to_proto(&saga.step_time)),
-        deadline: saga.deadline(settings).as_ref().map(timestamp_to_proto),
+        deadline: record.state().step_deadline(settings, None).as_ref().map(timestamp_to_proto),
         order_status: status(order.status).into(),
         customer_id: order.customer_id.to_string(),
         total: order.total.as_ref().map(money_to_proto),

@@ -2,7 +2,8 @@
 //!
 //! Reading guide:
 //! - `domain/`: the rules, pure: a wallet never goes below nothing, an order is charged once at most;
-//! - `application/`: one batch in, one outcome a command out; `working_set` is load, decide, save;
+//! - `application/`: one batch in, one outcome a command out; `working_set` is load, decide, save; `orders` asks the order
+//!   service about an order that a caller wants to pay;
 //! - `persistence/`: all the SQL;
 //! - `consumers/`: which events of others are commands here (a file a topic);
 //! - `grpc/`: parse, call, answer;
@@ -18,16 +19,19 @@ mod grpc;
 mod persistence;
 mod present;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use openorder_proto::topics;
+use openorder_proto::{order::v1::order_service_client::OrderServiceClient, topics};
 use openorder_service::{Host, ServiceSpec};
 use sqlx::migrate::Migrator;
 
 pub use config::PaymentSettings;
 pub use consumers::subscription;
 
-use crate::application::Payments;
+use crate::application::{Orders, Payments};
 
 static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
@@ -43,9 +47,12 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
 pub async fn serve(host: Host<PaymentSettings>) -> anyhow::Result<()> {
+    let orders = host.channel("order", &host.settings.client)?;
+    let timeout = Duration::from_millis(host.settings.order_look_up_timeout_ms);
+    let orders = Orders::new(OrderServiceClient::new(orders), timeout);
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let committer = service.run_with(Arc::new(Payments), consumers::subscription());
-    let routes = grpc::service(Arc::clone(service.backbone()), committer, service.page_tokens());
+    let routes = grpc::service(Arc::clone(service.backbone()), committer, orders, service.page_tokens());
     service.serve(routes).await;
     Ok(())
 }

@@ -111,5 +111,5 @@ def test_the_known_reasons_are_those_of_the_contract() -> None:
     named |= set(re.findall(r"`[A-Z_]+`, `([A-Z_]+)`", calling)) | set(re.findall(r"\(`([A-Z_]+)` where", calling))
     codes = {code.name for code in grpc.StatusCode}
     # The step of a saga, and why orders end (`status_reason`): no reasons of a refusal.
-    others = {"COMPENSATION_FAILED", "INSUFFICIENT_BALANCE", "CANCELLED_BY_CUSTOMER"}
+    others = {"COMPENSATION_FAILED", "PAYMENT_DEADLINE_EXCEEDED", "CANCELLED_BY_CUSTOMER"}
     assert errors.BY_REASON.keys() == named - codes - others

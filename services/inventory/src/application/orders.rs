@@ -64,5 +64,9 @@ fn state(order: &Order) -> Result<OrderState, Fault> {
     let status = i16::try_from(order.status).map_err(|_| unknown())?;
     let update_time = timestamp("update_time", order.update_time, &mut Violations::new());
     let update_time = update_time.ok_or_else(|| Fault::permanent("an order without the time of its last change"))?;
-    Ok(OrderState { phase, status, update_time })
+    let payment_deadline = match order.payment_deadline {
+        Some(_) => timestamp("payment_deadline", order.payment_deadline, &mut Violations::new()),
+        None => None,
+    };
+    Ok(OrderState { phase, status, update_time, payment_deadline })
 }

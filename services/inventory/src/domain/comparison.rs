@@ -27,6 +27,16 @@ pub struct OrderState {
     pub status: i16,
     /// When it last changed.
     pub update_time: Timestamp,
+    /// Until when it may wait for its customer to pay it; none if it does not.
+    pub payment_deadline: Option<Timestamp>,
+}
+
+impl OrderState {
+    /// Since when an order that is neither paid nor settled should be one of them, where what is held for it was held
+    /// until `expired`.
+    fn is_late_since(&self, expired: Timestamp) -> Timestamp {
+        self.payment_deadline.map_or(expired, |deadline| deadline.max(expired))
+    }
 }
 
 numbered! {
@@ -62,11 +72,14 @@ pub fn check_expired(
     grace: TimeDelta,
     now: Timestamp,
 ) -> ReservationCheck {
-    match order.map(|order| order.phase) {
-        Some(OrderPhase::Paid | OrderPhase::Shipped) => ReservationCheck::Keep,
-        Some(OrderPhase::Open) if expired + grace <= now => ReservationCheck::Mismatch(MismatchKind::OpenButExpired),
-        Some(OrderPhase::Open) => ReservationCheck::Fine,
-        Some(OrderPhase::Settled) | None => ReservationCheck::GiveBack,
+    let Some(order) = order else { return ReservationCheck::GiveBack };
+    match order.phase {
+        OrderPhase::Paid | OrderPhase::Shipped => ReservationCheck::Keep,
+        OrderPhase::Open if order.is_late_since(expired) + grace <= now => {
+            ReservationCheck::Mismatch(MismatchKind::OpenButExpired)
+        }
+        OrderPhase::Open => ReservationCheck::Fine,
+        OrderPhase::Settled => ReservationCheck::GiveBack,
     }
 }
 
@@ -86,7 +99,9 @@ pub fn check_reservation(
         (ReservationState::Held, OrderPhase::Settled) => ReservationCheck::GiveBack,
         (ReservationState::Held, OrderPhase::Shipped) => ReservationCheck::Mismatch(MismatchKind::ShippedButHeld),
         (ReservationState::Held, OrderPhase::Open) => match reservation.expire_time {
-            Some(time) if time + grace <= now => ReservationCheck::Mismatch(MismatchKind::OpenButExpired),
+            Some(time) if order.is_late_since(time) + grace <= now => {
+                ReservationCheck::Mismatch(MismatchKind::OpenButExpired)
+            }
             _ => ReservationCheck::Fine,
         },
         (ReservationState::Released | ReservationState::Rejected, OrderPhase::Paid | OrderPhase::Shipped) => {

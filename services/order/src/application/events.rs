@@ -3,8 +3,9 @@
 use openorder_proto::{
     inventory::v1 as inventory, order::v1 as proto, payment::v1 as payment, promotion::v1 as promotion,
 };
-use openorder_rpc::money_to_proto;
+use openorder_rpc::{money_to_proto, timestamp_to_proto};
 use openorder_service::{Aggregate, NewEvents};
+use openorder_types::Timestamp;
 
 use crate::{
     domain::{CancellationCause, Event, Order, OrderEvent, OrderStatus},
@@ -36,7 +37,7 @@ pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEven
                 lines: present::lines(order),
                 reservation_mode: present::reservation_mode(order.reservation_mode).into(),
                 payment_mode: present::payment_mode(order.payment_mode).into(),
-                create_time: Some(openorder_rpc::timestamp_to_proto(&order.create_time)),
+                create_time: Some(timestamp_to_proto(&order.create_time)),
                 issued_coupon_id: present::issued_coupon_id(order));
             events.append(&message, aggregate);
         }
@@ -45,7 +46,8 @@ pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEven
             let message = event!(OrderConfirmed, order,
                 payment_mode: present::payment_mode(order.payment_mode).into(),
                 discount: order.discount().as_ref().map(money_to_proto),
-                lines: lines);
+                lines: lines,
+                payment_deadline: payment_deadline(order).as_ref().map(timestamp_to_proto));
             events.append(&message, aggregate);
         }
         OrderEvent::Paid { payment_id } => {
@@ -96,6 +98,12 @@ pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEven
             events.append(&message, aggregate);
         }
     }
+}
+
+/// Until when a caller has to pay an order that is just CONFIRMED; none if nobody has to.
+fn payment_deadline(order: &Order) -> Option<Timestamp> {
+    let is_free = order.total.is_some_and(|total| total.is_zero());
+    order.payment_window.filter(|_| !is_free).map(|window| order.update_time + window)
 }
 
 /// Requests are streams of their own in the topics of others: their versions count the requests.

@@ -128,9 +128,13 @@ impl Watch {
         let timeout = Duration::from_millis(self.settings.saga_step_timeout_ms);
         // Also what passes while this batch is on its way to its decision.
         let soon = Utc::now() + self.route_interval();
-        let passed = |step: Step| sagas.iter().any(|saga| saga.step == step && saga.step_time + timeout <= soon);
+        let passed = |saga: &OpenSaga| match saga.step {
+            Step::Reserving => saga.step_time + timeout <= soon,
+            Step::Paying => saga.step_time + saga.payment_window.unwrap_or(timeout) <= soon,
+            _ => false,
+        };
         let recent = self.checked_at.is_some_and(|at| at.elapsed() < self.route_interval());
-        if recent || !(passed(Step::Reserving) || passed(Step::Paying)) {
+        if recent || !sagas.iter().any(passed) {
             return Ok(());
         }
         let mut groups = vec![INVENTORY, PAYMENT];

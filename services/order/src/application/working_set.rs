@@ -107,8 +107,11 @@ impl WorkingSet {
         match command {
             // The timer that is being looked at is forgotten: what the saga waits for now gets one of its own.
             OrderCommand::CheckDeadline(open) => self.arm(order_id, Some(open)),
-            // Timers are looked at when they are due: only a compensation, which is rare, sets its own.
-            _ if events.iter().any(is_compensating) => self.arm(order_id, None),
+            // Timers are looked at when they are due: only a compensation, which is rare, sets its own, and an order that
+            // a caller has to pay, whose time may be shorter than that of a step.
+            _ if events.iter().any(is_compensating) || self.waits_for_a_caller(order_id, &events) => {
+                self.arm(order_id, None);
+            }
             _ => {}
         }
         match command {
@@ -172,6 +175,13 @@ impl WorkingSet {
         if let Some(deadline) = record.and_then(|record| record.state().deadline(&self.settings, open)) {
             self.timers.insert(order_id, deadline);
         }
+    }
+
+    /// Whether by these events the order has come to wait for a caller to pay it.
+    fn waits_for_a_caller(&self, order_id: Uuid, events: &[Event]) -> bool {
+        let is_confirmed = events.iter().any(|event| matches!(event, Event::Order(OrderEvent::Confirmed { .. })));
+        let waits = |record: &Record| record.state().payment_deadline(None).is_some();
+        is_confirmed && self.records.get(&order_id).is_some_and(waits)
     }
 
     fn reply(&self, order_id: Uuid) -> Outcome {

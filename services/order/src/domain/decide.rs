@@ -29,12 +29,28 @@ impl State<'_> {
     /// When the order has to be looked at: at the deadline of its step, on an open way where `open` is given, or when
     /// its whole time is up; none while it may wait for ever.
     pub fn deadline(self, settings: &SagaSettings, open: Option<&OpenSince>) -> Option<Timestamp> {
-        let step = match open {
-            Some(open) => self.saga.deadline_on_open_way(settings, open),
-            None => self.saga.deadline(settings),
-        };
+        let step = self.step_deadline(settings, open);
+        // How long its customer may take to pay is what the order itself says.
+        if self.payment_deadline(open).is_some() {
+            return step;
+        }
         let whole = self.saga.completion_deadline(settings, self.order.create_time);
         whole.map_or(step, |whole| step.map(|step| step.min(whole)))
+    }
+
+    /// When the time of its step is up, on an open way where `open` is given; none for a step that may take for ever.
+    pub fn step_deadline(self, settings: &SagaSettings, open: Option<&OpenSince>) -> Option<Timestamp> {
+        self.payment_deadline(open).or_else(|| match open {
+            Some(open) => self.saga.deadline_on_open_way(settings, open),
+            None => self.saga.deadline(settings),
+        })
+    }
+
+    /// Until when a caller has to pay it, on an open way where `open` is given; none while it does not wait for that.
+    pub fn payment_deadline(self, open: Option<&OpenSince>) -> Option<Timestamp> {
+        let window = self.order.payment_window.filter(|_| self.saga.step == Step::Paying)?;
+        let began = self.saga.step_time;
+        Some(open.map_or(began, |open| began.max(open.payment)) + window)
     }
 }
 
@@ -68,7 +84,7 @@ pub struct Creation {
 pub fn create(new: &NewOrder, context: &Context<'_>) -> Result<Creation, Rejection> {
     let priced = price(&new.lines, context.catalogue, &new.product_answers)?;
     check_prices(new, &priced)?;
-    let order = Order::created(new, priced, context.now);
+    let order = Order::created(new, priced, context.settings.payment_window, context.now);
     let unknown = order.lines.iter().filter(|line| line.price.is_none());
     let unknown: Vec<&str> = unknown.map(|line| line.sku.as_str()).collect();
     if !unknown.is_empty() {
@@ -131,11 +147,12 @@ pub fn decide(state: State<'_>, command: &OrderCommand, context: &Context<'_>) -
         }
         OrderCommand::CheckDeadline(open) => {
             let deadline = state.deadline(context.settings, Some(open));
-            if deadline.is_some_and(|deadline| deadline <= context.now) {
-                signal(state, &Signal::DeadlinePassed, context)
-            } else {
-                Ok(Vec::new())
+            if deadline.is_none_or(|deadline| deadline > context.now) {
+                return Ok(Vec::new());
             }
+            let is_to_be_paid = state.payment_deadline(None).is_some();
+            let passed = if is_to_be_paid { Signal::PaymentDeadlinePassed } else { Signal::DeadlinePassed };
+            signal(state, &passed, context)
         }
     }
 }

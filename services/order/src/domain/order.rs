@@ -1,5 +1,7 @@
 //! The order aggregate: its state is the fold of its events.
 
+use std::time::Duration;
+
 use openorder_types::{EmailAddress, Money, Quantity, Rejection, Sku, Timestamp, UserId, numbered};
 use uuid::Uuid;
 
@@ -91,6 +93,8 @@ pub struct Order {
     pub total: Option<Money>,
     pub reservation_mode: ReservationMode,
     pub payment_mode: PaymentMode,
+    /// How long it waits for a caller to pay it, once it is CONFIRMED; none in automatic mode.
+    pub payment_window: Option<Duration>,
     /// Why it is rejected or cancelled; else empty.
     pub status_reason: String,
     /// The same for people.
@@ -106,8 +110,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// A new order, as [`OrderEvent::Created`] describes it.
-    pub fn created(new: &NewOrder, priced: PricedLines, now: Timestamp) -> Self {
+    /// A new order, as [`OrderEvent::Created`] describes it. One that a caller pays may take so long about that.
+    pub fn created(new: &NewOrder, priced: PricedLines, payment_window: Duration, now: Timestamp) -> Self {
         Self {
             order_id: new.order_id,
             customer_id: new.customer_id.clone(),
@@ -118,6 +122,7 @@ impl Order {
             total: priced.total,
             reservation_mode: new.reservation_mode,
             payment_mode: new.payment_mode,
+            payment_window: (new.payment_mode == PaymentMode::Manual).then_some(payment_window),
             status_reason: String::new(),
             status_detail: String::new(),
             payment_id: String::new(),

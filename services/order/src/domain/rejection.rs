@@ -76,6 +76,11 @@ pub fn coupons_not_supported() -> Rejection {
     )
 }
 
+/// No order is paid by a caller here.
+pub fn manual_payment_not_supported() -> Rejection {
+    Rejection::invalid_field("payment_mode", "PAYMENT_MODE_UNSUPPORTED", "orders are not paid by hand here")
+}
+
 /// Immediate reservation was asked for and the coupon cannot be used.
 pub fn coupon_rejected(order_id: Uuid, reason: &'static str) -> Rejection {
     Rejection::failed_precondition(reason, "the coupon cannot be used for this order").with("order_id", order_id)

@@ -34,7 +34,7 @@ use uuid::Uuid;
 use crate::{
     application::{Catalogue, Command, MadeOrder, OrderReply, Orders},
     config::OrderSettings,
-    domain::{ReservationMode, rejection},
+    domain::{PaymentMode, ReservationMode, rejection},
     persistence::{self, Record},
     present,
 };
@@ -69,6 +69,9 @@ impl OrderGrpc {
         }
         if new.issued_coupon_id.is_some() && !self.settings.has_coupons() {
             return Err(rejection::coupons_not_supported().into());
+        }
+        if new.payment_mode == PaymentMode::Manual && !self.settings.has_manual_payment() {
+            return Err(rejection::manual_payment_not_supported().into());
         }
         let key = create_key(&call, &message, request_id, new.order_id);
         let immediate = new.reservation_mode == ReservationMode::Immediate;

@@ -63,14 +63,14 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
             ReservationMode::Deferred
         }
     };
-    match ProtoPaymentMode::try_from(message.payment_mode) {
-        Ok(ProtoPaymentMode::Automatic | ProtoPaymentMode::Unspecified) => {}
-        Ok(ProtoPaymentMode::Manual) => {
-            violations.add("payment_mode", "PAYMENT_MODE_UNSUPPORTED", "manual payment is not supported yet");
+    let payment_mode = match ProtoPaymentMode::try_from(message.payment_mode) {
+        Ok(ProtoPaymentMode::Automatic | ProtoPaymentMode::Unspecified) => PaymentMode::Automatic,
+        Ok(ProtoPaymentMode::Manual) => PaymentMode::Manual,
+        Err(_) => {
+            violations.add("payment_mode", "PAYMENT_MODE_UNKNOWN", "must be a payment mode");
+            PaymentMode::Automatic
         }
-        Err(_) => violations.add("payment_mode", "PAYMENT_MODE_UNKNOWN", "must be a payment mode"),
-    }
-    let payment_mode = PaymentMode::Automatic;
+    };
     let expected_total = message.expected_total.as_ref().and_then(|total| {
         let total = money("expected_total", Some(total.clone()), &mut violations);
         if total.is_some_and(|total| total.is_negative()) {
@@ -116,8 +116,9 @@ pub(super) fn canonical_create(message: &CreateOrderRequest) -> Option<CreateOrd
             canonical.reservation_mode = ProtoReservationMode::Unspecified as i32;
         }
         canonical.issued_coupon_id.make_ascii_lowercase();
-        // Whatever is not the default is refused.
-        canonical.payment_mode = ProtoPaymentMode::Unspecified as i32;
+        if canonical.payment_mode == ProtoPaymentMode::Automatic as i32 {
+            canonical.payment_mode = ProtoPaymentMode::Unspecified as i32;
+        }
         canonical
     })
 }
@@ -266,7 +267,7 @@ mod tests {
             customer_email: "no-at-sign".to_owned(),
             lines: vec![line("A", 0), line("A", -1), line("B", 1_000_001)],
             reservation_mode: 77,
-            payment_mode: 2,
+            payment_mode: 77,
             expected_total: Some(Money { currency_code: "EUR".to_owned(), units: -1, nanos: 0 }),
             issued_coupon_id: "7".to_owned(),
             shipping_address: Some(PostalAddress::default()),
@@ -315,6 +316,10 @@ mod tests {
         assert_eq!(canonical_create(&immediate), None);
         let written_out = CreateOrderRequest { payment_mode: 1, ..immediate.clone() };
         assert_eq!(canonical_create(&written_out), Some(immediate));
+        let manual = CreateOrderRequest { payment_mode: 2, ..plain };
+        assert_eq!(canonical_create(&manual), None);
+        let written_out = CreateOrderRequest { reservation_mode: 2, ..manual.clone() };
+        assert_eq!(canonical_create(&written_out), Some(manual), "by hand stays by hand");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What an order carries and never changes: one column, a [`StoredOrder`].
 
+use std::time::Duration;
+
 use openorder_proto::internal::order::v1::{StoredCoupon, StoredLine, StoredOrder};
 use openorder_telemetry::TraceContext;
 use openorder_types::{Currency, EmailAddress, Fault, Money, Quantity, Sku};
@@ -19,6 +21,7 @@ pub(super) struct Body {
     pub customer_email: Option<EmailAddress>,
     pub reservation_mode: ReservationMode,
     pub payment_mode: PaymentMode,
+    pub payment_window: Option<Duration>,
     pub lines: Vec<OrderLine>,
     pub total: Option<Money>,
     pub trace: TraceContext,
@@ -28,7 +31,8 @@ pub(super) struct Body {
 
 /// As it is stored.
 pub(super) fn encode(record: &Record) -> Vec<u8> {
-    let Order { customer_email, reservation_mode, payment_mode, lines, issued_coupon_id, .. } = &record.order;
+    let Order { customer_email, reservation_mode, payment_mode, payment_window, lines, issued_coupon_id, .. } =
+        &record.order;
     let total = record.order.total_before_discount();
     // One currency an order, that of its total where it has one.
     let currency = lines.iter().find_map(|line| line.price.map(|(unit, _)| unit.currency()));
@@ -50,6 +54,7 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
         lines: lines.collect(),
         issued_coupon_id: issued_coupon_id.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
         shipping_address: present::shipping_address(&record.order),
+        payment_window_ms: payment_window.map_or(0, |window| i64::try_from(window.as_millis()).unwrap_or(i64::MAX)),
     };
     stored.encode_to_vec()
 }
@@ -98,11 +103,13 @@ fn read(stored: StoredOrder) -> Result<Body, Fault> {
         })
     });
     let coupon = Some(stored.issued_coupon_id).filter(|bytes| !bytes.is_empty());
+    let window = u64::try_from(stored.payment_window_ms).ok().filter(|ms| *ms > 0);
     let email = Some(stored.customer_email).filter(|email| !email.is_empty());
     Ok(Body {
         customer_email: email.map(|email| EmailAddress::parse(&email)).transpose().map_err(Fault::permanent)?,
         reservation_mode: ReservationMode::from_stored(number(stored.reservation_mode)?)?,
         payment_mode: PaymentMode::from_stored(number(stored.payment_mode)?)?,
+        payment_window: window.map(Duration::from_millis),
         lines: lines.collect::<Result<_, Fault>>()?,
         total: money(stored.total_minor_units),
         trace: TraceContext::from_bytes(&stored.trace_context, None).unwrap_or_default(),
@@ -173,6 +180,7 @@ pub(super) fn decode_former(text: &str) -> Result<Body, Fault> {
         lines: lines.collect(),
         issued_coupon_id: Vec::new(),
         shipping_address: None,
+        payment_window_ms: 0,
     })
 }
 
@@ -210,6 +218,7 @@ mod tests {
             total: total.map(euros),
             reservation_mode: ReservationMode::Immediate,
             payment_mode: PaymentMode::Manual,
+            payment_window: None,
             status_reason: String::new(),
             status_detail: String::new(),
             payment_id: String::new(),
@@ -225,13 +234,17 @@ mod tests {
         let order = &record.order;
         (&body.customer_email, body.reservation_mode, body.payment_mode, &body.lines, body.total)
             == (&order.customer_email, order.reservation_mode, order.payment_mode, &order.lines, order.total)
+            && body.payment_window == order.payment_window
             && body.trace.traceparent() == record.trace.traceparent()
     }
 
     #[test]
     fn a_body_is_read_as_it_was_written() {
         let trace = TraceContext::from_bytes(&[7; 25], None).unwrap();
-        for record in [record(Some(150_199), trace.clone()), record(None, trace), record(Some(1), TraceContext::NONE)] {
+        let mut waiting = record(Some(1), trace.clone());
+        waiting.order.payment_window = Some(Duration::from_secs(900));
+        let others = [record(Some(150_199), trace.clone()), record(None, trace), record(Some(1), TraceContext::NONE)];
+        for record in [waiting].into_iter().chain(others) {
             assert!(is_of(&decode(&encode(&record)).unwrap(), &record), "{record:?}");
         }
         assert!(decode(&[0xff]).is_err());

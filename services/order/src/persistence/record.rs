@@ -131,6 +131,7 @@ pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
         total: body.total,
         reservation_mode: body.reservation_mode,
         payment_mode: body.payment_mode,
+        payment_window: body.payment_window,
         status_reason: text("status_reason")?,
         status_detail: text("status_detail")?,
         payment_id: text("payment_id")?,

@@ -80,6 +80,7 @@ fn before(row: &PgRow, step: &ExpectedStep, now: Timestamp) -> Result<Record, Fa
         total: body.total,
         reservation_mode: body.reservation_mode,
         payment_mode: body.payment_mode,
+        payment_window: body.payment_window,
         status_reason: String::new(),
         status_detail: String::new(),
         payment_id: payment_id.filter(|_| was_paid).unwrap_or_default(),

@@ -74,6 +74,8 @@ pub struct OpenSaga {
     pub step: Step,
     /// When it got there, or asked the last time.
     pub step_time: Timestamp,
+    /// How long a caller may take to pay the order; none in automatic mode.
+    pub payment_window: Option<Duration>,
     /// The trace of the call that made the order.
     pub trace: TraceContext,
 }
@@ -96,17 +98,21 @@ pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Resul
 }
 
 fn open_saga(row: &PgRow) -> Result<OpenSaga, Fault> {
-    let trace = match row.try_get("body")? {
-        Some(bytes) => body::decode(bytes)?.trace,
+    let (trace, payment_window) = match row.try_get("body")? {
+        Some(bytes) => {
+            let body = body::decode(bytes)?;
+            (body.trace, body.payment_window)
+        }
         None => {
             let former: Option<&[u8]> = row.try_get("trace_context")?;
-            former.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default()
+            (former.and_then(|bytes| TraceContext::from_bytes(bytes, None)).unwrap_or_default(), None)
         }
     };
     Ok(OpenSaga {
         order_id: row.try_get("order_id")?,
         step: Step::from_stored(row.try_get("saga_step")?)?,
         step_time: row.try_get("saga_step_time")?,
+        payment_window,
         trace,
     })
 }

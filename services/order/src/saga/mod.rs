@@ -5,6 +5,7 @@
 //! | reserve | `order.lifecycle.created` | `inventory.stock.reserved` | `rejected`, unknown product → REJECTED; deadline | `inventory.stock.release_requested` | `released` |
 //! | hold the coupon, if there is one, at the same time | `promotion.coupon.hold_requested` | `promotion.coupon.held` | `rejected` → REJECTED; deadline | `promotion.coupon.release_requested` | `restored` |
 //! | pay (the pivot), unless the coupon leaves nothing to pay | `order.lifecycle.confirmed` | `payment.transaction.completed` | `failed`, deadline, cancelled | `payment.transaction.refund_requested` | `refunded`, or `failed` if nothing was taken |
+//! | the same in manual mode | a caller: `ProcessPayment` | `payment.transaction.completed`; what cannot be taken is told the caller alone | the order's payment deadline, cancelled | as above | as above |
 //! | redeem the coupon | `promotion.coupon.redeem_requested` | — | — | as above | as above |
 //! | prepare | `order.lifecycle.paid` | `shipping.shipment.created`; at once where there is no shipping service | — | `order.lifecycle.cancelled`; whoever cancels asks the shipping service first whether the parcel has left | — |
 //!

@@ -87,6 +87,10 @@ fn paying(saga: &mut Saga, signal: &Signal, settings: &SagaSettings, now: Timest
             saga.give_back(cause, reason, now)
         }
         Signal::DeadlinePassed => saga.give_back(CancellationCause::StepTimedOut, "PAYMENT_TIMED_OUT", now),
+        // A payment may be under way all the same: what was taken goes back, and later ones are not.
+        Signal::PaymentDeadlinePassed => {
+            saga.give_back(CancellationCause::PaymentFailed, "PAYMENT_DEADLINE_EXCEEDED", now)
+        }
         Signal::CancelRequested { cause, detail } => saga.cancel(*cause, detail, now),
         _ => Vec::new(),
     }

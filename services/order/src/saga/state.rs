@@ -11,7 +11,7 @@ numbered! {
     pub enum Step {
         /// Stock was asked for, and the coupon if there is one.
         Reserving = 1 "RESERVING",
-        /// Payment was asked for.
+        /// Payment was asked for, or is waited for.
         Paying = 2 "PAYING",
         /// Paid; the order goes its way.
         Completed = 3 "COMPLETED",
@@ -95,7 +95,10 @@ pub struct SagaSettings {
     pub ships: bool,
     /// For stock, coupon or payment, while the way is open.
     pub step: Duration,
-    /// From the making of the order to its payment, the way open or not; none, no limit.
+    /// For a caller to pay a new order in manual mode, from its being CONFIRMED on, while the way is open.
+    pub payment_window: Duration,
+    /// From the making of the order to its payment, the way open or not; none, no limit. Not for the time that an order
+    /// waits for a caller to pay it.
     pub completion: Option<Duration>,
     /// For giving back, at first; doubled with each attempt.
     pub compensation: Duration,
@@ -231,6 +234,8 @@ pub enum Signal {
     PaymentRefunded,
     /// The step's time is up.
     DeadlinePassed,
+    /// The time is up in which a caller had to pay.
+    PaymentDeadlinePassed,
     /// The order was called off; the order has checked that it may be.
     CancelRequested { cause: CancellationCause, detail: String },
     /// There is a shipment.

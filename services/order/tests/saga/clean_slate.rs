@@ -8,7 +8,7 @@ use openorder_order::{
 
 use crate::{
     participants::{MONEY, STOCK},
-    world::{Case, Coupon, Letter, World},
+    world::{Case, Coupon, Letter, Payer, World},
 };
 
 /// What goes wrong on the way forward.
@@ -87,13 +87,18 @@ fn until(world: &mut World, step: Step) {
     assert_eq!(world.saga.step, step);
 }
 
-fn fail(fault: Fault, coupon: Coupon, ships: bool) -> World {
+fn fail(fault: Fault, coupon: Coupon, ships: bool, payer: Payer) -> World {
     let has_stock = !matches!(fault, Fault::ReserveRefused | Fault::ProductUnknown { is_held: false });
     let has_money = !matches!(fault, Fault::PayRefused);
     let is_product_known = !matches!(fault, Fault::ProductUnknown { .. });
     let coupon = if matches!(fault, Fault::CouponRefused) { Coupon::Bad } else { coupon };
-    let mut world = World::of(Case { is_product_known, has_stock, has_money, coupon, ships });
+    let mut world = World::of(Case { is_product_known, has_stock, has_money, coupon, ships, payer });
     match fault {
+        Fault::PayRefused if payer == Payer::Customer => {
+            world.deliver(Letter::is_undo);
+            assert_eq!((world.order.status, world.payment.taken), (OrderStatus::Confirmed, None), "nothing is decided");
+            world.pass_deadline();
+        }
         Fault::ProductUnknown { .. } | Fault::ReserveRefused | Fault::CouponRefused | Fault::PayRefused => {
             world.deliver(Letter::is_undo);
         }
@@ -116,7 +121,7 @@ fn fail(fault: Fault, coupon: Coupon, ships: bool) -> World {
             world.pass_deadline();
         }
         Fault::PaySilent => {
-            world.deliver(|letter| *letter == Letter::Pay);
+            world.deliver(|letter| matches!(letter, Letter::Pay | Letter::Process));
             world.pass_deadline();
         }
         Fault::PayAnswerLost => {
@@ -193,17 +198,19 @@ fn give_back(world: &mut World, undo: Undo) -> bool {
 #[test]
 fn whatever_fails_and_however_it_is_undone_stock_money_and_coupon_are_as_before() {
     for (coupon, ships) in [(Coupon::None, false), (Coupon::None, true), (Coupon::Part, false), (Coupon::Part, true)] {
-        everything_fails(coupon, ships);
+        for payer in [Payer::Saga, Payer::Customer] {
+            everything_fails(coupon, ships, payer);
+        }
     }
 }
 
-fn everything_fails(coupon: Coupon, ships: bool) {
+fn everything_fails(coupon: Coupon, ships: bool, payer: Payer) {
     let mut failed_compensations = 0;
     for fault in faults(coupon) {
         for undo in UNDO {
-            let case = format!("{fault:?}, {undo:?}, {coupon:?}, {ships}");
+            let case = format!("{fault:?}, {undo:?}, {coupon:?}, {ships}, {payer:?}");
             let result = std::panic::catch_unwind(|| {
-                let mut world = fail(fault, coupon, ships);
+                let mut world = fail(fault, coupon, ships, payer);
                 let failed = give_back(&mut world, undo);
                 world.check();
                 assert!(world.order.status.is_final(), "{}", world.order.status);
@@ -226,8 +233,10 @@ fn everything_fails(coupon: Coupon, ships: bool) {
 #[test]
 fn without_a_fault_the_order_is_paid_once_keeps_its_stock_and_has_used_its_coupon() {
     for coupon in [Coupon::None, Coupon::Part, Coupon::Whole] {
-        for ships in [false, true] {
-            let mut world = World::of(Case { coupon, ships, ..Case::GOOD });
+        for (ships, payer) in
+            [(false, Payer::Saga), (true, Payer::Saga), (false, Payer::Customer), (true, Payer::Customer)]
+        {
+            let mut world = World::of(Case { coupon, ships, payer, ..Case::GOOD });
             world.deliver(|_| false);
             world.look_at_expired();
             world.check();

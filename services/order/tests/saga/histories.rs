@@ -6,8 +6,8 @@
 use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};
 
 use crate::{
-    participants::Use,
-    world::{Case, Coupon, Letter, World},
+    participants::{PRICE, Use},
+    world::{Case, Coupon, Letter, Payer, World},
 };
 
 /// What happens next.
@@ -19,6 +19,10 @@ enum Act {
     DeliverTwice(Index),
     /// The step's time is up.
     Deadline,
+    /// Somebody asks to pay the order.
+    AskToPay,
+    /// The customer puts money into the wallet.
+    TopUp,
     /// The customer calls the order off.
     Cancel,
     /// An operator moves the order on.
@@ -42,6 +46,8 @@ fn act() -> impl Strategy<Value = Act> {
         12 => any::<Index>().prop_map(Act::Deliver),
         3 => any::<Index>().prop_map(Act::DeliverTwice),
         4 => Just(Act::Deadline),
+        2 => Just(Act::AskToPay),
+        1 => Just(Act::TopUp),
         1 => Just(Act::Cancel),
         1 => Just(Act::Ship),
         1 => Just(Act::DeliverOrder),
@@ -66,6 +72,8 @@ fn play(world: &mut World, acts: &[Act]) {
             }
             Act::Deliver(_) | Act::DeliverTwice(_) => {}
             Act::Deadline => world.pass_deadline(),
+            Act::AskToPay => world.ask_to_pay(),
+            Act::TopUp => world.top_up(PRICE),
             Act::Cancel => world.cancel(),
             Act::Ship => world.ship(),
             Act::DeliverOrder => world.deliver_order(),
@@ -98,11 +106,12 @@ proptest! {
         has_money in prop::bool::weighted(0.8),
         coupon in prop::sample::select(Coupon::ALL.as_slice()),
         ships in any::<bool>(),
+        payer in prop::sample::select(Payer::ALL.as_slice()),
         acts in prop::collection::vec(act(), 0..80),
     ) {
-        let mut world = World::of(Case { is_product_known, has_stock, has_money, coupon, ships });
+        let mut world = World::of(Case { is_product_known, has_stock, has_money, coupon, ships, payer });
         play(&mut world, &acts);
-        world.deliver(|_| false);
+        world.settle_down();
         world.check();
     }
 }
@@ -116,6 +125,7 @@ fn the_histories_reach_every_end_and_every_step() {
     let mut runner = TestRunner::deterministic();
     let (mut ends, mut steps, mut lost, mut held_for_rejected) = (Vec::new(), Vec::new(), false, false);
     let (mut redeemed, mut restored, mut nothing_to_pay, mut late_parcels) = (0, 0, 0, 0);
+    let (mut by_hand, mut not_in_time, mut given_back) = (0, 0, 0);
     for round in 0..3_000 {
         let tree = (any::<bool>(), any::<bool>(), prop::collection::vec(act(), 0..80)).new_tree(&mut runner).unwrap();
         let (has_stock, has_money, acts) = tree.current();
@@ -125,6 +135,7 @@ fn the_histories_reach_every_end_and_every_step() {
             has_money,
             coupon: Coupon::ALL[round % 4],
             ships: round % 3 != 0,
+            payer: Payer::ALL[(round / 4) % 3],
         });
         for act in &acts {
             play(&mut world, std::slice::from_ref(act));
@@ -132,7 +143,11 @@ fn the_histories_reach_every_end_and_every_step() {
                 steps.push(world.saga.step);
             }
         }
-        world.deliver(|_| false);
+        world.settle_down();
+        let is_by_hand = world.order.payment_window.is_some();
+        by_hand += u32::from(is_by_hand && world.order.status >= OrderStatus::Paid && world.payment.debits > 0);
+        not_in_time += u32::from(world.order.status_reason == "PAYMENT_DEADLINE_EXCEEDED");
+        given_back += u32::from(is_by_hand && world.payment.given_back);
         redeemed += u32::from(world.promotion.coupon_use == Some(Use::Redeemed));
         restored += u32::from(world.promotion.coupon_use == Some(Use::Released));
         nothing_to_pay += u32::from(world.order.status >= OrderStatus::Paid && world.payment.taken.is_none());
@@ -155,6 +170,8 @@ fn the_histories_reach_every_end_and_every_step() {
     }
     let seen = [redeemed, restored, nothing_to_pay, late_parcels];
     assert!(seen.iter().all(|count| *count > 0), "redeemed, restored, nothing to pay, late parcels: {seen:?}");
+    let seen = [by_hand, not_in_time, given_back];
+    assert!(seen.iter().all(|count| *count > 0), "paid by hand, not paid in time, given back: {seen:?}");
     for number in 1..=7 {
         let step = Step::from_number(number).unwrap();
         assert!(steps.contains(&step) || step == Step::Rejected && ends.contains(&OrderStatus::Rejected), "{step:?}");

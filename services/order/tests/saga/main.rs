@@ -4,10 +4,12 @@
 //! - `participants`, `world`: stock, payment, coupon and parcel as they promise to behave, and the messages between them
 //!   and the order;
 //! - `coupons`: what an order with a coupon or a parcel does at each step;
+//! - `by_hand`: what an order does that waits for its customer to pay it;
 //! - `clean_slate`: each step fails in each way, each undo is slow, doubled or lost, and all is as it was before;
 //! - `histories`: the same over random histories, where everything is late, doubled and out of order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod by_hand;
 mod clean_slate;
 mod coupons;
 mod histories;
@@ -24,6 +26,7 @@ use openorder_types::{Currency, Money, Timestamp};
 const SETTINGS: SagaSettings = SagaSettings {
     ships: false,
     step: Duration::from_secs(60),
+    payment_window: Duration::from_secs(900),
     completion: None,
     compensation: Duration::from_secs(10),
     compensation_max: Duration::from_secs(60),

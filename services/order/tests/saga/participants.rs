@@ -118,6 +118,11 @@ impl Payment {
         vec![paid()]
     }
 
+    /// A caller asks for it: what cannot be taken decides nothing and is told the caller alone.
+    pub fn process(&mut self) -> Vec<Signal> {
+        if self.taken.is_some() || self.balance < self.price { Vec::new() } else { self.pay() }
+    }
+
     /// The first time it is asked for; then nothing is published, because nothing changes.
     pub fn refund(&mut self) -> Vec<Signal> {
         if self.taken == Some(false) || self.given_back { Vec::new() } else { self.refund_again() }

@@ -29,6 +29,8 @@ pub enum Letter {
     /// Its time is up, and the order was settled when it was asked about.
     Expire,
     Pay,
+    /// A caller pays, who has seen the order wait for it.
+    Process,
     Refund,
     RefundAgain,
     HoldCoupon,
@@ -96,12 +98,35 @@ pub struct Case {
     pub coupon: Coupon,
     /// Whether there is a shipping service.
     pub ships: bool,
+    /// Who pays.
+    pub payer: Payer,
+}
+
+/// Who starts the payment of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// The saga.
+    Saga,
+    /// Its customer, as soon as the order waits for that.
+    Customer,
+    /// Its customer, who has not begun to.
+    Nobody,
+}
+
+impl Payer {
+    pub const ALL: [Self; 3] = [Self::Saga, Self::Customer, Self::Nobody];
 }
 
 impl Case {
     /// Everything is there.
-    pub const GOOD: Self =
-        Self { is_product_known: true, has_stock: true, has_money: true, coupon: Coupon::None, ships: false };
+    pub const GOOD: Self = Self {
+        is_product_known: true,
+        has_stock: true,
+        has_money: true,
+        coupon: Coupon::None,
+        ships: false,
+        payer: Payer::Saga,
+    };
 }
 
 pub struct World {
@@ -163,6 +188,7 @@ impl World {
             Letter::ReleaseAgain => self.inventory.release_again(false),
             Letter::Expire => self.inventory.expire(),
             Letter::Pay => self.payment.pay(),
+            Letter::Process => self.payment.process(),
             Letter::Refund => self.payment.refund(),
             Letter::RefundAgain => self.payment.refund_again(),
             Letter::HoldCoupon => self.promotion.hold(),
@@ -255,7 +281,11 @@ impl World {
             _ => assert!(!before.is_final(), "{event:?} of an order that is {before}"),
         }
         match event {
-            OrderEvent::Confirmed { .. } if self.order.total.unwrap().is_positive() => self.under_way.push(Letter::Pay),
+            OrderEvent::Confirmed { .. } if self.order.total.unwrap().is_positive() => match self.case.payer {
+                Payer::Saga => self.under_way.push(Letter::Pay),
+                Payer::Customer => self.under_way.push(Letter::Process),
+                Payer::Nobody => {}
+            },
             OrderEvent::Paid { .. } if self.case.ships => self.under_way.push(Letter::MakeParcel),
             OrderEvent::Shipped => self.under_way.extend([Letter::Ship, Letter::FollowOrder(OrderStatus::Shipped)]),
             OrderEvent::Delivered => self.under_way.push(Letter::FollowOrder(OrderStatus::Delivered)),
@@ -266,12 +296,35 @@ impl World {
 
     /// The time of the step is up, if it has one.
     pub fn pass_deadline(&mut self) {
-        if let Some(deadline) = self.saga.deadline(&SETTINGS) {
+        let state = State { order: &self.order, saga: &self.saga };
+        if let Some(deadline) = state.deadline(&self.settings, None) {
             self.seconds = self.seconds.max((deadline - at(0)).num_seconds());
             let open = OpenSince { own: at(0), stock: at(0), payment: at(0), coupon: at(0) };
             let saga = self.saga.clone();
             assert!(self.decide(&OrderCommand::CheckDeadline(open)));
             assert_ne!(self.saga, saga, "a deadline that has passed moves the saga");
+        }
+    }
+
+    /// Somebody asks to pay the order. Where it waits for that the payment is under way then.
+    pub fn ask_to_pay(&mut self) {
+        if self.case.payer != Payer::Saga && self.order.status == OrderStatus::Confirmed {
+            self.under_way.push(Letter::Process);
+        }
+    }
+
+    /// The customer puts money into the wallet.
+    pub fn top_up(&mut self, amount: i64) {
+        self.payment.balance += amount;
+        self.at_first.1 += amount;
+    }
+
+    /// Handles all that is under way. An order that then waits for its customer is called off when that time is up.
+    pub fn settle_down(&mut self) {
+        self.deliver(|_| false);
+        if self.case.payer != Payer::Saga && self.saga.step == Step::Paying {
+            self.pass_deadline();
+            self.deliver(|_| false);
         }
     }
 
@@ -437,7 +490,7 @@ fn new_order(case: Case) -> NewOrder {
         customer_email: None,
         lines: vec![RequestedLine { sku: sku(), quantity: Quantity::parse(PIECES).unwrap() }],
         reservation_mode: ReservationMode::Deferred,
-        payment_mode: PaymentMode::Automatic,
+        payment_mode: if case.payer == Payer::Saga { PaymentMode::Automatic } else { PaymentMode::Manual },
         expected_total: Some(euros(PRICE)),
         issued_coupon_id: (case.coupon != Coupon::None).then(|| Uuid::from_u128(7)),
         shipping_address: None,

@@ -1,12 +1,14 @@
 //! The use cases: load what the batch needs, decide each command in order, write all.
 
 mod events;
+mod orders;
 mod reply;
 mod working_set;
 
 use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
 use openorder_types::Fault;
 
+pub(crate) use orders::{DueOrder, Orders};
 pub use reply::PaymentReply;
 
 use crate::{application::working_set::WorkingSet, domain::Command};

@@ -91,6 +91,10 @@ impl WorkingSet {
                 let wallet = self.state.wallets.get(user_id).map(present::wallet);
                 wallet.map_or(PaymentReply::Noted, PaymentReply::Wallet)
             }
+            Command::Process { order_id, .. } => {
+                let payment = self.state.payments.get(order_id).map(present::payment);
+                payment.map_or(PaymentReply::Noted, PaymentReply::Payment)
+            }
             Command::Pay { .. } | Command::Refund { .. } => PaymentReply::Noted,
         }
     }
@@ -110,7 +114,9 @@ impl WorkingSet {
 
 fn order_of(command: &Command) -> Option<Uuid> {
     match command {
-        Command::Pay { order_id, .. } | Command::Refund { order_id, .. } => Some(*order_id),
+        Command::Pay { order_id, .. } | Command::Process { order_id, .. } | Command::Refund { order_id, .. } => {
+            Some(*order_id)
+        }
         Command::Charge { .. } => None,
     }
 }
@@ -120,7 +126,9 @@ fn wallets_of<'a>(commands: impl Iterator<Item = &'a Command>, stored: &'a [Paym
     let decided: HashSet<Uuid> = stored.iter().map(|payment| payment.order_id).collect();
     let wanted = commands.filter_map(|command| match command {
         Command::Charge { user_id, .. } => Some(user_id),
-        Command::Pay { order_id, user_id, .. } => Some(user_id).filter(|_| !decided.contains(order_id)),
+        Command::Pay { order_id, user_id, .. } | Command::Process { order_id, user_id, .. } => {
+            Some(user_id).filter(|_| !decided.contains(order_id))
+        }
         // Who gets money back is who paid, whatever the request says.
         Command::Refund { .. } => None,
     });

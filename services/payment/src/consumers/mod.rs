@@ -95,7 +95,7 @@ mod tests {
                 assert_eq!(payment_id.get_version_num(), 7);
                 *payment_id = Uuid::nil();
             }
-            Command::Charge { .. } => panic!("{command:?}"),
+            Command::Charge { .. } | Command::Process { .. } => panic!("{command:?}"),
         }
         Some(command)
     }

@@ -19,6 +19,15 @@ pub enum Command {
         /// The order's total.
         amount: Amount,
     },
+    /// A caller pays an order from its customer's wallet.
+    Process {
+        /// UUID v7 of the payment to be.
+        payment_id: Uuid,
+        order_id: Uuid,
+        user_id: UserId,
+        /// The order's total.
+        amount: Amount,
+    },
     /// What was paid for an order is given back; if nothing was, nothing will be.
     Refund {
         /// UUID v7 of the payment that is recorded as voided; not used if there is one for the order.

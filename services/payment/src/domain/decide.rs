@@ -26,7 +26,8 @@ pub struct Decision {
 /// Decides one command. No events: the command repeats one that has taken effect.
 ///
 /// # Errors
-/// Of a charge `CURRENCY_MISMATCH` and `WALLET_LIMIT_EXCEEDED`; of a payment `PAYMENT_ALREADY_DECIDED`. Of a refund
+/// Of a charge `CURRENCY_MISMATCH` and `WALLET_LIMIT_EXCEEDED`; of a payment `PAYMENT_ALREADY_DECIDED`; of one that a
+/// caller asks for `ORDER_ALREADY_PAID`, `ORDER_NOT_PAYABLE`, and why the money cannot be taken. Of a refund
 /// `WALLET_NOT_FOUND`, `CURRENCY_MISMATCH` and `WALLET_LIMIT_EXCEEDED`, which no history of charges, payments and refunds
 /// leads to. Then nothing changes.
 pub fn decide(state: &State, command: &Command, context: &Decision) -> Result<Vec<Event>, Rejection> {
@@ -35,6 +36,10 @@ pub fn decide(state: &State, command: &Command, context: &Decision) -> Result<Ve
         Command::Pay { payment_id, order_id, user_id, amount } => {
             let payment = NewPayment { payment_id: *payment_id, order_id: *order_id, user_id, now: context.now };
             pay(state, &payment, *amount)
+        }
+        Command::Process { payment_id, order_id, user_id, amount } => {
+            let payment = NewPayment { payment_id: *payment_id, order_id: *order_id, user_id, now: context.now };
+            process(state, &payment, *amount)
         }
         Command::Refund { payment_id, order_id, user_id, amount, reason, answer_again } => {
             match state.payments.get(order_id) {
@@ -63,11 +68,24 @@ fn pay(state: &State, new: &NewPayment<'_>, amount: Amount) -> Result<Vec<Event>
     if state.payments.contains_key(&new.order_id) {
         return Err(rejection::already_decided(new.order_id));
     }
-    let wallet = state.wallets.get(new.user_id).ok_or(FailureReason::WalletNotFound);
-    let balance = match wallet.and_then(|wallet| wallet.debited(amount)) {
-        Ok(balance) => balance,
-        Err(reason) => return Ok(vec![new.failed(Some(amount), reason)]),
-    };
+    Ok(take(state, new, amount).unwrap_or_else(|reason| vec![new.failed(Some(amount), reason)]))
+}
+
+/// What a caller asks for and cannot be taken decides nothing: it may be asked for again.
+fn process(state: &State, new: &NewPayment<'_>, amount: Amount) -> Result<Vec<Event>, Rejection> {
+    match state.payments.get(&new.order_id).map(|payment| payment.state) {
+        None => take(state, new, amount).map_err(|reason| rejection::not_taken(new.order_id, new.user_id, reason)),
+        Some(PaymentState::Completed { .. }) => Err(rejection::order_already_paid(new.order_id)),
+        Some(PaymentState::Failed { .. } | PaymentState::Refunded { .. }) => {
+            Err(rejection::order_called_off(new.order_id))
+        }
+    }
+}
+
+/// All that is to be paid, or nothing and why.
+fn take(state: &State, new: &NewPayment<'_>, amount: Amount) -> Result<Vec<Event>, FailureReason> {
+    let wallet = state.wallets.get(new.user_id).ok_or(FailureReason::WalletNotFound)?;
+    let balance = wallet.debited(amount)?;
     let (user_id, movement) = (new.user_id.clone(), Movement::Payment(new.order_id));
     let debited = Event::BalanceChanged { user_id, amount, balance, movement, time: new.now };
     Ok(vec![new.decided(PaymentState::Completed { amount }), debited])

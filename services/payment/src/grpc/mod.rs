@@ -7,16 +7,18 @@ use std::sync::Arc;
 use openorder_messaging::{Backbone, Committer, SharedReads};
 use openorder_proto::payment::v1::{
     ChargeWalletRequest, ChargeWalletResponse, GetPaymentRequest, GetPaymentResponse, GetWalletRequest,
-    GetWalletResponse, ListPaymentsRequest, ListPaymentsResponse,
+    GetWalletResponse, ListPaymentsRequest, ListPaymentsResponse, Payment as PaymentMessage, ProcessPaymentRequest,
+    ProcessPaymentResponse,
     payment_service_server::{PaymentService, PaymentServiceServer},
 };
 use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, calls, query_failed};
-use openorder_service::Commands;
+use openorder_service::{Commands, request_key};
 use openorder_types::{CallError, Caller, UserId};
 use tonic::service::Routes;
+use uuid::Uuid;
 
 use crate::{
-    application::Payments,
+    application::{DueOrder, Orders, Payments},
     domain::{Command, Payment, Wallet, not_your_wallet, payment_not_found, wallet_not_found},
     persistence::{self, Key},
     present,
@@ -25,7 +27,12 @@ use crate::{
 /// Name of the list in page tokens.
 const PAYMENTS: &str = "payment.payments";
 
-pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Payments>, page_tokens: PageTokens) -> Routes {
+pub(crate) fn service(
+    backbone: Arc<Backbone>,
+    committer: Committer<Payments>,
+    orders: Orders,
+    page_tokens: PageTokens,
+) -> Routes {
     let wallets = backbone.shared_reads(|pool, users: Vec<UserId>| async move {
         let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
         let found = persistence::find_wallets(&pool, &names).await?;
@@ -33,7 +40,7 @@ pub(crate) fn service(backbone: Arc<Backbone>, committer: Committer<Payments>, p
     });
     let payments =
         backbone.shared_reads(|pool, keys: Vec<Key>| async move { persistence::find_payments(&pool, &keys).await });
-    Routes::new(PaymentServiceServer::new(PaymentGrpc { backbone, wallets, payments, committer, page_tokens }))
+    Routes::new(PaymentServiceServer::new(PaymentGrpc { backbone, wallets, payments, committer, orders, page_tokens }))
 }
 
 struct PaymentGrpc {
@@ -41,6 +48,7 @@ struct PaymentGrpc {
     wallets: SharedReads<UserId, Wallet>,
     payments: SharedReads<Key, Payment>,
     committer: Committer<Payments>,
+    orders: Orders,
     page_tokens: PageTokens,
 }
 
@@ -54,6 +62,27 @@ impl PaymentGrpc {
         let command = Command::Charge { user_id, amount };
         let wallet = self.committer.call(&call, fingerprint, request_id.into_string(), command).await?;
         Ok(ChargeWalletResponse { wallet: Some(wallet) })
+    }
+
+    async fn process(
+        &self,
+        call: CallContext,
+        message: ProcessPaymentRequest,
+    ) -> Result<ProcessPaymentResponse, CallError> {
+        let (request_id, order_id) = parse::process(&message)?;
+        let fingerprint = RequestFingerprint::of("ProcessPayment", &message);
+        let key = request_key(&call, fingerprint, request_id.into_string());
+        // What was done is answered wherever the order stands by now, and whoever is away.
+        let done: Option<PaymentMessage> = self.committer.recall_call(&key).await?;
+        let payment = match done {
+            Some(payment) => payment,
+            None => {
+                let DueOrder { user_id, amount } = self.orders.due(&call, order_id).await?;
+                let command = Command::Process { payment_id: Uuid::now_v7(), order_id, user_id, amount };
+                self.committer.call_under(&call, key, command).await?
+            }
+        };
+        Ok(ProcessPaymentResponse { payment: Some(payment) })
     }
 
     async fn wallet(&self, call: CallContext, message: GetWalletRequest) -> Result<GetWalletResponse, CallError> {
@@ -96,6 +125,7 @@ impl PaymentGrpc {
 calls! {
     impl PaymentService for PaymentGrpc {
         charge_wallet(ChargeWalletRequest) -> ChargeWalletResponse = charge, anyone;
+        process_payment(ProcessPaymentRequest) -> ProcessPaymentResponse = process, anyone;
         get_wallet(GetWalletRequest) -> GetWalletResponse = wallet, anyone;
         get_payment(GetPaymentRequest) -> GetPaymentResponse = payment, anyone;
         list_payments(ListPaymentsRequest) -> ListPaymentsResponse = payments, anyone;

@@ -1,7 +1,8 @@
 //! From requests to commands: every rule of shape, all violations at once.
 
 use openorder_proto::payment::v1::{
-    ChargeWalletRequest, GetPaymentRequest, ListPaymentsRequest, PaymentState, get_payment_request,
+    ChargeWalletRequest, GetPaymentRequest, ListPaymentsRequest, PaymentState, ProcessPaymentRequest,
+    get_payment_request,
 };
 use openorder_rpc::{Violations, money, page_size};
 use openorder_types::{Rejection, RequestId, UserId, parse_uuid};
@@ -33,6 +34,13 @@ pub(super) fn charge(message: &ChargeWalletRequest) -> Result<Charge, Rejection>
         return Err(violations.into_rejection());
     };
     Ok(Charge { request_id, user_id, amount })
+}
+
+pub(super) fn process(message: &ProcessPaymentRequest) -> Result<(RequestId, Uuid), Rejection> {
+    let mut violations = Violations::new();
+    let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
+    let order_id = violations.take("order_id", parse_uuid(&message.order_id, "ORDER_ID_MALFORMED"));
+    violations.finish_with(request_id.zip(order_id))
 }
 
 pub(super) fn user_id(text: &str) -> Result<UserId, Rejection> {
@@ -114,6 +122,16 @@ mod tests {
         assert_eq!(reason(eur(i64::MAX, 0)), Err("AMOUNT_TOO_LARGE"));
         let unknown = MoneyMessage { currency_code: "XYZ".to_owned(), units: 1, nanos: 0 };
         assert_eq!(reason(Some(unknown)), Err("CURRENCY_UNKNOWN"));
+    }
+
+    #[test]
+    fn every_wrong_field_of_a_payment_that_a_caller_asks_for_is_named_at_once() {
+        let message = ProcessPaymentRequest { request_id: String::new(), order_id: "7".to_owned() };
+        let expected = [("request_id", "REQUEST_ID_MALFORMED"), ("order_id", "ORDER_ID_MALFORMED")];
+        assert_eq!(seen(&process(&message).unwrap_err()), expected);
+        let order_id = "0192B3C4-5D6E-7F80-9123-456789ABCDEF".to_owned();
+        let message = ProcessPaymentRequest { request_id: "r".to_owned(), order_id };
+        assert!(process(&message).is_ok());
     }
 
     #[test]

@@ -61,9 +61,10 @@ impl Instance {
         };
         let role = world.separate_role("payment");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let work =
-            openorder_payment::serve(Host::new(role.clone(), settings, world.kafka(), PageTokens::new(b"secret")));
-        let served = runtime.spawn(work);
+        let host = Host::new(role.clone(), settings, world.kafka(), PageTokens::new(b"secret"));
+        // Nobody is there: orders are played by their events alone.
+        let urls = [("order", format!("http://{}", free_address()))];
+        let served = runtime.spawn(openorder_payment::serve(host.with_urls(urls.into_iter().collect())));
         let telemetry = RoleTelemetry::disabled("test");
         let upstream = channel(
             &telemetry,

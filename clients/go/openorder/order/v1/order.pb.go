@@ -166,8 +166,8 @@ const (
 	PaymentMode_PAYMENT_MODE_UNSPECIFIED PaymentMode = 0
 	// The order is paid from the customer's wallet as soon as it is CONFIRMED.
 	PaymentMode_PAYMENT_MODE_AUTOMATIC PaymentMode = 1
-	// The order waits as CONFIRMED until a payment is asked for. There is no call for that yet:
-	// CreateOrder answers INVALID_ARGUMENT with reason PAYMENT_MODE_UNSUPPORTED.
+	// The order waits as CONFIRMED until it is paid by ProcessPayment of the payment service. If it is not by its
+	// payment_deadline, it is CANCELLED. An order whose coupon leaves nothing to pay does not wait.
 	PaymentMode_PAYMENT_MODE_MANUAL PaymentMode = 2
 )
 
@@ -336,7 +336,7 @@ type Order struct {
 	// When the order last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Why the order is REJECTED or CANCELLED, in stable UPPER_SNAKE: OUT_OF_STOCK, UNKNOWN_SKU,
-	// INSUFFICIENT_BALANCE, CANCELLED_BY_CUSTOMER and others. Empty for all other statuses.
+	// INSUFFICIENT_BALANCE, PAYMENT_DEADLINE_EXCEEDED, CANCELLED_BY_CUSTOMER and others. Empty for all other statuses.
 	StatusReason string `protobuf:"bytes,9,opt,name=status_reason,json=statusReason,proto3" json:"status_reason,omitempty"`
 	// The same for people to read, at most 500 characters: may be empty, wording may change.
 	StatusDetail string `protobuf:"bytes,10,opt,name=status_detail,json=statusDetail,proto3" json:"status_detail,omitempty"`
@@ -354,6 +354,9 @@ type Order struct {
 	IssuedCouponId string `protobuf:"bytes,16,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
 	// Where the order is sent; not set: not given.
 	ShippingAddress *postaladdress.PostalAddress `protobuf:"bytes,17,opt,name=shipping_address,json=shippingAddress,proto3" json:"shipping_address,omitempty"`
+	// Until when the order has to be paid by ProcessPayment, or is CANCELLED with status_reason PAYMENT_DEADLINE_EXCEEDED.
+	// Later, if the way of a payment was blocked meanwhile. Set while an order in PAYMENT_MODE_MANUAL is CONFIRMED.
+	PaymentDeadline *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=payment_deadline,json=paymentDeadline,proto3" json:"payment_deadline,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -507,6 +510,13 @@ func (x *Order) GetShippingAddress() *postaladdress.PostalAddress {
 	return nil
 }
 
+func (x *Order) GetPaymentDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PaymentDeadline
+	}
+	return nil
+}
+
 // One event in the life of an order.
 type OrderTimelineEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -631,7 +641,7 @@ const file_openorder_order_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"line_total\x18\x05 \x01(\v2\x12.google.type.MoneyR\tlineTotal\x12%\n" +
 	"\x0eproduct_number\x18\x06 \x01(\x03R\rproductNumber\x12.\n" +
-	"\bdiscount\x18\a \x01(\v2\x12.google.type.MoneyR\bdiscount\"\xb0\x06\n" +
+	"\bdiscount\x18\a \x01(\v2\x12.google.type.MoneyR\bdiscount\"\xf7\x06\n" +
 	"\x05Order\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -653,7 +663,8 @@ const file_openorder_order_v1_order_proto_rawDesc = "" +
 	"\x0ecustomer_email\x18\x0e \x01(\tR\rcustomerEmail\x12.\n" +
 	"\bdiscount\x18\x0f \x01(\v2\x12.google.type.MoneyR\bdiscount\x12(\n" +
 	"\x10issued_coupon_id\x18\x10 \x01(\tR\x0eissuedCouponId\x12E\n" +
-	"\x10shipping_address\x18\x11 \x01(\v2\x1a.google.type.PostalAddressR\x0fshippingAddress\"\x9c\x03\n" +
+	"\x10shipping_address\x18\x11 \x01(\v2\x1a.google.type.PostalAddressR\x0fshippingAddress\x12E\n" +
+	"\x10payment_deadline\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpaymentDeadline\"\x9c\x03\n" +
 	"\x12OrderTimelineEntry\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -729,14 +740,15 @@ var file_openorder_order_v1_order_proto_depIdxs = []int32{
 	2,  // 9: openorder.order.v1.Order.payment_mode:type_name -> openorder.order.v1.PaymentMode
 	7,  // 10: openorder.order.v1.Order.discount:type_name -> google.type.Money
 	9,  // 11: openorder.order.v1.Order.shipping_address:type_name -> google.type.PostalAddress
-	8,  // 12: openorder.order.v1.OrderTimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
-	0,  // 13: openorder.order.v1.OrderTimelineEntry.status:type_name -> openorder.order.v1.OrderStatus
-	6,  // 14: openorder.order.v1.OrderTimelineEntry.details:type_name -> openorder.order.v1.OrderTimelineEntry.DetailsEntry
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	8,  // 12: openorder.order.v1.Order.payment_deadline:type_name -> google.protobuf.Timestamp
+	8,  // 13: openorder.order.v1.OrderTimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
+	0,  // 14: openorder.order.v1.OrderTimelineEntry.status:type_name -> openorder.order.v1.OrderStatus
+	6,  // 15: openorder.order.v1.OrderTimelineEntry.details:type_name -> openorder.order.v1.OrderTimelineEntry.DetailsEntry
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_openorder_order_v1_order_proto_init() }

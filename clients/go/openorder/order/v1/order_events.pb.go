@@ -228,8 +228,8 @@ func (x *OrderCreated) GetIssuedCouponId() string {
 	return ""
 }
 
-// `order.lifecycle.confirmed`: the stock of all lines is held, and the coupon if there is one; in automatic mode the
-// payment is due, unless the total is zero.
+// `order.lifecycle.confirmed`: the stock of all lines is held, and the coupon if there is one; the payment is due, unless
+// the total is zero.
 type OrderConfirmed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID of the order.
@@ -244,14 +244,18 @@ type OrderConfirmed struct {
 	CustomerEmail string `protobuf:"bytes,5,opt,name=customer_email,json=customerEmail,proto3" json:"customer_email,omitempty"`
 	// What the customer pays.
 	Total *money.Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
-	// Who starts the payment: AUTOMATIC asks the payment service to take the total now.
+	// Who starts the payment: AUTOMATIC asks the payment service to take the total now; with MANUAL it waits for
+	// ProcessPayment.
 	PaymentMode PaymentMode `protobuf:"varint,7,opt,name=payment_mode,json=paymentMode,proto3,enum=openorder.order.v1.PaymentMode" json:"payment_mode,omitempty"`
 	// What the coupon takes off; total is less it. Not set: there is no coupon.
 	Discount *money.Money `protobuf:"bytes,8,opt,name=discount,proto3" json:"discount,omitempty"`
 	// The lines with their discounts; empty where there is no coupon, because they are as in OrderCreated.
-	Lines         []*OrderLine `protobuf:"bytes,9,rep,name=lines,proto3" json:"lines,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Lines []*OrderLine `protobuf:"bytes,9,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Until when an order in manual mode has to be paid, or is cancelled; later, if the way of a payment is blocked meanwhile.
+	// Not set in automatic mode, and where the total is zero.
+	PaymentDeadline *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=payment_deadline,json=paymentDeadline,proto3" json:"payment_deadline,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *OrderConfirmed) Reset() {
@@ -343,6 +347,13 @@ func (x *OrderConfirmed) GetDiscount() *money.Money {
 func (x *OrderConfirmed) GetLines() []*OrderLine {
 	if x != nil {
 		return x.Lines
+	}
+	return nil
+}
+
+func (x *OrderConfirmed) GetPaymentDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PaymentDeadline
 	}
 	return nil
 }
@@ -1405,7 +1416,7 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12(\n" +
 	"\x10issued_coupon_id\x18\v \x01(\tR\x0eissuedCouponId:1\xd2\xe2\"-\n" +
-	"\x17order.lifecycle.created\x12\x12order.lifecycle.v1\"\xce\x03\n" +
+	"\x17order.lifecycle.created\x12\x12order.lifecycle.v1\"\x95\x04\n" +
 	"\x0eOrderConfirmed\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -1416,7 +1427,9 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\x05total\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05total\x12B\n" +
 	"\fpayment_mode\x18\a \x01(\x0e2\x1f.openorder.order.v1.PaymentModeR\vpaymentMode\x12.\n" +
 	"\bdiscount\x18\b \x01(\v2\x12.google.type.MoneyR\bdiscount\x123\n" +
-	"\x05lines\x18\t \x03(\v2\x1d.openorder.order.v1.OrderLineR\x05lines:3\xd2\xe2\"/\n" +
+	"\x05lines\x18\t \x03(\v2\x1d.openorder.order.v1.OrderLineR\x05lines\x12E\n" +
+	"\x10payment_deadline\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0fpaymentDeadline:3\xd2\xe2\"/\n" +
 	"\x19order.lifecycle.confirmed\x12\x12order.lifecycle.v1\"\xb6\x03\n" +
 	"\tOrderPaid\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
@@ -1585,37 +1598,38 @@ var file_openorder_order_v1_order_events_proto_depIdxs = []int32{
 	16, // 8: openorder.order.v1.OrderConfirmed.payment_mode:type_name -> openorder.order.v1.PaymentMode
 	13, // 9: openorder.order.v1.OrderConfirmed.discount:type_name -> google.type.Money
 	14, // 10: openorder.order.v1.OrderConfirmed.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 11: openorder.order.v1.OrderPaid.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 12: openorder.order.v1.OrderPaid.total:type_name -> google.type.Money
-	14, // 13: openorder.order.v1.OrderPaid.lines:type_name -> openorder.order.v1.OrderLine
-	18, // 14: openorder.order.v1.OrderPaid.shipping_address:type_name -> google.type.PostalAddress
-	12, // 15: openorder.order.v1.OrderPreparing.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 16: openorder.order.v1.OrderPreparing.total:type_name -> google.type.Money
-	12, // 17: openorder.order.v1.OrderShipped.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 18: openorder.order.v1.OrderShipped.total:type_name -> google.type.Money
-	14, // 19: openorder.order.v1.OrderShipped.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 20: openorder.order.v1.OrderDelivered.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 21: openorder.order.v1.OrderDelivered.total:type_name -> google.type.Money
-	14, // 22: openorder.order.v1.OrderDelivered.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 23: openorder.order.v1.OrderCancelled.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 24: openorder.order.v1.OrderCancelled.total:type_name -> google.type.Money
-	14, // 25: openorder.order.v1.OrderCancelled.lines:type_name -> openorder.order.v1.OrderLine
-	0,  // 26: openorder.order.v1.OrderCancelled.cause:type_name -> openorder.order.v1.CancellationCause
-	12, // 27: openorder.order.v1.OrderCancelled.previous_status:type_name -> openorder.order.v1.OrderStatus
-	12, // 28: openorder.order.v1.OrderRejected.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 29: openorder.order.v1.OrderRejected.total:type_name -> google.type.Money
-	14, // 30: openorder.order.v1.OrderRejected.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 31: openorder.order.v1.OrderCompensationFailed.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 32: openorder.order.v1.OrderCompensationFailed.total:type_name -> google.type.Money
-	12, // 33: openorder.order.v1.OrderCompensationRetried.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 34: openorder.order.v1.OrderCompensationRetried.total:type_name -> google.type.Money
-	12, // 35: openorder.order.v1.OrderCompensationSettled.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 36: openorder.order.v1.OrderCompensationSettled.total:type_name -> google.type.Money
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	17, // 11: openorder.order.v1.OrderConfirmed.payment_deadline:type_name -> google.protobuf.Timestamp
+	12, // 12: openorder.order.v1.OrderPaid.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 13: openorder.order.v1.OrderPaid.total:type_name -> google.type.Money
+	14, // 14: openorder.order.v1.OrderPaid.lines:type_name -> openorder.order.v1.OrderLine
+	18, // 15: openorder.order.v1.OrderPaid.shipping_address:type_name -> google.type.PostalAddress
+	12, // 16: openorder.order.v1.OrderPreparing.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 17: openorder.order.v1.OrderPreparing.total:type_name -> google.type.Money
+	12, // 18: openorder.order.v1.OrderShipped.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 19: openorder.order.v1.OrderShipped.total:type_name -> google.type.Money
+	14, // 20: openorder.order.v1.OrderShipped.lines:type_name -> openorder.order.v1.OrderLine
+	12, // 21: openorder.order.v1.OrderDelivered.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 22: openorder.order.v1.OrderDelivered.total:type_name -> google.type.Money
+	14, // 23: openorder.order.v1.OrderDelivered.lines:type_name -> openorder.order.v1.OrderLine
+	12, // 24: openorder.order.v1.OrderCancelled.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 25: openorder.order.v1.OrderCancelled.total:type_name -> google.type.Money
+	14, // 26: openorder.order.v1.OrderCancelled.lines:type_name -> openorder.order.v1.OrderLine
+	0,  // 27: openorder.order.v1.OrderCancelled.cause:type_name -> openorder.order.v1.CancellationCause
+	12, // 28: openorder.order.v1.OrderCancelled.previous_status:type_name -> openorder.order.v1.OrderStatus
+	12, // 29: openorder.order.v1.OrderRejected.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 30: openorder.order.v1.OrderRejected.total:type_name -> google.type.Money
+	14, // 31: openorder.order.v1.OrderRejected.lines:type_name -> openorder.order.v1.OrderLine
+	12, // 32: openorder.order.v1.OrderCompensationFailed.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 33: openorder.order.v1.OrderCompensationFailed.total:type_name -> google.type.Money
+	12, // 34: openorder.order.v1.OrderCompensationRetried.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 35: openorder.order.v1.OrderCompensationRetried.total:type_name -> google.type.Money
+	12, // 36: openorder.order.v1.OrderCompensationSettled.status:type_name -> openorder.order.v1.OrderStatus
+	13, // 37: openorder.order.v1.OrderCompensationSettled.total:type_name -> google.type.Money
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_openorder_order_v1_order_events_proto_init() }

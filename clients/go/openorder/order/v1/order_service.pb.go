@@ -95,7 +95,7 @@ type CreateOrderRequest struct {
 	Lines []*RequestedLine `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
 	// When the stock is held; not given: deferred.
 	ReservationMode ReservationMode `protobuf:"varint,5,opt,name=reservation_mode,json=reservationMode,proto3,enum=openorder.order.v1.ReservationMode" json:"reservation_mode,omitempty"`
-	// Who starts the payment; not given: automatic.
+	// Who starts the payment; not given: automatic. In either reservation mode.
 	PaymentMode PaymentMode `protobuf:"varint,6,opt,name=payment_mode,json=paymentMode,proto3,enum=openorder.order.v1.PaymentMode" json:"payment_mode,omitempty"`
 	// What the customer was shown: the order is refused (PRICE_CHANGED) if its lines cost anything else, also in another
 	// currency. Not given: whatever they cost. Not negative, a multiple of the currency's smallest unit.

@@ -31,7 +31,7 @@ const (
 	SagaStep_SAGA_STEP_UNSPECIFIED SagaStep = 0
 	// Stock was asked for, and the coupon if there is one.
 	SagaStep_SAGA_STEP_RESERVING SagaStep = 1
-	// Payment was asked for.
+	// Payment was asked for, or, in manual mode, is waited for.
 	SagaStep_SAGA_STEP_PAYING SagaStep = 2
 	// At its end: paid; the order goes its way.
 	SagaStep_SAGA_STEP_COMPLETED SagaStep = 3

@@ -133,6 +133,109 @@ func (x *ChargeWalletResponse) GetWallet() *Wallet {
 	return nil
 }
 
+// Request of ProcessPayment.
+type ProcessPaymentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]. The same id with the same content returns the
+	// payment that was made, as it was then; with other content it is refused (REQUEST_ID_REUSED). A call that was refused
+	// may be repeated with its id.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// UUID of the order.
+	OrderId       string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessPaymentRequest) Reset() {
+	*x = ProcessPaymentRequest{}
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessPaymentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessPaymentRequest) ProtoMessage() {}
+
+func (x *ProcessPaymentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessPaymentRequest.ProtoReflect.Descriptor instead.
+func (*ProcessPaymentRequest) Descriptor() ([]byte, []int) {
+	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ProcessPaymentRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ProcessPaymentRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+// Response of ProcessPayment.
+type ProcessPaymentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The payment: COMPLETED.
+	Payment       *Payment `protobuf:"bytes,1,opt,name=payment,proto3" json:"payment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessPaymentResponse) Reset() {
+	*x = ProcessPaymentResponse{}
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessPaymentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessPaymentResponse) ProtoMessage() {}
+
+func (x *ProcessPaymentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessPaymentResponse.ProtoReflect.Descriptor instead.
+func (*ProcessPaymentResponse) Descriptor() ([]byte, []int) {
+	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ProcessPaymentResponse) GetPayment() *Payment {
+	if x != nil {
+		return x.Payment
+	}
+	return nil
+}
+
 // Request of GetWallet.
 type GetWalletRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -144,7 +247,7 @@ type GetWalletRequest struct {
 
 func (x *GetWalletRequest) Reset() {
 	*x = GetWalletRequest{}
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[2]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -156,7 +259,7 @@ func (x *GetWalletRequest) String() string {
 func (*GetWalletRequest) ProtoMessage() {}
 
 func (x *GetWalletRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[2]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -169,7 +272,7 @@ func (x *GetWalletRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWalletRequest.ProtoReflect.Descriptor instead.
 func (*GetWalletRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{2}
+	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetWalletRequest) GetUserId() string {
@@ -190,7 +293,7 @@ type GetWalletResponse struct {
 
 func (x *GetWalletResponse) Reset() {
 	*x = GetWalletResponse{}
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[3]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -202,7 +305,7 @@ func (x *GetWalletResponse) String() string {
 func (*GetWalletResponse) ProtoMessage() {}
 
 func (x *GetWalletResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[3]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -215,7 +318,7 @@ func (x *GetWalletResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWalletResponse.ProtoReflect.Descriptor instead.
 func (*GetWalletResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{3}
+	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetWalletResponse) GetWallet() *Wallet {
@@ -241,7 +344,7 @@ type GetPaymentRequest struct {
 
 func (x *GetPaymentRequest) Reset() {
 	*x = GetPaymentRequest{}
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[4]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +356,7 @@ func (x *GetPaymentRequest) String() string {
 func (*GetPaymentRequest) ProtoMessage() {}
 
 func (x *GetPaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[4]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +369,7 @@ func (x *GetPaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPaymentRequest.ProtoReflect.Descriptor instead.
 func (*GetPaymentRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{4}
+	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetPaymentRequest) GetKey() isGetPaymentRequest_Key {
@@ -323,7 +426,7 @@ type GetPaymentResponse struct {
 
 func (x *GetPaymentResponse) Reset() {
 	*x = GetPaymentResponse{}
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[5]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +438,7 @@ func (x *GetPaymentResponse) String() string {
 func (*GetPaymentResponse) ProtoMessage() {}
 
 func (x *GetPaymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[5]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +451,7 @@ func (x *GetPaymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPaymentResponse.ProtoReflect.Descriptor instead.
 func (*GetPaymentResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{5}
+	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetPaymentResponse) GetPayment() *Payment {
@@ -378,7 +481,7 @@ type ListPaymentsRequest struct {
 
 func (x *ListPaymentsRequest) Reset() {
 	*x = ListPaymentsRequest{}
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[6]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +493,7 @@ func (x *ListPaymentsRequest) String() string {
 func (*ListPaymentsRequest) ProtoMessage() {}
 
 func (x *ListPaymentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[6]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +506,7 @@ func (x *ListPaymentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPaymentsRequest.ProtoReflect.Descriptor instead.
 func (*ListPaymentsRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{6}
+	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListPaymentsRequest) GetUserId() string {
@@ -454,7 +557,7 @@ type ListPaymentsResponse struct {
 
 func (x *ListPaymentsResponse) Reset() {
 	*x = ListPaymentsResponse{}
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[7]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +569,7 @@ func (x *ListPaymentsResponse) String() string {
 func (*ListPaymentsResponse) ProtoMessage() {}
 
 func (x *ListPaymentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[7]
+	mi := &file_openorder_payment_v1_payment_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +582,7 @@ func (x *ListPaymentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPaymentsResponse.ProtoReflect.Descriptor instead.
 func (*ListPaymentsResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{7}
+	return file_openorder_payment_v1_payment_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListPaymentsResponse) GetPayments() []*Payment {
@@ -507,7 +610,13 @@ const file_openorder_payment_v1_payment_service_proto_rawDesc = "" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12*\n" +
 	"\x06amount\x18\x03 \x01(\v2\x12.google.type.MoneyR\x06amount\"L\n" +
 	"\x14ChargeWalletResponse\x124\n" +
-	"\x06wallet\x18\x01 \x01(\v2\x1c.openorder.payment.v1.WalletR\x06wallet\"+\n" +
+	"\x06wallet\x18\x01 \x01(\v2\x1c.openorder.payment.v1.WalletR\x06wallet\"Q\n" +
+	"\x15ProcessPaymentRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x19\n" +
+	"\border_id\x18\x02 \x01(\tR\aorderId\"Q\n" +
+	"\x16ProcessPaymentResponse\x127\n" +
+	"\apayment\x18\x01 \x01(\v2\x1d.openorder.payment.v1.PaymentR\apayment\"+\n" +
 	"\x10GetWalletRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"I\n" +
 	"\x11GetWalletResponse\x124\n" +
@@ -528,9 +637,10 @@ const file_openorder_payment_v1_payment_service_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"y\n" +
 	"\x14ListPaymentsResponse\x129\n" +
 	"\bpayments\x18\x01 \x03(\v2\x1d.openorder.payment.v1.PaymentR\bpayments\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x9d\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8a\x04\n" +
 	"\x0ePaymentService\x12e\n" +
-	"\fChargeWallet\x12).openorder.payment.v1.ChargeWalletRequest\x1a*.openorder.payment.v1.ChargeWalletResponse\x12\\\n" +
+	"\fChargeWallet\x12).openorder.payment.v1.ChargeWalletRequest\x1a*.openorder.payment.v1.ChargeWalletResponse\x12k\n" +
+	"\x0eProcessPayment\x12+.openorder.payment.v1.ProcessPaymentRequest\x1a,.openorder.payment.v1.ProcessPaymentResponse\x12\\\n" +
 	"\tGetWallet\x12&.openorder.payment.v1.GetWalletRequest\x1a'.openorder.payment.v1.GetWalletResponse\x12_\n" +
 	"\n" +
 	"GetPayment\x12'.openorder.payment.v1.GetPaymentRequest\x1a(.openorder.payment.v1.GetPaymentResponse\x12e\n" +
@@ -549,41 +659,46 @@ func file_openorder_payment_v1_payment_service_proto_rawDescGZIP() []byte {
 	return file_openorder_payment_v1_payment_service_proto_rawDescData
 }
 
-var file_openorder_payment_v1_payment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_openorder_payment_v1_payment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_openorder_payment_v1_payment_service_proto_goTypes = []any{
-	(*ChargeWalletRequest)(nil),  // 0: openorder.payment.v1.ChargeWalletRequest
-	(*ChargeWalletResponse)(nil), // 1: openorder.payment.v1.ChargeWalletResponse
-	(*GetWalletRequest)(nil),     // 2: openorder.payment.v1.GetWalletRequest
-	(*GetWalletResponse)(nil),    // 3: openorder.payment.v1.GetWalletResponse
-	(*GetPaymentRequest)(nil),    // 4: openorder.payment.v1.GetPaymentRequest
-	(*GetPaymentResponse)(nil),   // 5: openorder.payment.v1.GetPaymentResponse
-	(*ListPaymentsRequest)(nil),  // 6: openorder.payment.v1.ListPaymentsRequest
-	(*ListPaymentsResponse)(nil), // 7: openorder.payment.v1.ListPaymentsResponse
-	(*money.Money)(nil),          // 8: google.type.Money
-	(*Wallet)(nil),               // 9: openorder.payment.v1.Wallet
-	(*Payment)(nil),              // 10: openorder.payment.v1.Payment
-	(PaymentState)(0),            // 11: openorder.payment.v1.PaymentState
+	(*ChargeWalletRequest)(nil),    // 0: openorder.payment.v1.ChargeWalletRequest
+	(*ChargeWalletResponse)(nil),   // 1: openorder.payment.v1.ChargeWalletResponse
+	(*ProcessPaymentRequest)(nil),  // 2: openorder.payment.v1.ProcessPaymentRequest
+	(*ProcessPaymentResponse)(nil), // 3: openorder.payment.v1.ProcessPaymentResponse
+	(*GetWalletRequest)(nil),       // 4: openorder.payment.v1.GetWalletRequest
+	(*GetWalletResponse)(nil),      // 5: openorder.payment.v1.GetWalletResponse
+	(*GetPaymentRequest)(nil),      // 6: openorder.payment.v1.GetPaymentRequest
+	(*GetPaymentResponse)(nil),     // 7: openorder.payment.v1.GetPaymentResponse
+	(*ListPaymentsRequest)(nil),    // 8: openorder.payment.v1.ListPaymentsRequest
+	(*ListPaymentsResponse)(nil),   // 9: openorder.payment.v1.ListPaymentsResponse
+	(*money.Money)(nil),            // 10: google.type.Money
+	(*Wallet)(nil),                 // 11: openorder.payment.v1.Wallet
+	(*Payment)(nil),                // 12: openorder.payment.v1.Payment
+	(PaymentState)(0),              // 13: openorder.payment.v1.PaymentState
 }
 var file_openorder_payment_v1_payment_service_proto_depIdxs = []int32{
-	8,  // 0: openorder.payment.v1.ChargeWalletRequest.amount:type_name -> google.type.Money
-	9,  // 1: openorder.payment.v1.ChargeWalletResponse.wallet:type_name -> openorder.payment.v1.Wallet
-	9,  // 2: openorder.payment.v1.GetWalletResponse.wallet:type_name -> openorder.payment.v1.Wallet
-	10, // 3: openorder.payment.v1.GetPaymentResponse.payment:type_name -> openorder.payment.v1.Payment
-	11, // 4: openorder.payment.v1.ListPaymentsRequest.state:type_name -> openorder.payment.v1.PaymentState
-	10, // 5: openorder.payment.v1.ListPaymentsResponse.payments:type_name -> openorder.payment.v1.Payment
-	0,  // 6: openorder.payment.v1.PaymentService.ChargeWallet:input_type -> openorder.payment.v1.ChargeWalletRequest
-	2,  // 7: openorder.payment.v1.PaymentService.GetWallet:input_type -> openorder.payment.v1.GetWalletRequest
-	4,  // 8: openorder.payment.v1.PaymentService.GetPayment:input_type -> openorder.payment.v1.GetPaymentRequest
-	6,  // 9: openorder.payment.v1.PaymentService.ListPayments:input_type -> openorder.payment.v1.ListPaymentsRequest
-	1,  // 10: openorder.payment.v1.PaymentService.ChargeWallet:output_type -> openorder.payment.v1.ChargeWalletResponse
-	3,  // 11: openorder.payment.v1.PaymentService.GetWallet:output_type -> openorder.payment.v1.GetWalletResponse
-	5,  // 12: openorder.payment.v1.PaymentService.GetPayment:output_type -> openorder.payment.v1.GetPaymentResponse
-	7,  // 13: openorder.payment.v1.PaymentService.ListPayments:output_type -> openorder.payment.v1.ListPaymentsResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	10, // 0: openorder.payment.v1.ChargeWalletRequest.amount:type_name -> google.type.Money
+	11, // 1: openorder.payment.v1.ChargeWalletResponse.wallet:type_name -> openorder.payment.v1.Wallet
+	12, // 2: openorder.payment.v1.ProcessPaymentResponse.payment:type_name -> openorder.payment.v1.Payment
+	11, // 3: openorder.payment.v1.GetWalletResponse.wallet:type_name -> openorder.payment.v1.Wallet
+	12, // 4: openorder.payment.v1.GetPaymentResponse.payment:type_name -> openorder.payment.v1.Payment
+	13, // 5: openorder.payment.v1.ListPaymentsRequest.state:type_name -> openorder.payment.v1.PaymentState
+	12, // 6: openorder.payment.v1.ListPaymentsResponse.payments:type_name -> openorder.payment.v1.Payment
+	0,  // 7: openorder.payment.v1.PaymentService.ChargeWallet:input_type -> openorder.payment.v1.ChargeWalletRequest
+	2,  // 8: openorder.payment.v1.PaymentService.ProcessPayment:input_type -> openorder.payment.v1.ProcessPaymentRequest
+	4,  // 9: openorder.payment.v1.PaymentService.GetWallet:input_type -> openorder.payment.v1.GetWalletRequest
+	6,  // 10: openorder.payment.v1.PaymentService.GetPayment:input_type -> openorder.payment.v1.GetPaymentRequest
+	8,  // 11: openorder.payment.v1.PaymentService.ListPayments:input_type -> openorder.payment.v1.ListPaymentsRequest
+	1,  // 12: openorder.payment.v1.PaymentService.ChargeWallet:output_type -> openorder.payment.v1.ChargeWalletResponse
+	3,  // 13: openorder.payment.v1.PaymentService.ProcessPayment:output_type -> openorder.payment.v1.ProcessPaymentResponse
+	5,  // 14: openorder.payment.v1.PaymentService.GetWallet:output_type -> openorder.payment.v1.GetWalletResponse
+	7,  // 15: openorder.payment.v1.PaymentService.GetPayment:output_type -> openorder.payment.v1.GetPaymentResponse
+	9,  // 16: openorder.payment.v1.PaymentService.ListPayments:output_type -> openorder.payment.v1.ListPaymentsResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_openorder_payment_v1_payment_service_proto_init() }
@@ -592,7 +707,7 @@ func file_openorder_payment_v1_payment_service_proto_init() {
 		return
 	}
 	file_openorder_payment_v1_payment_proto_init()
-	file_openorder_payment_v1_payment_service_proto_msgTypes[4].OneofWrappers = []any{
+	file_openorder_payment_v1_payment_service_proto_msgTypes[6].OneofWrappers = []any{
 		(*GetPaymentRequest_PaymentId)(nil),
 		(*GetPaymentRequest_OrderId)(nil),
 	}
@@ -602,7 +717,7 @@ func file_openorder_payment_v1_payment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_payment_v1_payment_service_proto_rawDesc), len(file_openorder_payment_v1_payment_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,10 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PaymentService_ChargeWallet_FullMethodName = "/openorder.payment.v1.PaymentService/ChargeWallet"
-	PaymentService_GetWallet_FullMethodName    = "/openorder.payment.v1.PaymentService/GetWallet"
-	PaymentService_GetPayment_FullMethodName   = "/openorder.payment.v1.PaymentService/GetPayment"
-	PaymentService_ListPayments_FullMethodName = "/openorder.payment.v1.PaymentService/ListPayments"
+	PaymentService_ChargeWallet_FullMethodName   = "/openorder.payment.v1.PaymentService/ChargeWallet"
+	PaymentService_ProcessPayment_FullMethodName = "/openorder.payment.v1.PaymentService/ProcessPayment"
+	PaymentService_GetWallet_FullMethodName      = "/openorder.payment.v1.PaymentService/GetWallet"
+	PaymentService_GetPayment_FullMethodName     = "/openorder.payment.v1.PaymentService/GetPayment"
+	PaymentService_ListPayments_FullMethodName   = "/openorder.payment.v1.PaymentService/ListPayments"
 )
 
 // PaymentServiceClient is the client API for PaymentService service.
@@ -39,6 +40,19 @@ type PaymentServiceClient interface {
 	// WALLET_LIMIT_EXCEEDED (OUT_OF_RANGE), NOT_YOUR_WALLET (PERMISSION_DENIED),
 	// REQUEST_ID_REUSED (ALREADY_EXISTS).
 	ChargeWallet(ctx context.Context, in *ChargeWalletRequest, opts ...grpc.CallOption) (*ChargeWalletResponse, error)
+	// Pays an order that was made with PAYMENT_MODE_MANUAL and is CONFIRMED, from its customer's wallet. A customer pays its
+	// own orders; operators and services any.
+	//
+	// The answer comes when the money is taken; the order is PAID a moment later. What cannot be taken decides nothing: the
+	// order can be paid until its payment_deadline, for example after ChargeWallet. Whoever is first decides between a
+	// payment and the cancellation of its order: either nothing is taken, or it is given back.
+	//
+	// Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
+	// CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
+	// ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
+	// metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+	// is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	ProcessPayment(ctx context.Context, in *ProcessPaymentRequest, opts ...grpc.CallOption) (*ProcessPaymentResponse, error)
 	// Returns the wallet of one user. Reason: WALLET_NOT_FOUND (NOT_FOUND).
 	GetWallet(ctx context.Context, in *GetWalletRequest, opts ...grpc.CallOption) (*GetWalletResponse, error)
 	// Returns one payment. Reason: PAYMENT_NOT_FOUND (NOT_FOUND).
@@ -59,6 +73,16 @@ func (c *paymentServiceClient) ChargeWallet(ctx context.Context, in *ChargeWalle
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ChargeWalletResponse)
 	err := c.cc.Invoke(ctx, PaymentService_ChargeWallet_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *paymentServiceClient) ProcessPayment(ctx context.Context, in *ProcessPaymentRequest, opts ...grpc.CallOption) (*ProcessPaymentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProcessPaymentResponse)
+	err := c.cc.Invoke(ctx, PaymentService_ProcessPayment_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +133,19 @@ type PaymentServiceServer interface {
 	// WALLET_LIMIT_EXCEEDED (OUT_OF_RANGE), NOT_YOUR_WALLET (PERMISSION_DENIED),
 	// REQUEST_ID_REUSED (ALREADY_EXISTS).
 	ChargeWallet(context.Context, *ChargeWalletRequest) (*ChargeWalletResponse, error)
+	// Pays an order that was made with PAYMENT_MODE_MANUAL and is CONFIRMED, from its customer's wallet. A customer pays its
+	// own orders; operators and services any.
+	//
+	// The answer comes when the money is taken; the order is PAID a moment later. What cannot be taken decides nothing: the
+	// order can be paid until its payment_deadline, for example after ChargeWallet. Whoever is first decides between a
+	// payment and the cancellation of its order: either nothing is taken, or it is given back.
+	//
+	// Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
+	// CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
+	// ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
+	// metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+	// is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	ProcessPayment(context.Context, *ProcessPaymentRequest) (*ProcessPaymentResponse, error)
 	// Returns the wallet of one user. Reason: WALLET_NOT_FOUND (NOT_FOUND).
 	GetWallet(context.Context, *GetWalletRequest) (*GetWalletResponse, error)
 	// Returns one payment. Reason: PAYMENT_NOT_FOUND (NOT_FOUND).
@@ -127,6 +164,9 @@ type UnimplementedPaymentServiceServer struct{}
 
 func (UnimplementedPaymentServiceServer) ChargeWallet(context.Context, *ChargeWalletRequest) (*ChargeWalletResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ChargeWallet not implemented")
+}
+func (UnimplementedPaymentServiceServer) ProcessPayment(context.Context, *ProcessPaymentRequest) (*ProcessPaymentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProcessPayment not implemented")
 }
 func (UnimplementedPaymentServiceServer) GetWallet(context.Context, *GetWalletRequest) (*GetWalletResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetWallet not implemented")
@@ -172,6 +212,24 @@ func _PaymentService_ChargeWallet_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PaymentServiceServer).ChargeWallet(ctx, req.(*ChargeWalletRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PaymentService_ProcessPayment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProcessPaymentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PaymentServiceServer).ProcessPayment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PaymentService_ProcessPayment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PaymentServiceServer).ProcessPayment(ctx, req.(*ProcessPaymentRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -240,6 +298,10 @@ var PaymentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ChargeWallet",
 			Handler:    _PaymentService_ChargeWallet_Handler,
+		},
+		{
+			MethodName: "ProcessPayment",
+			Handler:    _PaymentService_ProcessPayment_Handler,
 		},
 		{
 			MethodName: "GetWallet",

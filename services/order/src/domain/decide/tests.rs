@@ -17,6 +17,7 @@ use crate::{
 const SETTINGS: SagaSettings = SagaSettings {
     ships: false,
     step: Duration::from_secs(60),
+    payment_window: Duration::from_secs(900),
     completion: None,
     compensation: Duration::from_secs(10),
     compensation_max: Duration::from_secs(60),
@@ -300,4 +301,31 @@ fn the_expected_steps_lead_where_is_decided_from_where_orders_are() {
         assert!(!step.led_to(&order, &saga, version + step.versions + 1, at(9)));
     }
     assert_eq!(order.payment_id, "p");
+}
+
+#[test]
+fn an_order_that_a_caller_pays_has_as_long_as_was_said_when_it_was_made() {
+    let catalogue = catalogue();
+    let mut new = new_order();
+    assert_eq!(create(&new, &context(&catalogue, 0)).unwrap().order.payment_window, None);
+    new.payment_mode = PaymentMode::Manual;
+    let Creation { mut order, mut saga, .. } = create(&new, &context(&catalogue, 0)).unwrap();
+    assert_eq!(order.payment_window, Some(SETTINGS.payment_window));
+    assert_eq!(State { order: &order, saga: &saga }.payment_deadline(None), None, "not before it is confirmed");
+    let confirmed = when(&(order.clone(), saga.clone()), &OrderCommand::Signal(Signal::StockReserved), 5).unwrap();
+    for event in &confirmed {
+        evolve(&mut order, &mut saga, event, at(5));
+    }
+    // What the setting says now counts for new orders.
+    let shorter = SagaSettings { payment_window: Duration::from_secs(1), step: Duration::from_secs(1), ..SETTINGS };
+    let state = State { order: &order, saga: &saga };
+    assert_eq!(state.payment_deadline(None), Some(at(905)));
+    assert_eq!((state.deadline(&shorter, None), state.step_deadline(&shorter, None)), (Some(at(905)), Some(at(905))));
+    let open = OpenSince { own: at(0), stock: at(0), payment: at(0), coupon: at(0) };
+    let check = OrderCommand::CheckDeadline(open);
+    assert_eq!(when(&(order.clone(), saga.clone()), &check, 904), Ok(Vec::new()));
+    let events = when(&(order, saga), &check, 905).unwrap();
+    assert!(
+        matches!(&events[0], Event::Saga(Saga { pending: Some((_, why)), .. }) if why == "PAYMENT_DEADLINE_EXCEEDED")
+    );
 }

@@ -83,6 +83,15 @@ fn pay(order: u128, user: &str, minor_units: i64, currency: &str) -> Command {
     }
 }
 
+fn process(order: u128, user: &str, minor_units: i64) -> Command {
+    Command::Process {
+        payment_id: Uuid::from_u128(3_000 + order),
+        order_id: Uuid::from_u128(order),
+        user_id: user_id(user),
+        amount: amount(minor_units, "EUR"),
+    }
+}
+
 fn refund(order: u128, user: &str, minor_units: i64) -> Command {
     let reason = RefundReason::OrderCancelled;
     let amount = Some(amount(minor_units, "EUR"));
@@ -134,6 +143,21 @@ fn a_payment_debits_and_publishes_both() {
     assert_eq!((completed.user_id.as_str(), completed.version), ("ada", 1));
     let balance = completed.wallet_balance.map(|balance| (balance.currency_code, balance.units, balance.nanos));
     assert_eq!((balance, completed.wallet_version), (Some(("EUR".to_owned(), 0, 0)), 2));
+}
+
+#[test]
+fn a_caller_who_pays_is_answered_the_payment_and_one_who_cannot_leaves_nothing_behind() {
+    let mut store = given(&[charge("ada", 500, "EUR")]);
+    let outcomes = store.run(&[process(1, "ada", 501), process(1, "ada", 500), process(1, "ada", 500)], 1);
+    assert_eq!(outcomes[0].as_ref().unwrap_err().reason, "INSUFFICIENT_BALANCE");
+    let Ok(PaymentReply::Payment(paid)) = &outcomes[1] else { panic!("{outcomes:?}") };
+    assert_eq!((paid.state(), paid.order_id.as_str()), (proto::PaymentState::Completed, id(1).as_str()));
+    assert_eq!(outcomes[2].as_ref().unwrap_err().reason, "ORDER_ALREADY_PAID");
+    assert_eq!(store.published(1), told([("completed", id(1).as_str(), 1)]), "as of any payment, once");
+    let other = store.run(&[process(2, "bob", 1), refund(3, "ada", 1), process(3, "ada", 1)], 4);
+    let reasons = [&other[0], &other[2]].map(|outcome| outcome.as_ref().unwrap_err().reason);
+    assert_eq!(reasons, ["WALLET_NOT_FOUND", "ORDER_NOT_PAYABLE"]);
+    assert_eq!(store.published(4), told([("failed", id(3).as_str(), 1)]), "the one that was called off");
 }
 
 #[test]
@@ -264,6 +288,8 @@ fn commands() -> impl Strategy<Value = Command> {
         2 => (user(), 1_i64..300, currency()).prop_map(|(user, minor_units, currency)| charge(user, minor_units, currency)),
         4 => (0_u128..12, user(), 1_i64..200, currency())
             .prop_map(|(order, user, minor_units, currency)| pay(order, user, minor_units, currency)),
+        2 => (0_u128..12, user(), 1_i64..200)
+            .prop_map(|(order, user, minor_units)| process(order, user, minor_units)),
         3 => (0_u128..12, user(), 1_i64..200).prop_map(|(order, user, minor_units)| refund(order, user, minor_units)),
     ]
 }
@@ -353,7 +379,7 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
         let answers: Vec<&str> = answers.map(|event| event.event_type).collect();
         match command {
             Command::Charge { .. } => prop_assert!(answers.is_empty()),
-            Command::Pay { .. } => prop_assert!(answers.len() <= 1),
+            Command::Pay { .. } | Command::Process { .. } => prop_assert!(answers.len() <= 1),
             Command::Refund { .. } => {
                 let known = [proto::PaymentRefunded::EVENT_TYPE, proto::PaymentFailed::EVENT_TYPE];
                 prop_assert!(answers.iter().all(|answer| known.contains(answer)), "{:?}", answers);
@@ -373,12 +399,18 @@ fn check_log(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The first command of an order decides: what came later never takes money for it.
+/// The first command of an order decides, but for a caller's that could not be paid: what came later never takes money
+/// for it.
 fn check_orders(store: &Store, history: &[Command]) -> Result<(), TestCaseError> {
     for (order_id, payment) in &store.payments {
-        let first = history.iter().find(|command| order_of(command) == Some(*order_id));
+        let mut of_others = history.iter().filter(|command| !matches!(command, Command::Process { .. }));
+        let first = of_others.find(|command| order_of(command) == Some(*order_id));
         let voided = matches!(payment.state, PaymentState::Failed { reason: FailureReason::Voided, .. });
-        prop_assert_eq!(voided, matches!(first, Some(Command::Refund { .. })));
+        let paid_by_caller = matches!(payment.state, PaymentState::Refunded { .. });
+        match first {
+            Some(Command::Refund { .. }) => prop_assert!(voided || paid_by_caller),
+            _ => prop_assert!(!voided),
+        }
         let asked_back = history
             .iter()
             .any(|command| matches!(command, Command::Refund { .. }) && order_of(command) == Some(*order_id));

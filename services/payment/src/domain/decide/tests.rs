@@ -33,6 +33,10 @@ fn pay(number: u128, name: &str, amount: Amount) -> Command {
     Command::Pay { payment_id: order(1_000 + number), order_id: order(number), user_id: user(name), amount }
 }
 
+fn process(number: u128, name: &str, amount: Amount) -> Command {
+    Command::Process { payment_id: order(3_000 + number), order_id: order(number), user_id: user(name), amount }
+}
+
 fn refund_for(number: u128, reason: RefundReason, answer_again: bool) -> Command {
     let (payment_id, order_id) = (order(2_000 + number), order(number));
     Command::Refund { payment_id, order_id, user_id: user("ada"), amount: None, reason, answer_again }
@@ -194,6 +198,54 @@ fn a_refund_that_no_wallet_can_take_is_rejected_and_changes_nothing() {
     }
 }
 
+#[test]
+fn what_a_caller_pays_is_taken_as_any_payment_is() {
+    for currency in CURRENCIES {
+        let history = [charge("ada", amount(100, currency))];
+        let (mut by_caller, mut by_saga) = (given(&history), given(&history));
+        run(&mut by_caller, &process(1, "ada", amount(60, currency)), 2).unwrap();
+        run(&mut by_saga, &pay(1, "ada", amount(60, currency)), 2).unwrap();
+        assert_eq!((payment(&by_caller, 1).payment_id, balance(&by_caller, "ada")), (order(3_001), (40, 2)));
+        by_saga.payments.get_mut(&order(1)).unwrap().payment_id = order(3_001);
+        assert_eq!(by_caller, by_saga);
+    }
+}
+
+#[test]
+fn what_a_caller_cannot_pay_is_answered_and_decides_nothing() {
+    for currency in CURRENCIES {
+        let mut state = given(&[charge("ada", amount(59, currency))]);
+        let before = state.clone();
+        let cases = [
+            ("ada", amount(60, currency), "INSUFFICIENT_BALANCE"),
+            ("ada", amount(50, "USD"), "CURRENCY_MISMATCH"),
+            ("bob", amount(60, currency), "WALLET_NOT_FOUND"),
+        ];
+        for (name, amount_to_pay, reason) in cases {
+            assert_eq!(run(&mut state, &process(1, name, amount_to_pay), 2), Err(reason));
+        }
+        assert_eq!(state, before);
+        run(&mut state, &charge("ada", amount(1, currency)), 3).unwrap();
+        run(&mut state, &process(1, "ada", amount(60, currency)), 4).unwrap();
+        assert_eq!(balance(&state, "ada"), (0, 3));
+    }
+}
+
+#[test]
+fn a_caller_pays_no_order_twice_and_none_that_was_called_off() {
+    let eur = |minor_units| amount(minor_units, "EUR");
+    let history =
+        [charge("ada", eur(100)), process(1, "ada", eur(10)), refund(2), process(3, "ada", eur(10)), refund(3)];
+    let mut state = given(&history);
+    let before = state.clone();
+    assert_eq!(run(&mut state, &process(1, "ada", eur(10)), 9), Err("ORDER_ALREADY_PAID"));
+    assert_eq!(run(&mut state, &pay(1, "ada", eur(10)), 9), Err("PAYMENT_ALREADY_DECIDED"));
+    for number in [2, 3] {
+        assert_eq!(run(&mut state, &process(number, "ada", eur(10)), 9), Err("ORDER_NOT_PAYABLE"));
+    }
+    assert_eq!((&state, balance(&state, "ada").0), (&before, 90));
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let name = || proptest::sample::select(["ada", "bob"].as_slice());
     let currency = || proptest::sample::select(CURRENCIES.as_slice());
@@ -201,6 +253,8 @@ fn command() -> impl Strategy<Value = Command> {
         2 => (name(), 1_i64..300, currency()).prop_map(|(name, minor, currency)| charge(name, amount(minor, currency))),
         4 => (0_u128..8, name(), 1_i64..200, currency())
             .prop_map(|(number, name, minor, currency)| pay(number, name, amount(minor, currency))),
+        2 => (0_u128..8, name(), 1_i64..200, currency())
+            .prop_map(|(number, name, minor, currency)| process(number, name, amount(minor, currency))),
         3 => (0_u128..8, any::<bool>())
             .prop_map(|(number, again)| refund_for(number, RefundReason::OrderCancelled, again)),
     ]

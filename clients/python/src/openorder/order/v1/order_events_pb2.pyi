@@ -141,8 +141,8 @@ Global___OrderCreated: _TypeAlias = OrderCreated  # noqa: Y015
 
 @_typing.final
 class OrderConfirmed(_message.Message):
-    """`order.lifecycle.confirmed`: the stock of all lines is held, and the coupon if there is one; in automatic mode the
-    payment is due, unless the total is zero.
+    """`order.lifecycle.confirmed`: the stock of all lines is held, and the coupon if there is one; the payment is due, unless
+    the total is zero.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -156,6 +156,7 @@ class OrderConfirmed(_message.Message):
     PAYMENT_MODE_FIELD_NUMBER: _builtins.int
     DISCOUNT_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    PAYMENT_DEADLINE_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID of the order."""
     customer_id: _builtins.str
@@ -167,7 +168,9 @@ class OrderConfirmed(_message.Message):
     customer_email: _builtins.str
     """Address that mail about the order goes to, at most 254 characters; may be empty."""
     payment_mode: _order_pb2.PaymentMode.ValueType
-    """Who starts the payment: AUTOMATIC asks the payment service to take the total now."""
+    """Who starts the payment: AUTOMATIC asks the payment service to take the total now; with MANUAL it waits for
+    ProcessPayment.
+    """
     @_builtins.property
     def total(self) -> _money_pb2.Money:
         """What the customer pays."""
@@ -179,6 +182,12 @@ class OrderConfirmed(_message.Message):
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
         """The lines with their discounts; empty where there is no coupon, because they are as in OrderCreated."""
+
+    @_builtins.property
+    def payment_deadline(self) -> _timestamp_pb2.Timestamp:
+        """Until when an order in manual mode has to be paid, or is cancelled; later, if the way of a payment is blocked meanwhile.
+        Not set in automatic mode, and where the total is zero.
+        """
 
     def __init__(
         self,
@@ -192,10 +201,11 @@ class OrderConfirmed(_message.Message):
         payment_mode: _order_pb2.PaymentMode.ValueType = ...,
         discount: _money_pb2.Money | None = ...,
         lines: _abc.Iterable[_order_pb2.OrderLine] | None = ...,
+        payment_deadline: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "payment_deadline", b"payment_deadline", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "discount", b"discount", "lines", b"lines", "order_id", b"order_id", "payment_mode", b"payment_mode", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "discount", b"discount", "lines", b"lines", "order_id", b"order_id", "payment_deadline", b"payment_deadline", "payment_mode", b"payment_mode", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -110,8 +110,8 @@ class _PaymentModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PaymentMo
     PAYMENT_MODE_AUTOMATIC: _PaymentMode.ValueType  # 1
     """The order is paid from the customer's wallet as soon as it is CONFIRMED."""
     PAYMENT_MODE_MANUAL: _PaymentMode.ValueType  # 2
-    """The order waits as CONFIRMED until a payment is asked for. There is no call for that yet:
-    CreateOrder answers INVALID_ARGUMENT with reason PAYMENT_MODE_UNSUPPORTED.
+    """The order waits as CONFIRMED until it is paid by ProcessPayment of the payment service. If it is not by its
+    payment_deadline, it is CANCELLED. An order whose coupon leaves nothing to pay does not wait.
     """
 
 class PaymentMode(_PaymentMode, metaclass=_PaymentModeEnumTypeWrapper):
@@ -122,8 +122,8 @@ PAYMENT_MODE_UNSPECIFIED: PaymentMode.ValueType  # 0
 PAYMENT_MODE_AUTOMATIC: PaymentMode.ValueType  # 1
 """The order is paid from the customer's wallet as soon as it is CONFIRMED."""
 PAYMENT_MODE_MANUAL: PaymentMode.ValueType  # 2
-"""The order waits as CONFIRMED until a payment is asked for. There is no call for that yet:
-CreateOrder answers INVALID_ARGUMENT with reason PAYMENT_MODE_UNSUPPORTED.
+"""The order waits as CONFIRMED until it is paid by ProcessPayment of the payment service. If it is not by its
+payment_deadline, it is CANCELLED. An order whose coupon leaves nothing to pay does not wait.
 """
 Global___PaymentMode: _TypeAlias = PaymentMode  # noqa: Y015
 
@@ -206,6 +206,7 @@ class Order(_message.Message):
     DISCOUNT_FIELD_NUMBER: _builtins.int
     ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
     SHIPPING_ADDRESS_FIELD_NUMBER: _builtins.int
+    PAYMENT_DEADLINE_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID version 7, given by the order service."""
     customer_id: _builtins.str
@@ -218,7 +219,7 @@ class Order(_message.Message):
     """1 for a new order, one more for every change."""
     status_reason: _builtins.str
     """Why the order is REJECTED or CANCELLED, in stable UPPER_SNAKE: OUT_OF_STOCK, UNKNOWN_SKU,
-    INSUFFICIENT_BALANCE, CANCELLED_BY_CUSTOMER and others. Empty for all other statuses.
+    INSUFFICIENT_BALANCE, PAYMENT_DEADLINE_EXCEEDED, CANCELLED_BY_CUSTOMER and others. Empty for all other statuses.
     """
     status_detail: _builtins.str
     """The same for people to read, at most 500 characters: may be empty, wording may change."""
@@ -258,6 +259,12 @@ class Order(_message.Message):
     def shipping_address(self) -> _postal_address_pb2.PostalAddress:
         """Where the order is sent; not set: not given."""
 
+    @_builtins.property
+    def payment_deadline(self) -> _timestamp_pb2.Timestamp:
+        """Until when the order has to be paid by ProcessPayment, or is CANCELLED with status_reason PAYMENT_DEADLINE_EXCEEDED.
+        Later, if the way of a payment was blocked meanwhile. Set while an order in PAYMENT_MODE_MANUAL is CONFIRMED.
+        """
+
     def __init__(
         self,
         *,
@@ -278,10 +285,11 @@ class Order(_message.Message):
         discount: _money_pb2.Money | None = ...,
         issued_coupon_id: _builtins.str = ...,
         shipping_address: _postal_address_pb2.PostalAddress | None = ...,
+        payment_deadline: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "discount", b"discount", "shipping_address", b"shipping_address", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "discount", b"discount", "payment_deadline", b"payment_deadline", "shipping_address", b"shipping_address", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_email", b"customer_email", "customer_id", b"customer_id", "discount", b"discount", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "order_id", b"order_id", "payment_mode", b"payment_mode", "reservation_mode", b"reservation_mode", "shipping_address", b"shipping_address", "status", b"status", "status_detail", b"status_detail", "status_reason", b"status_reason", "total", b"total", "trace_id", b"trace_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_email", b"customer_email", "customer_id", b"customer_id", "discount", b"discount", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "order_id", b"order_id", "payment_deadline", b"payment_deadline", "payment_mode", b"payment_mode", "reservation_mode", b"reservation_mode", "shipping_address", b"shipping_address", "status", b"status", "status_detail", b"status_detail", "status_reason", b"status_reason", "total", b"total", "trace_id", b"trace_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -78,7 +78,7 @@ class CreateOrderRequest(_message.Message):
     reservation_mode: _order_pb2.ReservationMode.ValueType
     """When the stock is held; not given: deferred."""
     payment_mode: _order_pb2.PaymentMode.ValueType
-    """Who starts the payment; not given: automatic."""
+    """Who starts the payment; not given: automatic. In either reservation mode."""
     issued_coupon_id: _builtins.str
     """UUID of a coupon that was issued to the customer (IssueCoupon), to be used for this order; empty: none. The order is
     PENDING until the coupon is held, and its total is less the discount from then on. expected_total is compared before

@@ -112,7 +112,8 @@ class OrderServiceServicer:
         COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
 
         Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
-        COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), CURRENCY_MISMATCH
+        COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
+        (INVALID_ARGUMENT: orders are not paid by hand here), CURRENCY_MISMATCH
         (FAILED_PRECONDITION: the products are priced in different currencies), PRICE_CHANGED (FAILED_PRECONDITION: the order
         costs something else than expected_total; metadata has expected_total and total),
         REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).

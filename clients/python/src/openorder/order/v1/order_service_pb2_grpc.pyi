@@ -47,7 +47,8 @@ class OrderServiceStub:
     COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
 
     Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
-    COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), CURRENCY_MISMATCH
+    COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
+    (INVALID_ARGUMENT: orders are not paid by hand here), CURRENCY_MISMATCH
     (FAILED_PRECONDITION: the products are priced in different currencies), PRICE_CHANGED (FAILED_PRECONDITION: the order
     costs something else than expected_total; metadata has expected_total and total),
     REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
@@ -115,7 +116,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
     COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
 
     Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
-    COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), CURRENCY_MISMATCH
+    COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
+    (INVALID_ARGUMENT: orders are not paid by hand here), CURRENCY_MISMATCH
     (FAILED_PRECONDITION: the products are priced in different currencies), PRICE_CHANGED (FAILED_PRECONDITION: the order
     costs something else than expected_total; metadata has expected_total and total),
     REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
@@ -186,7 +188,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
 
         Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
-        COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), CURRENCY_MISMATCH
+        COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
+        (INVALID_ARGUMENT: orders are not paid by hand here), CURRENCY_MISMATCH
         (FAILED_PRECONDITION: the products are priced in different currencies), PRICE_CHANGED (FAILED_PRECONDITION: the order
         costs something else than expected_total; metadata has expected_total and total),
         REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).

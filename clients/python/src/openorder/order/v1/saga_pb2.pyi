@@ -32,7 +32,7 @@ class _SagaStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaStep.Val
     SAGA_STEP_RESERVING: _SagaStep.ValueType  # 1
     """Stock was asked for, and the coupon if there is one."""
     SAGA_STEP_PAYING: _SagaStep.ValueType  # 2
-    """Payment was asked for."""
+    """Payment was asked for, or, in manual mode, is waited for."""
     SAGA_STEP_COMPLETED: _SagaStep.ValueType  # 3
     """At its end: paid; the order goes its way."""
     SAGA_STEP_COMPENSATING: _SagaStep.ValueType  # 4
@@ -52,7 +52,7 @@ SAGA_STEP_UNSPECIFIED: SagaStep.ValueType  # 0
 SAGA_STEP_RESERVING: SagaStep.ValueType  # 1
 """Stock was asked for, and the coupon if there is one."""
 SAGA_STEP_PAYING: SagaStep.ValueType  # 2
-"""Payment was asked for."""
+"""Payment was asked for, or, in manual mode, is waited for."""
 SAGA_STEP_COMPLETED: SagaStep.ValueType  # 3
 """At its end: paid; the order goes its way."""
 SAGA_STEP_COMPENSATING: SagaStep.ValueType  # 4

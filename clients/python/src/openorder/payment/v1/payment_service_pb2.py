@@ -26,7 +26,7 @@ from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from openorder.payment.v1 import payment_pb2 as openorder_dot_payment_dot_v1_dot_payment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openorder/payment/v1/payment_service.proto\x12\x14openorder.payment.v1\x1a\x17google/type/money.proto\x1a\"openorder/payment/v1/payment.proto\"^\n\x13\x43hargeWalletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\"\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\"D\n\x14\x43hargeWalletResponse\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\"#\n\x10GetWalletRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"A\n\x11GetWalletResponse\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\"D\n\x11GetPaymentRequest\x12\x14\n\npayment_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08order_id\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"D\n\x12GetPaymentResponse\x12.\n\x07payment\x18\x01 \x01(\x0b\x32\x1d.openorder.payment.v1.Payment\"\x92\x01\n\x13ListPaymentsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".openorder.payment.v1.PaymentState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"`\n\x14ListPaymentsResponse\x12/\n\x08payments\x18\x01 \x03(\x0b\x32\x1d.openorder.payment.v1.Payment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9d\x03\n\x0ePaymentService\x12\x65\n\x0c\x43hargeWallet\x12).openorder.payment.v1.ChargeWalletRequest\x1a*.openorder.payment.v1.ChargeWalletResponse\x12\\\n\tGetWallet\x12&.openorder.payment.v1.GetWalletRequest\x1a\'.openorder.payment.v1.GetWalletResponse\x12_\n\nGetPayment\x12\'.openorder.payment.v1.GetPaymentRequest\x1a(.openorder.payment.v1.GetPaymentResponse\x12\x65\n\x0cListPayments\x12).openorder.payment.v1.ListPaymentsRequest\x1a*.openorder.payment.v1.ListPaymentsResponseB\xce\x01\n\x18\x63om.openorder.payment.v1B\x13PaymentServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/payment/v1;paymentv1\xa2\x02\tOOPayment\xaa\x02\x14OpenOrder.Payment.V1\xca\x02\x14OpenOrder\\Payment\\V1\xea\x02\x16OpenOrder::Payment::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openorder/payment/v1/payment_service.proto\x12\x14openorder.payment.v1\x1a\x17google/type/money.proto\x1a\"openorder/payment/v1/payment.proto\"^\n\x13\x43hargeWalletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\"\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\"D\n\x14\x43hargeWalletResponse\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\"=\n\x15ProcessPaymentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\"H\n\x16ProcessPaymentResponse\x12.\n\x07payment\x18\x01 \x01(\x0b\x32\x1d.openorder.payment.v1.Payment\"#\n\x10GetWalletRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"A\n\x11GetWalletResponse\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\"D\n\x11GetPaymentRequest\x12\x14\n\npayment_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08order_id\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"D\n\x12GetPaymentResponse\x12.\n\x07payment\x18\x01 \x01(\x0b\x32\x1d.openorder.payment.v1.Payment\"\x92\x01\n\x13ListPaymentsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".openorder.payment.v1.PaymentState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"`\n\x14ListPaymentsResponse\x12/\n\x08payments\x18\x01 \x03(\x0b\x32\x1d.openorder.payment.v1.Payment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8a\x04\n\x0ePaymentService\x12\x65\n\x0c\x43hargeWallet\x12).openorder.payment.v1.ChargeWalletRequest\x1a*.openorder.payment.v1.ChargeWalletResponse\x12k\n\x0eProcessPayment\x12+.openorder.payment.v1.ProcessPaymentRequest\x1a,.openorder.payment.v1.ProcessPaymentResponse\x12\\\n\tGetWallet\x12&.openorder.payment.v1.GetWalletRequest\x1a\'.openorder.payment.v1.GetWalletResponse\x12_\n\nGetPayment\x12\'.openorder.payment.v1.GetPaymentRequest\x1a(.openorder.payment.v1.GetPaymentResponse\x12\x65\n\x0cListPayments\x12).openorder.payment.v1.ListPaymentsRequest\x1a*.openorder.payment.v1.ListPaymentsResponseB\xce\x01\n\x18\x63om.openorder.payment.v1B\x13PaymentServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/payment/v1;paymentv1\xa2\x02\tOOPayment\xaa\x02\x14OpenOrder.Payment.V1\xca\x02\x14OpenOrder\\Payment\\V1\xea\x02\x16OpenOrder::Payment::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,18 +38,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHARGEWALLETREQUEST']._serialized_end=223
   _globals['_CHARGEWALLETRESPONSE']._serialized_start=225
   _globals['_CHARGEWALLETRESPONSE']._serialized_end=293
-  _globals['_GETWALLETREQUEST']._serialized_start=295
-  _globals['_GETWALLETREQUEST']._serialized_end=330
-  _globals['_GETWALLETRESPONSE']._serialized_start=332
-  _globals['_GETWALLETRESPONSE']._serialized_end=397
-  _globals['_GETPAYMENTREQUEST']._serialized_start=399
-  _globals['_GETPAYMENTREQUEST']._serialized_end=467
-  _globals['_GETPAYMENTRESPONSE']._serialized_start=469
-  _globals['_GETPAYMENTRESPONSE']._serialized_end=537
-  _globals['_LISTPAYMENTSREQUEST']._serialized_start=540
-  _globals['_LISTPAYMENTSREQUEST']._serialized_end=686
-  _globals['_LISTPAYMENTSRESPONSE']._serialized_start=688
-  _globals['_LISTPAYMENTSRESPONSE']._serialized_end=784
-  _globals['_PAYMENTSERVICE']._serialized_start=787
-  _globals['_PAYMENTSERVICE']._serialized_end=1200
+  _globals['_PROCESSPAYMENTREQUEST']._serialized_start=295
+  _globals['_PROCESSPAYMENTREQUEST']._serialized_end=356
+  _globals['_PROCESSPAYMENTRESPONSE']._serialized_start=358
+  _globals['_PROCESSPAYMENTRESPONSE']._serialized_end=430
+  _globals['_GETWALLETREQUEST']._serialized_start=432
+  _globals['_GETWALLETREQUEST']._serialized_end=467
+  _globals['_GETWALLETRESPONSE']._serialized_start=469
+  _globals['_GETWALLETRESPONSE']._serialized_end=534
+  _globals['_GETPAYMENTREQUEST']._serialized_start=536
+  _globals['_GETPAYMENTREQUEST']._serialized_end=604
+  _globals['_GETPAYMENTRESPONSE']._serialized_start=606
+  _globals['_GETPAYMENTRESPONSE']._serialized_end=674
+  _globals['_LISTPAYMENTSREQUEST']._serialized_start=677
+  _globals['_LISTPAYMENTSREQUEST']._serialized_end=823
+  _globals['_LISTPAYMENTSRESPONSE']._serialized_start=825
+  _globals['_LISTPAYMENTSRESPONSE']._serialized_end=921
+  _globals['_PAYMENTSERVICE']._serialized_start=924
+  _globals['_PAYMENTSERVICE']._serialized_end=1446
 # @@protoc_insertion_point(module_scope)

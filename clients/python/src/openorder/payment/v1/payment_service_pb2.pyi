@@ -79,6 +79,59 @@ class ChargeWalletResponse(_message.Message):
 Global___ChargeWalletResponse: _TypeAlias = ChargeWalletResponse  # noqa: Y015
 
 @_typing.final
+class ProcessPaymentRequest(_message.Message):
+    """Request of ProcessPayment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]. The same id with the same content returns the
+    payment that was made, as it was then; with other content it is refused (REQUEST_ID_REUSED). A call that was refused
+    may be repeated with its id.
+    """
+    order_id: _builtins.str
+    """UUID of the order."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProcessPaymentRequest: _TypeAlias = ProcessPaymentRequest  # noqa: Y015
+
+@_typing.final
+class ProcessPaymentResponse(_message.Message):
+    """Response of ProcessPayment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def payment(self) -> _payment_pb2.Payment:
+        """The payment: COMPLETED."""
+
+    def __init__(
+        self,
+        *,
+        payment: _payment_pb2.Payment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProcessPaymentResponse: _TypeAlias = ProcessPaymentResponse  # noqa: Y015
+
+@_typing.final
 class GetWalletRequest(_message.Message):
     """Request of GetWallet."""
 

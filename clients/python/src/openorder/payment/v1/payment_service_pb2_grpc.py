@@ -42,6 +42,11 @@ class PaymentServiceStub:
                 request_serializer=openorder_dot_payment_dot_v1_dot_payment__service__pb2.ChargeWalletRequest.SerializeToString,
                 response_deserializer=openorder_dot_payment_dot_v1_dot_payment__service__pb2.ChargeWalletResponse.FromString,
                 _registered_method=True)
+        self.ProcessPayment = channel.unary_unary(
+                '/openorder.payment.v1.PaymentService/ProcessPayment',
+                request_serializer=openorder_dot_payment_dot_v1_dot_payment__service__pb2.ProcessPaymentRequest.SerializeToString,
+                response_deserializer=openorder_dot_payment_dot_v1_dot_payment__service__pb2.ProcessPaymentResponse.FromString,
+                _registered_method=True)
         self.GetWallet = channel.unary_unary(
                 '/openorder.payment.v1.PaymentService/GetWallet',
                 request_serializer=openorder_dot_payment_dot_v1_dot_payment__service__pb2.GetWalletRequest.SerializeToString,
@@ -76,6 +81,24 @@ class PaymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProcessPayment(self, request, context):
+        """Pays an order that was made with PAYMENT_MODE_MANUAL and is CONFIRMED, from its customer's wallet. A customer pays its
+        own orders; operators and services any.
+
+        The answer comes when the money is taken; the order is PAID a moment later. What cannot be taken decides nothing: the
+        order can be paid until its payment_deadline, for example after ChargeWallet. Whoever is first decides between a
+        payment and the cancellation of its order: either nothing is taken, or it is given back.
+
+        Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
+        CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
+        ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
+        metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+        is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetWallet(self, request, context):
         """Returns the wallet of one user. Reason: WALLET_NOT_FOUND (NOT_FOUND).
         """
@@ -104,6 +127,11 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     servicer.ChargeWallet,
                     request_deserializer=openorder_dot_payment_dot_v1_dot_payment__service__pb2.ChargeWalletRequest.FromString,
                     response_serializer=openorder_dot_payment_dot_v1_dot_payment__service__pb2.ChargeWalletResponse.SerializeToString,
+            ),
+            'ProcessPayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProcessPayment,
+                    request_deserializer=openorder_dot_payment_dot_v1_dot_payment__service__pb2.ProcessPaymentRequest.FromString,
+                    response_serializer=openorder_dot_payment_dot_v1_dot_payment__service__pb2.ProcessPaymentResponse.SerializeToString,
             ),
             'GetWallet': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWallet,
@@ -151,6 +179,33 @@ class PaymentService:
             '/openorder.payment.v1.PaymentService/ChargeWallet',
             openorder_dot_payment_dot_v1_dot_payment__service__pb2.ChargeWalletRequest.SerializeToString,
             openorder_dot_payment_dot_v1_dot_payment__service__pb2.ChargeWalletResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProcessPayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openorder.payment.v1.PaymentService/ProcessPayment',
+            openorder_dot_payment_dot_v1_dot_payment__service__pb2.ProcessPaymentRequest.SerializeToString,
+            openorder_dot_payment_dot_v1_dot_payment__service__pb2.ProcessPaymentResponse.FromString,
             options,
             channel_credentials,
             insecure,

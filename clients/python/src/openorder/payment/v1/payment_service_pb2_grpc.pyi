@@ -43,6 +43,20 @@ class PaymentServiceStub:
     WALLET_LIMIT_EXCEEDED (OUT_OF_RANGE), NOT_YOUR_WALLET (PERMISSION_DENIED),
     REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
+    ProcessPayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.ProcessPaymentRequest, _payment_service_pb2.ProcessPaymentResponse]
+    """Pays an order that was made with PAYMENT_MODE_MANUAL and is CONFIRMED, from its customer's wallet. A customer pays its
+    own orders; operators and services any.
+
+    The answer comes when the money is taken; the order is PAID a moment later. What cannot be taken decides nothing: the
+    order can be paid until its payment_deadline, for example after ChargeWallet. Whoever is first decides between a
+    payment and the cancellation of its order: either nothing is taken, or it is given back.
+
+    Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
+    CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
+    ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
+    metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+    is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    """
     GetWallet: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetWalletRequest, _payment_service_pb2.GetWalletResponse]
     """Returns the wallet of one user. Reason: WALLET_NOT_FOUND (NOT_FOUND)."""
     GetPayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetPaymentRequest, _payment_service_pb2.GetPaymentResponse]
@@ -64,6 +78,20 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     Reasons: CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency),
     WALLET_LIMIT_EXCEEDED (OUT_OF_RANGE), NOT_YOUR_WALLET (PERMISSION_DENIED),
     REQUEST_ID_REUSED (ALREADY_EXISTS).
+    """
+    ProcessPayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.ProcessPaymentRequest, _payment_service_pb2.ProcessPaymentResponse]  # type: ignore[assignment]
+    """Pays an order that was made with PAYMENT_MODE_MANUAL and is CONFIRMED, from its customer's wallet. A customer pays its
+    own orders; operators and services any.
+
+    The answer comes when the money is taken; the order is PAID a moment later. What cannot be taken decides nothing: the
+    order can be paid until its payment_deadline, for example after ChargeWallet. Whoever is first decides between a
+    payment and the cancellation of its order: either nothing is taken, or it is given back.
+
+    Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
+    CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
+    ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
+    metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+    is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     GetWallet: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetWalletRequest, _payment_service_pb2.GetWalletResponse]  # type: ignore[assignment]
     """Returns the wallet of one user. Reason: WALLET_NOT_FOUND (NOT_FOUND)."""
@@ -89,6 +117,26 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         Reasons: CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency),
         WALLET_LIMIT_EXCEEDED (OUT_OF_RANGE), NOT_YOUR_WALLET (PERMISSION_DENIED),
         REQUEST_ID_REUSED (ALREADY_EXISTS).
+        """
+
+    @_abc_1.abstractmethod
+    def ProcessPayment(
+        self,
+        request: _payment_service_pb2.ProcessPaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_payment_service_pb2.ProcessPaymentResponse, _abc.Awaitable[_payment_service_pb2.ProcessPaymentResponse]]:
+        """Pays an order that was made with PAYMENT_MODE_MANUAL and is CONFIRMED, from its customer's wallet. A customer pays its
+        own orders; operators and services any.
+
+        The answer comes when the money is taken; the order is PAID a moment later. What cannot be taken decides nothing: the
+        order can be paid until its payment_deadline, for example after ChargeWallet. Whoever is first decides between a
+        payment and the cancellation of its order: either nothing is taken, or it is given back.
+
+        Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
+        CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
+        ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
+        metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+        is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
 
     @_abc_1.abstractmethod

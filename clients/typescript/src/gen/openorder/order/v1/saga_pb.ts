@@ -168,7 +168,7 @@ export enum SagaStep {
   RESERVING = 1,
 
   /**
-   * Payment was asked for.
+   * Payment was asked for, or, in manual mode, is waited for.
    *
    * @generated from enum value: SAGA_STEP_PAYING = 2;
    */

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/payment/v1/payment_service.proto.
  */
 export const file_openorder_payment_v1_payment_service: GenFile = /*@__PURE__*/
-  fileDesc("CipvcGVub3JkZXIvcGF5bWVudC92MS9wYXltZW50X3NlcnZpY2UucHJvdG8SFG9wZW5vcmRlci5wYXltZW50LnYxIl4KE0NoYXJnZVdhbGxldFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEiIKBmFtb3VudBgDIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5IkQKFENoYXJnZVdhbGxldFJlc3BvbnNlEiwKBndhbGxldBgBIAEoCzIcLm9wZW5vcmRlci5wYXltZW50LnYxLldhbGxldCIjChBHZXRXYWxsZXRSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiQQoRR2V0V2FsbGV0UmVzcG9uc2USLAoGd2FsbGV0GAEgASgLMhwub3Blbm9yZGVyLnBheW1lbnQudjEuV2FsbGV0IkQKEUdldFBheW1lbnRSZXF1ZXN0EhQKCnBheW1lbnRfaWQYASABKAlIABISCghvcmRlcl9pZBgCIAEoCUgAQgUKA2tleSJEChJHZXRQYXltZW50UmVzcG9uc2USLgoHcGF5bWVudBgBIAEoCzIdLm9wZW5vcmRlci5wYXltZW50LnYxLlBheW1lbnQikgEKE0xpc3RQYXltZW50c1JlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRIQCghvcmRlcl9pZBgCIAEoCRIxCgVzdGF0ZRgDIAEoDjIiLm9wZW5vcmRlci5wYXltZW50LnYxLlBheW1lbnRTdGF0ZRIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCSJgChRMaXN0UGF5bWVudHNSZXNwb25zZRIvCghwYXltZW50cxgBIAMoCzIdLm9wZW5vcmRlci5wYXltZW50LnYxLlBheW1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMp0DCg5QYXltZW50U2VydmljZRJlCgxDaGFyZ2VXYWxsZXQSKS5vcGVub3JkZXIucGF5bWVudC52MS5DaGFyZ2VXYWxsZXRSZXF1ZXN0Gioub3Blbm9yZGVyLnBheW1lbnQudjEuQ2hhcmdlV2FsbGV0UmVzcG9uc2USXAoJR2V0V2FsbGV0EiYub3Blbm9yZGVyLnBheW1lbnQudjEuR2V0V2FsbGV0UmVxdWVzdBonLm9wZW5vcmRlci5wYXltZW50LnYxLkdldFdhbGxldFJlc3BvbnNlEl8KCkdldFBheW1lbnQSJy5vcGVub3JkZXIucGF5bWVudC52MS5HZXRQYXltZW50UmVxdWVzdBooLm9wZW5vcmRlci5wYXltZW50LnYxLkdldFBheW1lbnRSZXNwb25zZRJlCgxMaXN0UGF5bWVudHMSKS5vcGVub3JkZXIucGF5bWVudC52MS5MaXN0UGF5bWVudHNSZXF1ZXN0Gioub3Blbm9yZGVyLnBheW1lbnQudjEuTGlzdFBheW1lbnRzUmVzcG9uc2VCzgEKGGNvbS5vcGVub3JkZXIucGF5bWVudC52MUITUGF5bWVudFNlcnZpY2VQcm90b1ABWkhnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvcGF5bWVudC92MTtwYXltZW50djGiAglPT1BheW1lbnSqAhRPcGVuT3JkZXIuUGF5bWVudC5WMcoCFE9wZW5PcmRlclxQYXltZW50XFYx6gIWT3Blbk9yZGVyOjpQYXltZW50OjpWMWIGcHJvdG8z", [file_google_type_money, file_openorder_payment_v1_payment]);
+  fileDesc("CipvcGVub3JkZXIvcGF5bWVudC92MS9wYXltZW50X3NlcnZpY2UucHJvdG8SFG9wZW5vcmRlci5wYXltZW50LnYxIl4KE0NoYXJnZVdhbGxldFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEiIKBmFtb3VudBgDIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5IkQKFENoYXJnZVdhbGxldFJlc3BvbnNlEiwKBndhbGxldBgBIAEoCzIcLm9wZW5vcmRlci5wYXltZW50LnYxLldhbGxldCI9ChVQcm9jZXNzUGF5bWVudFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIQCghvcmRlcl9pZBgCIAEoCSJIChZQcm9jZXNzUGF5bWVudFJlc3BvbnNlEi4KB3BheW1lbnQYASABKAsyHS5vcGVub3JkZXIucGF5bWVudC52MS5QYXltZW50IiMKEEdldFdhbGxldFJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSJBChFHZXRXYWxsZXRSZXNwb25zZRIsCgZ3YWxsZXQYASABKAsyHC5vcGVub3JkZXIucGF5bWVudC52MS5XYWxsZXQiRAoRR2V0UGF5bWVudFJlcXVlc3QSFAoKcGF5bWVudF9pZBgBIAEoCUgAEhIKCG9yZGVyX2lkGAIgASgJSABCBQoDa2V5IkQKEkdldFBheW1lbnRSZXNwb25zZRIuCgdwYXltZW50GAEgASgLMh0ub3Blbm9yZGVyLnBheW1lbnQudjEuUGF5bWVudCKSAQoTTGlzdFBheW1lbnRzUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEhAKCG9yZGVyX2lkGAIgASgJEjEKBXN0YXRlGAMgASgOMiIub3Blbm9yZGVyLnBheW1lbnQudjEuUGF5bWVudFN0YXRlEhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJImAKFExpc3RQYXltZW50c1Jlc3BvbnNlEi8KCHBheW1lbnRzGAEgAygLMh0ub3Blbm9yZGVyLnBheW1lbnQudjEuUGF5bWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyigQKDlBheW1lbnRTZXJ2aWNlEmUKDENoYXJnZVdhbGxldBIpLm9wZW5vcmRlci5wYXltZW50LnYxLkNoYXJnZVdhbGxldFJlcXVlc3QaKi5vcGVub3JkZXIucGF5bWVudC52MS5DaGFyZ2VXYWxsZXRSZXNwb25zZRJrCg5Qcm9jZXNzUGF5bWVudBIrLm9wZW5vcmRlci5wYXltZW50LnYxLlByb2Nlc3NQYXltZW50UmVxdWVzdBosLm9wZW5vcmRlci5wYXltZW50LnYxLlByb2Nlc3NQYXltZW50UmVzcG9uc2USXAoJR2V0V2FsbGV0EiYub3Blbm9yZGVyLnBheW1lbnQudjEuR2V0V2FsbGV0UmVxdWVzdBonLm9wZW5vcmRlci5wYXltZW50LnYxLkdldFdhbGxldFJlc3BvbnNlEl8KCkdldFBheW1lbnQSJy5vcGVub3JkZXIucGF5bWVudC52MS5HZXRQYXltZW50UmVxdWVzdBooLm9wZW5vcmRlci5wYXltZW50LnYxLkdldFBheW1lbnRSZXNwb25zZRJlCgxMaXN0UGF5bWVudHMSKS5vcGVub3JkZXIucGF5bWVudC52MS5MaXN0UGF5bWVudHNSZXF1ZXN0Gioub3Blbm9yZGVyLnBheW1lbnQudjEuTGlzdFBheW1lbnRzUmVzcG9uc2VCzgEKGGNvbS5vcGVub3JkZXIucGF5bWVudC52MUITUGF5bWVudFNlcnZpY2VQcm90b1ABWkhnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvcGF5bWVudC92MTtwYXltZW50djGiAglPT1BheW1lbnSqAhRPcGVuT3JkZXIuUGF5bWVudC5WMcoCFE9wZW5PcmRlclxQYXltZW50XFYx6gIWT3Blbk9yZGVyOjpQYXltZW50OjpWMWIGcHJvdG8z", [file_google_type_money, file_openorder_payment_v1_payment]);
 
 /**
  * Request of ChargeWallet.
@@ -74,6 +74,57 @@ export const ChargeWalletResponseSchema: GenMessage<ChargeWalletResponse> = /*@_
   messageDesc(file_openorder_payment_v1_payment_service, 1);
 
 /**
+ * Request of ProcessPayment.
+ *
+ * @generated from message openorder.payment.v1.ProcessPaymentRequest
+ */
+export type ProcessPaymentRequest = Message<"openorder.payment.v1.ProcessPaymentRequest"> & {
+  /**
+   * Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]. The same id with the same content returns the
+   * payment that was made, as it was then; with other content it is refused (REQUEST_ID_REUSED). A call that was refused
+   * may be repeated with its id.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 2;
+   */
+  orderId: string;
+};
+
+/**
+ * Describes the message openorder.payment.v1.ProcessPaymentRequest.
+ * Use `create(ProcessPaymentRequestSchema)` to create a new message.
+ */
+export const ProcessPaymentRequestSchema: GenMessage<ProcessPaymentRequest> = /*@__PURE__*/
+  messageDesc(file_openorder_payment_v1_payment_service, 2);
+
+/**
+ * Response of ProcessPayment.
+ *
+ * @generated from message openorder.payment.v1.ProcessPaymentResponse
+ */
+export type ProcessPaymentResponse = Message<"openorder.payment.v1.ProcessPaymentResponse"> & {
+  /**
+   * The payment: COMPLETED.
+   *
+   * @generated from field: openorder.payment.v1.Payment payment = 1;
+   */
+  payment?: Payment | undefined;
+};
+
+/**
+ * Describes the message openorder.payment.v1.ProcessPaymentResponse.
+ * Use `create(ProcessPaymentResponseSchema)` to create a new message.
+ */
+export const ProcessPaymentResponseSchema: GenMessage<ProcessPaymentResponse> = /*@__PURE__*/
+  messageDesc(file_openorder_payment_v1_payment_service, 3);
+
+/**
  * Request of GetWallet.
  *
  * @generated from message openorder.payment.v1.GetWalletRequest
@@ -92,7 +143,7 @@ export type GetWalletRequest = Message<"openorder.payment.v1.GetWalletRequest"> 
  * Use `create(GetWalletRequestSchema)` to create a new message.
  */
 export const GetWalletRequestSchema: GenMessage<GetWalletRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_payment_v1_payment_service, 2);
+  messageDesc(file_openorder_payment_v1_payment_service, 4);
 
 /**
  * Response of GetWallet.
@@ -113,7 +164,7 @@ export type GetWalletResponse = Message<"openorder.payment.v1.GetWalletResponse"
  * Use `create(GetWalletResponseSchema)` to create a new message.
  */
 export const GetWalletResponseSchema: GenMessage<GetWalletResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_payment_v1_payment_service, 3);
+  messageDesc(file_openorder_payment_v1_payment_service, 5);
 
 /**
  * Request of GetPayment.
@@ -150,7 +201,7 @@ export type GetPaymentRequest = Message<"openorder.payment.v1.GetPaymentRequest"
  * Use `create(GetPaymentRequestSchema)` to create a new message.
  */
 export const GetPaymentRequestSchema: GenMessage<GetPaymentRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_payment_v1_payment_service, 4);
+  messageDesc(file_openorder_payment_v1_payment_service, 6);
 
 /**
  * Response of GetPayment.
@@ -171,7 +222,7 @@ export type GetPaymentResponse = Message<"openorder.payment.v1.GetPaymentRespons
  * Use `create(GetPaymentResponseSchema)` to create a new message.
  */
 export const GetPaymentResponseSchema: GenMessage<GetPaymentResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_payment_v1_payment_service, 5);
+  messageDesc(file_openorder_payment_v1_payment_service, 7);
 
 /**
  * Request of ListPayments. All conditions must hold.
@@ -221,7 +272,7 @@ export type ListPaymentsRequest = Message<"openorder.payment.v1.ListPaymentsRequ
  * Use `create(ListPaymentsRequestSchema)` to create a new message.
  */
 export const ListPaymentsRequestSchema: GenMessage<ListPaymentsRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_payment_v1_payment_service, 6);
+  messageDesc(file_openorder_payment_v1_payment_service, 8);
 
 /**
  * Response of ListPayments.
@@ -249,7 +300,7 @@ export type ListPaymentsResponse = Message<"openorder.payment.v1.ListPaymentsRes
  * Use `create(ListPaymentsResponseSchema)` to create a new message.
  */
 export const ListPaymentsResponseSchema: GenMessage<ListPaymentsResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_payment_v1_payment_service, 7);
+  messageDesc(file_openorder_payment_v1_payment_service, 9);
 
 /**
  * Wallets, and the payments that are taken from them. A customer sees and charges its own wallet only and
@@ -272,6 +323,27 @@ export const PaymentService: GenService<{
     methodKind: "unary";
     input: typeof ChargeWalletRequestSchema;
     output: typeof ChargeWalletResponseSchema;
+  },
+  /**
+   * Pays an order that was made with PAYMENT_MODE_MANUAL and is CONFIRMED, from its customer's wallet. A customer pays its
+   * own orders; operators and services any.
+   *
+   * The answer comes when the money is taken; the order is PAID a moment later. What cannot be taken decides nothing: the
+   * order can be paid until its payment_deadline, for example after ChargeWallet. Whoever is first decides between a
+   * payment and the cancellation of its order: either nothing is taken, or it is given back.
+   *
+   * Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
+   * CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
+   * ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
+   * metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+   * is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
+   *
+   * @generated from rpc openorder.payment.v1.PaymentService.ProcessPayment
+   */
+  processPayment: {
+    methodKind: "unary";
+    input: typeof ProcessPaymentRequestSchema;
+    output: typeof ProcessPaymentResponseSchema;
   },
   /**
    * Returns the wallet of one user. Reason: WALLET_NOT_FOUND (NOT_FOUND).

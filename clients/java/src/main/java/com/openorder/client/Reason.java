@@ -48,7 +48,10 @@ public final class Reason {
     // Payments.
     public static final String INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE";
     public static final String NOT_YOUR_WALLET = "NOT_YOUR_WALLET";
+    public static final String ORDER_ALREADY_PAID = "ORDER_ALREADY_PAID";
+    public static final String ORDER_NOT_PAYABLE = "ORDER_NOT_PAYABLE";
     public static final String PAYMENT_NOT_FOUND = "PAYMENT_NOT_FOUND";
+    public static final String PAYMENT_NOT_MANUAL = "PAYMENT_NOT_MANUAL";
     public static final String WALLET_LIMIT_EXCEEDED = "WALLET_LIMIT_EXCEEDED";
     public static final String WALLET_NOT_FOUND = "WALLET_NOT_FOUND";
 
