@@ -197,6 +197,53 @@ async fn an_order_is_paid_by_hand_or_called_off_when_its_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_an_order_are_changed_or_kept_and_everything_agrees_about_them() {
+    let (system, shop, sku, customer) = start(&[]).await;
+    let other = id("desk");
+    shop.product(&other, eur(7, 50), 3).await;
+    let line = format!("{sku}=2");
+    let create = ["order", "create", "--customer", &customer, "--line", &line, "--pay", "manual"];
+    let create = [&create[..], &["--until", "confirmed", "--timeout", "2m", "-o", "json"]].concat();
+    let made = system.command(&create).await.json();
+    let order_id = made["order_id"].as_str().unwrap();
+    let (one, two) = (format!("{sku}=1"), format!("{other}=2"));
+    let modify = ["order", "modify", order_id, "--line", &one, "--line", &two, "--expect-total", "34.00 EUR"];
+    let changed = system.command(&[&modify[..], &["--timeout", "2m", "-o", "json"]].concat()).await;
+    let order = changed.json();
+    assert_eq!((changed.code, &order["modification"]["state"]), (0, &Value::from("ORDER_MODIFICATION_STATE_ACCEPTED")));
+    assert_eq!(order["lines"].as_array().unwrap().len(), 2, "{order}");
+    let version = made["version"].as_str().map_or_else(|| made["version"].to_string(), str::to_owned);
+    let stale = system.command(&["order", "modify", order_id, "--line", &one, "--expected-version", &version]).await;
+    assert!(stale.code == 1 && stale.err.contains("ORDER_VERSION_MISMATCH"), "{stale:?}");
+    let much = format!("{other}=4");
+    let kept = system.command(&["order", "modify", order_id, "--line", &much, "--timeout", "2m"]).await;
+    assert!(kept.code == 1 && kept.err.contains("OUT_OF_STOCK"), "{kept:?}");
+    assert!(kept.out.contains("REJECTED, OUT_OF_STOCK") && kept.out.contains("34.00 EUR"), "{kept:?}");
+    let paid = system.command(&["order", "pay", order_id]).await;
+    assert!(paid.code == 0 && paid.out.contains("34.00 EUR"), "{paid:?}");
+    let prepared = system.command(&["order", "watch", order_id, "--until", "preparing", "--timeout", "2m"]).await;
+    assert_eq!(prepared.code, 0, "{prepared:?}");
+    let shown = system.command(&["order", "get", order_id, "--timeline"]).await;
+    for part in [event_types::ORDER_MODIFIED, event_types::ORDER_MODIFICATION_REJECTED, "OUT_OF_STOCK"] {
+        assert!(shown.out.contains(part), "{part} is missing: {}", shown.out);
+    }
+    // One that is changed and called off, and one whose change is left with it.
+    for pieces in ["1", "9"] {
+        let order_id = system.command(&create).await.json()["order_id"].as_str().unwrap().to_owned();
+        let line = format!("{other}={pieces}");
+        system.command(&["order", "modify", &order_id, "--line", &line, "--timeout", "2m"]).await;
+        let cancelled = system.command(&["order", "cancel", &order_id, "--reason", "changed my mind"]).await;
+        assert_eq!(cancelled.code, 0, "{cancelled:?}");
+    }
+    shop.stock_is(&sku, 10, 1).await;
+    shop.stock_is(&other, 3, 2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let verified = system.verify(&["--settle", "3s"]).await;
+    assert!(verified.holds(), "{:#}", verified.report);
+    system.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_events_of_one_order_are_read_from_all_topics_whatever_stands_between_them() {
     let (system, _, sku, customer) = start(&[]).await;
     let line = format!("{sku}=2");

@@ -95,7 +95,7 @@ pub enum Pay {
 }
 
 /// Reads `chair=2`, or `chair` for one piece.
-fn requested_line(text: &str) -> Result<RequestedLine, String> {
+pub(super) fn requested_line(text: &str) -> Result<RequestedLine, String> {
     let (sku, pieces) = text.split_once('=').unwrap_or((text, "1"));
     let quantity = pieces.parse().ok().filter(|pieces| *pieces > 0);
     let quantity = quantity.ok_or_else(|| "must be a SKU and a number of pieces, such as chair=2".to_owned())?;

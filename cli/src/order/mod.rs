@@ -1,6 +1,6 @@
 //! `openorder order`: orders, made and looked at by hand, through the gateway.
 //!
-//! - `create.rs`, `get.rs`, `watch.rs`, `list.rs`, `pay.rs`, `cancel.rs`: one file a command;
+//! - `create.rs`, `get.rs`, `watch.rs`, `list.rs`, `modify.rs`, `pay.rs`, `cancel.rs`: one file a command;
 //! - `follow.rs`: watching an order until it has come to a status;
 //! - `view.rs`: how an order looks.
 
@@ -9,6 +9,7 @@ mod create;
 pub(crate) mod follow;
 mod get;
 mod list;
+mod modify;
 mod pay;
 mod view;
 mod watch;
@@ -25,6 +26,7 @@ pub use cancel::CancelArgs;
 pub use create::CreateArgs;
 pub use get::GetArgs;
 pub use list::ListArgs;
+pub use modify::ModifyArgs;
 pub use pay::PayArgs;
 pub use watch::WatchArgs;
 
@@ -38,6 +40,7 @@ Examples:
   openorder order watch 01a2b3c4-… --until preparing
   openorder order get 01a2b3c4-… --timeline
   openorder order list --customer anna --since 1h
+  openorder order modify 01a2b3c4-… --line chair=3
   openorder order pay 01a2b3c4-…
   openorder order cancel 01a2b3c4-… --reason 'ordered twice'
 
@@ -63,6 +66,8 @@ pub enum OrderCommand {
     Watch(WatchArgs),
     /// List the newest
     List(ListArgs),
+    /// Give one other lines that is not paid yet
+    Modify(ModifyArgs),
     /// Pay one that was made with --pay manual
     Pay(PayArgs),
     /// Call one off that is not shipped yet
@@ -78,6 +83,7 @@ impl OrderArgs {
             OrderCommand::Get(args) => &args.through.settings,
             OrderCommand::Watch(args) => &args.through.settings,
             OrderCommand::List(args) => &args.through.settings,
+            OrderCommand::Modify(args) => &args.through.settings,
             OrderCommand::Pay(args) => &args.through.settings,
             OrderCommand::Cancel(args) => &args.through.settings,
         }
@@ -94,6 +100,7 @@ pub fn run(settings: &SettingsArgs, args: &OrderArgs) -> anyhow::Result<bool> {
         OrderCommand::Get(args) => block_on(Box::pin(get::run(settings, args)))?.map(|()| true),
         OrderCommand::Watch(args) => block_on(Box::pin(watch::run(settings, args)))?,
         OrderCommand::List(args) => block_on(Box::pin(list::run(settings, args)))?.map(|()| true),
+        OrderCommand::Modify(args) => block_on(Box::pin(modify::run(settings, args)))?,
         OrderCommand::Pay(args) => block_on(Box::pin(pay::run(settings, args)))?.map(|()| true),
         OrderCommand::Cancel(args) => block_on(Box::pin(cancel::run(settings, args)))?.map(|()| true),
     }
@@ -117,9 +124,12 @@ fn advice(reason: &str) -> Option<&'static str> {
         "INSUFFICIENT_BALANCE" | "WALLET_NOT_FOUND" => {
             "once there is enough in the wallet it can be paid, until the payment deadline that `openorder order get ORDER_ID` shows"
         }
-        "ORDER_NOT_PAYABLE" | "ORDER_ALREADY_PAID" | "PAYMENT_NOT_MANUAL" => {
-            "`openorder order get ORDER_ID --timeline` shows where it stands"
-        }
+        "ORDER_VERSION_MISMATCH" => "`openorder order get ORDER_ID` shows it, and --expected-version takes its version",
+        "ORDER_NOT_PAYABLE"
+        | "ORDER_ALREADY_PAID"
+        | "PAYMENT_NOT_MANUAL"
+        | "ORDER_NOT_MODIFIABLE"
+        | "MODIFICATION_UNDER_WAY" => "`openorder order get ORDER_ID --timeline` shows where it stands",
         "PRICE_CHANGED" => "--expect-total takes the new total, and without it any total is taken",
         _ => return None,
     })

@@ -20,6 +20,7 @@ pub(super) fn print(order: &Order) {
         ("customer", order.customer_id.clone()),
         ("email", order.customer_email.clone()),
         ("total", money(order.total.as_ref())),
+        ("change", modification(order)),
         (
             "to be paid until",
             order.payment_deadline.as_ref().map_or_else(String::new, |time| time::in_full(Some(time))),
@@ -39,6 +40,16 @@ pub(super) fn print(order: &Order) {
         ]
     });
     table::print(&["SKU", "PRODUCT", "PIECES", "EACH", "TOGETHER"], rows.collect());
+}
+
+/// What became of the last change of its lines: `REJECTED, OUT_OF_STOCK`; empty where none was asked for.
+fn modification(order: &Order) -> String {
+    let Some(modification) = &order.modification else { return String::new() };
+    let word = modification.state().word();
+    match modification.reason.as_str() {
+        "" => word.to_owned(),
+        reason => format!("{word}, {reason}"),
+    }
 }
 
 /// Where it stands, with the reason where there is one: `REJECTED, OUT_OF_STOCK`.

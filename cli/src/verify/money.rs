@@ -256,8 +256,9 @@ async fn payments(
         findings.checked();
         findings.count("payments", 1);
         let order_id = first.aggregate_id.clone();
-        // Of a payment whose first events are pruned: 1 took the money, 2 gave it back, a later one said so again.
-        let (mut completed, mut is_refunded) = (0, first.version > 2);
+        // Of a payment whose first events are pruned: the first that gave the money back, or a later one that said so again.
+        let is_repeated = first.version > 2 && first.event_type == event_types::PAYMENT_REFUNDED;
+        let (mut completed, mut is_refunded) = (0, is_repeated);
         let mut next = Some(first);
         while let Some(event) = next {
             match event.event_type.as_str() {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use openorder_proto::inventory::v1::{StockAdjusted, StockAdjustmentCause, StockLine, StockReleased, StockReserved};
+use openorder_proto::inventory::v1::{
+    StockAdjusted, StockAdjustmentCause, StockLine, StockModified, StockReleased, StockReserved,
+};
 use openorder_proto::{event_types, topics};
 use serde::Deserialize;
 
@@ -137,6 +139,15 @@ fn event_of(
                 findings.violated("RESERVED_TWICE", &event.aggregate_id, format!("version {}", event.version));
             }
             reserved.lines = lines;
+            (reserved.is_released, reserved.is_cut) = (false, false);
+        }
+        event_types::STOCK_MODIFIED => {
+            findings.checked();
+            // In place of what was held; that may be told by pruned events.
+            if !reserved.is_cut && (reserved.is_released || reserved.lines.is_empty()) {
+                findings.violated("MODIFIED_UNHELD", &event.aggregate_id, format!("version {}", event.version));
+            }
+            reserved.lines = by_sku(&event.decode::<StockModified>()?.lines);
             (reserved.is_released, reserved.is_cut) = (false, false);
         }
         event_types::STOCK_RELEASED => {

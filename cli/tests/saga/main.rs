@@ -6,6 +6,7 @@
 //! - `coupons`: what an order pays with a coupon, and what becomes of that when the order does not go its way;
 //! - `lists`: what a page looks at is bounded;
 //! - `undo`: each step fails, each undo runs twice, and stock and money are as before;
+//! - `modifications`: an order whose lines are changed;
 //! - `operators`: compensations that fail are seen, tried again and settled;
 //! - `pages`: lists and questions that do not fit into one answer;
 //! - `parcels`: an order and its parcel, and who decides whether that leaves;
@@ -18,6 +19,7 @@ mod by_hand;
 mod catalogue;
 mod coupons;
 mod lists;
+mod modifications;
 mod operators;
 mod pages;
 mod parcels;

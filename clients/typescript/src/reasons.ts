@@ -7,10 +7,14 @@ const REASONS = [
     "COMPENSATION_NOT_FAILED", // failed precondition
     "CURRENCY_MISMATCH", // failed precondition
     "CUSTOMER_MISMATCH", // permission denied
+    "MODIFICATION_UNDER_WAY", // failed precondition
+    "ORDER_HAS_COUPON", // failed precondition
     "ORDER_NOT_CANCELLABLE", // failed precondition
     "ORDER_NOT_FOUND", // not found
+    "ORDER_NOT_MODIFIABLE", // failed precondition
     "ORDER_STATUS_MISMATCH", // failed precondition
     "ORDER_TRANSITION_NOT_ALLOWED", // failed precondition
+    "ORDER_VERSION_MISMATCH", // aborted
     "OUT_OF_STOCK", // failed precondition
     "PAYMENT_MODE_UNSUPPORTED", // invalid argument
     "PRICE_CHANGED", // failed precondition

@@ -2,7 +2,7 @@
 //! `PAYMENT_FAILURE_REASON_INSUFFICIENT_BALANCE`. They are what `Order.status_reason` and error reasons show.
 
 use crate::inventory::v1::{StockRejectionReason, StockReleaseReason};
-use crate::order::v1::{CancellationCause, OrderStatus, PaymentMode, ReservationMode};
+use crate::order::v1::{CancellationCause, OrderModificationState, OrderStatus, PaymentMode, ReservationMode};
 use crate::payment::v1::{PaymentFailureReason, PaymentRefundReason, PaymentState};
 use crate::promotion::v1::CouponRejectionReason;
 
@@ -50,6 +50,7 @@ macro_rules! words {
 
 words! {
     OrderStatus "ORDER_STATUS_";
+    OrderModificationState "ORDER_MODIFICATION_STATE_";
     CancellationCause "CANCELLATION_CAUSE_";
     ReservationMode "RESERVATION_MODE_";
     PaymentMode "PAYMENT_MODE_";

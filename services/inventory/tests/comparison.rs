@@ -24,6 +24,7 @@ fn held_reservation() -> Reservation {
         lines: vec![line],
         state: ReservationState::Held,
         reason: String::new(),
+        modified_order_version: None,
         version: 1,
         create_time: now(),
         update_time: now(),

@@ -47,6 +47,10 @@ fn reserve(number: u128, wanted: &[(u8, i64)]) -> Command {
     Command::Reserve { order_id: order(number), lines: lines_of(wanted, 0) }
 }
 
+fn modify(number: u128, order_version: i64, wanted: &[(u8, i64)]) -> Command {
+    Command::Modify { order_id: order(number), lines: lines_of(wanted, 0), order_version }
+}
+
 fn release(number: u128) -> Command {
     Command::Release { order_id: order(number), reason: "REQUESTED".to_owned(), answer_again: false }
 }
@@ -271,12 +275,62 @@ fn a_level_of_before_there_were_numbers_gets_its_products_number_from_the_catalo
     assert_eq!(pieces(&state, 0), (9, 0), "a new product is another one");
 }
 
+#[test]
+fn other_lines_are_held_in_place_of_those_before_all_or_none() {
+    let mut state = stock(&[5, 5, 5]);
+    run(&mut state, &reserve(1, &[(0, 4), (1, 2)])).unwrap();
+    run(&mut state, &reserve(2, &[(2, 3)])).unwrap();
+    let before = state.clone();
+    // Too much of one line: the others are not changed either, and what is held stays.
+    let events = run(&mut state, &modify(1, 3, &[(0, 5), (2, 3)])).unwrap();
+    let [Event::ModificationRejected { shortfalls, order_version: 3, .. }] = events.as_slice() else {
+        panic!("{events:?}")
+    };
+    let short = &shortfalls[0];
+    assert_eq!((shortfalls.len(), &short.sku, short.available_quantity), (1, &sku(2), 2));
+    assert_eq!(state.levels, before.levels);
+    let reservation = &state.reservations[&order(1)];
+    assert_eq!((&reservation.lines, reservation.version), (&before.reservations[&order(1)].lines, 2));
+    // What is given back is there for the new lines: five of which four were its own.
+    let events = run(&mut state, &modify(1, 5, &[(0, 5), (2, 2)])).unwrap();
+    assert!(matches!(&events[0], Event::ReservationModified { order_version: 5, .. }), "{events:?}");
+    assert!(
+        events.contains(&Event::StockDepleted { sku: sku(0) })
+            && events.contains(&Event::StockDepleted { sku: sku(2) })
+    );
+    let reserved = |state: &State| [0, 1, 2].map(|number| state.levels[&sku(number)].reserved_quantity);
+    assert_eq!(reserved(&state), [5, 0, 5]);
+    // Decided before, or overtaken: nothing.
+    for version in [3, 5] {
+        assert_eq!(run(&mut state, &modify(1, version, &[(0, 1)])), Ok(vec![]));
+    }
+    run(&mut state, &release(1)).unwrap();
+    assert_eq!(reserved(&state), [0, 0, 3]);
+    assert_eq!(run(&mut state, &modify(1, 7, &[(0, 1)])), Err("RESERVATION_NOT_HELD"));
+    assert_eq!(run(&mut state, &modify(3, 7, &[(0, 1)])), Err("RESERVATION_NOT_FOUND"));
+}
+
+#[test]
+fn pieces_of_a_former_product_that_a_modification_gives_back_are_not_sold_again() {
+    let mut state = State::default();
+    run(&mut state, &seed(0, 1, 5, SeedSource::Event)).unwrap();
+    run(&mut state, &Command::Reserve { order_id: order(1), lines: lines_of(&[(0, 4)], 1) }).unwrap();
+    run(&mut state, &seed(0, 2, 3, SeedSource::Event)).unwrap();
+    let of_the_second = Command::Modify { order_id: order(1), lines: lines_of(&[(0, 2)], 2), order_version: 3 };
+    let events = run(&mut state, &of_the_second).unwrap();
+    assert!(events.contains(&Event::FormerStockRetired { sku: sku(0), quantity: 4 }), "{events:?}");
+    let level = &state.levels[&sku(0)];
+    assert_eq!((level.on_hand_quantity, level.reserved_quantity), (3, 2));
+}
+
 const ORDERS: u128 = 8;
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         5 => (1..ORDERS, prop::collection::vec((0_u8..4, 1_i64..6), 1..4))
             .prop_map(|(number, wanted)| reserve(number, &wanted)),
+        3 => (1..ORDERS, 1_i64..9, prop::collection::vec((0_u8..4, 1_i64..6), 1..4))
+            .prop_map(|(number, version, wanted)| modify(number, version, &wanted)),
         3 => (1..ORDERS).prop_map(release),
         1 => (1..ORDERS).prop_map(release_again),
         2 => (1..ORDERS).prop_map(ship),
@@ -366,7 +420,9 @@ fn level_of(event: &Event) -> Option<&Sku> {
 fn order_of(event: &Event) -> Option<Uuid> {
     match event {
         Event::Reserved(reservation) | Event::ReservationRejected { reservation, .. } => Some(reservation.order_id),
-        Event::Released { order_id, .. } => Some(*order_id),
+        Event::Released { order_id, .. }
+        | Event::ReservationModified { order_id, .. }
+        | Event::ModificationRejected { order_id, .. } => Some(*order_id),
         _ => None,
     }
 }

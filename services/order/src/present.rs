@@ -1,10 +1,15 @@
 //! From the domain to protobuf.
 
-use openorder_proto::{google::r#type::PostalAddress, order::v1 as proto, promotion::v1::CouponLine};
+use openorder_proto::{
+    google::r#type::PostalAddress, inventory::v1::StockLine, order::v1 as proto, promotion::v1::CouponLine,
+};
 use openorder_rpc::{money_to_proto, timestamp_to_proto};
 
 use crate::{
-    domain::{CancellationCause, Order, OrderStatus, PaymentMode, ReservationMode, ShippingAddress},
+    domain::{
+        CancellationCause, Modification, ModificationState, Order, OrderLine, OrderStatus, PaymentMode,
+        ReservationMode, ShippingAddress,
+    },
     persistence::Record,
     saga::SagaSettings,
 };
@@ -29,6 +34,7 @@ pub(crate) fn order(record: &Record) -> proto::Order {
         discount: order.discount().as_ref().map(money_to_proto),
         issued_coupon_id: issued_coupon_id(order),
         shipping_address: shipping_address(order),
+        modification: order.modification.as_deref().map(modification),
         payment_deadline: record.state().payment_deadline(None).as_ref().map(timestamp_to_proto),
     }
 }
@@ -60,8 +66,23 @@ pub(crate) fn saga(record: &Record, settings: &SagaSettings) -> proto::Saga {
     }
 }
 
+fn modification(modification: &Modification) -> proto::OrderModification {
+    proto::OrderModification {
+        state: modification_state(modification.state).into(),
+        order_version: modification.order_version,
+        lines: order_lines(&modification.lines),
+        total: modification.total.as_ref().map(money_to_proto),
+        reason: modification.reason.clone(),
+        detail: modification.detail.clone(),
+    }
+}
+
 pub(crate) fn lines(order: &Order) -> Vec<proto::OrderLine> {
-    let lines = order.lines.iter().map(|line| proto::OrderLine {
+    order_lines(&order.lines)
+}
+
+pub(crate) fn order_lines(lines: &[OrderLine]) -> Vec<proto::OrderLine> {
+    let lines = lines.iter().map(|line| proto::OrderLine {
         sku: line.sku.to_string(),
         display_name: line.display_name.clone(),
         // At most a million.
@@ -72,6 +93,13 @@ pub(crate) fn lines(order: &Order) -> Vec<proto::OrderLine> {
         discount: line.discount.as_ref().map(money_to_proto),
     });
     lines.collect()
+}
+
+/// A line as the inventory service looks at it.
+pub(crate) fn stock_line(line: &OrderLine) -> StockLine {
+    // At most a million.
+    let quantity = i32::try_from(line.quantity.get()).unwrap_or(i32::MAX);
+    StockLine { sku: line.sku.to_string(), quantity, product_number: line.product_number }
 }
 
 /// The lines as coupons look at them.
@@ -132,6 +160,10 @@ pub(crate) fn status(status: OrderStatus) -> proto::OrderStatus {
     proto::OrderStatus::try_from(i32::from(status.number())).unwrap_or_default()
 }
 
+pub(crate) fn modification_state(state: ModificationState) -> proto::OrderModificationState {
+    proto::OrderModificationState::try_from(i32::from(state.number())).unwrap_or_default()
+}
+
 pub(crate) fn reservation_mode(mode: ReservationMode) -> proto::ReservationMode {
     proto::ReservationMode::try_from(i32::from(mode.number())).unwrap_or_default()
 }
@@ -158,6 +190,7 @@ mod tests {
             ReservationMode = proto::ReservationMode, "RESERVATION_MODE";
             PaymentMode = proto::PaymentMode, "PAYMENT_MODE";
             CancellationCause = proto::CancellationCause, "CANCELLATION_CAUSE";
+            ModificationState = proto::OrderModificationState, "ORDER_MODIFICATION_STATE";
             Step = proto::SagaStep, "SAGA_STEP";
             Participant = proto::SagaPart, "SAGA_PART";
         }

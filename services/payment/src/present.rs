@@ -20,6 +20,7 @@ pub(crate) fn wallet(wallet: &Wallet) -> proto::Wallet {
 
 pub(crate) fn payment(payment: &Payment) -> proto::Payment {
     let (state, reason) = match payment.state {
+        PaymentState::Initiated { .. } => (proto::PaymentState::Initiated, None),
         PaymentState::Completed { .. } => (proto::PaymentState::Completed, None),
         PaymentState::Failed { reason, .. } => (proto::PaymentState::Failed, Some(reason)),
         PaymentState::Refunded { .. } => (proto::PaymentState::Refunded, None),

@@ -4,7 +4,8 @@ use openorder_proto::google::r#type::Money as MoneyMessage;
 use openorder_proto::internal::order::v1::{StoredCoupon, StoredOrder};
 use openorder_proto::order::v1::{
     OrderCancelled, OrderCompensationFailed, OrderCompensationRetried, OrderCompensationSettled, OrderConfirmed,
-    OrderCreated, OrderDelivered, OrderLine, OrderPaid, OrderPreparing, OrderRejected, OrderShipped,
+    OrderCreated, OrderDelivered, OrderLine, OrderModificationRejected, OrderModificationRequested, OrderModified,
+    OrderPaid, OrderPreparing, OrderRejected, OrderShipped,
 };
 use openorder_proto::{event_types, topics};
 use serde::Deserialize;
@@ -124,6 +125,18 @@ impl Fold for Order {
                 let confirmed: OrderConfirmed = event.decode()?;
                 self.status = confirmed.status;
                 self.discounts = discounts(&confirmed.lines)?;
+            }
+            event_types::ORDER_MODIFICATION_REQUESTED => {
+                self.status = event.decode::<OrderModificationRequested>()?.status;
+            }
+            event_types::ORDER_MODIFIED => {
+                let modified: OrderModified = event.decode()?;
+                self.status = modified.status;
+                self.lines = lines(&modified.lines)?;
+                self.total = total(modified.total.as_ref())?;
+            }
+            event_types::ORDER_MODIFICATION_REJECTED => {
+                self.status = event.decode::<OrderModificationRejected>()?.status;
             }
             event_types::ORDER_PAID => {
                 let paid: OrderPaid = event.decode()?;

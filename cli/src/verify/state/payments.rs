@@ -2,7 +2,7 @@
 
 use openorder_proto::google::r#type::Money as MoneyMessage;
 use openorder_proto::payment::v1::{
-    PaymentCompleted, PaymentFailed, PaymentRefunded, PaymentState, WalletCharged, WalletDebited,
+    PaymentCompleted, PaymentFailed, PaymentInitiated, PaymentRefunded, PaymentState, WalletCharged, WalletDebited,
 };
 use openorder_proto::{event_types, topics};
 use sqlx::postgres::PgRow;
@@ -45,6 +45,12 @@ impl Fold for Payment {
 
     fn apply(&mut self, event: &Event) -> anyhow::Result<()> {
         match event.event_type.as_str() {
+            event_types::PAYMENT_INITIATED => {
+                let initiated: PaymentInitiated = event.decode()?;
+                self.amount = optional(initiated.amount.as_ref())?;
+                (self.payment_id, self.user_id) = (initiated.payment_id, initiated.user_id);
+                self.state = PaymentState::Initiated.into();
+            }
             event_types::PAYMENT_COMPLETED => {
                 let completed: PaymentCompleted = event.decode()?;
                 self.amount = optional(completed.amount.as_ref())?;

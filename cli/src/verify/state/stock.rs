@@ -1,6 +1,6 @@
 //! Stock levels and reservations, whose events share a topic.
 
-use openorder_proto::inventory::v1::{ReservationState, StockReserved};
+use openorder_proto::inventory::v1::{ReservationState, StockLine, StockModified, StockReserved};
 use openorder_proto::{event_types, topics};
 use sqlx::postgres::PgRow;
 
@@ -54,8 +54,13 @@ impl Reservation {
 impl Fold for Reservation {
     const NAME: &'static str = "reservations";
     const TOPIC: &'static str = topics::INVENTORY_STOCK;
-    const TYPES: &'static [&'static str] =
-        &[event_types::STOCK_RESERVED, event_types::STOCK_REJECTED, event_types::STOCK_RELEASED];
+    const TYPES: &'static [&'static str] = &[
+        event_types::STOCK_RESERVED,
+        event_types::STOCK_REJECTED,
+        event_types::STOCK_RELEASED,
+        event_types::STOCK_MODIFIED,
+        event_types::STOCK_MODIFICATION_REJECTED,
+    ];
     const ROWS: &'static str =
         "select order_id::text as id, version, state, lines::text as lines from reservation order by order_id";
 
@@ -75,11 +80,15 @@ impl Fold for Reservation {
     fn apply(&mut self, event: &Event) -> anyhow::Result<()> {
         self.state = Some(match event.event_type.as_str() {
             event_types::STOCK_RESERVED => {
-                let reserved: StockReserved = event.decode()?;
-                self.lines =
-                    Some(reserved.lines.into_iter().map(|line| (line.sku, i64::from(line.quantity))).collect());
+                self.lines = Some(held(event.decode::<StockReserved>()?.lines));
                 ReservationState::Held
             }
+            event_types::STOCK_MODIFIED => {
+                self.lines = Some(held(event.decode::<StockModified>()?.lines));
+                ReservationState::Held
+            }
+            // What was held still is.
+            event_types::STOCK_MODIFICATION_REJECTED => ReservationState::Held,
             event_types::STOCK_REJECTED => ReservationState::Rejected,
             _ => ReservationState::Released,
         });
@@ -89,4 +98,8 @@ impl Fold for Reservation {
     fn fields(self) -> Fields {
         self.known()
     }
+}
+
+fn held(lines: Vec<StockLine>) -> Vec<(String, i64)> {
+    lines.into_iter().map(|line| (line.sku, i64::from(line.quantity))).collect()
 }

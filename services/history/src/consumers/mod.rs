@@ -17,7 +17,8 @@ use openorder_proto::{
     notification::v1::{NotificationFailed, NotificationRequested, NotificationSent},
     order::v1::{
         OrderCancelled, OrderCompensationFailed, OrderCompensationRetried, OrderCompensationSettled, OrderConfirmed,
-        OrderCreated, OrderDelivered, OrderPaid, OrderPreparing, OrderRejected, OrderShipped,
+        OrderCreated, OrderDelivered, OrderModificationRejected, OrderModificationRequested, OrderModified, OrderPaid,
+        OrderPreparing, OrderRejected, OrderShipped,
     },
     payment::v1::{PaymentCompleted, PaymentFailed, PaymentInitiated, PaymentRefunded},
     shipping::v1::{
@@ -37,6 +38,9 @@ subscription! {
         ORDER_LIFECYCLE {
             OrderCreated => order_lifecycle::created,
             OrderConfirmed => order_lifecycle::confirmed,
+            OrderModificationRequested => order_lifecycle::modification_requested,
+            OrderModified => order_lifecycle::modified,
+            OrderModificationRejected => order_lifecycle::modification_rejected,
             OrderPaid => order_lifecycle::paid,
             OrderPreparing => order_lifecycle::preparing,
             OrderShipped => order_lifecycle::shipped,

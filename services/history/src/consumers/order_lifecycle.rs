@@ -4,7 +4,8 @@ use openorder_proto::{
     history::v1::CompensationStep,
     order::v1::{
         OrderCancelled, OrderCompensationFailed, OrderCompensationRetried, OrderCompensationSettled, OrderConfirmed,
-        OrderCreated, OrderDelivered, OrderLine, OrderPaid, OrderPreparing, OrderRejected, OrderShipped,
+        OrderCreated, OrderDelivered, OrderLine, OrderModificationRejected, OrderModificationRequested, OrderModified,
+        OrderPaid, OrderPreparing, OrderRejected, OrderShipped,
     },
 };
 use openorder_types::{UserId, ValueError, parse_uuid};
@@ -42,6 +43,19 @@ pub(super) fn confirmed(event: OrderConfirmed) -> Result<Fact, ValueError> {
         (said.lines, said.discount) = (lines, discount);
     }
     Ok(fact)
+}
+
+/// The order is of its lines of before.
+pub(super) fn modification_requested(event: OrderModificationRequested) -> Result<Fact, ValueError> {
+    said!(event)
+}
+
+pub(super) fn modified(event: OrderModified) -> Result<Fact, ValueError> {
+    said!(event, lines: lines(event.lines))
+}
+
+pub(super) fn modification_rejected(event: OrderModificationRejected) -> Result<Fact, ValueError> {
+    said!(event)
 }
 
 pub(super) fn paid(event: OrderPaid) -> Result<Fact, ValueError> {

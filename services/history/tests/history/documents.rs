@@ -93,6 +93,21 @@ async fn a_document_shows_the_coupon_and_what_it_took_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_shows_the_lines_that_its_changes_left() {
+    let (shop, client) = Shop::open().await;
+    let story = Story::of("anna", "CHAIR");
+    for events in [story.created(), story.confirmed(), story.modified()] {
+        shop.append(events).await;
+    }
+    let view = becomes(&client, &story.order_id, "it is changed", |view| view.order_version == 6).await;
+    assert_eq!((view.status(), view.total, view.status_reason.as_str()), (OrderStatus::Confirmed, eur(20), ""));
+    assert_eq!((view.lines.len(), view.lines[0].quantity, view.lines[0].line_total.clone()), (1, 4, eur(20)));
+    let reached: Vec<i32> = view.status_times.iter().map(|reached| reached.status).collect();
+    assert_eq!(reached, [5, 10]);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_comes_before_the_order_is_in_the_document_when_the_order_comes() {
     let (shop, client) = Shop::open().await;
     let story = Story::of("anna", "CHAIR");

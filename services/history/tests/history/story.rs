@@ -6,7 +6,8 @@ use openorder_proto::{
     notification::v1::{NotificationChannel, NotificationKind, NotificationRequested, NotificationSent},
     order::v1::{
         CancellationCause, OrderCancelled, OrderCompensationFailed, OrderCompensationSettled, OrderConfirmed,
-        OrderCreated, OrderLine, OrderPaid, OrderPreparing, OrderStatus,
+        OrderCreated, OrderLine, OrderModificationRejected, OrderModificationRequested, OrderModified, OrderPaid,
+        OrderPreparing, OrderStatus,
     },
     payment::v1::{PaymentCompleted, PaymentRefundReason, PaymentRefunded},
     shipping::v1::{Shipment, ShipmentEvent, ShipmentEventType, ShipmentProgressed, ShipmentShipped, ShipmentState},
@@ -112,6 +113,44 @@ impl Story {
             };
             let message = if told.issued_coupon_id.is_empty() { message } else { with_coupon };
             events.append(&message, told.order(2));
+        })
+    }
+
+    /// Ten pieces more are asked for, which there are not, and then two more, which there are.
+    pub fn modified(&self) -> Append {
+        let told = self.clone();
+        Box::new(move |events: &mut NewEvents| {
+            let of = |version: i64, pieces: i32| OrderModificationRequested {
+                order_id: told.order_id.clone(),
+                customer_id: told.customer.clone(),
+                version,
+                status: OrderStatus::Confirmed.into(),
+                total: eur(told.units),
+                requested_lines: vec![OrderLine { quantity: pieces, ..told.line() }],
+                ..OrderModificationRequested::default()
+            };
+            events.append(&of(3, 12), told.order(3));
+            let rejected = OrderModificationRejected {
+                order_id: told.order_id.clone(),
+                customer_id: told.customer.clone(),
+                version: 4,
+                status: OrderStatus::Confirmed.into(),
+                total: eur(told.units),
+                reason: "OUT_OF_STOCK".to_owned(),
+                ..OrderModificationRejected::default()
+            };
+            events.append(&rejected, told.order(4));
+            events.append(&of(5, 4), told.order(5));
+            let modified = OrderModified {
+                order_id: told.order_id.clone(),
+                customer_id: told.customer.clone(),
+                version: 6,
+                status: OrderStatus::Confirmed.into(),
+                total: eur(told.units * 2),
+                lines: vec![OrderLine { quantity: 4, line_total: eur(told.units * 2), ..told.line() }],
+                ..OrderModified::default()
+            };
+            events.append(&modified, told.order(6));
         })
     }
 

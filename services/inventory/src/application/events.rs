@@ -49,6 +49,16 @@ pub(crate) fn publish(events: &mut NewEvents, decided: &Decided<'_>) {
         }
         Event::Reserved(reservation) => reserved(events, reservation),
         Event::ReservationRejected { reservation, shortfalls } => rejected(events, reservation, shortfalls),
+        Event::ReservationModified { order_id, order_version, .. } => {
+            if let Some(reservation) = decided.state.reservations.get(order_id) {
+                modified(events, reservation, *order_version);
+            }
+        }
+        Event::ModificationRejected { order_id, shortfalls, order_version, .. } => {
+            if let Some(reservation) = decided.state.reservations.get(order_id) {
+                modification_rejected(events, reservation, shortfalls, *order_version);
+            }
+        }
         Event::Released { order_id, given_back, .. } => {
             if let Some(reservation) = decided.state.reservations.get(order_id) {
                 released(events, reservation, given_back);
@@ -67,12 +77,42 @@ fn reserved(events: &mut NewEvents, reservation: &Reservation) {
     of_order(events, reservation, &message);
 }
 
-fn rejected(events: &mut NewEvents, reservation: &Reservation, shortfalls: &[Shortfall]) {
+fn modified(events: &mut NewEvents, reservation: &Reservation, order_version: i64) {
+    let message = proto::StockModified {
+        order_id: reservation.order_id.to_string(),
+        lines: reservation.lines.iter().map(present::line).collect(),
+        version: reservation.version,
+        order_version,
+    };
+    of_order(events, reservation, &message);
+}
+
+fn modification_rejected(
+    events: &mut NewEvents,
+    reservation: &Reservation,
+    shortfalls: &[Shortfall],
+    order_version: i64,
+) {
+    let message = proto::StockModificationRejected {
+        order_id: reservation.order_id.to_string(),
+        reason: reason_of(shortfalls).into(),
+        shortfalls: shortfalls.iter().map(present::shortfall).collect(),
+        version: reservation.version,
+        order_version,
+    };
+    of_order(events, reservation, &message);
+}
+
+/// An unknown SKU outweighs one that is out of stock.
+fn reason_of(shortfalls: &[Shortfall]) -> proto::StockRejectionReason {
     let unknown = shortfalls.iter().any(|shortfall| shortfall.reason == ShortfallReason::UnknownSku);
-    let reason = if unknown { ShortfallReason::UnknownSku } else { ShortfallReason::OutOfStock };
+    present::shortfall_reason(if unknown { ShortfallReason::UnknownSku } else { ShortfallReason::OutOfStock })
+}
+
+fn rejected(events: &mut NewEvents, reservation: &Reservation, shortfalls: &[Shortfall]) {
     let message = proto::StockRejected {
         order_id: reservation.order_id.to_string(),
-        reason: present::shortfall_reason(reason).into(),
+        reason: reason_of(shortfalls).into(),
         shortfalls: shortfalls.iter().map(present::shortfall).collect(),
         version: reservation.version,
     };

@@ -63,7 +63,9 @@ impl Application for Inventory {
     /// level of the product that was ordered is looked up in the catalogue first, so that "unknown" means unknown.
     async fn prepare(&self, commands: &[&Command]) -> Result<(), Fault> {
         let wanted = commands.iter().flat_map(|command| match command {
-            Command::Reserve { lines, .. } => lines.iter().map(|line| (&line.sku, line.product_number)).collect(),
+            Command::Reserve { lines, .. } | Command::Modify { lines, .. } => {
+                lines.iter().map(|line| (&line.sku, line.product_number)).collect()
+            }
             Command::Adjust { sku, .. } => vec![(sku, 0)],
             _ => Vec::new(),
         });

@@ -107,6 +107,13 @@ impl WorkingSet {
                 self.mark_levels(reservation.lines.iter().map(|line| &line.sku));
                 self.changed_reservations.insert(reservation.order_id);
             }
+            Event::ReservationModified { order_id, given_back, lines, .. } => {
+                self.mark_levels(given_back.iter().chain(lines).map(|line: &Line| &line.sku));
+                self.changed_reservations.insert(*order_id);
+            }
+            Event::ModificationRejected { order_id, .. } => {
+                self.changed_reservations.insert(*order_id);
+            }
             Event::Released { order_id, given_back, .. } => {
                 self.mark_levels(given_back.iter().map(|line: &Line| &line.sku));
                 self.changed_reservations.insert(*order_id);
@@ -144,7 +151,7 @@ impl WorkingSet {
             | Command::Release { order_id, .. }
             | Command::Expire { order_id }
             | Command::Reconcile { order_id } => reservation(order_id),
-            Command::Seed { .. } | Command::Ship { .. } => None,
+            Command::Seed { .. } | Command::Modify { .. } | Command::Ship { .. } => None,
         };
         reply.unwrap_or(InventoryReply::Noted)
     }
@@ -165,6 +172,7 @@ impl WorkingSet {
 fn order_of(command: &Command) -> Option<Uuid> {
     match command {
         Command::Reserve { order_id, .. }
+        | Command::Modify { order_id, .. }
         | Command::Release { order_id, .. }
         | Command::Expire { order_id }
         | Command::Reconcile { order_id }
@@ -176,7 +184,7 @@ fn order_of(command: &Command) -> Option<Uuid> {
 fn skus_of(command: &Command) -> Vec<&Sku> {
     match command {
         Command::Seed { sku, .. } | Command::Adjust { sku, .. } => vec![sku],
-        Command::Reserve { lines, .. } => lines.iter().map(|line| &line.sku).collect(),
+        Command::Reserve { lines, .. } | Command::Modify { lines, .. } => lines.iter().map(|line| &line.sku).collect(),
         Command::Release { .. } | Command::Expire { .. } | Command::Reconcile { .. } | Command::Ship { .. } => {
             Vec::new()
         }

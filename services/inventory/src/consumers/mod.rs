@@ -5,7 +5,7 @@ mod order_lifecycle;
 mod product_catalog;
 
 use openorder_proto::{
-    inventory::v1::StockReleaseRequested,
+    inventory::v1::{StockModificationRequested, StockReleaseRequested},
     order::v1::{OrderCreated, OrderShipped},
     product::v1::ProductCreated,
 };
@@ -22,6 +22,7 @@ subscription! {
         }
         INVENTORY_STOCK {
             StockReleaseRequested => inventory_stock::release_requested,
+            StockModificationRequested => inventory_stock::modification_requested,
         }
         PRODUCT_CATALOG {
             ProductCreated => product_catalog::created,

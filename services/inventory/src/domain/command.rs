@@ -32,6 +32,14 @@ pub enum Command {
         /// Each SKU once.
         lines: Vec<Line>,
     },
+    /// Other lines are held for an order in place of those that are, or none of it changes.
+    Modify {
+        order_id: Uuid,
+        /// Each SKU once.
+        lines: Vec<Line>,
+        /// Version of the order that asks.
+        order_version: i64,
+    },
     /// What is held for an order is given back; nothing will be held for it later.
     Release {
         order_id: Uuid,

@@ -39,6 +39,7 @@ pub fn decide(state: &State, command: &Command, context: &Decision) -> Result<Ve
         }
         Command::Adjust { sku, delta, reason } => adjust(state, sku, *delta, reason, context),
         Command::Reserve { order_id, lines } => reserve(state, *order_id, lines, context),
+        Command::Modify { order_id, lines, order_version } => modify(state, *order_id, lines, *order_version, context),
         Command::Release { order_id, reason, answer_again } => {
             release(state, *order_id, reason, *answer_again, context.now)
         }
@@ -118,6 +119,62 @@ fn reserve(state: &State, order_id: Uuid, lines: &[Line], context: &Decision) ->
     Ok(events)
 }
 
+/// All new lines in place of all that are held, or nothing changes: what is given back can be held again. A request of a
+/// version that was decided on, or of an older one, changes nothing.
+fn modify(
+    state: &State,
+    order_id: Uuid,
+    lines: &[Line],
+    order_version: i64,
+    context: &Decision,
+) -> Result<Vec<Event>, Rejection> {
+    let time = context.now;
+    let reservation = state.reservations.get(&order_id).ok_or_else(|| rejection::reservation_not_found(order_id))?;
+    if reservation.modified_order_version.is_some_and(|decided| decided >= order_version) {
+        return Ok(Vec::new());
+    }
+    if reservation.state != ReservationState::Held {
+        return Err(rejection::reservation_not_held(order_id));
+    }
+    let given_back = reservation.lines.clone();
+    let mut levels: HashMap<Sku, StockLevel> = HashMap::new();
+    for line in given_back.iter().chain(lines) {
+        if let Some(level) = state.levels.get(&line.sku) {
+            levels.entry(line.sku.clone()).or_insert_with(|| level.clone());
+        }
+    }
+    for line in &given_back {
+        if let Some(level) = levels.get_mut(&line.sku) {
+            level.give_back(line);
+        }
+    }
+    let shortfalls: Vec<Shortfall> = lines.iter().filter_map(|line| shortfall(line, &levels)).collect();
+    if !shortfalls.is_empty() {
+        return Ok(vec![Event::ModificationRejected { order_id, shortfalls, order_version, time }]);
+    }
+    let (mut held, mut crossings) = (lines.to_vec(), Vec::new());
+    for line in &mut held {
+        if let (Some(level), Some(before)) = (levels.get(&line.sku), state.levels.get(&line.sku)) {
+            line.product_number = level.product_number;
+            let available = level.available_quantity() - line.quantity.get();
+            crossings.extend(crossing(before, available, context.low_threshold_quantity));
+        }
+    }
+    let retired = retired(state, &given_back);
+    let mut events = vec![Event::ReservationModified { order_id, given_back, lines: held, order_version, time }];
+    events.extend(retired);
+    events.append(&mut crossings);
+    Ok(events)
+}
+
+/// Pieces of former products among what is given back.
+fn retired(state: &State, given_back: &[Line]) -> Vec<Event> {
+    let is_retired =
+        |line: &&Line| state.levels.get(&line.sku).is_some_and(|level| level.is_later_than(line.product_number));
+    let retired = given_back.iter().filter(is_retired);
+    retired.map(|line| Event::FormerStockRetired { sku: line.sku.clone(), quantity: line.quantity.get() }).collect()
+}
+
 fn release(
     state: &State,
     order_id: Uuid,
@@ -137,12 +194,7 @@ fn release(
         ReservationState::Rejected => (reason, Vec::new()),
         ReservationState::Held => (reason, reservation.lines.clone()),
     };
-    let retired = given_back
-        .iter()
-        .filter(|line| state.levels.get(&line.sku).is_some_and(|level| level.is_later_than(line.product_number)));
-    let retired: Vec<Event> = retired
-        .map(|line| Event::FormerStockRetired { sku: line.sku.clone(), quantity: line.quantity.get() })
-        .collect();
+    let retired = retired(state, &given_back);
     let mut events = vec![Event::Released { order_id, reason: reason.to_owned(), given_back, time }];
     events.extend(retired);
     Ok(events)

@@ -46,6 +46,26 @@ pub enum Event {
         /// Lines that cannot be held, at least one.
         shortfalls: Vec<Shortfall>,
     },
+    /// Other lines are held for an order.
+    ReservationModified {
+        order_id: Uuid,
+        /// Lines that were held until now.
+        given_back: Vec<Line>,
+        /// Lines that are held from now on.
+        lines: Vec<Line>,
+        /// Version of the order that asked.
+        order_version: i64,
+        time: Timestamp,
+    },
+    /// What is held for an order stays as it is.
+    ModificationRejected {
+        order_id: Uuid,
+        /// Lines that cannot be held, at least one.
+        shortfalls: Vec<Shortfall>,
+        /// Version of the order that asked.
+        order_version: i64,
+        time: Timestamp,
+    },
     /// What was held for an order was given back, or the order was called off before anything was held.
     Released {
         order_id: Uuid,
@@ -55,7 +75,8 @@ pub enum Event {
         given_back: Vec<Line>,
         time: Timestamp,
     },
-    /// Pieces of a former product were given back, and are not sold any more. Follows [`Event::Released`].
+    /// Pieces of a former product were given back, and are not sold any more. Follows [`Event::Released`] and
+    /// [`Event::ReservationModified`].
     FormerStockRetired {
         sku: Sku,
         /// Pieces that are gone.

@@ -34,6 +34,23 @@ pub fn evolve(state: &mut State, event: &Event) {
         Event::ReservationRejected { reservation, .. } => {
             state.reservations.insert(reservation.order_id, reservation.clone());
         }
+        Event::ReservationModified { order_id, given_back, lines, order_version, time } => {
+            for line in given_back {
+                with(state.levels.get_mut(&line.sku), |level| level.give_back(line));
+            }
+            for line in lines {
+                with(state.levels.get_mut(&line.sku), |level| level.change(0, line.quantity.get()));
+            }
+            with(state.reservations.get_mut(order_id), |reservation| {
+                reservation.lines.clone_from(lines);
+                reservation.decide_modification(*order_version, *time);
+            });
+        }
+        Event::ModificationRejected { order_id, order_version, time, .. } => {
+            with(state.reservations.get_mut(order_id), |reservation| {
+                reservation.decide_modification(*order_version, *time);
+            });
+        }
         Event::Released { .. } => release(state, event),
         Event::ReservationShipped { order_id, time } => {
             with(state.reservations.get_mut(order_id), |reservation| {
@@ -52,12 +69,7 @@ pub fn evolve(state: &mut State, event: &Event) {
 fn release(state: &mut State, event: &Event) {
     let Event::Released { order_id, reason, given_back, time } = event else { return };
     for line in given_back {
-        let quantity = line.quantity.get();
-        with(state.levels.get_mut(&line.sku), |level| {
-            // Pieces of a former product are not sold any more.
-            let gone = if level.is_later_than(line.product_number) { quantity } else { 0 };
-            level.change(-gone, -quantity);
-        });
+        with(state.levels.get_mut(&line.sku), |level| level.give_back(line));
     }
     let Some(reservation) = state.reservations.get_mut(order_id) else {
         state.reservations.insert(*order_id, Reservation::called_off(*order_id, reason.clone(), *time));

@@ -2,6 +2,8 @@
 
 use openorder_types::Sku;
 
+use crate::domain::Line;
+
 /// Pieces of one SKU on hand at most.
 pub const QUANTITY_MAX: i64 = 2_000_000_000;
 
@@ -48,6 +50,13 @@ impl StockLevel {
     /// Whether pieces that were held of this product are no longer sold.
     pub(crate) const fn is_later_than(&self, product_number: i64) -> bool {
         product_number > 0 && self.product_number > product_number
+    }
+
+    /// Pieces that were held are not any more. Those of a former product are not sold again.
+    pub(crate) fn give_back(&mut self, line: &Line) {
+        let quantity = line.quantity.get();
+        let gone = if self.is_later_than(line.product_number) { quantity } else { 0 };
+        self.change(-gone, -quantity);
     }
 
     /// What can still be ordered.

@@ -78,6 +78,8 @@ pub struct Reservation {
     pub state: ReservationState,
     /// Why it was released or rejected; else empty.
     pub reason: String,
+    /// Version of the order that last asked for other lines; none, none did.
+    pub modified_order_version: Option<i64>,
     /// One more for every event of the reservation.
     pub version: i64,
     /// When it was made.
@@ -107,7 +109,24 @@ impl Reservation {
     }
 
     fn new(order_id: Uuid, lines: Vec<Line>, state: ReservationState, reason: String, now: Timestamp) -> Self {
-        Self { order_id, lines, state, reason, version: 1, create_time: now, update_time: now, expire_time: None }
+        Self {
+            order_id,
+            lines,
+            state,
+            reason,
+            modified_order_version: None,
+            version: 1,
+            create_time: now,
+            update_time: now,
+            expire_time: None,
+        }
+    }
+
+    /// It was decided on a request for other lines.
+    pub(crate) fn decide_modification(&mut self, order_version: i64, now: Timestamp) {
+        self.modified_order_version = Some(order_version);
+        self.version += 1;
+        self.update_time = now;
     }
 
     /// Whether its lines ask for the same SKUs and quantities, in the same order.

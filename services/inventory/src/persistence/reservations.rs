@@ -11,26 +11,39 @@ use uuid::Uuid;
 use crate::domain::{Line, Reservation, ReservationState};
 
 /// What is held by one batch runs out of time together: one timer for all of it.
-pub(super) static RESERVATION: LazyLock<Table<Reservation>> = LazyLock::new(|| {
+static MADE: LazyLock<Table<Reservation>> = LazyLock::new(|| {
+    changing(with_lines(found_by())).inserted_by(|_, insert| {
+        format!(
+            "with made as ({insert} returning order_id, expire_at) \
+             insert into reservation_timer (due_at, order_ids) \
+             select expire_at, array_agg(order_id) from made where expire_at is not null group by expire_at"
+        )
+    })
+});
+
+/// The same, and what only a reservation has for which other lines were asked for: its lines change too.
+pub(super) static RESERVATION: LazyLock<Table<Reservation>> =
+    LazyLock::new(|| with_lines(changing(found_by())).column("order_version", |one| one.modified_order_version));
+
+fn found_by() -> Table<Reservation> {
     Table::new("reservation", "order_id")
         .column("order_id", |one: &Reservation| one.order_id)
-        .composed("lines", |one| stored_lines(&one.lines))
-        .written_as("{}::jsonb")
         .column("create_time", |one| one.create_time)
+}
+
+fn with_lines(table: Table<Reservation>) -> Table<Reservation> {
+    table.composed("lines", |one| stored_lines(&one.lines)).written_as("{}::jsonb")
+}
+
+fn changing(table: Table<Reservation>) -> Table<Reservation> {
+    table
         .changing()
         .column("state", |one| one.state.number())
         .text("reason", |one| &one.reason)
         .column("version", |one| one.version)
         .column("update_time", |one| one.update_time)
         .column("expire_at", |one| one.expire_time)
-        .inserted_by(|_, insert| {
-            format!(
-                "with made as ({insert} returning order_id, expire_at) \
-                 insert into reservation_timer (due_at, order_ids) \
-                 select expire_at, array_agg(order_id) from made where expire_at is not null group by expire_at"
-            )
-        })
-});
+}
 
 /// A line as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -99,8 +112,11 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, limit: i64) ->
 /// # Errors
 /// [`Fault`] of the database; retryable when another transaction made one of the new ones first.
 pub async fn save(connection: &mut PgConnection, new: &[&Reservation], changed: &[&Reservation]) -> Result<(), Fault> {
-    RESERVATION.insert(&mut *connection, new).await?;
-    RESERVATION.update(connection, changed).await
+    MADE.insert(&mut *connection, new).await?;
+    let (modified, changed): (Vec<&Reservation>, Vec<&Reservation>) =
+        changed.iter().partition(|one| one.modified_order_version.is_some());
+    MADE.update(&mut *connection, &changed).await?;
+    RESERVATION.update(connection, &modified).await
 }
 
 /// Holds for good what is held for these orders: they are paid.
@@ -165,6 +181,7 @@ pub(super) fn reservation(row: &PgRow) -> Result<Reservation, Fault> {
         lines: lines.collect::<Result<_, Fault>>()?,
         state: ReservationState::from_stored(row.try_get("state")?)?,
         reason: row.try_get("reason")?,
+        modified_order_version: row.try_get("order_version")?,
         version: row.try_get("version")?,
         create_time: row.try_get("create_time")?,
         update_time: row.try_get("update_time")?,

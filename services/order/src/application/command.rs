@@ -45,6 +45,7 @@ impl Command {
     pub(crate) fn skus(&self) -> impl Iterator<Item = &str> {
         let lines = match self {
             Self::Create(new) => new.lines.as_slice(),
+            Self::Order { command: OrderCommand::Modify(wanted), .. } => wanted.lines.as_slice(),
             Self::Order { .. } | Self::Catalogue(_) => &[],
         };
         lines.iter().map(|line| line.sku.as_str())

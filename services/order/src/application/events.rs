@@ -50,6 +50,17 @@ pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEven
                 payment_deadline: payment_deadline(order).as_ref().map(timestamp_to_proto));
             events.append(&message, aggregate);
         }
+        OrderEvent::ModificationRequested { lines, total } => {
+            let message = event!(OrderModificationRequested, order,
+                requested_lines: present::order_lines(lines),
+                requested_total: Some(money_to_proto(total)));
+            events.append(&message, aggregate);
+        }
+        OrderEvent::Modified => events.append(&event!(OrderModified, order, lines: present::lines(order)), aggregate),
+        OrderEvent::ModificationRejected { reason, detail } => {
+            let message = event!(OrderModificationRejected, order, reason: reason.clone(), detail: detail.clone());
+            events.append_because(&message, aggregate, reason);
+        }
         OrderEvent::Paid { payment_id } => {
             let message = event!(OrderPaid, order,
                 lines: present::lines(order),
@@ -109,6 +120,30 @@ fn payment_deadline(order: &Order) -> Option<Timestamp> {
 /// Requests are streams of their own in the topics of others: their versions count the requests.
 fn aggregate(order: &Order, version: i64) -> Aggregate {
     Aggregate::new("order", order.order_id, version)
+}
+
+/// Requests of the inventory service that it holds the lines that are asked for, in place of the order's.
+pub(crate) fn modification(events: &mut NewEvents, record: &Record) {
+    let (order, saga) = (&record.order, &record.saga);
+    let lines = order.modification.as_ref().map_or(&[][..], |modification| modification.lines.as_slice());
+    let message = inventory::StockModificationRequested {
+        order_id: order.order_id.to_string(),
+        lines: lines.iter().map(present::stock_line).collect(),
+        order_version: saga.modifying.map_or(0, |modifying| modifying.order_version),
+    };
+    events.append(&message, aggregate(order, saga.releases));
+}
+
+/// Requests of the payment service that it takes no payment of the order as it stands.
+pub(crate) fn hold(events: &mut NewEvents, record: &Record) {
+    let (order, saga) = (&record.order, &record.saga);
+    let message = payment::PaymentHoldRequested {
+        order_id: order.order_id.to_string(),
+        user_id: order.customer_id.to_string(),
+        amount: order.total.as_ref().map(money_to_proto),
+        order_version: saga.modifying.map_or(0, |modifying| modifying.order_version),
+    };
+    events.append(&message, aggregate(order, saga.refunds));
 }
 
 /// Requests of the inventory service that it gives the stock back.

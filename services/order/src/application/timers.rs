@@ -129,7 +129,7 @@ impl Watch {
         // Also what passes while this batch is on its way to its decision.
         let soon = Utc::now() + self.route_interval();
         let passed = |saga: &OpenSaga| match saga.step {
-            Step::Reserving => saga.step_time + timeout <= soon,
+            Step::Reserving | Step::Modifying => saga.step_time + timeout <= soon,
             Step::Paying => saga.step_time + saga.payment_window.unwrap_or(timeout) <= soon,
             _ => false,
         };

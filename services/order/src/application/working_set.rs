@@ -107,9 +107,9 @@ impl WorkingSet {
         match command {
             // The timer that is being looked at is forgotten: what the saga waits for now gets one of its own.
             OrderCommand::CheckDeadline(open) => self.arm(order_id, Some(open)),
-            // Timers are looked at when they are due: only a compensation, which is rare, sets its own, and an order that
-            // a caller has to pay, whose time may be shorter than that of a step.
-            _ if events.iter().any(is_compensating) || self.waits_for_a_caller(order_id, &events) => {
+            // Timers are looked at when they are due: only a compensation and a modification, which are rare, set their
+            // own, and an order that a caller has to pay, whose time may be shorter than that of a step.
+            _ if events.iter().any(is_unexpected) || self.waits_for_a_caller(order_id, &events) => {
                 self.arm(order_id, None);
             }
             _ => {}
@@ -147,6 +147,8 @@ impl WorkingSet {
                     self.undoes = true;
                     events::refund(&mut self.events, record, *cause, *answer_again);
                 }
+                Event::PaymentHoldRequested => events::hold(&mut self.events, record),
+                Event::StockModificationRequested => events::modification(&mut self.events, record),
                 Event::CouponHoldRequested | Event::CouponRedeemRequested => {
                     events::coupon(&mut self.events, record, event);
                 }
@@ -257,8 +259,13 @@ async fn take_steps(
     Ok((records, stepped))
 }
 
-fn is_compensating(event: &Event) -> bool {
-    matches!(event, Event::Saga(saga) if saga.step == Step::Compensating)
+/// Whether the order has left its ordinary way, or comes back to it.
+fn is_unexpected(event: &Event) -> bool {
+    match event {
+        Event::Saga(saga) => matches!(saga.step, Step::Compensating | Step::Modifying),
+        Event::Order(event) => matches!(event, OrderEvent::Modified | OrderEvent::ModificationRejected { .. }),
+        _ => false,
+    }
 }
 
 fn log_failed_compensation(order_id: Uuid, event: &OrderEvent) {

@@ -1,7 +1,10 @@
-//! `inventory.stock.v1`: the answers of the reserve step and of its compensation.
+//! `inventory.stock.v1`: the answers of the reserve step, of its compensation and of modifications.
 
 use openorder_proto::{
-    inventory::v1::{StockRejected, StockReleaseReason, StockReleased, StockReserved, StockShortfall},
+    inventory::v1::{
+        StockModificationRejected, StockModified, StockRejected, StockReleaseReason, StockReleased, StockReserved,
+        StockShortfall,
+    },
     reasons::Word,
 };
 use openorder_types::ValueError;
@@ -13,14 +16,27 @@ pub(super) fn reserved(event: StockReserved) -> Result<Command, ValueError> {
 }
 
 pub(super) fn rejected(event: StockRejected) -> Result<Command, ValueError> {
-    let detail = event.shortfalls.iter().map(shortfall).collect::<Vec<_>>().join("; ");
     let reason = event.reason().word().to_owned();
-    signal(&event.order_id, Signal::StockRejected { reason, detail: clip(detail) })
+    signal(&event.order_id, Signal::StockRejected { reason, detail: detail(&event.shortfalls) })
+}
+
+pub(super) fn modified(event: StockModified) -> Result<Command, ValueError> {
+    signal(&event.order_id, Signal::StockModified { order_version: event.order_version })
+}
+
+pub(super) fn modification_rejected(event: StockModificationRejected) -> Result<Command, ValueError> {
+    let (order_version, reason) = (event.order_version, event.reason().word().to_owned());
+    let detail = detail(&event.shortfalls);
+    signal(&event.order_id, Signal::StockModificationRejected { order_version, reason, detail })
 }
 
 pub(super) fn released(event: StockReleased) -> Result<Command, ValueError> {
     let expired = event.reason() == StockReleaseReason::Expired;
     signal(&event.order_id, Signal::StockReleased { expired })
+}
+
+fn detail(shortfalls: &[StockShortfall]) -> String {
+    clip(shortfalls.iter().map(shortfall).collect::<Vec<_>>().join("; "))
 }
 
 fn shortfall(line: &StockShortfall) -> String {

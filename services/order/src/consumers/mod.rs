@@ -7,8 +7,8 @@ mod promotion_coupon;
 mod shipping_shipment;
 
 use openorder_proto::{
-    inventory::v1::{StockRejected, StockReleased, StockReserved},
-    payment::v1::{PaymentCompleted, PaymentFailed, PaymentRefunded},
+    inventory::v1::{StockModificationRejected, StockModified, StockRejected, StockReleased, StockReserved},
+    payment::v1::{PaymentCompleted, PaymentFailed, PaymentInitiated, PaymentRefunded},
     product::v1::{ProductCreated, ProductDeleted, ProductUpdated},
     promotion::v1::{CouponHeld, CouponRejected, CouponRestored},
     shipping::v1::{ShipmentCancelled, ShipmentCreated, ShipmentDelivered, ShipmentShipped},
@@ -25,11 +25,14 @@ subscription! {
             StockReserved => inventory_stock::reserved,
             StockRejected => inventory_stock::rejected,
             StockReleased => inventory_stock::released,
+            StockModified => inventory_stock::modified,
+            StockModificationRejected => inventory_stock::modification_rejected,
         }
         PAYMENT_TRANSACTION {
             PaymentCompleted => payment_transaction::completed,
             PaymentFailed => payment_transaction::failed,
             PaymentRefunded => payment_transaction::refunded,
+            PaymentInitiated => payment_transaction::initiated,
         }
         PROMOTION_COUPON {
             CouponHeld => promotion_coupon::held,

@@ -1,7 +1,7 @@
 //! `payment.transaction.v1`: the answers of the pay step and of its compensation.
 
 use openorder_proto::{
-    payment::v1::{PaymentCompleted, PaymentFailed, PaymentRefunded},
+    payment::v1::{PaymentCompleted, PaymentFailed, PaymentInitiated, PaymentRefunded},
     reasons::Word,
 };
 use openorder_types::ValueError;
@@ -18,4 +18,8 @@ pub(super) fn failed(event: PaymentFailed) -> Result<Command, ValueError> {
 
 pub(super) fn refunded(event: PaymentRefunded) -> Result<Command, ValueError> {
     signal(&event.order_id, Signal::PaymentRefunded)
+}
+
+pub(super) fn initiated(event: PaymentInitiated) -> Result<Command, ValueError> {
+    signal(&event.order_id, Signal::PaymentHeldBack { order_version: event.order_version })
 }

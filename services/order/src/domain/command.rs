@@ -39,6 +39,21 @@ pub struct NewOrder {
     pub product_answers: ProductAnswers,
 }
 
+/// Other lines for an order that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModifyRequest {
+    /// 1 to 100, each SKU once.
+    pub lines: Vec<RequestedLine>,
+    /// Where the caller believes the order to be.
+    pub expected_version: i64,
+    /// What the customer was shown; another total is refused.
+    pub expected_total: Option<Money>,
+    /// Whom the order has to belong to for the caller to see it; none, any.
+    pub owner: Option<UserId>,
+    /// As in [`NewOrder`].
+    pub product_answers: ProductAnswers,
+}
+
 /// What an operator wants of a compensation that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompensationRequest {
@@ -78,6 +93,8 @@ pub enum OrderCommand {
         /// Whether the shipping service has been asked, and sends no parcel.
         is_held_back: bool,
     },
+    /// Other lines are wanted.
+    Modify(Box<ModifyRequest>),
     /// Compare and set: SHIPPED or DELIVERED.
     UpdateStatus {
         /// Where the caller believes it to be.

@@ -8,7 +8,7 @@ use openorder_types::{Rejection, Sku, Timestamp};
 use crate::{
     domain::{
         CatalogItem, CompensationRequest, Event, NewOrder, Order, OrderCommand, OrderEvent, OrderStatus, check_prices,
-        price, rejection, shipment,
+        modification, price, rejection, shipment,
     },
     saga::{Effect, OpenSince, Participant, Saga, SagaSettings, Signal, Step, next},
 };
@@ -83,7 +83,7 @@ pub struct Creation {
 /// `CURRENCY_MISMATCH`; `TOTAL_TOO_LARGE`; `PRICE_CHANGED`; `CATALOGUE_IN_DOUBT`, which no caller sees.
 pub fn create(new: &NewOrder, context: &Context<'_>) -> Result<Creation, Rejection> {
     let priced = price(&new.lines, context.catalogue, &new.product_answers)?;
-    check_prices(new, &priced)?;
+    check_prices(new.expected_total, &new.product_answers, &priced)?;
     let order = Order::created(new, priced, context.settings.payment_window, context.now);
     let unknown = order.lines.iter().filter(|line| line.price.is_none());
     let unknown: Vec<&str> = unknown.map(|line| line.sku.as_str()).collect();
@@ -104,8 +104,8 @@ pub fn create(new: &NewOrder, context: &Context<'_>) -> Result<Creation, Rejecti
 ///
 /// # Errors
 /// `ORDER_NOT_FOUND` when the order belongs to somebody else; `ORDER_NOT_CANCELLABLE`; `ORDER_TRANSITION_NOT_ALLOWED`;
-/// `ORDER_STATUS_MISMATCH`; `COMPENSATION_NOT_FAILED`; `SIGNAL_WITHOUT_EFFECT`; `DISCOUNT_MALFORMED`; and
-/// `SHIPMENT_IN_DOUBT`, which no caller sees.
+/// `ORDER_STATUS_MISMATCH`; those of a modification; `COMPENSATION_NOT_FAILED`; `SIGNAL_WITHOUT_EFFECT`;
+/// `DISCOUNT_MALFORMED`; and `SHIPMENT_IN_DOUBT`, which no caller sees.
 pub fn decide(state: State<'_>, command: &OrderCommand, context: &Context<'_>) -> Result<Vec<Event>, Rejection> {
     match command {
         OrderCommand::Cancel { cause, detail, owner, is_held_back } => {
@@ -119,6 +119,7 @@ pub fn decide(state: State<'_>, command: &OrderCommand, context: &Context<'_>) -
             }
             signal(state, &Signal::CancelRequested { cause: *cause, detail: detail.clone() }, context)
         }
+        OrderCommand::Modify(wanted) => modification::decide(state, wanted, context),
         OrderCommand::UpdateStatus { previous, current, is_agreed } => {
             if *is_agreed && state.order.status == *current {
                 return Ok(Vec::new());
@@ -162,7 +163,9 @@ pub fn evolve(order: &mut Order, saga: &mut Saga, event: &Event, now: Timestamp)
     match event {
         Event::Order(event) => order.evolve(event, now),
         Event::Saga(after) => saga.clone_from(after),
-        Event::ReleaseRequested { .. }
+        Event::PaymentHoldRequested
+        | Event::StockModificationRequested
+        | Event::ReleaseRequested { .. }
         | Event::RefundRequested { .. }
         | Event::CouponHoldRequested
         | Event::CouponRedeemRequested
@@ -244,6 +247,10 @@ fn event(effect: Effect, answer_again: bool) -> Event {
         Effect::NoteSettlement { operator, reason, stock, payment, coupon } => {
             OrderEvent::CompensationSettled { operator, reason, stock, payment, coupon }
         }
+        Effect::ApplyModification => OrderEvent::Modified,
+        Effect::RejectModification { reason, detail } => OrderEvent::ModificationRejected { reason, detail },
+        Effect::RequestHold => return Event::PaymentHoldRequested,
+        Effect::RequestModification => return Event::StockModificationRequested,
         Effect::RequestRelease { cause } => return Event::ReleaseRequested { cause, answer_again },
         Effect::RequestRefund { cause } => return Event::RefundRequested { cause, answer_again },
         Effect::RequestRedemption => return Event::CouponRedeemRequested,

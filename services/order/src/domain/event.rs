@@ -2,7 +2,7 @@
 
 use openorder_types::{Money, numbered};
 
-use crate::saga::Saga;
+use crate::{domain::OrderLine, saga::Saga};
 
 numbered! {
     /// Why an order was cancelled; numbered as `openorder.order.v1.CancellationCause`.
@@ -23,12 +23,27 @@ numbered! {
 /// What happened to an order; each makes one version of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderEvent {
-    /// It was accepted: it begins with its lines and its total, and they never change.
+    /// It was accepted: it begins with its lines and its total, and only a modification changes them.
     Created,
     /// The stock of all lines is held, and the coupon if there is one.
     Confirmed {
         /// What the coupon takes off each line; empty without one.
         line_discounts: Vec<Money>,
+    },
+    /// Other lines were asked for. Its status stays, and so do its lines until [`Self::Modified`].
+    ModificationRequested {
+        lines: Vec<OrderLine>,
+        /// Of these lines.
+        total: Money,
+    },
+    /// It has the lines that were asked for. Its status stays.
+    Modified,
+    /// It keeps its lines. Its status stays.
+    ModificationRejected {
+        /// Stable, `UPPER_SNAKE`.
+        reason: String,
+        /// For people.
+        detail: String,
     },
     /// The total was taken.
     Paid { payment_id: String },
@@ -86,6 +101,10 @@ pub enum Event {
     Order(OrderEvent),
     /// Where the saga stands from now on.
     Saga(Saga),
+    /// No payment of the order as it stands is to be taken.
+    PaymentHoldRequested,
+    /// The stock of the new lines is asked for.
+    StockModificationRequested,
     /// The stock is asked back.
     ReleaseRequested {
         cause: CancellationCause,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use openorder_types::{EmailAddress, Money, Quantity, Rejection, Sku, Timestamp, UserId, numbered};
 use uuid::Uuid;
 
-use crate::domain::{NewOrder, OrderEvent, PricedLines, ShippingAddress, rejection};
+use crate::domain::{Modification, NewOrder, OrderEvent, PricedLines, ShippingAddress, rejection};
 
 numbered! {
     /// Status of an order; numbered as `openorder.order.v1.OrderStatus`.
@@ -103,6 +103,8 @@ pub struct Order {
     pub payment_id: String,
     /// The coupon that it uses, as it was issued to the customer.
     pub issued_coupon_id: Option<Uuid>,
+    /// The last change of its lines that was asked for.
+    pub modification: Option<Box<Modification>>,
     /// Where it is sent.
     pub shipping_address: Option<Box<ShippingAddress>>,
     pub create_time: Timestamp,
@@ -127,6 +129,7 @@ impl Order {
             status_detail: String::new(),
             payment_id: String::new(),
             issued_coupon_id: new.issued_coupon_id,
+            modification: None,
             shipping_address: new.shipping_address.clone().map(Box::new),
             create_time: now,
             update_time: now,
@@ -151,12 +154,26 @@ impl Order {
             OrderEvent::Cancelled { reason, detail, .. } => {
                 self.status_reason.clone_from(reason);
                 self.status_detail.clone_from(detail);
+                self.reject_modification(reason, detail);
                 OrderStatus::Cancelled
             }
             OrderEvent::Rejected { reason, detail } => {
                 self.status_reason.clone_from(reason);
                 self.status_detail.clone_from(detail);
+                self.reject_modification(reason, detail);
                 OrderStatus::Rejected
+            }
+            OrderEvent::ModificationRequested { lines, total } => {
+                self.modification = Some(Box::new(Modification::requested(self.version + 1, lines, *total)));
+                self.status
+            }
+            OrderEvent::Modified => {
+                self.take_over_modification();
+                self.status
+            }
+            OrderEvent::ModificationRejected { reason, detail } => {
+                self.reject_modification(reason, detail);
+                self.status
             }
             OrderEvent::CompensationFailed { .. }
             | OrderEvent::CompensationRetried { .. }

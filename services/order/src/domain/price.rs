@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use openorder_types::{Money, Rejection, Sku};
 use uuid::Uuid;
 
-use crate::domain::{NewOrder, OrderLine, RequestedLine, rejection};
+use crate::domain::{OrderLine, RequestedLine, rejection};
 
 /// A product as orders need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,10 +87,13 @@ pub fn price(
 ///
 /// # Errors
 /// `CATALOGUE_IN_DOUBT`, which no caller sees; `PRICE_CHANGED`.
-pub fn check_prices(new: &NewOrder, priced: &PricedLines) -> Result<(), Rejection> {
-    let other = new.expected_total.zip(priced.total).filter(|(expected, total)| expected != total);
-    let in_doubt =
-        |line: &OrderLine| (line.price.is_none() || other.is_some()) && !new.product_answers.contains_key(&line.sku);
+pub fn check_prices(
+    expected_total: Option<Money>,
+    answers: &ProductAnswers,
+    priced: &PricedLines,
+) -> Result<(), Rejection> {
+    let other = expected_total.zip(priced.total).filter(|(expected, total)| expected != total);
+    let in_doubt = |line: &OrderLine| (line.price.is_none() || other.is_some()) && !answers.contains_key(&line.sku);
     if priced.lines.iter().any(in_doubt) {
         return Err(rejection::catalogue_in_doubt());
     }

@@ -22,6 +22,31 @@ pub fn not_cancellable(order_id: Uuid, status: OrderStatus) -> Rejection {
     Rejection::failed_precondition("ORDER_NOT_CANCELLABLE", text).with("order_id", order_id).with("status", status)
 }
 
+/// The lines of the order are fixed.
+pub fn not_modifiable(order_id: Uuid, status: OrderStatus) -> Rejection {
+    let text = format!("the lines of an order that is {status} cannot be changed, unless it waits to be paid by hand");
+    Rejection::failed_precondition("ORDER_NOT_MODIFIABLE", text).with("order_id", order_id).with("status", status)
+}
+
+/// Other lines were asked for, and it is not decided whether the order gets them.
+pub fn modification_under_way(order_id: Uuid) -> Rejection {
+    Rejection::failed_precondition("MODIFICATION_UNDER_WAY", "a modification of the order is under way")
+        .with("order_id", order_id)
+}
+
+/// The discount is of the lines that the coupon is held for.
+pub fn order_has_coupon(order_id: Uuid) -> Rejection {
+    Rejection::failed_precondition("ORDER_HAS_COUPON", "the lines of an order with a coupon cannot be changed")
+        .with("order_id", order_id)
+}
+
+/// The order changed since the caller has seen it.
+pub fn order_version_mismatch(order_id: Uuid, expected: i64, version: i64) -> Rejection {
+    Rejection::aborted("ORDER_VERSION_MISMATCH", format!("the order is at version {version}, not {expected}"))
+        .with("order_id", order_id)
+        .with("version", version)
+}
+
 /// The order stands elsewhere than the caller believes.
 pub fn status_mismatch(order_id: Uuid, believed: OrderStatus, status: OrderStatus) -> Rejection {
     let text = format!("the order is {status}, not {believed}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openorder_proto::{
     inventory::v1::{ReserveStockRequest, StockLine},
-    order::v1::{Order, OrderLine, OrderStatus},
+    order::v1::{Order, OrderLine, OrderModificationState, OrderStatus},
     promotion::v1::{CouponLine, CouponRejectionReason, HoldCouponRequest, HoldCouponResponse},
     reasons::Word,
 };
@@ -39,7 +39,10 @@ impl OrderGrpc {
         };
         // What was kept of a repeated call may be older than the order.
         let order = self.current(order_id).await?;
-        if order.status() == OrderStatus::Pending {
+        // Where other lines were asked for meanwhile, the saga has them held one after the other.
+        let is_modified =
+            order.modification.as_ref().is_some_and(|one| one.state() == OrderModificationState::Requested);
+        if order.status() == OrderStatus::Pending && !is_modified {
             if order.issued_coupon_id.is_empty() {
                 let signal = self.ask_inventory(call, &order).await?;
                 self.submit_signal(order_id, signal, call).await?;

@@ -1,6 +1,7 @@
 //! `openorder.order.v1.OrderService`: parse, call, answer.
 
 mod immediate;
+mod modify;
 mod parcel;
 mod parse;
 mod sagas;
@@ -15,9 +16,10 @@ use openorder_proto::{
     order::v1::{
         BatchGetOrdersRequest, BatchGetOrdersResponse, CancelOrderRequest, CancelOrderResponse, CreateOrderRequest,
         CreateOrderResponse, GetOrderRequest, GetOrderResponse, GetOrderTimelineRequest, GetOrderTimelineResponse,
-        ListOrdersRequest, ListOrdersResponse, ListSagasRequest, ListSagasResponse, RetryCompensationRequest,
-        RetryCompensationResponse, SettleCompensationRequest, SettleCompensationResponse, UpdateOrderStatusRequest,
-        UpdateOrderStatusResponse, WatchOrderRequest, WatchOrderResponse,
+        ListOrdersRequest, ListOrdersResponse, ListSagasRequest, ListSagasResponse, ModifyOrderRequest,
+        ModifyOrderResponse, RetryCompensationRequest, RetryCompensationResponse, SettleCompensationRequest,
+        SettleCompensationResponse, UpdateOrderStatusRequest, UpdateOrderStatusResponse, WatchOrderRequest,
+        WatchOrderResponse,
         order_service_server::{OrderService, OrderServiceServer},
     },
     promotion::v1::promotion_service_client::PromotionServiceClient,
@@ -172,6 +174,7 @@ calls! {
         get_order(GetOrderRequest) -> GetOrderResponse = get, anyone;
         list_orders(ListOrdersRequest) -> ListOrdersResponse = list, anyone;
         cancel_order(CancelOrderRequest) -> CancelOrderResponse = cancel, anyone;
+        modify_order(ModifyOrderRequest) -> ModifyOrderResponse = modify, anyone;
         update_order_status(UpdateOrderStatusRequest) -> UpdateOrderStatusResponse = update_status, staff;
         get_order_timeline(GetOrderTimelineRequest) -> GetOrderTimelineResponse = timeline, anyone;
         watch_order(WatchOrderRequest) -> WatchStream as WatchOrderStream = watch, anyone;

@@ -1,17 +1,22 @@
 //! From requests to commands: every rule of shape, all violations at once.
 
 mod address;
+mod modify;
 mod sagas;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use openorder_proto::order::v1::{
-    CancelOrderRequest, CreateOrderRequest, ListOrdersRequest, PaymentMode as ProtoPaymentMode,
-    RequestedLine as ProtoLine, ReservationMode as ProtoReservationMode, UpdateOrderStatusRequest, WatchOrderRequest,
+use openorder_proto::{
+    google::r#type::Money as MoneyMessage,
+    order::v1::{
+        CancelOrderRequest, CreateOrderRequest, ListOrdersRequest, PaymentMode as ProtoPaymentMode,
+        RequestedLine as ProtoLine, ReservationMode as ProtoReservationMode, UpdateOrderStatusRequest,
+        WatchOrderRequest,
+    },
 };
 use openorder_rpc::{Violations, money, page_size, timestamp};
 use openorder_types::{
-    Caller, EmailAddress, FreeText, Quantity, Rejection, RequestId, Role, Sku, TextRule, UserId, parse_uuid,
+    Caller, EmailAddress, FreeText, Money, Quantity, Rejection, RequestId, Role, Sku, TextRule, UserId, parse_uuid,
 };
 use uuid::Uuid;
 
@@ -21,6 +26,7 @@ use crate::{
     persistence::Filter,
 };
 
+pub(super) use modify::modify;
 pub(super) use sagas::{compensation, order_ids, sagas};
 
 /// Lines of one order at most.
@@ -71,13 +77,7 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
             PaymentMode::Automatic
         }
     };
-    let expected_total = message.expected_total.as_ref().and_then(|total| {
-        let total = money("expected_total", Some(total.clone()), &mut violations);
-        if total.is_some_and(|total| total.is_negative()) {
-            violations.add("expected_total", "AMOUNT_NEGATIVE", "must not be less than zero");
-        }
-        total
-    });
+    let expected_total = expected_total(&mut violations, message.expected_total.as_ref());
     let issued_coupon_id = match message.issued_coupon_id.as_str() {
         "" => None,
         text => violations.take("issued_coupon_id", parse_uuid(text, "ISSUED_COUPON_ID_MALFORMED")),
@@ -205,6 +205,15 @@ pub(super) fn list(
 /// The answer to a caller that acts for somebody else.
 pub(super) fn not_yours() -> Rejection {
     Rejection::permission_denied("CUSTOMER_MISMATCH", "customers may only see and make orders of their own")
+}
+
+/// What the caller was shown.
+fn expected_total(violations: &mut Violations, message: Option<&MoneyMessage>) -> Option<Money> {
+    let total = money("expected_total", Some(message?.clone()), violations);
+    if total.is_some_and(|total| total.is_negative()) {
+        violations.add("expected_total", "AMOUNT_NEGATIVE", "must not be less than zero");
+    }
+    total
 }
 
 fn status(violations: &mut Violations, field: &str, number: i32) -> Option<OrderStatus> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use openorder_messaging::{LoggedEvent, event_log};
 use openorder_proto::{
     event_types,
+    google::r#type::Money as MoneyMessage,
     order::v1::{self as proto, GetOrderTimelineRequest, GetOrderTimelineResponse, OrderStatus, OrderTimelineEntry},
 };
 use openorder_rpc::{CallContext, money_from_proto, page_size, query_failed, timestamp_to_proto};
@@ -125,10 +126,29 @@ fn describe(event: &LoggedEvent) -> TimelineDetail {
         }
         event_types::ORDER_CONFIRMED => {
             described.status = Some(OrderStatus::Confirmed);
-            let confirmed = proto::OrderConfirmed::decode(payload).ok();
-            if let Some(discount) = confirmed.and_then(|confirmed| confirmed.discount) {
-                let discount = money_from_proto(&discount);
-                described.details.extend(discount.map(|discount| ("discount".to_owned(), discount.to_string())).ok());
+            if let Ok(confirmed) = proto::OrderConfirmed::decode(payload) {
+                described.details.extend(amount("discount", confirmed.discount.as_ref()));
+            }
+        }
+        event_types::ORDER_MODIFICATION_REQUESTED => {
+            if let Ok(requested) = proto::OrderModificationRequested::decode(payload) {
+                described.status = Some(requested.status());
+                described.details.insert("requested_lines".to_owned(), requested.requested_lines.len().to_string());
+                described.details.extend(amount("requested_total", requested.requested_total.as_ref()));
+            }
+        }
+        event_types::ORDER_MODIFIED => {
+            if let Ok(modified) = proto::OrderModified::decode(payload) {
+                described.status = Some(modified.status());
+                described.details.insert("lines".to_owned(), modified.lines.len().to_string());
+                described.details.extend(amount("total", modified.total.as_ref()));
+            }
+        }
+        event_types::ORDER_MODIFICATION_REJECTED => {
+            if let Ok(rejected) = proto::OrderModificationRejected::decode(payload) {
+                described.status = Some(rejected.status());
+                described.reason = rejected.reason;
+                described.details.insert("detail".to_owned(), rejected.detail);
             }
         }
         event_types::ORDER_PAID => {
@@ -183,6 +203,12 @@ fn describe(event: &LoggedEvent) -> TimelineDetail {
     }
     described.details.retain(|_, value| !value.is_empty());
     described
+}
+
+/// A detail that is an amount; none where there is none, or none that can be read.
+fn amount(name: &str, money: Option<&MoneyMessage>) -> Option<(String, String)> {
+    let money = money_from_proto(money?).ok()?;
+    Some((name.to_owned(), money.to_string()))
 }
 
 fn parts(stock: bool, payment: bool, coupon: bool) -> String {

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use openorder_proto::internal::order::v1::{StoredCoupon, StoredLine, StoredOrder};
+use openorder_proto::internal::order::v1::{StoredCoupon, StoredLine, StoredModification, StoredOrder};
 use openorder_telemetry::TraceContext;
-use openorder_types::{Currency, EmailAddress, Fault, Money, Quantity, Sku};
+use openorder_types::{Currency, EmailAddress, Fault, Money, Quantity, Sku, Timestamp};
 use prost::Message;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Order, OrderLine, PaymentMode, ReservationMode, ShippingAddress},
+    domain::{Modification, ModificationState, Order, OrderLine, PaymentMode, ReservationMode, ShippingAddress},
     persistence::Record,
     present,
-    saga::Saga,
+    saga::{Awaited, Modifying, Saga},
 };
 
 /// The same, read.
@@ -36,14 +36,6 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
     let total = record.order.total_before_discount();
     // One currency an order, that of its total where it has one.
     let currency = lines.iter().find_map(|line| line.price.map(|(unit, _)| unit.currency()));
-    let lines = lines.iter().map(|line| StoredLine {
-        sku: line.sku.as_str().to_owned(),
-        display_name: line.display_name.clone(),
-        quantity: line.quantity.get(),
-        unit_price_minor_units: line.price.map(|(unit, _)| unit.minor_units()),
-        line_total_minor_units: line.price.map(|(_, total)| total.minor_units()),
-        product_number: line.product_number,
-    });
     let stored = StoredOrder {
         customer_email: customer_email.as_ref().map(|email| email.as_str().to_owned()).unwrap_or_default(),
         reservation_mode: present::reservation_mode(*reservation_mode).into(),
@@ -51,12 +43,65 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
         currency: currency.map(|currency| currency.as_str().to_owned()).unwrap_or_default(),
         total_minor_units: total.map(|total| total.minor_units()),
         trace_context: if record.trace.is_valid() { record.trace.to_bytes().to_vec() } else { Vec::new() },
-        lines: lines.collect(),
+        lines: lines.iter().map(stored_line).collect(),
         issued_coupon_id: issued_coupon_id.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
         shipping_address: present::shipping_address(&record.order),
         payment_window_ms: payment_window.map_or(0, |window| i64::try_from(window.as_millis()).unwrap_or(i64::MAX)),
     };
     stored.encode_to_vec()
+}
+
+fn stored_line(line: &OrderLine) -> StoredLine {
+    StoredLine {
+        sku: line.sku.as_str().to_owned(),
+        display_name: line.display_name.clone(),
+        quantity: line.quantity.get(),
+        unit_price_minor_units: line.price.map(|(unit, _)| unit.minor_units()),
+        line_total_minor_units: line.price.map(|(_, total)| total.minor_units()),
+        product_number: line.product_number,
+    }
+}
+
+/// What is known of the last modification, as it is stored; null without one.
+pub(super) fn encode_modification(record: &Record) -> Option<Vec<u8>> {
+    let modification = record.order.modification.as_deref()?;
+    let modifying = record.saga.modifying;
+    let stored = StoredModification {
+        state: present::modification_state(modification.state).into(),
+        order_version: modification.order_version,
+        lines: modification.lines.iter().map(stored_line).collect(),
+        currency: modification.total.map(|total| total.currency().as_str().to_owned()).unwrap_or_default(),
+        total_minor_units: modification.total.map_or(0, |total| total.minor_units()),
+        reason: modification.reason.clone(),
+        detail: modification.detail.clone(),
+        awaited: modifying.map_or(0, |modifying| modifying.awaited.number().into()),
+        since_us: modifying.map_or(0, |modifying| modifying.since.timestamp_micros()),
+    };
+    Some(stored.encode_to_vec())
+}
+
+/// Takes over what is stored of the last modification.
+pub(super) fn take_over_modification(bytes: &[u8], order: &mut Order, saga: &mut Saga) -> Result<(), Fault> {
+    let stored = StoredModification::decode(bytes).map_err(Fault::permanent)?;
+    let currency = currency(&stored.currency)?;
+    let lines = stored.lines.into_iter().map(|line| read_line(line, currency));
+    order.modification = Some(Box::new(Modification {
+        state: ModificationState::from_stored(number(stored.state)?)?,
+        order_version: stored.order_version,
+        lines: lines.collect::<Result<_, Fault>>()?,
+        total: currency.map(|currency| Money::new(stored.total_minor_units, currency)),
+        reason: stored.reason,
+        detail: stored.detail,
+    }));
+    if stored.awaited != 0 {
+        let since = Timestamp::from_timestamp_micros(stored.since_us);
+        saga.modifying = Some(Modifying {
+            awaited: Awaited::from_stored(number(stored.awaited)?)?,
+            order_version: stored.order_version,
+            since: since.ok_or_else(|| Fault::permanent("a time that is none"))?,
+        });
+    }
+    Ok(())
 }
 
 /// What is known of the coupon, as it is stored; null without one.
@@ -89,19 +134,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Body, Fault> {
 }
 
 fn read(stored: StoredOrder) -> Result<Body, Fault> {
-    let currency = Some(stored.currency).filter(|code| !code.is_empty());
-    let currency = currency.map(|code| Currency::parse(&code)).transpose().map_err(Fault::permanent)?;
-    let money = |minor_units: Option<i64>| Some(Money::new(minor_units?, currency?));
-    let lines = stored.lines.into_iter().map(|line| {
-        Ok(OrderLine {
-            sku: Sku::parse(&line.sku).map_err(Fault::permanent)?,
-            display_name: line.display_name,
-            quantity: Quantity::parse(line.quantity).map_err(Fault::permanent)?,
-            price: money(line.unit_price_minor_units).zip(money(line.line_total_minor_units)),
-            product_number: line.product_number,
-            discount: None,
-        })
-    });
+    let currency = currency(&stored.currency)?;
+    let lines = stored.lines.into_iter().map(|line| read_line(line, currency));
     let coupon = Some(stored.issued_coupon_id).filter(|bytes| !bytes.is_empty());
     let window = u64::try_from(stored.payment_window_ms).ok().filter(|ms| *ms > 0);
     let email = Some(stored.customer_email).filter(|email| !email.is_empty());
@@ -111,10 +145,31 @@ fn read(stored: StoredOrder) -> Result<Body, Fault> {
         payment_mode: PaymentMode::from_stored(number(stored.payment_mode)?)?,
         payment_window: window.map(Duration::from_millis),
         lines: lines.collect::<Result<_, Fault>>()?,
-        total: money(stored.total_minor_units),
+        total: money(stored.total_minor_units, currency),
         trace: TraceContext::from_bytes(&stored.trace_context, None).unwrap_or_default(),
         issued_coupon_id: coupon.map(|bytes| Uuid::from_slice(&bytes)).transpose().map_err(Fault::permanent)?,
         shipping_address: stored.shipping_address.map(present::address_of).map(Box::new),
+    })
+}
+
+/// Of all amounts of an order; none where it has none.
+fn currency(code: &str) -> Result<Option<Currency>, Fault> {
+    let code = Some(code).filter(|code| !code.is_empty());
+    code.map(Currency::parse).transpose().map_err(Fault::permanent)
+}
+
+fn money(minor_units: Option<i64>, currency: Option<Currency>) -> Option<Money> {
+    Some(Money::new(minor_units?, currency?))
+}
+
+fn read_line(line: StoredLine, currency: Option<Currency>) -> Result<OrderLine, Fault> {
+    Ok(OrderLine {
+        sku: Sku::parse(&line.sku).map_err(Fault::permanent)?,
+        display_name: line.display_name,
+        quantity: Quantity::parse(line.quantity).map_err(Fault::permanent)?,
+        price: money(line.unit_price_minor_units, currency).zip(money(line.line_total_minor_units, currency)),
+        product_number: line.product_number,
+        discount: None,
     })
 }
 
@@ -191,11 +246,11 @@ fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use openorder_types::{Timestamp, UserId};
+    use openorder_types::UserId;
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{CONFIRMING, OrderStatus};
+    use crate::domain::{CONFIRMING, OrderEvent, OrderStatus};
 
     /// One line of a product that is known, and one of a product that is not.
     fn record(total: Option<i64>, trace: TraceContext) -> Record {
@@ -223,6 +278,7 @@ mod tests {
             status_detail: String::new(),
             payment_id: String::new(),
             issued_coupon_id: None,
+            modification: None,
             shipping_address: None,
             create_time: Timestamp::UNIX_EPOCH,
             update_time: Timestamp::UNIX_EPOCH,
@@ -279,6 +335,34 @@ mod tests {
         }
         record.order.issued_coupon_id = None;
         assert_eq!(encode_coupon(&record), None);
+    }
+
+    #[test]
+    fn a_modification_is_read_as_it_was_written_while_it_is_under_way_and_afterwards() {
+        let mut record = record(Some(150_199), TraceContext::NONE);
+        assert_eq!(encode_modification(&record), None);
+        let wanted = record.order.lines.clone();
+        let since = Timestamp::from_timestamp_micros(1_800_000_000_123_456).unwrap();
+        let event = OrderEvent::ModificationRequested { lines: wanted, total: record.order.total.unwrap() };
+        record.order.evolve(&event, since);
+        for awaited in [Awaited::Reservation, Awaited::Payment, Awaited::Change] {
+            record.saga.modifying = Some(Modifying { awaited, order_version: 2, since });
+            assert_modification(&record);
+        }
+        record.saga.modifying = None;
+        let (mut accepted, mut rejected) = (record.clone(), record);
+        accepted.order.evolve(&OrderEvent::Modified, since);
+        let (reason, detail) = ("OUT_OF_STOCK".to_owned(), "TEA: 300 asked for, 3 available".to_owned());
+        rejected.order.evolve(&OrderEvent::ModificationRejected { reason, detail }, since);
+        assert_modification(&accepted);
+        assert_modification(&rejected);
+    }
+
+    fn assert_modification(record: &Record) {
+        let mut order = Order { modification: None, ..record.order.clone() };
+        let mut saga = Saga { modifying: None, ..record.saga.clone() };
+        take_over_modification(&encode_modification(record).unwrap(), &mut order, &mut saga).unwrap();
+        assert_eq!((order, saga), (record.order.clone(), record.saga.clone()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     domain::OrderStatus,
     persistence::{
         Record,
-        record::{EXCEPTIONAL, ORDERS, read, select_orders},
+        record::{EXCEPTIONAL, MODIFIED, ORDERS, read, select_orders},
     },
 };
 
@@ -151,8 +151,10 @@ pub async fn insert(connection: &mut PgConnection, records: &[&Record]) -> Resul
 /// [`Fault`] of the database.
 pub async fn update(connection: &mut PgConnection, records: &[&Record]) -> Result<(), Fault> {
     let (exceptional, ordinary) = by_exception(records);
-    ORDERS.update(connection, &ordinary).await?;
-    EXCEPTIONAL.update(connection, &exceptional).await
+    let (modified, exceptional): (Vec<_>, Vec<_>) = exceptional.into_iter().partition(|record| record.is_modified());
+    ORDERS.update(&mut *connection, &ordinary).await?;
+    EXCEPTIONAL.update(&mut *connection, &exceptional).await?;
+    MODIFIED.update(connection, &modified).await
 }
 
 /// Those that use a coupon or on which something went wrong, and the others.

@@ -32,22 +32,36 @@ impl Record {
         State { order: &self.order, saga: &self.saga }
     }
 
-    /// Whether it uses a coupon, or something has gone wrong with it. That never ends: requests are counted, and reasons
-    /// stay.
+    /// Whether it uses a coupon, its lines were to be changed, or something has gone wrong with it. That never ends:
+    /// requests are counted, and reasons stay.
     pub(super) fn is_exceptional(&self) -> bool {
         let Saga { pending, undo_attempts, releases, refunds, .. } = &self.saga;
         let is_counted = *undo_attempts > 0 || *releases > 0 || *refunds > 0;
         let is_told = !self.order.status_reason.is_empty() || !self.order.status_detail.is_empty();
-        pending.is_some() || is_counted || is_told || self.order.issued_coupon_id.is_some()
+        let is_special = self.order.issued_coupon_id.is_some() || self.is_modified();
+        pending.is_some() || is_counted || is_told || is_special
+    }
+
+    /// Whether other lines were asked for.
+    pub(super) fn is_modified(&self) -> bool {
+        self.order.modification.is_some()
     }
 }
 
 /// The columns of each order.
-pub(super) static ORDERS: LazyLock<Table<Record>> = LazyLock::new(columns);
+pub(super) static ORDERS: LazyLock<Table<Record>> = LazyLock::new(|| changing(carried()));
 
 /// The same, and those of orders that use a coupon or on which something went wrong.
-pub(super) static EXCEPTIONAL: LazyLock<Table<Record>> = LazyLock::new(|| {
-    columns()
+pub(super) static EXCEPTIONAL: LazyLock<Table<Record>> = LazyLock::new(|| exceptional(changing(carried())));
+
+/// The same, of orders whose lines were to be changed: what they carry changes too.
+pub(super) static MODIFIED: LazyLock<Table<Record>> = LazyLock::new(|| {
+    let found_by = Table::new("customer_order", "order_id").column("order_id", |record: &Record| record.order.order_id);
+    exceptional(changing(found_by).column("body", body::encode))
+});
+
+fn exceptional(table: Table<Record>) -> Table<Record> {
+    table
         .text("status_reason", |record| &record.order.status_reason)
         .text("status_detail", |record| &record.order.status_detail)
         .column("saga_cause", |record| record.saga.pending.as_ref().map_or(0, |(cause, _)| cause.number()))
@@ -57,14 +71,21 @@ pub(super) static EXCEPTIONAL: LazyLock<Table<Record>> = LazyLock::new(|| {
         .column("saga_refunds", |record| record.saga.refunds)
         .column("saga_coupon", |record| asked(record.saga.coupon))
         .column("coupon", body::encode_coupon)
-});
+        .column("modification", body::encode_modification)
+}
 
-fn columns() -> Table<Record> {
+/// What an order is found by and carries.
+fn carried() -> Table<Record> {
     Table::new("customer_order", "order_id")
         .column("order_id", |record: &Record| record.order.order_id)
         .text("customer_id", |record| record.order.customer_id.as_str())
         .column("body", body::encode)
         .column("create_time", |record| record.order.create_time)
+}
+
+/// What each step writes.
+fn changing(table: Table<Record>) -> Table<Record> {
+    table
         .changing()
         .column("status", |record| record.order.status.number())
         .column("version", |record| record.order.version)
@@ -112,6 +133,7 @@ pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
         shipment: part(row, "saga_shipment")?,
         line_discounts: Vec::new(),
         coupon_requests: 0,
+        modifying: None,
         pending: pending.map(|cause| (cause, reason.unwrap_or_default())),
         undo_attempts: undo_attempts.and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(0),
         releases: row.try_get::<Option<i64>, _>("saga_releases")?.unwrap_or(0),
@@ -136,12 +158,16 @@ pub(super) fn read(row: &PgRow) -> Result<Record, Fault> {
         status_detail: text("status_detail")?,
         payment_id: text("payment_id")?,
         issued_coupon_id: body.issued_coupon_id,
+        modification: None,
         shipping_address: body.shipping_address,
         create_time: row.try_get("create_time")?,
         update_time: row.try_get("update_time")?,
     };
     if let Some(coupon) = row.try_get("coupon")? {
         body::take_over_coupon(coupon, &mut order, &mut saga)?;
+    }
+    if let Some(modification) = row.try_get("modification")? {
+        body::take_over_modification(modification, &mut order, &mut saga)?;
     }
     Ok(Record { order, saga, trace: body.trace })
 }

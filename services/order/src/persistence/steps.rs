@@ -85,6 +85,7 @@ fn before(row: &PgRow, step: &ExpectedStep, now: Timestamp) -> Result<Record, Fa
         status_detail: String::new(),
         payment_id: payment_id.filter(|_| was_paid).unwrap_or_default(),
         issued_coupon_id: None,
+        modification: None,
         shipping_address: body.shipping_address,
         create_time: row.try_get("create_time")?,
         update_time: now,

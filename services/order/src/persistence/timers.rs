@@ -85,7 +85,7 @@ pub struct OpenSaga {
 /// # Errors
 /// [`Fault`] of the database.
 pub async fn open_sagas(executor: impl PgExecutor<'_>, orders: &[Uuid]) -> Result<Vec<OpenSaga>, Fault> {
-    let open = [Step::Reserving, Step::Paying, Step::Compensating].map(Step::number);
+    let open = [Step::Reserving, Step::Paying, Step::Modifying, Step::Compensating].map(Step::number);
     let rows = sqlx::query(
         "select order_id, saga_step, saga_step_time, body, trace_context from customer_order \
          where order_id = any ($1) and saga_step = any ($2) order by order_id",

@@ -31,6 +31,19 @@ pub enum Effect {
         /// For people.
         detail: String,
     },
+    /// No payment of the order as it stands is to be taken.
+    RequestHold,
+    /// The stock of the new lines is asked for, in place of that of the former ones.
+    RequestModification,
+    /// The order has the new lines.
+    ApplyModification,
+    /// The order keeps its lines.
+    RejectModification {
+        /// Stable, `UPPER_SNAKE`.
+        reason: String,
+        /// For people.
+        detail: String,
+    },
     /// Stock is asked back.
     RequestRelease { cause: CancellationCause },
     /// Money is asked back, or never to be taken.

@@ -4,7 +4,7 @@ use openorder_types::Timestamp;
 
 use crate::{
     domain::CancellationCause,
-    saga::{Effect, Participant, Saga, SagaSettings, Signal, Step},
+    saga::{Awaited, Effect, Participant, Saga, SagaSettings, Signal, Step, modifying},
 };
 
 /// The saga after a signal, and what is to be done. No effect and the same saga: the signal was late, doubled or
@@ -14,6 +14,7 @@ pub fn next(saga: &Saga, signal: &Signal, settings: &SagaSettings, now: Timestam
     let effects = match saga.step {
         Step::Reserving => reserving(&mut saga, signal, now),
         Step::Paying => paying(&mut saga, signal, settings, now),
+        Step::Modifying => modifying::next(&mut saga, signal, settings, now),
         Step::Completed => completed(&mut saga, signal, now),
         Step::Compensating | Step::CompensationFailed => compensating(&mut saga, signal, settings, now),
         Step::Compensated => compensated(&mut saga, signal, now),
@@ -58,6 +59,10 @@ fn reserving(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
             saga.give_back(CancellationCause::StepTimedOut, reason, now)
         }
         Signal::CancelRequested { cause, detail } => saga.cancel(*cause, detail, now),
+        Signal::ModificationRequested { order_version } if saga.coupon == Participant::Idle => {
+            saga.begin_to_modify(Awaited::Reservation, *order_version, now);
+            Vec::new()
+        }
         _ => Vec::new(),
     }
 }
@@ -92,6 +97,12 @@ fn paying(saga: &mut Saga, signal: &Signal, settings: &SagaSettings, now: Timest
             saga.give_back(CancellationCause::PaymentFailed, "PAYMENT_DEADLINE_EXCEEDED", now)
         }
         Signal::CancelRequested { cause, detail } => saga.cancel(*cause, detail, now),
+        // Whoever is first in the payment's row: this, or a payment of the order as it stands.
+        Signal::ModificationRequested { order_version } if saga.coupon == Participant::Idle => {
+            saga.begin_to_modify(Awaited::Payment, *order_version, now);
+            saga.refunds += 1;
+            vec![Effect::RequestHold]
+        }
         _ => Vec::new(),
     }
 }
@@ -201,19 +212,19 @@ fn rejected(saga: &mut Saga, signal: &Signal, now: Timestamp) -> Vec<Effect> {
 }
 
 /// What an order is cancelled for whose stock was given back without its having asked.
-fn unasked_release(expired: bool) -> (CancellationCause, &'static str) {
+pub(super) fn unasked_release(expired: bool) -> (CancellationCause, &'static str) {
     let reason = if expired { "RESERVATION_EXPIRED" } else { "RESERVATION_RELEASED" };
     (CancellationCause::ReservationExpired, reason)
 }
 
 impl Saga {
-    fn enter(&mut self, step: Step, now: Timestamp) {
+    pub(super) fn enter(&mut self, step: Step, now: Timestamp) {
         self.step = step;
         self.step_time = now;
     }
 
     /// Goes on to the payment once all is held that the order has need of.
-    fn confirm_once_held(&mut self, now: Timestamp) -> Vec<Effect> {
+    pub(super) fn confirm_once_held(&mut self, now: Timestamp) -> Vec<Effect> {
         let has_coupon = matches!(self.coupon, Participant::Idle | Participant::Done);
         if self.stock != Participant::Done || !has_coupon {
             return Vec::new();
@@ -224,7 +235,7 @@ impl Saga {
     }
 
     /// Past the pivot: what is held is used, and the order goes its way.
-    fn complete(&mut self, payment_id: &str, settings: &SagaSettings, now: Timestamp) -> Vec<Effect> {
+    pub(super) fn complete(&mut self, payment_id: &str, settings: &SagaSettings, now: Timestamp) -> Vec<Effect> {
         self.enter(Step::Completed, now);
         let mut effects = vec![Effect::MarkPaid { payment_id: payment_id.to_owned() }];
         if self.coupon == Participant::Done {
@@ -240,7 +251,8 @@ impl Saga {
     }
 
     /// The order is rejected at once; what else was held for it, or may come to be, is asked back.
-    fn reject(&mut self, reason: &str, detail: &str, now: Timestamp) -> Vec<Effect> {
+    pub(super) fn reject(&mut self, reason: &str, detail: &str, now: Timestamp) -> Vec<Effect> {
+        self.modifying = None;
         let mut effects = vec![Effect::Reject { reason: reason.to_owned(), detail: detail.to_owned() }];
         if self.stock.is_open() || self.coupon.is_open() {
             effects.extend(self.ask_back(CancellationCause::Operator, now));
@@ -251,7 +263,7 @@ impl Saga {
     }
 
     /// Begins to give back; the order is cancelled once all is.
-    fn give_back(&mut self, cause: CancellationCause, reason: &str, now: Timestamp) -> Vec<Effect> {
+    pub(super) fn give_back(&mut self, cause: CancellationCause, reason: &str, now: Timestamp) -> Vec<Effect> {
         self.pending = Some((cause, reason.to_owned()));
         let mut effects = self.ask_back(cause, now);
         effects.extend(self.settle(now));
@@ -259,7 +271,7 @@ impl Saga {
     }
 
     /// Called off: the order is cancelled at once; giving back follows.
-    fn cancel(&mut self, cause: CancellationCause, detail: &str, now: Timestamp) -> Vec<Effect> {
+    pub(super) fn cancel(&mut self, cause: CancellationCause, detail: &str, now: Timestamp) -> Vec<Effect> {
         self.cancel_for(cause, cancelled_by(cause), detail, now)
     }
 
@@ -274,6 +286,7 @@ impl Saga {
     fn ask_back(&mut self, cause: CancellationCause, now: Timestamp) -> Vec<Effect> {
         self.enter(Step::Compensating, now);
         self.undo_attempts = 0;
+        self.modifying = None;
         let mut effects = Vec::new();
         if self.payment.is_open() {
             self.payment = Participant::Undoing;

@@ -23,12 +23,15 @@ numbered! {
         CompensationFailed = 6 "COMPENSATION_FAILED",
         /// Nothing was held, nothing is to be given back.
         Rejected = 7 "REJECTED",
+        /// Other lines were asked for: what is held is being changed.
+        Modifying = 8 "MODIFYING",
     }
 }
 
 impl Step {
     /// The steps that a saga does not end at.
-    pub const UNSETTLED: [Self; 4] = [Self::Reserving, Self::Paying, Self::Compensating, Self::CompensationFailed];
+    pub const UNSETTLED: [Self; 5] =
+        [Self::Reserving, Self::Paying, Self::Modifying, Self::Compensating, Self::CompensationFailed];
 }
 
 numbered! {
@@ -60,6 +63,28 @@ impl Participant {
     }
 }
 
+numbered! {
+    /// What a modification waits for.
+    pub enum Awaited {
+        /// The stock of the order as it was made: what is not held cannot be changed.
+        Reservation = 1 "RESERVATION",
+        /// The payment: it is taken for the lines of before, or not for them any more.
+        Payment = 2 "PAYMENT",
+        /// The stock of the new lines.
+        Change = 3 "CHANGE",
+    }
+}
+
+/// A modification that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Modifying {
+    pub awaited: Awaited,
+    /// Version of the order that asked for it.
+    pub order_version: i64,
+    /// When the step began that goes on afterwards.
+    pub since: Timestamp,
+}
+
 /// The saga of one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saga {
@@ -78,9 +103,11 @@ pub struct Saga {
     pub pending: Option<(CancellationCause, String)>,
     /// How often giving back was asked for again.
     pub undo_attempts: u32,
-    /// How often stock was asked back: the version of that stream of events.
+    /// The modification of its lines that is under way; at [`Step::Modifying`] alone.
+    pub modifying: Option<Modifying>,
+    /// How often stock was asked back or to be changed: the version of that stream of events.
     pub releases: i64,
-    /// How often money was asked back: the version of that stream of events.
+    /// How often money was asked back or to be held back: the version of that stream of events.
     pub refunds: i64,
     /// How often the promotion service was asked for something: the version of that stream of events.
     pub coupon_requests: i64,
@@ -133,6 +160,7 @@ impl Saga {
             line_discounts: Vec::new(),
             pending: None,
             undo_attempts: 0,
+            modifying: None,
             releases: 0,
             refunds: 0,
             coupon_requests: 0,
@@ -161,6 +189,10 @@ impl Saga {
                 waited_for.map(|(_, since)| since).max().unwrap_or(open.own)
             }
             Step::Paying => open.payment,
+            Step::Modifying => match self.modifying.map(|modifying| modifying.awaited) {
+                Some(Awaited::Payment) => open.payment,
+                _ => open.stock,
+            },
             _ => open.own,
         };
         self.patience(settings).map(|patience| self.step_time.max(since) + patience)
@@ -168,14 +200,18 @@ impl Saga {
 
     /// When an order made at `create_time` has to be paid, the way open or not; none, whenever.
     pub fn completion_deadline(&self, settings: &SagaSettings, create_time: Timestamp) -> Option<Timestamp> {
-        let waits = matches!(self.step, Step::Reserving | Step::Paying);
+        let waits = match self.step {
+            Step::Reserving | Step::Paying => true,
+            Step::Modifying => self.payment == Participant::Idle,
+            _ => false,
+        };
         settings.completion.filter(|_| waits).map(|limit| create_time + limit)
     }
 
     /// How long the present step may stay unanswered.
     fn patience(&self, settings: &SagaSettings) -> Option<Duration> {
         match self.step {
-            Step::Reserving | Step::Paying => Some(settings.step),
+            Step::Reserving | Step::Paying | Step::Modifying => Some(settings.step),
             Step::Compensating => {
                 let doubled = settings.compensation.saturating_mul(1_u32 << self.undo_attempts.min(20));
                 Some(doubled.min(settings.compensation_max.max(settings.compensation)))
@@ -232,6 +268,27 @@ pub enum Signal {
     },
     /// The total was given back.
     PaymentRefunded,
+    /// Other lines are wanted; the order has checked that they may be.
+    ModificationRequested {
+        /// Version of the order that asks.
+        order_version: i64,
+    },
+    /// No payment of the order as it was at this version is taken any more.
+    PaymentHeldBack { order_version: i64 },
+    /// The stock of the new lines is held, in place of that of the former ones.
+    StockModified {
+        /// Version of the order that asked.
+        order_version: i64,
+    },
+    /// The stock of a new line cannot be held; that of the former ones still is.
+    StockModificationRejected {
+        /// Version of the order that asked.
+        order_version: i64,
+        /// `OUT_OF_STOCK` or `UNKNOWN_SKU`.
+        reason: String,
+        /// For people.
+        detail: String,
+    },
     /// The step's time is up.
     DeadlinePassed,
     /// The time is up in which a caller had to pay.

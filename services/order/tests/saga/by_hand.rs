@@ -8,9 +8,11 @@ use openorder_order::{
 };
 
 use crate::{
-    SETTINGS, at, paid,
+    SETTINGS, at,
+    case::{Case, Coupon, Payer},
+    paid,
     participants::{MONEY, PRICE},
-    world::{Case, Coupon, Letter, Payer, World},
+    world::{Letter, World},
 };
 
 /// An order that waits for its customer to pay it.
@@ -65,7 +67,7 @@ fn an_order_that_is_not_paid_in_time_is_called_off_with_a_reason_of_its_own_and_
         world.check();
         assert_eq!(world.order.status_reason, "PAYMENT_DEADLINE_EXCEEDED");
         // Whoever comes now pays nothing.
-        world.under_way.push(Letter::Process);
+        world.under_way.push(Letter::Process { order_version: 2, price: PRICE });
         world.deliver(|_| false);
         world.check();
         assert_eq!(world.payment.debits, 0);

@@ -7,8 +7,9 @@ use openorder_order::{
 };
 
 use crate::{
+    case::{Case, Coupon, Payer},
     participants::{MONEY, STOCK},
-    world::{Case, Coupon, Letter, Payer, World},
+    world::{Letter, World},
 };
 
 /// What goes wrong on the way forward.
@@ -35,7 +36,7 @@ enum Fault {
 
 /// What happens to the requests to give back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Undo {
+pub enum Undo {
     Answered,
     EachTwice,
     AnsweredTwice,
@@ -46,7 +47,7 @@ enum Undo {
 }
 
 const FORWARD: [Step; 3] = [Step::Reserving, Step::Paying, Step::Completed];
-const UNDO: [Undo; 7] = [
+pub const UNDO: [Undo; 7] = [
     Undo::Answered,
     Undo::EachTwice,
     Undo::AnsweredTwice,
@@ -121,7 +122,7 @@ fn fail(fault: Fault, coupon: Coupon, ships: bool, payer: Payer) -> World {
             world.pass_deadline();
         }
         Fault::PaySilent => {
-            world.deliver(|letter| matches!(letter, Letter::Pay | Letter::Process));
+            world.deliver(|letter| matches!(letter, Letter::Pay | Letter::Process { .. }));
             world.pass_deadline();
         }
         Fault::PayAnswerLost => {
@@ -151,7 +152,7 @@ fn fail(fault: Fault, coupon: Coupon, ships: bool, payer: Payer) -> World {
 }
 
 /// Whether the compensation failed on the way, so that the cases that mean to show that are seen to.
-fn give_back(world: &mut World, undo: Undo) -> bool {
+pub fn give_back(world: &mut World, undo: Undo) -> bool {
     // Everything but the undo requests has arrived.
     world.deliver(Letter::is_undo);
     let waits = world.saga.step == Step::Compensating;

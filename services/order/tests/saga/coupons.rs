@@ -6,8 +6,10 @@ use openorder_order::{
 };
 
 use crate::{
-    SETTINGS, at, euros, out_of_stock, paid, refused,
-    world::{Case, Coupon, Letter, World},
+    SETTINGS, at,
+    case::{Case, Coupon},
+    euros, out_of_stock, paid, refused,
+    world::{Letter, World},
 };
 
 /// Gives the signals one after the other to the saga of an order with a coupon; returns it and all effects.

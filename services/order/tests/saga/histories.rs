@@ -6,8 +6,9 @@
 use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};
 
 use crate::{
-    participants::{PRICE, Use},
-    world::{Case, Coupon, Letter, Payer, World},
+    case::{Case, Coupon, Payer},
+    participants::{PRICE, STOCK, Use},
+    world::{Letter, World},
 };
 
 /// What happens next.
@@ -23,6 +24,8 @@ enum Act {
     AskToPay,
     /// The customer puts money into the wallet.
     TopUp,
+    /// The customer wants so many pieces instead.
+    Modify(i64),
     /// The customer calls the order off.
     Cancel,
     /// An operator moves the order on.
@@ -48,6 +51,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => Just(Act::Deadline),
         2 => Just(Act::AskToPay),
         1 => Just(Act::TopUp),
+        2 => (1_i64..=STOCK + 2).prop_map(Act::Modify),
         1 => Just(Act::Cancel),
         1 => Just(Act::Ship),
         1 => Just(Act::DeliverOrder),
@@ -74,6 +78,7 @@ fn play(world: &mut World, acts: &[Act]) {
             Act::Deadline => world.pass_deadline(),
             Act::AskToPay => world.ask_to_pay(),
             Act::TopUp => world.top_up(PRICE),
+            Act::Modify(pieces) => drop(world.modify(*pieces)),
             Act::Cancel => world.cancel(),
             Act::Ship => world.ship(),
             Act::DeliverOrder => world.deliver_order(),
@@ -119,13 +124,17 @@ proptest! {
 /// Histories that are too tame prove nothing: each end, and each way to it, is seen among a few thousand.
 #[test]
 fn the_histories_reach_every_end_and_every_step() {
-    use openorder_order::{domain::OrderStatus, saga::Step};
+    use openorder_order::{
+        domain::{ModificationState, OrderStatus},
+        saga::Step,
+    };
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
 
     let mut runner = TestRunner::deterministic();
     let (mut ends, mut steps, mut lost, mut held_for_rejected) = (Vec::new(), Vec::new(), false, false);
     let (mut redeemed, mut restored, mut nothing_to_pay, mut late_parcels) = (0, 0, 0, 0);
     let (mut by_hand, mut not_in_time, mut given_back) = (0, 0, 0);
+    let (mut modified, mut kept, mut paid_first, mut ended) = (0, 0, 0, 0);
     for round in 0..3_000 {
         let tree = (any::<bool>(), any::<bool>(), prop::collection::vec(act(), 0..80)).new_tree(&mut runner).unwrap();
         let (has_stock, has_money, acts) = tree.current();
@@ -148,6 +157,13 @@ fn the_histories_reach_every_end_and_every_step() {
         by_hand += u32::from(is_by_hand && world.order.status >= OrderStatus::Paid && world.payment.debits > 0);
         not_in_time += u32::from(world.order.status_reason == "PAYMENT_DEADLINE_EXCEEDED");
         given_back += u32::from(is_by_hand && world.payment.given_back);
+        if let Some(modification) = &world.order.modification {
+            let goes = world.order.status >= OrderStatus::Paid && world.order.status < OrderStatus::Cancelled;
+            modified += u32::from(goes && modification.state == ModificationState::Accepted);
+            kept += u32::from(goes && modification.reason == "OUT_OF_STOCK");
+            paid_first += u32::from(modification.reason == "ORDER_ALREADY_PAID");
+            ended += u32::from(modification.reason == "CANCELLED_BY_CUSTOMER");
+        }
         redeemed += u32::from(world.promotion.coupon_use == Some(Use::Redeemed));
         restored += u32::from(world.promotion.coupon_use == Some(Use::Released));
         nothing_to_pay += u32::from(world.order.status >= OrderStatus::Paid && world.payment.taken.is_none());
@@ -172,7 +188,9 @@ fn the_histories_reach_every_end_and_every_step() {
     assert!(seen.iter().all(|count| *count > 0), "redeemed, restored, nothing to pay, late parcels: {seen:?}");
     let seen = [by_hand, not_in_time, given_back];
     assert!(seen.iter().all(|count| *count > 0), "paid by hand, not paid in time, given back: {seen:?}");
-    for number in 1..=7 {
+    let seen = [modified, kept, paid_first, ended];
+    assert!(seen.iter().all(|count| *count > 0), "modified, not, paid first, ended with the order: {seen:?}");
+    for number in 1..=8 {
         let step = Step::from_number(number).unwrap();
         assert!(steps.contains(&step) || step == Step::Rejected && ends.contains(&OrderStatus::Rejected), "{step:?}");
     }

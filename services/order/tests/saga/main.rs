@@ -1,18 +1,21 @@
 //! The saga as a pure machine: every step's failure, timeout and lost answer, every compensation and its failure.
 //!
 //! - `steps`: each signal at each step has a defined answer;
-//! - `participants`, `world`: stock, payment, coupon and parcel as they promise to behave, and the messages between them
+//! - `participants`, `case`, `world`: stock, payment, coupon and parcel as they promise to behave, and the messages between them
 //!   and the order;
 //! - `coupons`: what an order with a coupon or a parcel does at each step;
 //! - `by_hand`: what an order does that waits for its customer to pay it;
+//! - `modifications`: an order whose lines are changed;
 //! - `clean_slate`: each step fails in each way, each undo is slow, doubled or lost, and all is as it was before;
 //! - `histories`: the same over random histories, where everything is late, doubled and out of order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod by_hand;
+mod case;
 mod clean_slate;
 mod coupons;
 mod histories;
+mod modifications;
 mod participants;
 mod steps;
 mod world;

@@ -32,11 +32,16 @@ pub struct Inventory {
     pub reserved: i64,
     pub reservation: Option<Reservation>,
     pub events: i64,
+    /// Pieces of the reservation.
+    held: i64,
+    /// Version of the order that last asked for others; 0: none did.
+    modified: i64,
 }
 
 impl Inventory {
     pub fn new(has_stock: bool) -> Self {
-        Self { on_hand: if has_stock { STOCK } else { PIECES - 1 }, reserved: 0, reservation: None, events: 0 }
+        let on_hand = if has_stock { STOCK } else { PIECES - 1 };
+        Self { on_hand, reserved: 0, reservation: None, events: 0, held: PIECES, modified: 0 }
     }
 
     pub fn reserve(&mut self) -> Vec<Signal> {
@@ -53,6 +58,22 @@ impl Inventory {
         vec![Signal::StockReserved]
     }
 
+    /// Other pieces are held in place of those before, or nothing changes.
+    pub fn modify(&mut self, order_version: i64, pieces: i64) -> Vec<Signal> {
+        if self.reservation != Some(Reservation::Held) || order_version <= self.modified {
+            return Vec::new();
+        }
+        self.modified = order_version;
+        self.events += 1;
+        if self.on_hand - self.reserved + self.held < pieces {
+            let (reason, detail) = ("OUT_OF_STOCK".to_owned(), String::new());
+            return vec![Signal::StockModificationRejected { order_version, reason, detail }];
+        }
+        self.reserved += pieces - self.held;
+        self.held = pieces;
+        vec![Signal::StockModified { order_version }]
+    }
+
     /// The first time it is asked for; then nothing is published, because nothing changes.
     pub fn release(&mut self, expired: bool) -> Vec<Signal> {
         if self.reservation == Some(Reservation::Released) { Vec::new() } else { self.release_again(expired) }
@@ -62,7 +83,7 @@ impl Inventory {
     pub fn release_again(&mut self, expired: bool) -> Vec<Signal> {
         match self.reservation {
             Some(Reservation::Shipped) => return Vec::new(),
-            Some(Reservation::Held) => self.reserved -= PIECES,
+            Some(Reservation::Held) => self.reserved -= self.held,
             Some(Reservation::Released | Reservation::Rejected) | None => {}
         }
         self.reservation = Some(Reservation::Released);
@@ -77,8 +98,8 @@ impl Inventory {
 
     pub fn ship(&mut self) -> Vec<Signal> {
         if self.reservation == Some(Reservation::Held) {
-            self.on_hand -= PIECES;
-            self.reserved -= PIECES;
+            self.on_hand -= self.held;
+            self.reserved -= self.held;
             self.reservation = Some(Reservation::Shipped);
         }
         Vec::new()
@@ -95,13 +116,15 @@ pub struct Payment {
     pub debits: u32,
     pub credits: u32,
     /// What the order costs, less its discount.
-    price: i64,
+    pub price: i64,
+    /// Payments of the order as it was at this version, or before, are not taken; 0: nothing was held back.
+    held_back: i64,
 }
 
 impl Payment {
     pub fn new(has_money: bool, price: i64) -> Self {
         let balance = if has_money { MONEY } else { (price - 1).max(0) };
-        Self { balance, taken: None, given_back: false, debits: 0, credits: 0, price }
+        Self { balance, taken: None, given_back: false, debits: 0, credits: 0, price, held_back: 0 }
     }
 
     pub fn pay(&mut self) -> Vec<Signal> {
@@ -119,8 +142,21 @@ impl Payment {
     }
 
     /// A caller asks for it: what cannot be taken decides nothing and is told the caller alone.
-    pub fn process(&mut self) -> Vec<Signal> {
-        if self.taken.is_some() || self.balance < self.price { Vec::new() } else { self.pay() }
+    pub fn process(&mut self, order_version: i64, price: i64) -> Vec<Signal> {
+        if self.taken.is_some() || order_version <= self.held_back || self.balance < price {
+            return Vec::new();
+        }
+        self.price = price;
+        self.pay()
+    }
+
+    /// No payment of the order as it was at this version is taken any more, unless one was.
+    pub fn hold(&mut self, order_version: i64) -> Vec<Signal> {
+        if self.taken.is_some() || order_version <= self.held_back {
+            return Vec::new();
+        }
+        self.held_back = order_version;
+        vec![Signal::PaymentHeldBack { order_version }]
     }
 
     /// The first time it is asked for; then nothing is published, because nothing changes.

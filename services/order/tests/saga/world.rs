@@ -5,18 +5,18 @@ use std::collections::HashMap;
 
 use openorder_order::{
     domain::{
-        CancellationCause, CatalogItem, CompensationRequest, Context, Creation, Event, NewOrder, Order, OrderCommand,
-        OrderEvent, OrderStatus, PaymentMode, ProductAnswers, RequestedLine, ReservationMode, ShipmentFact, State,
-        create, decide, evolve,
+        CancellationCause, CatalogItem, CompensationRequest, Context, Creation, Event, ModifyRequest, Order,
+        OrderCommand, OrderEvent, OrderStatus, ProductAnswers, ShipmentFact, State, create, decide, evolve,
     },
     saga::{OpenSince, Saga, SagaSettings, Signal, Step},
 };
-use openorder_types::{Quantity, Sku, UserId};
-use uuid::Uuid;
+use openorder_types::Sku;
 
 use crate::{
-    SETTINGS, at, euros,
-    participants::{DISCOUNT, Inventory, PIECES, PRICE, Parcel, Payment, Promotion, Reservation, STOCK, Shipping, Use},
+    SETTINGS, at,
+    case::{self, Case, Coupon, Payer},
+    euros,
+    participants::{Inventory, PIECES, PRICE, Parcel, Payment, Promotion, Reservation, STOCK, Shipping, Use},
 };
 
 /// What is under way: an event or a request to a participant, or a signal to the saga.
@@ -29,8 +29,18 @@ pub enum Letter {
     /// Its time is up, and the order was settled when it was asked about.
     Expire,
     Pay,
-    /// A caller pays, who has seen the order wait for it.
-    Process,
+    /// A caller pays, who has seen the order wait for it, at this version and price.
+    Process {
+        order_version: i64,
+        price: i64,
+    },
+    HoldPayment {
+        order_version: i64,
+    },
+    ModifyStock {
+        order_version: i64,
+        pieces: i64,
+    },
     Refund,
     RefundAgain,
     HoldCoupon,
@@ -59,76 +69,6 @@ impl Letter {
     }
 }
 
-/// The coupon of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coupon {
-    None,
-    /// It takes something off.
-    Part,
-    /// It leaves nothing to pay.
-    Whole,
-    /// It cannot be used.
-    Bad,
-}
-
-impl Coupon {
-    pub const ALL: [Self; 4] = [Self::None, Self::Part, Self::Whole, Self::Bad];
-
-    fn discount(self) -> Option<i64> {
-        match self {
-            Self::None | Self::Bad => None,
-            Self::Part => Some(DISCOUNT),
-            Self::Whole => Some(PRICE),
-        }
-    }
-
-    /// What the order costs with it.
-    pub fn price(self) -> i64 {
-        PRICE - self.discount().unwrap_or(0)
-    }
-}
-
-/// What an order is of, and what there is of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Case {
-    /// Whether the product service has what is ordered.
-    pub is_product_known: bool,
-    pub has_stock: bool,
-    pub has_money: bool,
-    pub coupon: Coupon,
-    /// Whether there is a shipping service.
-    pub ships: bool,
-    /// Who pays.
-    pub payer: Payer,
-}
-
-/// Who starts the payment of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Payer {
-    /// The saga.
-    Saga,
-    /// Its customer, as soon as the order waits for that.
-    Customer,
-    /// Its customer, who has not begun to.
-    Nobody,
-}
-
-impl Payer {
-    pub const ALL: [Self; 3] = [Self::Saga, Self::Customer, Self::Nobody];
-}
-
-impl Case {
-    /// Everything is there.
-    pub const GOOD: Self = Self {
-        is_product_known: true,
-        has_stock: true,
-        has_money: true,
-        coupon: Coupon::None,
-        ships: false,
-        payer: Payer::Saga,
-    };
-}
-
 pub struct World {
     pub saga: Saga,
     pub order: Order,
@@ -138,6 +78,7 @@ pub struct World {
     pub shipping: Shipping,
     pub under_way: Vec<Letter>,
     case: Case,
+    catalogue: HashMap<Sku, CatalogItem>,
     settings: SagaSettings,
     /// Versions of the requests for stock, for money and of the promotion service, in their order.
     releases: Vec<i64>,
@@ -152,10 +93,10 @@ pub struct World {
 impl World {
     /// An order was just made.
     pub fn of(case: Case) -> Self {
-        let catalogue = if case.is_product_known { HashMap::from([(sku(), item())]) } else { HashMap::new() };
+        let catalogue = if case.is_product_known { case::catalogue() } else { HashMap::new() };
         let settings = SagaSettings { ships: case.ships, ..SETTINGS };
         let context = Context { catalogue: &catalogue, settings: &settings, now: at(0) };
-        let Creation { order, saga, events } = create(&new_order(case), &context).unwrap();
+        let Creation { order, saga, events } = create(&case::new_order(case), &context).unwrap();
         let (inventory, payment) = (Inventory::new(case.has_stock), Payment::new(case.has_money, case.coupon.price()));
         let mut world = Self {
             saga,
@@ -167,6 +108,7 @@ impl World {
             shipping: Shipping::default(),
             under_way: vec![Letter::Reserve],
             case,
+            catalogue,
             settings,
             releases: Vec::new(),
             refunds: Vec::new(),
@@ -188,7 +130,9 @@ impl World {
             Letter::ReleaseAgain => self.inventory.release_again(false),
             Letter::Expire => self.inventory.expire(),
             Letter::Pay => self.payment.pay(),
-            Letter::Process => self.payment.process(),
+            Letter::Process { order_version, price } => self.payment.process(order_version, price),
+            Letter::HoldPayment { order_version } => self.payment.hold(order_version),
+            Letter::ModifyStock { order_version, pieces } => self.inventory.modify(order_version, pieces),
             Letter::Refund => self.payment.refund(),
             Letter::RefundAgain => self.payment.refund_again(),
             Letter::HoldCoupon => self.promotion.hold(),
@@ -231,9 +175,9 @@ impl World {
     }
 
     /// The same, with the reason of a rejection.
-    fn try_to(&mut self, command: &OrderCommand) -> Result<(), &'static str> {
+    pub fn try_to(&mut self, command: &OrderCommand) -> Result<(), &'static str> {
         self.seconds += 1;
-        let context = Context { catalogue: &HashMap::new(), settings: &self.settings, now: at(self.seconds) };
+        let context = Context { catalogue: &self.catalogue, settings: &self.settings, now: at(self.seconds) };
         let decided = decide(State { order: &self.order, saga: &self.saga }, command, &context);
         self.apply(&decided.map_err(|rejection| rejection.reason)?);
         Ok(())
@@ -253,6 +197,17 @@ impl World {
                 Event::RefundRequested { answer_again, .. } => {
                     self.refunds.push(self.saga.refunds);
                     self.under_way.push(if *answer_again { Letter::RefundAgain } else { Letter::Refund });
+                }
+                Event::PaymentHoldRequested => {
+                    self.refunds.push(self.saga.refunds);
+                    let order_version = self.saga.modifying.unwrap().order_version;
+                    self.under_way.push(Letter::HoldPayment { order_version });
+                }
+                Event::StockModificationRequested => {
+                    self.releases.push(self.saga.releases);
+                    let order_version = self.saga.modifying.unwrap().order_version;
+                    let pieces = self.order.modification.as_ref().unwrap().lines[0].quantity.get();
+                    self.under_way.push(Letter::ModifyStock { order_version, pieces });
                 }
                 Event::CouponHoldRequested => self.ask_promotion(Letter::HoldCoupon),
                 Event::CouponRedeemRequested => self.ask_promotion(Letter::RedeemCoupon),
@@ -282,8 +237,11 @@ impl World {
         }
         match event {
             OrderEvent::Confirmed { .. } if self.order.total.unwrap().is_positive() => match self.case.payer {
-                Payer::Saga => self.under_way.push(Letter::Pay),
-                Payer::Customer => self.under_way.push(Letter::Process),
+                Payer::Saga => {
+                    self.payment.price = self.price();
+                    self.under_way.push(Letter::Pay);
+                }
+                Payer::Customer => self.ask_to_pay(),
                 Payer::Nobody => {}
             },
             OrderEvent::Paid { .. } if self.case.ships => self.under_way.push(Letter::MakeParcel),
@@ -306,11 +264,39 @@ impl World {
         }
     }
 
+    /// So many seconds pass.
+    pub fn pass_time(&mut self, seconds: i64) {
+        self.seconds += seconds;
+    }
+
     /// Somebody asks to pay the order. Where it waits for that the payment is under way then.
     pub fn ask_to_pay(&mut self) {
-        if self.case.payer != Payer::Saga && self.order.status == OrderStatus::Confirmed {
-            self.under_way.push(Letter::Process);
+        let is_modifying = self.order.modification.as_ref().is_some_and(|modification| modification.is_under_way());
+        if self.case.payer != Payer::Saga && self.order.status == OrderStatus::Confirmed && !is_modifying {
+            self.under_way.push(Letter::Process { order_version: self.order.version, price: self.price() });
         }
+    }
+
+    /// The customer wants so many pieces instead. Whether that was taken note of.
+    pub fn modify(&mut self, pieces: i64) -> Result<(), &'static str> {
+        let wanted = ModifyRequest {
+            lines: vec![case::line(pieces)],
+            expected_version: self.order.version,
+            expected_total: None,
+            owner: Some(self.order.customer_id.clone()),
+            product_answers: ProductAnswers::new(),
+        };
+        self.try_to(&OrderCommand::Modify(Box::new(wanted)))
+    }
+
+    /// What the order costs.
+    fn price(&self) -> i64 {
+        self.order.total.unwrap().minor_units()
+    }
+
+    /// Pieces that the order is of.
+    fn pieces(&self) -> i64 {
+        self.order.lines[0].quantity.get()
     }
 
     /// The customer puts money into the wallet.
@@ -406,6 +392,8 @@ impl World {
         assert!(self.under_way.is_empty());
         assert!(matches!(saga.step, Step::Completed | Step::Compensated | Step::Rejected), "{saga:?}");
         assert!(payment.debits <= 1, "charged {} times", payment.debits);
+        let is_modifying = order.modification.as_ref().is_some_and(|modification| modification.is_under_way());
+        assert!(!is_modifying && saga.modifying.is_none(), "{order:?}, {saga:?}");
         assert!(payment.credits <= payment.debits, "more given back than taken");
         let versions = [&self.releases, &self.refunds, &self.coupon_requests];
         for versions in versions {
@@ -444,8 +432,9 @@ impl World {
 
     fn check_on_its_way(&self) {
         let World { order, inventory, payment, case, shipping, .. } = self;
-        assert_eq!(payment.balance, self.at_first.1 - case.coupon.price(), "{}, and not paid", order.status);
-        assert_eq!(order.total, Some(euros(case.coupon.price())), "{order:?}");
+        assert_eq!(payment.balance, self.at_first.1 - self.price(), "{}, and not paid", order.status);
+        let discount = PRICE - case.coupon.price();
+        assert_eq!(order.total, Some(euros(PRICE / PIECES * self.pieces() - discount)), "{order:?}");
         let line_discounts: Vec<_> = order.lines.iter().filter_map(|line| line.discount).collect();
         assert_eq!(line_discounts, case.coupon.discount().map(euros).into_iter().collect::<Vec<_>>());
         assert_eq!(self.promotion.coupon_use, case.coupon.discount().map(|_| Use::Redeemed));
@@ -462,38 +451,7 @@ impl World {
             assert!(!is_ready && inventory.reservation == Some(Reservation::Released), "{inventory:?}");
             return;
         }
-        assert_eq!(inventory.reserved, if is_ready { PIECES } else { 0 }, "{inventory:?}");
-        assert_eq!(inventory.on_hand, if is_ready { STOCK } else { STOCK - PIECES });
-    }
-}
-
-fn sku() -> Sku {
-    Sku::parse("TEA").unwrap()
-}
-
-fn item() -> CatalogItem {
-    CatalogItem {
-        sku: sku(),
-        product_id: Uuid::from_u128(2),
-        product_version: 1,
-        product_number: 1,
-        display_name: "Tea".to_owned(),
-        unit_price: euros(PRICE / PIECES),
-        deleted: false,
-    }
-}
-
-fn new_order(case: Case) -> NewOrder {
-    NewOrder {
-        order_id: Uuid::from_u128(1),
-        customer_id: UserId::parse("ada").unwrap(),
-        customer_email: None,
-        lines: vec![RequestedLine { sku: sku(), quantity: Quantity::parse(PIECES).unwrap() }],
-        reservation_mode: ReservationMode::Deferred,
-        payment_mode: if case.payer == Payer::Saga { PaymentMode::Automatic } else { PaymentMode::Manual },
-        expected_total: Some(euros(PRICE)),
-        issued_coupon_id: (case.coupon != Coupon::None).then(|| Uuid::from_u128(7)),
-        shipping_address: None,
-        product_answers: ProductAnswers::from([(sku(), case.is_product_known)]),
+        assert_eq!(inventory.reserved, if is_ready { self.pieces() } else { 0 }, "{inventory:?}");
+        assert_eq!(inventory.on_hand, if is_ready { STOCK } else { STOCK - self.pieces() });
     }
 }

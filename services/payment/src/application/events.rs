@@ -35,14 +35,19 @@ pub(crate) fn publish(events: &mut NewEvents, event: &Event, state: &State) {
     }
 }
 
-/// The event of the payment's state: completed, failed or refunded. A completed one tells of the wallet that it was taken
-/// from.
+/// The event of the payment's state: initiated, completed, failed or refunded. A completed one tells of the wallet that
+/// it was taken from.
 fn payment_decided(events: &mut NewEvents, payment: &Payment, wallet: Option<&Wallet>) {
     let (payment_id, order_id) = (payment.payment_id.to_string(), payment.order_id.to_string());
     let (user_id, version) = (payment.user_id.to_string(), payment.version);
     let amount = payment.amount().map(present::amount);
     let aggregate = Aggregate::new("payment", payment.order_id, version);
     match payment.state {
+        PaymentState::Initiated { .. } => {
+            let order_version = payment.held_order_version.unwrap_or_default();
+            let message = proto::PaymentInitiated { payment_id, order_id, user_id, amount, version, order_version };
+            events.append(&message, aggregate);
+        }
         PaymentState::Completed { .. } => {
             let wallet_balance = wallet.map(|wallet| money_to_proto(&wallet.balance));
             let wallet_version = wallet.map_or(0, |wallet| wallet.version);

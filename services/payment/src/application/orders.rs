@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use openorder_proto::{
-    order::v1::{GetOrderRequest, Order, OrderStatus, PaymentMode, order_service_client::OrderServiceClient},
+    order::v1::{
+        GetOrderRequest, Order, OrderModificationState, OrderStatus, PaymentMode,
+        order_service_client::OrderServiceClient,
+    },
     reasons::Word,
 };
 use openorder_rpc::{CallContext, UpstreamChannel, money_from_proto, reason_of};
@@ -20,6 +23,8 @@ pub(crate) struct DueOrder {
     pub(crate) user_id: UserId,
     /// Its total.
     pub(crate) amount: Amount,
+    /// At this version of it.
+    pub(crate) version: i64,
 }
 
 /// The orders as the order service has them.
@@ -39,8 +44,8 @@ impl Orders {
     /// then what is decided first in the payment's row holds.
     ///
     /// # Errors
-    /// `ORDER_NOT_FOUND`, `ORDER_NOT_PAYABLE`, `ORDER_ALREADY_PAID`, `PAYMENT_NOT_MANUAL`; `Unavailable` while the order
-    /// service is away.
+    /// `ORDER_NOT_FOUND`, `ORDER_NOT_PAYABLE`, `ORDER_ALREADY_PAID`, `PAYMENT_NOT_MANUAL`, `MODIFICATION_UNDER_WAY`;
+    /// `Unavailable` while the order service is away.
     pub(crate) async fn due(&self, call: &CallContext, order_id: Uuid) -> Result<DueOrder, CallError> {
         // In the caller's own name: the order service says who may see it.
         let request =
@@ -58,9 +63,13 @@ impl Orders {
 
 fn due(order: &Order, order_id: Uuid) -> Result<DueOrder, CallError> {
     let status = order.status();
+    let is_changing = order.modification.as_ref().is_some_and(|one| one.state() == OrderModificationState::Requested);
     match (status, order.payment_mode()) {
         (OrderStatus::Paid | OrderStatus::Preparing | OrderStatus::Shipped | OrderStatus::Delivered, _) => {
             Err(domain::order_already_paid(order_id).into())
+        }
+        (OrderStatus::Confirmed, PaymentMode::Manual) if is_changing => {
+            Err(domain::modification_under_way(order_id).into())
         }
         (OrderStatus::Confirmed, PaymentMode::Manual) => known(order).map_err(|error| {
             tracing::error!(%order_id, %error, "an order that is not as orders are");
@@ -75,7 +84,8 @@ fn due(order: &Order, order_id: Uuid) -> Result<DueOrder, CallError> {
 
 fn known(order: &Order) -> Result<DueOrder, ValueError> {
     let total = order.total.as_ref().ok_or_else(|| ValueError::new("TOTAL_MISSING", "no total"))?;
-    Ok(DueOrder { user_id: UserId::parse(&order.customer_id)?, amount: Amount::parse(money_from_proto(total)?)? })
+    let (user_id, amount) = (UserId::parse(&order.customer_id)?, Amount::parse(money_from_proto(total)?)?);
+    Ok(DueOrder { user_id, amount, version: order.version })
 }
 
 fn no_answer(status: &Status) -> CallError {
@@ -85,7 +95,7 @@ fn no_answer(status: &Status) -> CallError {
 
 #[cfg(test)]
 mod tests {
-    use openorder_proto::google::r#type::Money;
+    use openorder_proto::{google::r#type::Money, order::v1::OrderModification};
 
     use super::*;
 
@@ -121,6 +131,19 @@ mod tests {
         for status in [Pending, Confirmed] {
             assert_eq!(refused(status, PaymentMode::Automatic), Some("PAYMENT_NOT_MANUAL"));
         }
+    }
+
+    #[test]
+    fn an_order_whose_lines_are_being_changed_is_not_due_until_that_is_decided() {
+        let with = |state: OrderModificationState| {
+            let modification = Some(OrderModification { state: state.into(), ..OrderModification::default() });
+            due(&Order { modification, version: 7, ..order(OrderStatus::Confirmed, PaymentMode::Manual) }, Uuid::nil())
+        };
+        for decided in [OrderModificationState::Accepted, OrderModificationState::Rejected] {
+            assert_eq!(with(decided).unwrap().version, 7);
+        }
+        let Err(CallError::Rejected(no)) = with(OrderModificationState::Requested) else { panic!("it is due") };
+        assert_eq!(no.reason, "MODIFICATION_UNDER_WAY");
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl WorkingSet {
                 let payment = self.state.payments.get(order_id).map(present::payment);
                 payment.map_or(PaymentReply::Noted, PaymentReply::Payment)
             }
-            Command::Pay { .. } | Command::Refund { .. } => PaymentReply::Noted,
+            Command::Pay { .. } | Command::Hold { .. } | Command::Refund { .. } => PaymentReply::Noted,
         }
     }
 
@@ -114,23 +114,25 @@ impl WorkingSet {
 
 fn order_of(command: &Command) -> Option<Uuid> {
     match command {
-        Command::Pay { order_id, .. } | Command::Process { order_id, .. } | Command::Refund { order_id, .. } => {
-            Some(*order_id)
-        }
+        Command::Pay { order_id, .. }
+        | Command::Process { order_id, .. }
+        | Command::Hold { order_id, .. }
+        | Command::Refund { order_id, .. } => Some(*order_id),
         Command::Charge { .. } => None,
     }
 }
 
 /// Whose wallets the commands may change.
 fn wallets_of<'a>(commands: impl Iterator<Item = &'a Command>, stored: &'a [Payment]) -> BTreeSet<&'a str> {
-    let decided: HashSet<Uuid> = stored.iter().map(|payment| payment.order_id).collect();
+    let is_decided = |payment: &&Payment| !matches!(payment.state, PaymentState::Initiated { .. });
+    let decided: HashSet<Uuid> = stored.iter().filter(is_decided).map(|payment| payment.order_id).collect();
     let wanted = commands.filter_map(|command| match command {
         Command::Charge { user_id, .. } => Some(user_id),
         Command::Pay { order_id, user_id, .. } | Command::Process { order_id, user_id, .. } => {
             Some(user_id).filter(|_| !decided.contains(order_id))
         }
         // Who gets money back is who paid, whatever the request says.
-        Command::Refund { .. } => None,
+        Command::Hold { .. } | Command::Refund { .. } => None,
     });
     let refundable = stored.iter().filter(|payment| matches!(payment.state, PaymentState::Completed { .. }));
     wanted.chain(refundable.map(|payment| &payment.user_id)).map(UserId::as_str).collect()

@@ -4,7 +4,9 @@ mod order_lifecycle;
 mod payment_transaction;
 
 use openorder_proto::{
-    google::r#type::Money as MoneyMessage, order::v1::OrderConfirmed, payment::v1::PaymentRefundRequested,
+    google::r#type::Money as MoneyMessage,
+    order::v1::OrderConfirmed,
+    payment::v1::{PaymentHoldRequested, PaymentRefundRequested},
 };
 use openorder_rpc::money_from_proto;
 use openorder_service::subscription;
@@ -20,6 +22,7 @@ subscription! {
         }
         PAYMENT_TRANSACTION {
             PaymentRefundRequested => payment_transaction::refund_requested,
+            PaymentHoldRequested => payment_transaction::hold_requested,
         }
     }
 }
@@ -91,7 +94,7 @@ mod tests {
     fn command<M: EventMessage>(message: &M) -> Option<Command> {
         let mut command = decode(&received(message)).unwrap()?;
         match &mut command {
-            Command::Pay { payment_id, .. } | Command::Refund { payment_id, .. } => {
+            Command::Pay { payment_id, .. } | Command::Hold { payment_id, .. } | Command::Refund { payment_id, .. } => {
                 assert_eq!(payment_id.get_version_num(), 7);
                 *payment_id = Uuid::nil();
             }
@@ -129,6 +132,21 @@ mod tests {
         }
         let garbled = Received { payload: vec![0xff; 7].into(), ..received(&confirmed()) };
         assert!(matches!(decode(&garbled), Err(DecodeError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_payment_is_held_back_as_of_the_version_that_asks() {
+        let (order_id, user_id) = (Uuid::from_u128(1), UserId::parse("ada").unwrap());
+        let requested = PaymentHoldRequested {
+            order_id: order_id.to_string(),
+            user_id: "ada".to_owned(),
+            amount: eur(5),
+            order_version: 7,
+        };
+        let hold = Command::Hold { payment_id: Uuid::nil(), order_id, order_version: 7, user_id, amount: five_eur() };
+        assert_eq!(command(&requested), Some(hold));
+        let wrong = PaymentHoldRequested { amount: None, ..requested };
+        assert!(matches!(decode(&received(&wrong)), Err(DecodeError::Malformed { .. })));
     }
 
     #[test]

@@ -21,11 +21,24 @@ pub enum Command {
     },
     /// A caller pays an order from its customer's wallet.
     Process {
-        /// UUID v7 of the payment to be.
+        /// UUID v7 of the payment to be; not used if there is one for the order.
         payment_id: Uuid,
         order_id: Uuid,
+        /// Version of the order that is paid.
+        order_version: i64,
         user_id: UserId,
-        /// The order's total.
+        /// The order's total at that version.
+        amount: Amount,
+    },
+    /// No payment of the order as it stands is to be taken, unless one was: its lines are being changed.
+    Hold {
+        /// UUID v7 of the payment that is recorded; not used if there is one for the order.
+        payment_id: Uuid,
+        order_id: Uuid,
+        /// Version of the order that asks.
+        order_version: i64,
+        user_id: UserId,
+        /// The order's total so far.
         amount: Amount,
     },
     /// What was paid for an order is given back; if nothing was, nothing will be.

@@ -27,7 +27,8 @@ pub struct Decision {
 ///
 /// # Errors
 /// Of a charge `CURRENCY_MISMATCH` and `WALLET_LIMIT_EXCEEDED`; of a payment `PAYMENT_ALREADY_DECIDED`; of one that a
-/// caller asks for `ORDER_ALREADY_PAID`, `ORDER_NOT_PAYABLE`, and why the money cannot be taken. Of a refund
+/// caller asks for `ORDER_ALREADY_PAID`, `ORDER_NOT_PAYABLE`, `ORDER_NOT_FOUND`, `MODIFICATION_UNDER_WAY`, and why the money
+/// cannot be taken. Of a refund
 /// `WALLET_NOT_FOUND`, `CURRENCY_MISMATCH` and `WALLET_LIMIT_EXCEEDED`, which no history of charges, payments and refunds
 /// leads to. Then nothing changes.
 pub fn decide(state: &State, command: &Command, context: &Decision) -> Result<Vec<Event>, Rejection> {
@@ -37,9 +38,13 @@ pub fn decide(state: &State, command: &Command, context: &Decision) -> Result<Ve
             let payment = NewPayment { payment_id: *payment_id, order_id: *order_id, user_id, now: context.now };
             pay(state, &payment, *amount)
         }
-        Command::Process { payment_id, order_id, user_id, amount } => {
+        Command::Process { payment_id, order_id, order_version, user_id, amount } => {
             let payment = NewPayment { payment_id: *payment_id, order_id: *order_id, user_id, now: context.now };
-            process(state, &payment, *amount)
+            process(state, &payment, *order_version, *amount)
+        }
+        Command::Hold { payment_id, order_id, order_version, user_id, amount } => {
+            let payment = NewPayment { payment_id: *payment_id, order_id: *order_id, user_id, now: context.now };
+            Ok(hold(state, &payment, *order_version, *amount).into_iter().collect())
         }
         Command::Refund { payment_id, order_id, user_id, amount, reason, answer_again } => {
             match state.payments.get(order_id) {
@@ -72,14 +77,42 @@ fn pay(state: &State, new: &NewPayment<'_>, amount: Amount) -> Result<Vec<Event>
 }
 
 /// What a caller asks for and cannot be taken decides nothing: it may be asked for again.
-fn process(state: &State, new: &NewPayment<'_>, amount: Amount) -> Result<Vec<Event>, Rejection> {
-    match state.payments.get(&new.order_id).map(|payment| payment.state) {
-        None => take(state, new, amount).map_err(|reason| rejection::not_taken(new.order_id, new.user_id, reason)),
-        Some(PaymentState::Completed { .. }) => Err(rejection::order_already_paid(new.order_id)),
+fn process(state: &State, new: &NewPayment<'_>, order_version: i64, amount: Amount) -> Result<Vec<Event>, Rejection> {
+    let known = state.payments.get(&new.order_id);
+    match known.map(|payment| payment.state) {
+        None | Some(PaymentState::Initiated { .. }) => {}
+        Some(PaymentState::Completed { .. }) => return Err(rejection::order_already_paid(new.order_id)),
         Some(PaymentState::Failed { .. } | PaymentState::Refunded { .. }) => {
-            Err(rejection::order_called_off(new.order_id))
+            return Err(rejection::order_called_off(new.order_id));
         }
     }
+    // An order has one customer; whoever else would pay it is not let to.
+    if known.is_some_and(|payment| payment.user_id != *new.user_id) {
+        return Err(rejection::order_not_found(new.order_id));
+    }
+    // The order has changed since it was asked about, or is about to.
+    if known.and_then(|payment| payment.held_order_version).is_some_and(|held| order_version <= held) {
+        return Err(rejection::modification_under_way(new.order_id));
+    }
+    let refused = |reason| rejection::not_taken(new.order_id, new.user_id, reason);
+    let mut events = take(state, new, amount).map_err(refused)?;
+    if let (Some(known), Some(Event::PaymentDecided(decided))) = (known, events.first_mut()) {
+        *decided = known.after(decided.state, new.now);
+    }
+    Ok(events)
+}
+
+/// A payment that is decided is not held back: its own event says what became of it.
+fn hold(state: &State, new: &NewPayment<'_>, order_version: i64, amount: Amount) -> Option<Event> {
+    let initiated = PaymentState::Initiated { amount };
+    let held = match state.payments.get(&new.order_id) {
+        None => new.payment(initiated),
+        Some(known) if !matches!(known.state, PaymentState::Initiated { .. }) => return None,
+        // Repeated, or overtaken.
+        Some(known) if known.held_order_version.is_some_and(|held| held >= order_version) => return None,
+        Some(known) => known.after(initiated, new.now),
+    };
+    Some(Event::PaymentDecided(Payment { held_order_version: Some(order_version), ..held }))
 }
 
 /// All that is to be paid, or nothing and why.
@@ -100,6 +133,10 @@ fn refund(
     time: Timestamp,
 ) -> Result<Vec<Event>, Rejection> {
     let order_id = payment.order_id;
+    if let PaymentState::Initiated { amount } = payment.state {
+        let voided = PaymentState::Failed { amount: Some(amount), reason: FailureReason::Voided };
+        return Ok(vec![Event::PaymentDecided(payment.after(voided, time))]);
+    }
     let PaymentState::Completed { amount } = payment.state else {
         // Decided and published before: an event would say nothing new.
         return Ok(if answer_again { vec![Event::PaymentAnsweredAgain { order_id, time }] } else { Vec::new() });
@@ -154,15 +191,20 @@ impl NewPayment<'_> {
     }
 
     fn decided(&self, state: PaymentState) -> Event {
-        Event::PaymentDecided(Payment {
+        Event::PaymentDecided(self.payment(state))
+    }
+
+    fn payment(&self, state: PaymentState) -> Payment {
+        Payment {
             payment_id: self.payment_id,
             order_id: self.order_id,
             user_id: self.user_id.clone(),
             state,
+            held_order_version: None,
             version: 1,
             create_time: self.now,
             update_time: self.now,
-        })
+        }
     }
 }
 

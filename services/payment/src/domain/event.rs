@@ -8,7 +8,7 @@ use crate::domain::{Amount, Payment, RefundReason};
 /// A fact about a payment or a wallet. Each is one version of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A payment was decided: completed, or failed.
+    /// A payment was decided: completed, or failed; or held back before that.
     PaymentDecided(Payment),
     /// A completed payment is given back.
     PaymentRefunded { order_id: Uuid, amount: Amount, reason: RefundReason, time: Timestamp },

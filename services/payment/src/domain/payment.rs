@@ -43,9 +43,15 @@ numbered! {
     }
 }
 
-/// State of a payment. It is decided at once: nothing is ever on its way.
+/// State of a payment. It is decided at once: nothing is ever on its way. Only one whose order was, or is being, changed
+/// before it was paid exists before it is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaymentState {
+    /// Not decided.
+    Initiated {
+        /// What was to be taken when it was held back.
+        amount: Amount,
+    },
     /// The money was taken.
     Completed {
         /// What was taken.
@@ -78,6 +84,8 @@ pub struct Payment {
     pub user_id: UserId,
     /// Current state.
     pub state: PaymentState,
+    /// Payments of the order as it was at this version, or before, are not taken; none, nothing was held back.
+    pub held_order_version: Option<i64>,
     /// One more for every event of the payment.
     pub version: i64,
     /// When it was decided.
@@ -87,10 +95,17 @@ pub struct Payment {
 }
 
 impl Payment {
+    /// The payment after one more event.
+    pub(crate) fn after(&self, state: PaymentState, now: Timestamp) -> Self {
+        Self { state, version: self.version + 1, update_time: now, ..self.clone() }
+    }
+
     /// What was or was to be taken, where it is known.
     pub fn amount(&self) -> Option<Amount> {
         match self.state {
-            PaymentState::Completed { amount } | PaymentState::Refunded { amount, .. } => Some(amount),
+            PaymentState::Initiated { amount }
+            | PaymentState::Completed { amount }
+            | PaymentState::Refunded { amount, .. } => Some(amount),
             PaymentState::Failed { amount, .. } => amount,
         }
     }

@@ -54,6 +54,12 @@ pub fn order_called_off(order_id: Uuid) -> Rejection {
     order_not_payable(order_id, "CANCELLED")
 }
 
+/// The lines of the order are being changed, or were since it was asked about.
+pub fn modification_under_way(order_id: Uuid) -> Rejection {
+    let text = "the lines of the order are being changed: look at it again, then pay";
+    Rejection::failed_precondition("MODIFICATION_UNDER_WAY", text).with("order_id", order_id)
+}
+
 /// The money for the order was taken before.
 pub fn order_already_paid(order_id: Uuid) -> Rejection {
     Rejection::failed_precondition("ORDER_ALREADY_PAID", "the order is paid").with("order_id", order_id)

@@ -77,8 +77,9 @@ impl PaymentGrpc {
         let payment = match done {
             Some(payment) => payment,
             None => {
-                let DueOrder { user_id, amount } = self.orders.due(&call, order_id).await?;
-                let command = Command::Process { payment_id: Uuid::now_v7(), order_id, user_id, amount };
+                let DueOrder { user_id, amount, version } = self.orders.due(&call, order_id).await?;
+                let (payment_id, order_version) = (Uuid::now_v7(), version);
+                let command = Command::Process { payment_id, order_id, order_version, user_id, amount };
                 self.committer.call_under(&call, key, command).await?
             }
         };

@@ -455,6 +455,229 @@ func (x *StockReleaseRequested) GetAnswerAgain() bool {
 	return false
 }
 
+// `inventory.stock.modification_requested`: other lines are to be held for an order, all of them or none. Key: order id.
+//
+// Published by the order service once it knows that the stock of the order is held; the inventory service answers it with
+// StockModified or StockModificationRejected.
+type StockModificationRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// The lines that are to be held in place of the present ones: 1 to 100, each SKU once.
+	Lines []*StockLine `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Version of the order that asks: a request of an older one than was decided has no effect.
+	OrderVersion  int64 `protobuf:"varint,3,opt,name=order_version,json=orderVersion,proto3" json:"order_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StockModificationRequested) Reset() {
+	*x = StockModificationRequested{}
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StockModificationRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StockModificationRequested) ProtoMessage() {}
+
+func (x *StockModificationRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StockModificationRequested.ProtoReflect.Descriptor instead.
+func (*StockModificationRequested) Descriptor() ([]byte, []int) {
+	return file_openorder_inventory_v1_inventory_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StockModificationRequested) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *StockModificationRequested) GetLines() []*StockLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *StockModificationRequested) GetOrderVersion() int64 {
+	if x != nil {
+		return x.OrderVersion
+	}
+	return 0
+}
+
+// `inventory.stock.modified`: other lines are held for an order. Key: order id.
+type StockModified struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// The lines that are held now: 1 to 100, each SKU once.
+	Lines []*StockLine `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Version of the reservation after this event.
+	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Version of the order that asked.
+	OrderVersion  int64 `protobuf:"varint,4,opt,name=order_version,json=orderVersion,proto3" json:"order_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StockModified) Reset() {
+	*x = StockModified{}
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StockModified) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StockModified) ProtoMessage() {}
+
+func (x *StockModified) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StockModified.ProtoReflect.Descriptor instead.
+func (*StockModified) Descriptor() ([]byte, []int) {
+	return file_openorder_inventory_v1_inventory_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StockModified) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *StockModified) GetLines() []*StockLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *StockModified) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *StockModified) GetOrderVersion() int64 {
+	if x != nil {
+		return x.OrderVersion
+	}
+	return 0
+}
+
+// `inventory.stock.modification_rejected`: the lines that were asked for cannot be held; what was held still is. Key: order
+// id.
+type StockModificationRejected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Why: UNKNOWN_SKU if any line's SKU is unknown, else OUT_OF_STOCK.
+	Reason StockRejectionReason `protobuf:"varint,2,opt,name=reason,proto3,enum=openorder.inventory.v1.StockRejectionReason" json:"reason,omitempty"`
+	// The lines that could not be held, with what was there.
+	Shortfalls []*StockShortfall `protobuf:"bytes,3,rep,name=shortfalls,proto3" json:"shortfalls,omitempty"`
+	// Version of the reservation after this event.
+	Version int64 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	// Version of the order that asked.
+	OrderVersion  int64 `protobuf:"varint,5,opt,name=order_version,json=orderVersion,proto3" json:"order_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StockModificationRejected) Reset() {
+	*x = StockModificationRejected{}
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StockModificationRejected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StockModificationRejected) ProtoMessage() {}
+
+func (x *StockModificationRejected) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StockModificationRejected.ProtoReflect.Descriptor instead.
+func (*StockModificationRejected) Descriptor() ([]byte, []int) {
+	return file_openorder_inventory_v1_inventory_events_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *StockModificationRejected) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *StockModificationRejected) GetReason() StockRejectionReason {
+	if x != nil {
+		return x.Reason
+	}
+	return StockRejectionReason_STOCK_REJECTION_REASON_UNSPECIFIED
+}
+
+func (x *StockModificationRejected) GetShortfalls() []*StockShortfall {
+	if x != nil {
+		return x.Shortfalls
+	}
+	return nil
+}
+
+func (x *StockModificationRejected) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *StockModificationRejected) GetOrderVersion() int64 {
+	if x != nil {
+		return x.OrderVersion
+	}
+	return 0
+}
+
 // `inventory.stock.adjusted`: the pieces on hand of a SKU changed. Key: SKU.
 type StockAdjusted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -474,7 +697,7 @@ type StockAdjusted struct {
 
 func (x *StockAdjusted) Reset() {
 	*x = StockAdjusted{}
-	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[4]
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +709,7 @@ func (x *StockAdjusted) String() string {
 func (*StockAdjusted) ProtoMessage() {}
 
 func (x *StockAdjusted) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[4]
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +722,7 @@ func (x *StockAdjusted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockAdjusted.ProtoReflect.Descriptor instead.
 func (*StockAdjusted) Descriptor() ([]byte, []int) {
-	return file_openorder_inventory_v1_inventory_events_proto_rawDescGZIP(), []int{4}
+	return file_openorder_inventory_v1_inventory_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StockAdjusted) GetStock() *Stock {
@@ -550,7 +773,7 @@ type StockLow struct {
 
 func (x *StockLow) Reset() {
 	*x = StockLow{}
-	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[5]
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +785,7 @@ func (x *StockLow) String() string {
 func (*StockLow) ProtoMessage() {}
 
 func (x *StockLow) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[5]
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +798,7 @@ func (x *StockLow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockLow.ProtoReflect.Descriptor instead.
 func (*StockLow) Descriptor() ([]byte, []int) {
-	return file_openorder_inventory_v1_inventory_events_proto_rawDescGZIP(), []int{5}
+	return file_openorder_inventory_v1_inventory_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StockLow) GetStock() *Stock {
@@ -603,7 +826,7 @@ type StockDepleted struct {
 
 func (x *StockDepleted) Reset() {
 	*x = StockDepleted{}
-	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[6]
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +838,7 @@ func (x *StockDepleted) String() string {
 func (*StockDepleted) ProtoMessage() {}
 
 func (x *StockDepleted) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[6]
+	mi := &file_openorder_inventory_v1_inventory_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +851,7 @@ func (x *StockDepleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockDepleted.ProtoReflect.Descriptor instead.
 func (*StockDepleted) Descriptor() ([]byte, []int) {
-	return file_openorder_inventory_v1_inventory_events_proto_rawDescGZIP(), []int{6}
+	return file_openorder_inventory_v1_inventory_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StockDepleted) GetStock() *Stock {
@@ -669,7 +892,27 @@ const file_openorder_inventory_v1_inventory_events_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\x0e2*.openorder.inventory.v1.StockReleaseReasonR\x06reason\x12#\n" +
 	"\rorder_version\x18\x03 \x01(\x03R\forderVersion\x12!\n" +
 	"\fanswer_again\x18\x04 \x01(\bR\vanswerAgain:;\xd2\xe2\"7\n" +
-	"!inventory.stock.release_requested\x12\x12inventory.stock.v1\"\x85\x02\n" +
+	"!inventory.stock.release_requested\x12\x12inventory.stock.v1\"\xd7\x01\n" +
+	"\x1aStockModificationRequested\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x127\n" +
+	"\x05lines\x18\x02 \x03(\v2!.openorder.inventory.v1.StockLineR\x05lines\x12#\n" +
+	"\rorder_version\x18\x03 \x01(\x03R\forderVersion:@\xd2\xe2\"<\n" +
+	"&inventory.stock.modification_requested\x12\x12inventory.stock.v1\"\xd6\x01\n" +
+	"\rStockModified\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x127\n" +
+	"\x05lines\x18\x02 \x03(\v2!.openorder.inventory.v1.StockLineR\x05lines\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x12#\n" +
+	"\rorder_version\x18\x04 \x01(\x03R\forderVersion:2\xd2\xe2\".\n" +
+	"\x18inventory.stock.modified\x12\x12inventory.stock.v1\"\xc4\x02\n" +
+	"\x19StockModificationRejected\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12D\n" +
+	"\x06reason\x18\x02 \x01(\x0e2,.openorder.inventory.v1.StockRejectionReasonR\x06reason\x12F\n" +
+	"\n" +
+	"shortfalls\x18\x03 \x03(\v2&.openorder.inventory.v1.StockShortfallR\n" +
+	"shortfalls\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x03R\aversion\x12#\n" +
+	"\rorder_version\x18\x05 \x01(\x03R\forderVersion:?\xd2\xe2\";\n" +
+	"%inventory.stock.modification_rejected\x12\x12inventory.stock.v1\"\x85\x02\n" +
 	"\rStockAdjusted\x123\n" +
 	"\x05stock\x18\x01 \x01(\v2\x1d.openorder.inventory.v1.StockR\x05stock\x12\x14\n" +
 	"\x05delta\x18\x02 \x01(\x11R\x05delta\x12B\n" +
@@ -713,40 +956,47 @@ func file_openorder_inventory_v1_inventory_events_proto_rawDescGZIP() []byte {
 }
 
 var file_openorder_inventory_v1_inventory_events_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_openorder_inventory_v1_inventory_events_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_openorder_inventory_v1_inventory_events_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_openorder_inventory_v1_inventory_events_proto_goTypes = []any{
-	(StockReleaseReason)(0),       // 0: openorder.inventory.v1.StockReleaseReason
-	(StockAdjustmentCause)(0),     // 1: openorder.inventory.v1.StockAdjustmentCause
-	(*StockReserved)(nil),         // 2: openorder.inventory.v1.StockReserved
-	(*StockRejected)(nil),         // 3: openorder.inventory.v1.StockRejected
-	(*StockReleased)(nil),         // 4: openorder.inventory.v1.StockReleased
-	(*StockReleaseRequested)(nil), // 5: openorder.inventory.v1.StockReleaseRequested
-	(*StockAdjusted)(nil),         // 6: openorder.inventory.v1.StockAdjusted
-	(*StockLow)(nil),              // 7: openorder.inventory.v1.StockLow
-	(*StockDepleted)(nil),         // 8: openorder.inventory.v1.StockDepleted
-	(*StockLine)(nil),             // 9: openorder.inventory.v1.StockLine
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(StockRejectionReason)(0),     // 11: openorder.inventory.v1.StockRejectionReason
-	(*StockShortfall)(nil),        // 12: openorder.inventory.v1.StockShortfall
-	(*Stock)(nil),                 // 13: openorder.inventory.v1.Stock
+	(StockReleaseReason)(0),            // 0: openorder.inventory.v1.StockReleaseReason
+	(StockAdjustmentCause)(0),          // 1: openorder.inventory.v1.StockAdjustmentCause
+	(*StockReserved)(nil),              // 2: openorder.inventory.v1.StockReserved
+	(*StockRejected)(nil),              // 3: openorder.inventory.v1.StockRejected
+	(*StockReleased)(nil),              // 4: openorder.inventory.v1.StockReleased
+	(*StockReleaseRequested)(nil),      // 5: openorder.inventory.v1.StockReleaseRequested
+	(*StockModificationRequested)(nil), // 6: openorder.inventory.v1.StockModificationRequested
+	(*StockModified)(nil),              // 7: openorder.inventory.v1.StockModified
+	(*StockModificationRejected)(nil),  // 8: openorder.inventory.v1.StockModificationRejected
+	(*StockAdjusted)(nil),              // 9: openorder.inventory.v1.StockAdjusted
+	(*StockLow)(nil),                   // 10: openorder.inventory.v1.StockLow
+	(*StockDepleted)(nil),              // 11: openorder.inventory.v1.StockDepleted
+	(*StockLine)(nil),                  // 12: openorder.inventory.v1.StockLine
+	(*timestamppb.Timestamp)(nil),      // 13: google.protobuf.Timestamp
+	(StockRejectionReason)(0),          // 14: openorder.inventory.v1.StockRejectionReason
+	(*StockShortfall)(nil),             // 15: openorder.inventory.v1.StockShortfall
+	(*Stock)(nil),                      // 16: openorder.inventory.v1.Stock
 }
 var file_openorder_inventory_v1_inventory_events_proto_depIdxs = []int32{
-	9,  // 0: openorder.inventory.v1.StockReserved.lines:type_name -> openorder.inventory.v1.StockLine
-	10, // 1: openorder.inventory.v1.StockReserved.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 2: openorder.inventory.v1.StockRejected.reason:type_name -> openorder.inventory.v1.StockRejectionReason
-	12, // 3: openorder.inventory.v1.StockRejected.shortfalls:type_name -> openorder.inventory.v1.StockShortfall
-	9,  // 4: openorder.inventory.v1.StockReleased.lines:type_name -> openorder.inventory.v1.StockLine
+	12, // 0: openorder.inventory.v1.StockReserved.lines:type_name -> openorder.inventory.v1.StockLine
+	13, // 1: openorder.inventory.v1.StockReserved.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 2: openorder.inventory.v1.StockRejected.reason:type_name -> openorder.inventory.v1.StockRejectionReason
+	15, // 3: openorder.inventory.v1.StockRejected.shortfalls:type_name -> openorder.inventory.v1.StockShortfall
+	12, // 4: openorder.inventory.v1.StockReleased.lines:type_name -> openorder.inventory.v1.StockLine
 	0,  // 5: openorder.inventory.v1.StockReleased.reason:type_name -> openorder.inventory.v1.StockReleaseReason
 	0,  // 6: openorder.inventory.v1.StockReleaseRequested.reason:type_name -> openorder.inventory.v1.StockReleaseReason
-	13, // 7: openorder.inventory.v1.StockAdjusted.stock:type_name -> openorder.inventory.v1.Stock
-	1,  // 8: openorder.inventory.v1.StockAdjusted.cause:type_name -> openorder.inventory.v1.StockAdjustmentCause
-	13, // 9: openorder.inventory.v1.StockLow.stock:type_name -> openorder.inventory.v1.Stock
-	13, // 10: openorder.inventory.v1.StockDepleted.stock:type_name -> openorder.inventory.v1.Stock
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	12, // 7: openorder.inventory.v1.StockModificationRequested.lines:type_name -> openorder.inventory.v1.StockLine
+	12, // 8: openorder.inventory.v1.StockModified.lines:type_name -> openorder.inventory.v1.StockLine
+	14, // 9: openorder.inventory.v1.StockModificationRejected.reason:type_name -> openorder.inventory.v1.StockRejectionReason
+	15, // 10: openorder.inventory.v1.StockModificationRejected.shortfalls:type_name -> openorder.inventory.v1.StockShortfall
+	16, // 11: openorder.inventory.v1.StockAdjusted.stock:type_name -> openorder.inventory.v1.Stock
+	1,  // 12: openorder.inventory.v1.StockAdjusted.cause:type_name -> openorder.inventory.v1.StockAdjustmentCause
+	16, // 13: openorder.inventory.v1.StockLow.stock:type_name -> openorder.inventory.v1.Stock
+	16, // 14: openorder.inventory.v1.StockDepleted.stock:type_name -> openorder.inventory.v1.Stock
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_openorder_inventory_v1_inventory_events_proto_init() }
@@ -761,7 +1011,7 @@ func file_openorder_inventory_v1_inventory_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_inventory_v1_inventory_events_proto_rawDesc), len(file_openorder_inventory_v1_inventory_events_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   7,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

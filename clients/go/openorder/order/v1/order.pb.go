@@ -212,12 +212,69 @@ func (PaymentMode) EnumDescriptor() ([]byte, []int) {
 	return file_openorder_order_v1_order_proto_rawDescGZIP(), []int{2}
 }
 
-// One position of an order, with the price that was agreed when the order was made.
+// What became of a change of an order's lines.
+type OrderModificationState int32
+
+const (
+	// Never the state of a modification.
+	OrderModificationState_ORDER_MODIFICATION_STATE_UNSPECIFIED OrderModificationState = 0
+	// Asked for: the order has its lines of before, and cannot be paid or modified meanwhile.
+	OrderModificationState_ORDER_MODIFICATION_STATE_REQUESTED OrderModificationState = 1
+	// The order has the lines that were asked for.
+	OrderModificationState_ORDER_MODIFICATION_STATE_ACCEPTED OrderModificationState = 2
+	// The order has kept its lines of before, or was cancelled or rejected meanwhile; reason says why.
+	OrderModificationState_ORDER_MODIFICATION_STATE_REJECTED OrderModificationState = 3
+)
+
+// Enum value maps for OrderModificationState.
+var (
+	OrderModificationState_name = map[int32]string{
+		0: "ORDER_MODIFICATION_STATE_UNSPECIFIED",
+		1: "ORDER_MODIFICATION_STATE_REQUESTED",
+		2: "ORDER_MODIFICATION_STATE_ACCEPTED",
+		3: "ORDER_MODIFICATION_STATE_REJECTED",
+	}
+	OrderModificationState_value = map[string]int32{
+		"ORDER_MODIFICATION_STATE_UNSPECIFIED": 0,
+		"ORDER_MODIFICATION_STATE_REQUESTED":   1,
+		"ORDER_MODIFICATION_STATE_ACCEPTED":    2,
+		"ORDER_MODIFICATION_STATE_REJECTED":    3,
+	}
+)
+
+func (x OrderModificationState) Enum() *OrderModificationState {
+	p := new(OrderModificationState)
+	*p = x
+	return p
+}
+
+func (x OrderModificationState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OrderModificationState) Descriptor() protoreflect.EnumDescriptor {
+	return file_openorder_order_v1_order_proto_enumTypes[3].Descriptor()
+}
+
+func (OrderModificationState) Type() protoreflect.EnumType {
+	return &file_openorder_order_v1_order_proto_enumTypes[3]
+}
+
+func (x OrderModificationState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OrderModificationState.Descriptor instead.
+func (OrderModificationState) EnumDescriptor() ([]byte, []int) {
+	return file_openorder_order_v1_order_proto_rawDescGZIP(), []int{3}
+}
+
+// One position of an order, with the price that was agreed when it was ordered: with the order, or with its modification.
 type OrderLine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Stock keeping unit: 1 to 64 of [A-Za-z0-9._-], beginning with a letter or digit.
 	Sku string `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
-	// Name of the product when the order was made, 1 to 200 characters.
+	// Name of the product when the line was ordered, 1 to 200 characters.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Number of pieces, 1 to 1,000,000.
 	Quantity int32 `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
@@ -314,6 +371,98 @@ func (x *OrderLine) GetDiscount() *money.Money {
 	return nil
 }
 
+// The last change of an order's lines that was asked for by ModifyOrder.
+type OrderModification struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of it.
+	State OrderModificationState `protobuf:"varint,1,opt,name=state,proto3,enum=openorder.order.v1.OrderModificationState" json:"state,omitempty"`
+	// Version of the order that the request made.
+	OrderVersion int64 `protobuf:"varint,2,opt,name=order_version,json=orderVersion,proto3" json:"order_version,omitempty"`
+	// The lines that were asked for, 1 to 100, each SKU once, with the prices of that moment; empty once they are the order's.
+	Lines []*OrderLine `protobuf:"bytes,3,rep,name=lines,proto3" json:"lines,omitempty"`
+	// What these lines cost together; not set once they are the order's.
+	Total *money.Money `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
+	// Why it is REJECTED, in stable UPPER_SNAKE: OUT_OF_STOCK, UNKNOWN_SKU, ORDER_ALREADY_PAID, MODIFICATION_TIMED_OUT, or what
+	// the order was cancelled or rejected for. Else empty.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The same for people to read, at most 500 characters; may be empty.
+	Detail        string `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderModification) Reset() {
+	*x = OrderModification{}
+	mi := &file_openorder_order_v1_order_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderModification) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderModification) ProtoMessage() {}
+
+func (x *OrderModification) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_order_v1_order_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderModification.ProtoReflect.Descriptor instead.
+func (*OrderModification) Descriptor() ([]byte, []int) {
+	return file_openorder_order_v1_order_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *OrderModification) GetState() OrderModificationState {
+	if x != nil {
+		return x.State
+	}
+	return OrderModificationState_ORDER_MODIFICATION_STATE_UNSPECIFIED
+}
+
+func (x *OrderModification) GetOrderVersion() int64 {
+	if x != nil {
+		return x.OrderVersion
+	}
+	return 0
+}
+
+func (x *OrderModification) GetLines() []*OrderLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *OrderModification) GetTotal() *money.Money {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *OrderModification) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *OrderModification) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // An order as its customer sees it.
 type Order struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -357,13 +506,15 @@ type Order struct {
 	// Until when the order has to be paid by ProcessPayment, or is CANCELLED with status_reason PAYMENT_DEADLINE_EXCEEDED.
 	// Later, if the way of a payment was blocked meanwhile. Set while an order in PAYMENT_MODE_MANUAL is CONFIRMED.
 	PaymentDeadline *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=payment_deadline,json=paymentDeadline,proto3" json:"payment_deadline,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The last change of its lines that was asked for; not set: none was.
+	Modification  *OrderModification `protobuf:"bytes,19,opt,name=modification,proto3" json:"modification,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_openorder_order_v1_order_proto_msgTypes[1]
+	mi := &file_openorder_order_v1_order_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +526,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_proto_msgTypes[1]
+	mi := &file_openorder_order_v1_order_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +539,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_proto_rawDescGZIP(), []int{1}
+	return file_openorder_order_v1_order_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Order) GetOrderId() string {
@@ -517,6 +668,13 @@ func (x *Order) GetPaymentDeadline() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Order) GetModification() *OrderModification {
+	if x != nil {
+		return x.Modification
+	}
+	return nil
+}
+
 // One event in the life of an order.
 type OrderTimelineEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -543,7 +701,7 @@ type OrderTimelineEntry struct {
 
 func (x *OrderTimelineEntry) Reset() {
 	*x = OrderTimelineEntry{}
-	mi := &file_openorder_order_v1_order_proto_msgTypes[2]
+	mi := &file_openorder_order_v1_order_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -555,7 +713,7 @@ func (x *OrderTimelineEntry) String() string {
 func (*OrderTimelineEntry) ProtoMessage() {}
 
 func (x *OrderTimelineEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_proto_msgTypes[2]
+	mi := &file_openorder_order_v1_order_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -568,7 +726,7 @@ func (x *OrderTimelineEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderTimelineEntry.ProtoReflect.Descriptor instead.
 func (*OrderTimelineEntry) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_proto_rawDescGZIP(), []int{2}
+	return file_openorder_order_v1_order_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *OrderTimelineEntry) GetEventId() string {
@@ -641,7 +799,14 @@ const file_openorder_order_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"line_total\x18\x05 \x01(\v2\x12.google.type.MoneyR\tlineTotal\x12%\n" +
 	"\x0eproduct_number\x18\x06 \x01(\x03R\rproductNumber\x12.\n" +
-	"\bdiscount\x18\a \x01(\v2\x12.google.type.MoneyR\bdiscount\"\xf7\x06\n" +
+	"\bdiscount\x18\a \x01(\v2\x12.google.type.MoneyR\bdiscount\"\x89\x02\n" +
+	"\x11OrderModification\x12@\n" +
+	"\x05state\x18\x01 \x01(\x0e2*.openorder.order.v1.OrderModificationStateR\x05state\x12#\n" +
+	"\rorder_version\x18\x02 \x01(\x03R\forderVersion\x123\n" +
+	"\x05lines\x18\x03 \x03(\v2\x1d.openorder.order.v1.OrderLineR\x05lines\x12(\n" +
+	"\x05total\x18\x04 \x01(\v2\x12.google.type.MoneyR\x05total\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\"\xc2\a\n" +
 	"\x05Order\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -664,7 +829,8 @@ const file_openorder_order_v1_order_proto_rawDesc = "" +
 	"\bdiscount\x18\x0f \x01(\v2\x12.google.type.MoneyR\bdiscount\x12(\n" +
 	"\x10issued_coupon_id\x18\x10 \x01(\tR\x0eissuedCouponId\x12E\n" +
 	"\x10shipping_address\x18\x11 \x01(\v2\x1a.google.type.PostalAddressR\x0fshippingAddress\x12E\n" +
-	"\x10payment_deadline\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpaymentDeadline\"\x9c\x03\n" +
+	"\x10payment_deadline\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpaymentDeadline\x12I\n" +
+	"\fmodification\x18\x13 \x01(\v2%.openorder.order.v1.OrderModificationR\fmodification\"\x9c\x03\n" +
 	"\x12OrderTimelineEntry\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -697,7 +863,12 @@ const file_openorder_order_v1_order_proto_rawDesc = "" +
 	"\vPaymentMode\x12\x1c\n" +
 	"\x18PAYMENT_MODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16PAYMENT_MODE_AUTOMATIC\x10\x01\x12\x17\n" +
-	"\x13PAYMENT_MODE_MANUAL\x10\x02B\xb7\x01\n" +
+	"\x13PAYMENT_MODE_MANUAL\x10\x02*\xb8\x01\n" +
+	"\x16OrderModificationState\x12(\n" +
+	"$ORDER_MODIFICATION_STATE_UNSPECIFIED\x10\x00\x12&\n" +
+	"\"ORDER_MODIFICATION_STATE_REQUESTED\x10\x01\x12%\n" +
+	"!ORDER_MODIFICATION_STATE_ACCEPTED\x10\x02\x12%\n" +
+	"!ORDER_MODIFICATION_STATE_REJECTED\x10\x03B\xb7\x01\n" +
 	"\x16com.openorder.order.v1B\n" +
 	"OrderProtoP\x01ZDgithub.com/openorder/openorder/clients/go/openorder/order/v1;orderv1\xa2\x02\aOOOrder\xaa\x02\x12OpenOrder.Order.V1\xca\x02\x12OpenOrder\\Order\\V1\xea\x02\x14OpenOrder::Order::V1b\x06proto3"
 
@@ -713,42 +884,48 @@ func file_openorder_order_v1_order_proto_rawDescGZIP() []byte {
 	return file_openorder_order_v1_order_proto_rawDescData
 }
 
-var file_openorder_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_openorder_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_openorder_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_openorder_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_openorder_order_v1_order_proto_goTypes = []any{
 	(OrderStatus)(0),                    // 0: openorder.order.v1.OrderStatus
 	(ReservationMode)(0),                // 1: openorder.order.v1.ReservationMode
 	(PaymentMode)(0),                    // 2: openorder.order.v1.PaymentMode
-	(*OrderLine)(nil),                   // 3: openorder.order.v1.OrderLine
-	(*Order)(nil),                       // 4: openorder.order.v1.Order
-	(*OrderTimelineEntry)(nil),          // 5: openorder.order.v1.OrderTimelineEntry
-	nil,                                 // 6: openorder.order.v1.OrderTimelineEntry.DetailsEntry
-	(*money.Money)(nil),                 // 7: google.type.Money
-	(*timestamppb.Timestamp)(nil),       // 8: google.protobuf.Timestamp
-	(*postaladdress.PostalAddress)(nil), // 9: google.type.PostalAddress
+	(OrderModificationState)(0),         // 3: openorder.order.v1.OrderModificationState
+	(*OrderLine)(nil),                   // 4: openorder.order.v1.OrderLine
+	(*OrderModification)(nil),           // 5: openorder.order.v1.OrderModification
+	(*Order)(nil),                       // 6: openorder.order.v1.Order
+	(*OrderTimelineEntry)(nil),          // 7: openorder.order.v1.OrderTimelineEntry
+	nil,                                 // 8: openorder.order.v1.OrderTimelineEntry.DetailsEntry
+	(*money.Money)(nil),                 // 9: google.type.Money
+	(*timestamppb.Timestamp)(nil),       // 10: google.protobuf.Timestamp
+	(*postaladdress.PostalAddress)(nil), // 11: google.type.PostalAddress
 }
 var file_openorder_order_v1_order_proto_depIdxs = []int32{
-	7,  // 0: openorder.order.v1.OrderLine.unit_price:type_name -> google.type.Money
-	7,  // 1: openorder.order.v1.OrderLine.line_total:type_name -> google.type.Money
-	7,  // 2: openorder.order.v1.OrderLine.discount:type_name -> google.type.Money
-	0,  // 3: openorder.order.v1.Order.status:type_name -> openorder.order.v1.OrderStatus
-	3,  // 4: openorder.order.v1.Order.lines:type_name -> openorder.order.v1.OrderLine
-	7,  // 5: openorder.order.v1.Order.total:type_name -> google.type.Money
-	8,  // 6: openorder.order.v1.Order.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 7: openorder.order.v1.Order.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 8: openorder.order.v1.Order.reservation_mode:type_name -> openorder.order.v1.ReservationMode
-	2,  // 9: openorder.order.v1.Order.payment_mode:type_name -> openorder.order.v1.PaymentMode
-	7,  // 10: openorder.order.v1.Order.discount:type_name -> google.type.Money
-	9,  // 11: openorder.order.v1.Order.shipping_address:type_name -> google.type.PostalAddress
-	8,  // 12: openorder.order.v1.Order.payment_deadline:type_name -> google.protobuf.Timestamp
-	8,  // 13: openorder.order.v1.OrderTimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
-	0,  // 14: openorder.order.v1.OrderTimelineEntry.status:type_name -> openorder.order.v1.OrderStatus
-	6,  // 15: openorder.order.v1.OrderTimelineEntry.details:type_name -> openorder.order.v1.OrderTimelineEntry.DetailsEntry
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	9,  // 0: openorder.order.v1.OrderLine.unit_price:type_name -> google.type.Money
+	9,  // 1: openorder.order.v1.OrderLine.line_total:type_name -> google.type.Money
+	9,  // 2: openorder.order.v1.OrderLine.discount:type_name -> google.type.Money
+	3,  // 3: openorder.order.v1.OrderModification.state:type_name -> openorder.order.v1.OrderModificationState
+	4,  // 4: openorder.order.v1.OrderModification.lines:type_name -> openorder.order.v1.OrderLine
+	9,  // 5: openorder.order.v1.OrderModification.total:type_name -> google.type.Money
+	0,  // 6: openorder.order.v1.Order.status:type_name -> openorder.order.v1.OrderStatus
+	4,  // 7: openorder.order.v1.Order.lines:type_name -> openorder.order.v1.OrderLine
+	9,  // 8: openorder.order.v1.Order.total:type_name -> google.type.Money
+	10, // 9: openorder.order.v1.Order.create_time:type_name -> google.protobuf.Timestamp
+	10, // 10: openorder.order.v1.Order.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: openorder.order.v1.Order.reservation_mode:type_name -> openorder.order.v1.ReservationMode
+	2,  // 12: openorder.order.v1.Order.payment_mode:type_name -> openorder.order.v1.PaymentMode
+	9,  // 13: openorder.order.v1.Order.discount:type_name -> google.type.Money
+	11, // 14: openorder.order.v1.Order.shipping_address:type_name -> google.type.PostalAddress
+	10, // 15: openorder.order.v1.Order.payment_deadline:type_name -> google.protobuf.Timestamp
+	5,  // 16: openorder.order.v1.Order.modification:type_name -> openorder.order.v1.OrderModification
+	10, // 17: openorder.order.v1.OrderTimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
+	0,  // 18: openorder.order.v1.OrderTimelineEntry.status:type_name -> openorder.order.v1.OrderStatus
+	8,  // 19: openorder.order.v1.OrderTimelineEntry.details:type_name -> openorder.order.v1.OrderTimelineEntry.DetailsEntry
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_openorder_order_v1_order_proto_init() }
@@ -761,8 +938,8 @@ func file_openorder_order_v1_order_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_order_v1_order_proto_rawDesc), len(file_openorder_order_v1_order_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   4,
+			NumEnums:      4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -692,6 +692,134 @@ func (x *CancelOrderResponse) GetOrder() *Order {
 	return nil
 }
 
+// Request of ModifyOrder.
+type ModifyOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]; see CreateOrderRequest.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// The version of the order that the caller has seen, from 1: the call is refused if it has another one by then.
+	ExpectedVersion int64 `protobuf:"varint,3,opt,name=expected_version,json=expectedVersion,proto3" json:"expected_version,omitempty"`
+	// What the order is to be of, in place of its lines: 1 to 100 lines, each SKU at most once.
+	Lines []*RequestedLine `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
+	// As in CreateOrderRequest, of the new lines.
+	ExpectedTotal *money.Money `protobuf:"bytes,5,opt,name=expected_total,json=expectedTotal,proto3" json:"expected_total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModifyOrderRequest) Reset() {
+	*x = ModifyOrderRequest{}
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModifyOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModifyOrderRequest) ProtoMessage() {}
+
+func (x *ModifyOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModifyOrderRequest.ProtoReflect.Descriptor instead.
+func (*ModifyOrderRequest) Descriptor() ([]byte, []int) {
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ModifyOrderRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ModifyOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *ModifyOrderRequest) GetExpectedVersion() int64 {
+	if x != nil {
+		return x.ExpectedVersion
+	}
+	return 0
+}
+
+func (x *ModifyOrderRequest) GetLines() []*RequestedLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *ModifyOrderRequest) GetExpectedTotal() *money.Money {
+	if x != nil {
+		return x.ExpectedTotal
+	}
+	return nil
+}
+
+// Response of ModifyOrder.
+type ModifyOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order as it stands after the call: with its lines of before, and the modification REQUESTED.
+	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModifyOrderResponse) Reset() {
+	*x = ModifyOrderResponse{}
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModifyOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModifyOrderResponse) ProtoMessage() {}
+
+func (x *ModifyOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModifyOrderResponse.ProtoReflect.Descriptor instead.
+func (*ModifyOrderResponse) Descriptor() ([]byte, []int) {
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ModifyOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
 // Request of UpdateOrderStatus.
 type UpdateOrderStatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -711,7 +839,7 @@ type UpdateOrderStatusRequest struct {
 
 func (x *UpdateOrderStatusRequest) Reset() {
 	*x = UpdateOrderStatusRequest{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[11]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +851,7 @@ func (x *UpdateOrderStatusRequest) String() string {
 func (*UpdateOrderStatusRequest) ProtoMessage() {}
 
 func (x *UpdateOrderStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[11]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +864,7 @@ func (x *UpdateOrderStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOrderStatusRequest.ProtoReflect.Descriptor instead.
 func (*UpdateOrderStatusRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{11}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateOrderStatusRequest) GetRequestId() string {
@@ -778,7 +906,7 @@ type UpdateOrderStatusResponse struct {
 
 func (x *UpdateOrderStatusResponse) Reset() {
 	*x = UpdateOrderStatusResponse{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[12]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +918,7 @@ func (x *UpdateOrderStatusResponse) String() string {
 func (*UpdateOrderStatusResponse) ProtoMessage() {}
 
 func (x *UpdateOrderStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[12]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +931,7 @@ func (x *UpdateOrderStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOrderStatusResponse.ProtoReflect.Descriptor instead.
 func (*UpdateOrderStatusResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{12}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UpdateOrderStatusResponse) GetOrder() *Order {
@@ -828,7 +956,7 @@ type GetOrderTimelineRequest struct {
 
 func (x *GetOrderTimelineRequest) Reset() {
 	*x = GetOrderTimelineRequest{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[13]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +968,7 @@ func (x *GetOrderTimelineRequest) String() string {
 func (*GetOrderTimelineRequest) ProtoMessage() {}
 
 func (x *GetOrderTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[13]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +981,7 @@ func (x *GetOrderTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOrderTimelineRequest.ProtoReflect.Descriptor instead.
 func (*GetOrderTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{13}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetOrderTimelineRequest) GetOrderId() string {
@@ -890,7 +1018,7 @@ type GetOrderTimelineResponse struct {
 
 func (x *GetOrderTimelineResponse) Reset() {
 	*x = GetOrderTimelineResponse{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[14]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1030,7 @@ func (x *GetOrderTimelineResponse) String() string {
 func (*GetOrderTimelineResponse) ProtoMessage() {}
 
 func (x *GetOrderTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[14]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1043,7 @@ func (x *GetOrderTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOrderTimelineResponse.ProtoReflect.Descriptor instead.
 func (*GetOrderTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{14}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetOrderTimelineResponse) GetEvents() []*OrderTimelineEntry {
@@ -946,7 +1074,7 @@ type WatchOrderRequest struct {
 
 func (x *WatchOrderRequest) Reset() {
 	*x = WatchOrderRequest{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[15]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1086,7 @@ func (x *WatchOrderRequest) String() string {
 func (*WatchOrderRequest) ProtoMessage() {}
 
 func (x *WatchOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[15]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1099,7 @@ func (x *WatchOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOrderRequest.ProtoReflect.Descriptor instead.
 func (*WatchOrderRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{15}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchOrderRequest) GetOrderId() string {
@@ -999,7 +1127,7 @@ type WatchOrderResponse struct {
 
 func (x *WatchOrderResponse) Reset() {
 	*x = WatchOrderResponse{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[16]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1139,7 @@ func (x *WatchOrderResponse) String() string {
 func (*WatchOrderResponse) ProtoMessage() {}
 
 func (x *WatchOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[16]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1152,7 @@ func (x *WatchOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOrderResponse.ProtoReflect.Descriptor instead.
 func (*WatchOrderResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{16}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchOrderResponse) GetOrder() *Order {
@@ -1037,8 +1165,8 @@ func (x *WatchOrderResponse) GetOrder() *Order {
 // Request of ListSagas. All conditions must hold.
 type ListSagasRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only sagas at this step: RESERVING, PAYING, COMPENSATING or COMPENSATION_FAILED, the steps that a saga does not
-	// end at. UNSPECIFIED: at any of them.
+	// Only sagas at this step: RESERVING, PAYING, MODIFYING, COMPENSATING or COMPENSATION_FAILED, the steps that a saga does
+	// not end at. UNSPECIFIED: at any of them.
 	Step SagaStep `protobuf:"varint,1,opt,name=step,proto3,enum=openorder.order.v1.SagaStep" json:"step,omitempty"`
 	// Only the saga of this order (UUID), then at whatever step; empty: of any.
 	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
@@ -1052,7 +1180,7 @@ type ListSagasRequest struct {
 
 func (x *ListSagasRequest) Reset() {
 	*x = ListSagasRequest{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[17]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1192,7 @@ func (x *ListSagasRequest) String() string {
 func (*ListSagasRequest) ProtoMessage() {}
 
 func (x *ListSagasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[17]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1205,7 @@ func (x *ListSagasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSagasRequest.ProtoReflect.Descriptor instead.
 func (*ListSagasRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{17}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListSagasRequest) GetStep() SagaStep {
@@ -1121,7 +1249,7 @@ type ListSagasResponse struct {
 
 func (x *ListSagasResponse) Reset() {
 	*x = ListSagasResponse{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[18]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1261,7 @@ func (x *ListSagasResponse) String() string {
 func (*ListSagasResponse) ProtoMessage() {}
 
 func (x *ListSagasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[18]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1274,7 @@ func (x *ListSagasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSagasResponse.ProtoReflect.Descriptor instead.
 func (*ListSagasResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{18}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListSagasResponse) GetSagas() []*Saga {
@@ -1178,7 +1306,7 @@ type RetryCompensationRequest struct {
 
 func (x *RetryCompensationRequest) Reset() {
 	*x = RetryCompensationRequest{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[19]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1318,7 @@ func (x *RetryCompensationRequest) String() string {
 func (*RetryCompensationRequest) ProtoMessage() {}
 
 func (x *RetryCompensationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[19]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1331,7 @@ func (x *RetryCompensationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryCompensationRequest.ProtoReflect.Descriptor instead.
 func (*RetryCompensationRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{19}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RetryCompensationRequest) GetRequestId() string {
@@ -1238,7 +1366,7 @@ type RetryCompensationResponse struct {
 
 func (x *RetryCompensationResponse) Reset() {
 	*x = RetryCompensationResponse{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[20]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1378,7 @@ func (x *RetryCompensationResponse) String() string {
 func (*RetryCompensationResponse) ProtoMessage() {}
 
 func (x *RetryCompensationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[20]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1391,7 @@ func (x *RetryCompensationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryCompensationResponse.ProtoReflect.Descriptor instead.
 func (*RetryCompensationResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{20}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RetryCompensationResponse) GetOrder() *Order {
@@ -1289,7 +1417,7 @@ type SettleCompensationRequest struct {
 
 func (x *SettleCompensationRequest) Reset() {
 	*x = SettleCompensationRequest{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[21]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1429,7 @@ func (x *SettleCompensationRequest) String() string {
 func (*SettleCompensationRequest) ProtoMessage() {}
 
 func (x *SettleCompensationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[21]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1442,7 @@ func (x *SettleCompensationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleCompensationRequest.ProtoReflect.Descriptor instead.
 func (*SettleCompensationRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{21}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SettleCompensationRequest) GetRequestId() string {
@@ -1349,7 +1477,7 @@ type SettleCompensationResponse struct {
 
 func (x *SettleCompensationResponse) Reset() {
 	*x = SettleCompensationResponse{}
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[22]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1489,7 @@ func (x *SettleCompensationResponse) String() string {
 func (*SettleCompensationResponse) ProtoMessage() {}
 
 func (x *SettleCompensationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_service_proto_msgTypes[22]
+	mi := &file_openorder_order_v1_order_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1502,7 @@ func (x *SettleCompensationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleCompensationResponse.ProtoReflect.Descriptor instead.
 func (*SettleCompensationResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{22}
+	return file_openorder_order_v1_order_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SettleCompensationResponse) GetOrder() *Order {
@@ -1432,6 +1560,15 @@ const file_openorder_order_v1_order_service_proto_rawDesc = "" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"F\n" +
 	"\x13CancelOrderResponse\x12/\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.openorder.order.v1.OrderR\x05order\"\xed\x01\n" +
+	"\x12ModifyOrderRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x19\n" +
+	"\border_id\x18\x02 \x01(\tR\aorderId\x12)\n" +
+	"\x10expected_version\x18\x03 \x01(\x03R\x0fexpectedVersion\x127\n" +
+	"\x05lines\x18\x04 \x03(\v2!.openorder.order.v1.RequestedLineR\x05lines\x129\n" +
+	"\x0eexpected_total\x18\x05 \x01(\v2\x12.google.type.MoneyR\rexpectedTotal\"F\n" +
+	"\x13ModifyOrderResponse\x12/\n" +
 	"\x05order\x18\x01 \x01(\v2\x19.openorder.order.v1.OrderR\x05order\"\xe6\x01\n" +
 	"\x18UpdateOrderStatusRequest\x12\x1d\n" +
 	"\n" +
@@ -1476,14 +1613,15 @@ const file_openorder_order_v1_order_service_proto_rawDesc = "" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"M\n" +
 	"\x1aSettleCompensationResponse\x12/\n" +
-	"\x05order\x18\x01 \x01(\v2\x19.openorder.order.v1.OrderR\x05order2\xec\b\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.openorder.order.v1.OrderR\x05order2\xcc\t\n" +
 	"\fOrderService\x12^\n" +
 	"\vCreateOrder\x12&.openorder.order.v1.CreateOrderRequest\x1a'.openorder.order.v1.CreateOrderResponse\x12U\n" +
 	"\bGetOrder\x12#.openorder.order.v1.GetOrderRequest\x1a$.openorder.order.v1.GetOrderResponse\x12g\n" +
 	"\x0eBatchGetOrders\x12).openorder.order.v1.BatchGetOrdersRequest\x1a*.openorder.order.v1.BatchGetOrdersResponse\x12[\n" +
 	"\n" +
 	"ListOrders\x12%.openorder.order.v1.ListOrdersRequest\x1a&.openorder.order.v1.ListOrdersResponse\x12^\n" +
-	"\vCancelOrder\x12&.openorder.order.v1.CancelOrderRequest\x1a'.openorder.order.v1.CancelOrderResponse\x12p\n" +
+	"\vCancelOrder\x12&.openorder.order.v1.CancelOrderRequest\x1a'.openorder.order.v1.CancelOrderResponse\x12^\n" +
+	"\vModifyOrder\x12&.openorder.order.v1.ModifyOrderRequest\x1a'.openorder.order.v1.ModifyOrderResponse\x12p\n" +
 	"\x11UpdateOrderStatus\x12,.openorder.order.v1.UpdateOrderStatusRequest\x1a-.openorder.order.v1.UpdateOrderStatusResponse\x12m\n" +
 	"\x10GetOrderTimeline\x12+.openorder.order.v1.GetOrderTimelineRequest\x1a,.openorder.order.v1.GetOrderTimelineResponse\x12]\n" +
 	"\n" +
@@ -1505,7 +1643,7 @@ func file_openorder_order_v1_order_service_proto_rawDescGZIP() []byte {
 	return file_openorder_order_v1_order_service_proto_rawDescData
 }
 
-var file_openorder_order_v1_order_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_openorder_order_v1_order_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_openorder_order_v1_order_service_proto_goTypes = []any{
 	(*RequestedLine)(nil),               // 0: openorder.order.v1.RequestedLine
 	(*CreateOrderRequest)(nil),          // 1: openorder.order.v1.CreateOrderRequest
@@ -1518,80 +1656,87 @@ var file_openorder_order_v1_order_service_proto_goTypes = []any{
 	(*ListOrdersResponse)(nil),          // 8: openorder.order.v1.ListOrdersResponse
 	(*CancelOrderRequest)(nil),          // 9: openorder.order.v1.CancelOrderRequest
 	(*CancelOrderResponse)(nil),         // 10: openorder.order.v1.CancelOrderResponse
-	(*UpdateOrderStatusRequest)(nil),    // 11: openorder.order.v1.UpdateOrderStatusRequest
-	(*UpdateOrderStatusResponse)(nil),   // 12: openorder.order.v1.UpdateOrderStatusResponse
-	(*GetOrderTimelineRequest)(nil),     // 13: openorder.order.v1.GetOrderTimelineRequest
-	(*GetOrderTimelineResponse)(nil),    // 14: openorder.order.v1.GetOrderTimelineResponse
-	(*WatchOrderRequest)(nil),           // 15: openorder.order.v1.WatchOrderRequest
-	(*WatchOrderResponse)(nil),          // 16: openorder.order.v1.WatchOrderResponse
-	(*ListSagasRequest)(nil),            // 17: openorder.order.v1.ListSagasRequest
-	(*ListSagasResponse)(nil),           // 18: openorder.order.v1.ListSagasResponse
-	(*RetryCompensationRequest)(nil),    // 19: openorder.order.v1.RetryCompensationRequest
-	(*RetryCompensationResponse)(nil),   // 20: openorder.order.v1.RetryCompensationResponse
-	(*SettleCompensationRequest)(nil),   // 21: openorder.order.v1.SettleCompensationRequest
-	(*SettleCompensationResponse)(nil),  // 22: openorder.order.v1.SettleCompensationResponse
-	(ReservationMode)(0),                // 23: openorder.order.v1.ReservationMode
-	(PaymentMode)(0),                    // 24: openorder.order.v1.PaymentMode
-	(*money.Money)(nil),                 // 25: google.type.Money
-	(*postaladdress.PostalAddress)(nil), // 26: google.type.PostalAddress
-	(*Order)(nil),                       // 27: openorder.order.v1.Order
-	(OrderStatus)(0),                    // 28: openorder.order.v1.OrderStatus
-	(*timestamppb.Timestamp)(nil),       // 29: google.protobuf.Timestamp
-	(*OrderTimelineEntry)(nil),          // 30: openorder.order.v1.OrderTimelineEntry
-	(SagaStep)(0),                       // 31: openorder.order.v1.SagaStep
-	(*Saga)(nil),                        // 32: openorder.order.v1.Saga
+	(*ModifyOrderRequest)(nil),          // 11: openorder.order.v1.ModifyOrderRequest
+	(*ModifyOrderResponse)(nil),         // 12: openorder.order.v1.ModifyOrderResponse
+	(*UpdateOrderStatusRequest)(nil),    // 13: openorder.order.v1.UpdateOrderStatusRequest
+	(*UpdateOrderStatusResponse)(nil),   // 14: openorder.order.v1.UpdateOrderStatusResponse
+	(*GetOrderTimelineRequest)(nil),     // 15: openorder.order.v1.GetOrderTimelineRequest
+	(*GetOrderTimelineResponse)(nil),    // 16: openorder.order.v1.GetOrderTimelineResponse
+	(*WatchOrderRequest)(nil),           // 17: openorder.order.v1.WatchOrderRequest
+	(*WatchOrderResponse)(nil),          // 18: openorder.order.v1.WatchOrderResponse
+	(*ListSagasRequest)(nil),            // 19: openorder.order.v1.ListSagasRequest
+	(*ListSagasResponse)(nil),           // 20: openorder.order.v1.ListSagasResponse
+	(*RetryCompensationRequest)(nil),    // 21: openorder.order.v1.RetryCompensationRequest
+	(*RetryCompensationResponse)(nil),   // 22: openorder.order.v1.RetryCompensationResponse
+	(*SettleCompensationRequest)(nil),   // 23: openorder.order.v1.SettleCompensationRequest
+	(*SettleCompensationResponse)(nil),  // 24: openorder.order.v1.SettleCompensationResponse
+	(ReservationMode)(0),                // 25: openorder.order.v1.ReservationMode
+	(PaymentMode)(0),                    // 26: openorder.order.v1.PaymentMode
+	(*money.Money)(nil),                 // 27: google.type.Money
+	(*postaladdress.PostalAddress)(nil), // 28: google.type.PostalAddress
+	(*Order)(nil),                       // 29: openorder.order.v1.Order
+	(OrderStatus)(0),                    // 30: openorder.order.v1.OrderStatus
+	(*timestamppb.Timestamp)(nil),       // 31: google.protobuf.Timestamp
+	(*OrderTimelineEntry)(nil),          // 32: openorder.order.v1.OrderTimelineEntry
+	(SagaStep)(0),                       // 33: openorder.order.v1.SagaStep
+	(*Saga)(nil),                        // 34: openorder.order.v1.Saga
 }
 var file_openorder_order_v1_order_service_proto_depIdxs = []int32{
 	0,  // 0: openorder.order.v1.CreateOrderRequest.lines:type_name -> openorder.order.v1.RequestedLine
-	23, // 1: openorder.order.v1.CreateOrderRequest.reservation_mode:type_name -> openorder.order.v1.ReservationMode
-	24, // 2: openorder.order.v1.CreateOrderRequest.payment_mode:type_name -> openorder.order.v1.PaymentMode
-	25, // 3: openorder.order.v1.CreateOrderRequest.expected_total:type_name -> google.type.Money
-	26, // 4: openorder.order.v1.CreateOrderRequest.shipping_address:type_name -> google.type.PostalAddress
-	27, // 5: openorder.order.v1.CreateOrderResponse.order:type_name -> openorder.order.v1.Order
-	27, // 6: openorder.order.v1.GetOrderResponse.order:type_name -> openorder.order.v1.Order
-	27, // 7: openorder.order.v1.BatchGetOrdersResponse.orders:type_name -> openorder.order.v1.Order
-	28, // 8: openorder.order.v1.ListOrdersRequest.statuses:type_name -> openorder.order.v1.OrderStatus
-	29, // 9: openorder.order.v1.ListOrdersRequest.create_time_from:type_name -> google.protobuf.Timestamp
-	29, // 10: openorder.order.v1.ListOrdersRequest.create_time_until:type_name -> google.protobuf.Timestamp
-	27, // 11: openorder.order.v1.ListOrdersResponse.orders:type_name -> openorder.order.v1.Order
-	27, // 12: openorder.order.v1.CancelOrderResponse.order:type_name -> openorder.order.v1.Order
-	28, // 13: openorder.order.v1.UpdateOrderStatusRequest.previous_status:type_name -> openorder.order.v1.OrderStatus
-	28, // 14: openorder.order.v1.UpdateOrderStatusRequest.current_status:type_name -> openorder.order.v1.OrderStatus
-	27, // 15: openorder.order.v1.UpdateOrderStatusResponse.order:type_name -> openorder.order.v1.Order
-	30, // 16: openorder.order.v1.GetOrderTimelineResponse.events:type_name -> openorder.order.v1.OrderTimelineEntry
-	28, // 17: openorder.order.v1.WatchOrderRequest.until:type_name -> openorder.order.v1.OrderStatus
-	27, // 18: openorder.order.v1.WatchOrderResponse.order:type_name -> openorder.order.v1.Order
-	31, // 19: openorder.order.v1.ListSagasRequest.step:type_name -> openorder.order.v1.SagaStep
-	32, // 20: openorder.order.v1.ListSagasResponse.sagas:type_name -> openorder.order.v1.Saga
-	27, // 21: openorder.order.v1.RetryCompensationResponse.order:type_name -> openorder.order.v1.Order
-	27, // 22: openorder.order.v1.SettleCompensationResponse.order:type_name -> openorder.order.v1.Order
-	1,  // 23: openorder.order.v1.OrderService.CreateOrder:input_type -> openorder.order.v1.CreateOrderRequest
-	3,  // 24: openorder.order.v1.OrderService.GetOrder:input_type -> openorder.order.v1.GetOrderRequest
-	5,  // 25: openorder.order.v1.OrderService.BatchGetOrders:input_type -> openorder.order.v1.BatchGetOrdersRequest
-	7,  // 26: openorder.order.v1.OrderService.ListOrders:input_type -> openorder.order.v1.ListOrdersRequest
-	9,  // 27: openorder.order.v1.OrderService.CancelOrder:input_type -> openorder.order.v1.CancelOrderRequest
-	11, // 28: openorder.order.v1.OrderService.UpdateOrderStatus:input_type -> openorder.order.v1.UpdateOrderStatusRequest
-	13, // 29: openorder.order.v1.OrderService.GetOrderTimeline:input_type -> openorder.order.v1.GetOrderTimelineRequest
-	15, // 30: openorder.order.v1.OrderService.WatchOrder:input_type -> openorder.order.v1.WatchOrderRequest
-	17, // 31: openorder.order.v1.OrderService.ListSagas:input_type -> openorder.order.v1.ListSagasRequest
-	19, // 32: openorder.order.v1.OrderService.RetryCompensation:input_type -> openorder.order.v1.RetryCompensationRequest
-	21, // 33: openorder.order.v1.OrderService.SettleCompensation:input_type -> openorder.order.v1.SettleCompensationRequest
-	2,  // 34: openorder.order.v1.OrderService.CreateOrder:output_type -> openorder.order.v1.CreateOrderResponse
-	4,  // 35: openorder.order.v1.OrderService.GetOrder:output_type -> openorder.order.v1.GetOrderResponse
-	6,  // 36: openorder.order.v1.OrderService.BatchGetOrders:output_type -> openorder.order.v1.BatchGetOrdersResponse
-	8,  // 37: openorder.order.v1.OrderService.ListOrders:output_type -> openorder.order.v1.ListOrdersResponse
-	10, // 38: openorder.order.v1.OrderService.CancelOrder:output_type -> openorder.order.v1.CancelOrderResponse
-	12, // 39: openorder.order.v1.OrderService.UpdateOrderStatus:output_type -> openorder.order.v1.UpdateOrderStatusResponse
-	14, // 40: openorder.order.v1.OrderService.GetOrderTimeline:output_type -> openorder.order.v1.GetOrderTimelineResponse
-	16, // 41: openorder.order.v1.OrderService.WatchOrder:output_type -> openorder.order.v1.WatchOrderResponse
-	18, // 42: openorder.order.v1.OrderService.ListSagas:output_type -> openorder.order.v1.ListSagasResponse
-	20, // 43: openorder.order.v1.OrderService.RetryCompensation:output_type -> openorder.order.v1.RetryCompensationResponse
-	22, // 44: openorder.order.v1.OrderService.SettleCompensation:output_type -> openorder.order.v1.SettleCompensationResponse
-	34, // [34:45] is the sub-list for method output_type
-	23, // [23:34] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	25, // 1: openorder.order.v1.CreateOrderRequest.reservation_mode:type_name -> openorder.order.v1.ReservationMode
+	26, // 2: openorder.order.v1.CreateOrderRequest.payment_mode:type_name -> openorder.order.v1.PaymentMode
+	27, // 3: openorder.order.v1.CreateOrderRequest.expected_total:type_name -> google.type.Money
+	28, // 4: openorder.order.v1.CreateOrderRequest.shipping_address:type_name -> google.type.PostalAddress
+	29, // 5: openorder.order.v1.CreateOrderResponse.order:type_name -> openorder.order.v1.Order
+	29, // 6: openorder.order.v1.GetOrderResponse.order:type_name -> openorder.order.v1.Order
+	29, // 7: openorder.order.v1.BatchGetOrdersResponse.orders:type_name -> openorder.order.v1.Order
+	30, // 8: openorder.order.v1.ListOrdersRequest.statuses:type_name -> openorder.order.v1.OrderStatus
+	31, // 9: openorder.order.v1.ListOrdersRequest.create_time_from:type_name -> google.protobuf.Timestamp
+	31, // 10: openorder.order.v1.ListOrdersRequest.create_time_until:type_name -> google.protobuf.Timestamp
+	29, // 11: openorder.order.v1.ListOrdersResponse.orders:type_name -> openorder.order.v1.Order
+	29, // 12: openorder.order.v1.CancelOrderResponse.order:type_name -> openorder.order.v1.Order
+	0,  // 13: openorder.order.v1.ModifyOrderRequest.lines:type_name -> openorder.order.v1.RequestedLine
+	27, // 14: openorder.order.v1.ModifyOrderRequest.expected_total:type_name -> google.type.Money
+	29, // 15: openorder.order.v1.ModifyOrderResponse.order:type_name -> openorder.order.v1.Order
+	30, // 16: openorder.order.v1.UpdateOrderStatusRequest.previous_status:type_name -> openorder.order.v1.OrderStatus
+	30, // 17: openorder.order.v1.UpdateOrderStatusRequest.current_status:type_name -> openorder.order.v1.OrderStatus
+	29, // 18: openorder.order.v1.UpdateOrderStatusResponse.order:type_name -> openorder.order.v1.Order
+	32, // 19: openorder.order.v1.GetOrderTimelineResponse.events:type_name -> openorder.order.v1.OrderTimelineEntry
+	30, // 20: openorder.order.v1.WatchOrderRequest.until:type_name -> openorder.order.v1.OrderStatus
+	29, // 21: openorder.order.v1.WatchOrderResponse.order:type_name -> openorder.order.v1.Order
+	33, // 22: openorder.order.v1.ListSagasRequest.step:type_name -> openorder.order.v1.SagaStep
+	34, // 23: openorder.order.v1.ListSagasResponse.sagas:type_name -> openorder.order.v1.Saga
+	29, // 24: openorder.order.v1.RetryCompensationResponse.order:type_name -> openorder.order.v1.Order
+	29, // 25: openorder.order.v1.SettleCompensationResponse.order:type_name -> openorder.order.v1.Order
+	1,  // 26: openorder.order.v1.OrderService.CreateOrder:input_type -> openorder.order.v1.CreateOrderRequest
+	3,  // 27: openorder.order.v1.OrderService.GetOrder:input_type -> openorder.order.v1.GetOrderRequest
+	5,  // 28: openorder.order.v1.OrderService.BatchGetOrders:input_type -> openorder.order.v1.BatchGetOrdersRequest
+	7,  // 29: openorder.order.v1.OrderService.ListOrders:input_type -> openorder.order.v1.ListOrdersRequest
+	9,  // 30: openorder.order.v1.OrderService.CancelOrder:input_type -> openorder.order.v1.CancelOrderRequest
+	11, // 31: openorder.order.v1.OrderService.ModifyOrder:input_type -> openorder.order.v1.ModifyOrderRequest
+	13, // 32: openorder.order.v1.OrderService.UpdateOrderStatus:input_type -> openorder.order.v1.UpdateOrderStatusRequest
+	15, // 33: openorder.order.v1.OrderService.GetOrderTimeline:input_type -> openorder.order.v1.GetOrderTimelineRequest
+	17, // 34: openorder.order.v1.OrderService.WatchOrder:input_type -> openorder.order.v1.WatchOrderRequest
+	19, // 35: openorder.order.v1.OrderService.ListSagas:input_type -> openorder.order.v1.ListSagasRequest
+	21, // 36: openorder.order.v1.OrderService.RetryCompensation:input_type -> openorder.order.v1.RetryCompensationRequest
+	23, // 37: openorder.order.v1.OrderService.SettleCompensation:input_type -> openorder.order.v1.SettleCompensationRequest
+	2,  // 38: openorder.order.v1.OrderService.CreateOrder:output_type -> openorder.order.v1.CreateOrderResponse
+	4,  // 39: openorder.order.v1.OrderService.GetOrder:output_type -> openorder.order.v1.GetOrderResponse
+	6,  // 40: openorder.order.v1.OrderService.BatchGetOrders:output_type -> openorder.order.v1.BatchGetOrdersResponse
+	8,  // 41: openorder.order.v1.OrderService.ListOrders:output_type -> openorder.order.v1.ListOrdersResponse
+	10, // 42: openorder.order.v1.OrderService.CancelOrder:output_type -> openorder.order.v1.CancelOrderResponse
+	12, // 43: openorder.order.v1.OrderService.ModifyOrder:output_type -> openorder.order.v1.ModifyOrderResponse
+	14, // 44: openorder.order.v1.OrderService.UpdateOrderStatus:output_type -> openorder.order.v1.UpdateOrderStatusResponse
+	16, // 45: openorder.order.v1.OrderService.GetOrderTimeline:output_type -> openorder.order.v1.GetOrderTimelineResponse
+	18, // 46: openorder.order.v1.OrderService.WatchOrder:output_type -> openorder.order.v1.WatchOrderResponse
+	20, // 47: openorder.order.v1.OrderService.ListSagas:output_type -> openorder.order.v1.ListSagasResponse
+	22, // 48: openorder.order.v1.OrderService.RetryCompensation:output_type -> openorder.order.v1.RetryCompensationResponse
+	24, // 49: openorder.order.v1.OrderService.SettleCompensation:output_type -> openorder.order.v1.SettleCompensationResponse
+	38, // [38:50] is the sub-list for method output_type
+	26, // [26:38] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_openorder_order_v1_order_service_proto_init() }
@@ -1607,7 +1752,7 @@ func file_openorder_order_v1_order_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_order_v1_order_service_proto_rawDesc), len(file_openorder_order_v1_order_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

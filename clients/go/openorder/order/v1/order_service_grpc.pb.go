@@ -24,6 +24,7 @@ const (
 	OrderService_BatchGetOrders_FullMethodName     = "/openorder.order.v1.OrderService/BatchGetOrders"
 	OrderService_ListOrders_FullMethodName         = "/openorder.order.v1.OrderService/ListOrders"
 	OrderService_CancelOrder_FullMethodName        = "/openorder.order.v1.OrderService/CancelOrder"
+	OrderService_ModifyOrder_FullMethodName        = "/openorder.order.v1.OrderService/ModifyOrder"
 	OrderService_UpdateOrderStatus_FullMethodName  = "/openorder.order.v1.OrderService/UpdateOrderStatus"
 	OrderService_GetOrderTimeline_FullMethodName   = "/openorder.order.v1.OrderService/GetOrderTimeline"
 	OrderService_WatchOrder_FullMethodName         = "/openorder.order.v1.OrderService/WatchOrder"
@@ -66,6 +67,20 @@ type OrderServiceClient interface {
 	//
 	// Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_CANCELLABLE (FAILED_PRECONDITION).
 	CancelOrder(ctx context.Context, in *CancelOrderRequest, opts ...grpc.CallOption) (*CancelOrderResponse, error)
+	// Asks for other lines of an order that is PENDING, or CONFIRMED in manual payment mode and not paid: all of them or none.
+	// Prices are looked up as in CreateOrder. The answer comes when the request is durable; whether the stock suffices is
+	// decided after that: Order.modification says it, and WatchOrder sends the order again.
+	//
+	// The order keeps its lines until the new ones are held, and keeps them for good if those cannot be. Meanwhile it cannot be
+	// paid. A payment that was taken before the payment service heard of it wins, and the order keeps its lines. Its
+	// payment_deadline stays what it was. One modification is under way at a time.
+	//
+	// Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_MODIFIABLE (FAILED_PRECONDITION: where it stands its lines are fixed;
+	// metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION), ORDER_HAS_COUPON (FAILED_PRECONDITION: the discount
+	// is of the lines that the coupon is held for), ORDER_VERSION_MISMATCH (ABORTED: the order is not at expected_version;
+	// metadata has its version), UNKNOWN_SKU (FAILED_PRECONDITION), CURRENCY_MISMATCH (FAILED_PRECONDITION), PRICE_CHANGED
+	// (FAILED_PRECONDITION), REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
+	ModifyOrder(ctx context.Context, in *ModifyOrderRequest, opts ...grpc.CallOption) (*ModifyOrderResponse, error)
 	// Moves an order on to SHIPPED or DELIVERED, if it stands where the caller believes. For operators and services.
 	//
 	// Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_STATUS_MISMATCH (FAILED_PRECONDITION: previous_status is
@@ -147,6 +162,16 @@ func (c *orderServiceClient) CancelOrder(ctx context.Context, in *CancelOrderReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CancelOrderResponse)
 	err := c.cc.Invoke(ctx, OrderService_CancelOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orderServiceClient) ModifyOrder(ctx context.Context, in *ModifyOrderRequest, opts ...grpc.CallOption) (*ModifyOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModifyOrderResponse)
+	err := c.cc.Invoke(ctx, OrderService_ModifyOrder_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -256,6 +281,20 @@ type OrderServiceServer interface {
 	//
 	// Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_CANCELLABLE (FAILED_PRECONDITION).
 	CancelOrder(context.Context, *CancelOrderRequest) (*CancelOrderResponse, error)
+	// Asks for other lines of an order that is PENDING, or CONFIRMED in manual payment mode and not paid: all of them or none.
+	// Prices are looked up as in CreateOrder. The answer comes when the request is durable; whether the stock suffices is
+	// decided after that: Order.modification says it, and WatchOrder sends the order again.
+	//
+	// The order keeps its lines until the new ones are held, and keeps them for good if those cannot be. Meanwhile it cannot be
+	// paid. A payment that was taken before the payment service heard of it wins, and the order keeps its lines. Its
+	// payment_deadline stays what it was. One modification is under way at a time.
+	//
+	// Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_MODIFIABLE (FAILED_PRECONDITION: where it stands its lines are fixed;
+	// metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION), ORDER_HAS_COUPON (FAILED_PRECONDITION: the discount
+	// is of the lines that the coupon is held for), ORDER_VERSION_MISMATCH (ABORTED: the order is not at expected_version;
+	// metadata has its version), UNKNOWN_SKU (FAILED_PRECONDITION), CURRENCY_MISMATCH (FAILED_PRECONDITION), PRICE_CHANGED
+	// (FAILED_PRECONDITION), REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
+	ModifyOrder(context.Context, *ModifyOrderRequest) (*ModifyOrderResponse, error)
 	// Moves an order on to SHIPPED or DELIVERED, if it stands where the caller believes. For operators and services.
 	//
 	// Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_STATUS_MISMATCH (FAILED_PRECONDITION: previous_status is
@@ -307,6 +346,9 @@ func (UnimplementedOrderServiceServer) ListOrders(context.Context, *ListOrdersRe
 }
 func (UnimplementedOrderServiceServer) CancelOrder(context.Context, *CancelOrderRequest) (*CancelOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelOrder not implemented")
+}
+func (UnimplementedOrderServiceServer) ModifyOrder(context.Context, *ModifyOrderRequest) (*ModifyOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ModifyOrder not implemented")
 }
 func (UnimplementedOrderServiceServer) UpdateOrderStatus(context.Context, *UpdateOrderStatusRequest) (*UpdateOrderStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateOrderStatus not implemented")
@@ -433,6 +475,24 @@ func _OrderService_CancelOrder_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(OrderServiceServer).CancelOrder(ctx, req.(*CancelOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OrderService_ModifyOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ModifyOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderServiceServer).ModifyOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderService_ModifyOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderServiceServer).ModifyOrder(ctx, req.(*ModifyOrderRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -564,6 +624,10 @@ var OrderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CancelOrder",
 			Handler:    _OrderService_CancelOrder_Handler,
+		},
+		{
+			MethodName: "ModifyOrder",
+			Handler:    _OrderService_ModifyOrder_Handler,
 		},
 		{
 			MethodName: "UpdateOrderStatus",

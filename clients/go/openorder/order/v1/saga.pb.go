@@ -43,6 +43,8 @@ const (
 	SagaStep_SAGA_STEP_COMPENSATION_FAILED SagaStep = 6
 	// At its end: nothing was held, nothing is to be given back.
 	SagaStep_SAGA_STEP_REJECTED SagaStep = 7
+	// Other lines were asked for: what is held is being changed.
+	SagaStep_SAGA_STEP_MODIFYING SagaStep = 8
 )
 
 // Enum value maps for SagaStep.
@@ -56,6 +58,7 @@ var (
 		5: "SAGA_STEP_COMPENSATED",
 		6: "SAGA_STEP_COMPENSATION_FAILED",
 		7: "SAGA_STEP_REJECTED",
+		8: "SAGA_STEP_MODIFYING",
 	}
 	SagaStep_value = map[string]int32{
 		"SAGA_STEP_UNSPECIFIED":         0,
@@ -66,6 +69,7 @@ var (
 		"SAGA_STEP_COMPENSATED":         5,
 		"SAGA_STEP_COMPENSATION_FAILED": 6,
 		"SAGA_STEP_REJECTED":            7,
+		"SAGA_STEP_MODIFYING":           8,
 	}
 )
 
@@ -378,7 +382,7 @@ const file_openorder_order_v1_saga_proto_rawDesc = "" +
 	"\x11order_create_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0forderCreateTime\x12\x19\n" +
 	"\btrace_id\x18\x0e \x01(\tR\atraceId\x124\n" +
 	"\x06coupon\x18\x0f \x01(\x0e2\x1c.openorder.order.v1.SagaPartR\x06coupon\x128\n" +
-	"\bshipment\x18\x10 \x01(\x0e2\x1c.openorder.order.v1.SagaPartR\bshipment*\xdf\x01\n" +
+	"\bshipment\x18\x10 \x01(\x0e2\x1c.openorder.order.v1.SagaPartR\bshipment*\xf8\x01\n" +
 	"\bSagaStep\x12\x19\n" +
 	"\x15SAGA_STEP_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SAGA_STEP_RESERVING\x10\x01\x12\x14\n" +
@@ -387,7 +391,8 @@ const file_openorder_order_v1_saga_proto_rawDesc = "" +
 	"\x16SAGA_STEP_COMPENSATING\x10\x04\x12\x19\n" +
 	"\x15SAGA_STEP_COMPENSATED\x10\x05\x12!\n" +
 	"\x1dSAGA_STEP_COMPENSATION_FAILED\x10\x06\x12\x16\n" +
-	"\x12SAGA_STEP_REJECTED\x10\a*\xd1\x01\n" +
+	"\x12SAGA_STEP_REJECTED\x10\a\x12\x17\n" +
+	"\x13SAGA_STEP_MODIFYING\x10\b*\xd1\x01\n" +
 	"\bSagaPart\x12\x19\n" +
 	"\x15SAGA_PART_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSAGA_PART_IDLE\x10\x01\x12\x13\n" +

@@ -29,7 +29,7 @@ type PaymentState int32
 const (
 	// Never the state of a payment; in a request: not given.
 	PaymentState_PAYMENT_STATE_UNSPECIFIED PaymentState = 0
-	// Asked for; the answer is not known yet.
+	// Not decided yet: the lines of its order were, or are being, changed before it was paid.
 	PaymentState_PAYMENT_STATE_INITIATED PaymentState = 1
 	// The money was taken.
 	PaymentState_PAYMENT_STATE_COMPLETED PaymentState = 2

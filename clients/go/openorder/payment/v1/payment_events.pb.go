@@ -129,8 +129,8 @@ func (WalletChargeCause) EnumDescriptor() ([]byte, []int) {
 	return file_openorder_payment_v1_payment_events_proto_rawDescGZIP(), []int{1}
 }
 
-// `payment.transaction.initiated`: a payment was asked for whose answer takes time. A payment that is
-// decided at once is completed or failed without it.
+// `payment.transaction.initiated`: there is a payment that is not decided yet. It answers PaymentHoldRequested: no payment
+// of the order as it stood before is taken any more. A payment that is decided at once is completed or failed without it.
 type PaymentInitiated struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID of the payment.
@@ -139,10 +139,12 @@ type PaymentInitiated struct {
 	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// User id of who pays.
 	UserId string `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// What is to be paid.
+	// What is to be paid, as far as it is known: it is what the order comes to when it is paid.
 	Amount *money.Money `protobuf:"bytes,4,opt,name=amount,proto3" json:"amount,omitempty"`
 	// Version of the payment after this event.
-	Version       int64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	Version int64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	// Payments of the order as it was at this version, or before, are not taken.
+	OrderVersion  int64 `protobuf:"varint,6,opt,name=order_version,json=orderVersion,proto3" json:"order_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -208,6 +210,13 @@ func (x *PaymentInitiated) GetAmount() *money.Money {
 func (x *PaymentInitiated) GetVersion() int64 {
 	if x != nil {
 		return x.Version
+	}
+	return 0
+}
+
+func (x *PaymentInitiated) GetOrderVersion() int64 {
+	if x != nil {
+		return x.OrderVersion
 	}
 	return 0
 }
@@ -414,6 +423,82 @@ func (x *PaymentFailed) GetDetail() string {
 	return ""
 }
 
+// `payment.transaction.hold_requested`: no payment of an order as it stands is to be taken: its lines are being changed.
+//
+// Published by the order service, for an order that waits for ProcessPayment. The payment service answers it with
+// PaymentInitiated, or not at all if the payment was decided before: then its own event says how.
+type PaymentHoldRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the customer.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// What the customer was to pay.
+	Amount *money.Money `protobuf:"bytes,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	// Version of the order when this was asked: a later one may be paid.
+	OrderVersion  int64 `protobuf:"varint,4,opt,name=order_version,json=orderVersion,proto3" json:"order_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PaymentHoldRequested) Reset() {
+	*x = PaymentHoldRequested{}
+	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PaymentHoldRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PaymentHoldRequested) ProtoMessage() {}
+
+func (x *PaymentHoldRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PaymentHoldRequested.ProtoReflect.Descriptor instead.
+func (*PaymentHoldRequested) Descriptor() ([]byte, []int) {
+	return file_openorder_payment_v1_payment_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PaymentHoldRequested) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *PaymentHoldRequested) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *PaymentHoldRequested) GetAmount() *money.Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *PaymentHoldRequested) GetOrderVersion() int64 {
+	if x != nil {
+		return x.OrderVersion
+	}
+	return 0
+}
+
 // `payment.transaction.refund_requested`: the payment of an order is to be given back, or never taken.
 //
 // Published by the order service; the payment service answers it with PaymentRefunded if money had been
@@ -439,7 +524,7 @@ type PaymentRefundRequested struct {
 
 func (x *PaymentRefundRequested) Reset() {
 	*x = PaymentRefundRequested{}
-	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[3]
+	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +536,7 @@ func (x *PaymentRefundRequested) String() string {
 func (*PaymentRefundRequested) ProtoMessage() {}
 
 func (x *PaymentRefundRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[3]
+	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +549,7 @@ func (x *PaymentRefundRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentRefundRequested.ProtoReflect.Descriptor instead.
 func (*PaymentRefundRequested) Descriptor() ([]byte, []int) {
-	return file_openorder_payment_v1_payment_events_proto_rawDescGZIP(), []int{3}
+	return file_openorder_payment_v1_payment_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PaymentRefundRequested) GetOrderId() string {
@@ -530,7 +615,7 @@ type PaymentRefunded struct {
 
 func (x *PaymentRefunded) Reset() {
 	*x = PaymentRefunded{}
-	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[4]
+	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +627,7 @@ func (x *PaymentRefunded) String() string {
 func (*PaymentRefunded) ProtoMessage() {}
 
 func (x *PaymentRefunded) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[4]
+	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +640,7 @@ func (x *PaymentRefunded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentRefunded.ProtoReflect.Descriptor instead.
 func (*PaymentRefunded) Descriptor() ([]byte, []int) {
-	return file_openorder_payment_v1_payment_events_proto_rawDescGZIP(), []int{4}
+	return file_openorder_payment_v1_payment_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PaymentRefunded) GetPaymentId() string {
@@ -619,7 +704,7 @@ type WalletCharged struct {
 
 func (x *WalletCharged) Reset() {
 	*x = WalletCharged{}
-	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[5]
+	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +716,7 @@ func (x *WalletCharged) String() string {
 func (*WalletCharged) ProtoMessage() {}
 
 func (x *WalletCharged) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[5]
+	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +729,7 @@ func (x *WalletCharged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WalletCharged.ProtoReflect.Descriptor instead.
 func (*WalletCharged) Descriptor() ([]byte, []int) {
-	return file_openorder_payment_v1_payment_events_proto_rawDescGZIP(), []int{5}
+	return file_openorder_payment_v1_payment_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WalletCharged) GetWallet() *Wallet {
@@ -700,7 +785,7 @@ type WalletDebited struct {
 
 func (x *WalletDebited) Reset() {
 	*x = WalletDebited{}
-	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[6]
+	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +797,7 @@ func (x *WalletDebited) String() string {
 func (*WalletDebited) ProtoMessage() {}
 
 func (x *WalletDebited) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[6]
+	mi := &file_openorder_payment_v1_payment_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +810,7 @@ func (x *WalletDebited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WalletDebited.ProtoReflect.Descriptor instead.
 func (*WalletDebited) Descriptor() ([]byte, []int) {
-	return file_openorder_payment_v1_payment_events_proto_rawDescGZIP(), []int{6}
+	return file_openorder_payment_v1_payment_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WalletDebited) GetWallet() *Wallet {
@@ -760,14 +845,15 @@ var File_openorder_payment_v1_payment_events_proto protoreflect.FileDescriptor
 
 const file_openorder_payment_v1_payment_events_proto_rawDesc = "" +
 	"\n" +
-	")openorder/payment/v1/payment_events.proto\x12\x14openorder.payment.v1\x1a\x17google/type/money.proto\x1a openorder/event/v1/options.proto\x1a\"openorder/payment/v1/payment.proto\"\xe8\x01\n" +
+	")openorder/payment/v1/payment_events.proto\x12\x14openorder.payment.v1\x1a\x17google/type/money.proto\x1a openorder/event/v1/options.proto\x1a\"openorder/payment/v1/payment.proto\"\x8d\x02\n" +
 	"\x10PaymentInitiated\x12\x1d\n" +
 	"\n" +
 	"payment_id\x18\x01 \x01(\tR\tpaymentId\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x17\n" +
 	"\auser_id\x18\x03 \x01(\tR\x06userId\x12*\n" +
 	"\x06amount\x18\x04 \x01(\v2\x12.google.type.MoneyR\x06amount\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\x03R\aversion:;\xd2\xe2\"7\n" +
+	"\aversion\x18\x05 \x01(\x03R\aversion\x12#\n" +
+	"\rorder_version\x18\x06 \x01(\x03R\forderVersion:;\xd2\xe2\"7\n" +
 	"\x1dpayment.transaction.initiated\x12\x16payment.transaction.v1\"\xca\x02\n" +
 	"\x10PaymentCompleted\x12\x1d\n" +
 	"\n" +
@@ -788,7 +874,13 @@ const file_openorder_payment_v1_payment_events_proto_rawDesc = "" +
 	"\aversion\x18\x05 \x01(\x03R\aversion\x12B\n" +
 	"\x06reason\x18\x06 \x01(\x0e2*.openorder.payment.v1.PaymentFailureReasonR\x06reason\x12\x16\n" +
 	"\x06detail\x18\a \x01(\tR\x06detail:8\xd2\xe2\"4\n" +
-	"\x1apayment.transaction.failed\x12\x16payment.transaction.v1\"\xc7\x02\n" +
+	"\x1apayment.transaction.failed\x12\x16payment.transaction.v1\"\xdd\x01\n" +
+	"\x14PaymentHoldRequested\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12*\n" +
+	"\x06amount\x18\x03 \x01(\v2\x12.google.type.MoneyR\x06amount\x12#\n" +
+	"\rorder_version\x18\x04 \x01(\x03R\forderVersion:@\xd2\xe2\"<\n" +
+	"\"payment.transaction.hold_requested\x12\x16payment.transaction.v1\"\xc7\x02\n" +
 	"\x16PaymentRefundRequested\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12*\n" +
@@ -844,41 +936,43 @@ func file_openorder_payment_v1_payment_events_proto_rawDescGZIP() []byte {
 }
 
 var file_openorder_payment_v1_payment_events_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_openorder_payment_v1_payment_events_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_openorder_payment_v1_payment_events_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_openorder_payment_v1_payment_events_proto_goTypes = []any{
 	(PaymentRefundReason)(0),       // 0: openorder.payment.v1.PaymentRefundReason
 	(WalletChargeCause)(0),         // 1: openorder.payment.v1.WalletChargeCause
 	(*PaymentInitiated)(nil),       // 2: openorder.payment.v1.PaymentInitiated
 	(*PaymentCompleted)(nil),       // 3: openorder.payment.v1.PaymentCompleted
 	(*PaymentFailed)(nil),          // 4: openorder.payment.v1.PaymentFailed
-	(*PaymentRefundRequested)(nil), // 5: openorder.payment.v1.PaymentRefundRequested
-	(*PaymentRefunded)(nil),        // 6: openorder.payment.v1.PaymentRefunded
-	(*WalletCharged)(nil),          // 7: openorder.payment.v1.WalletCharged
-	(*WalletDebited)(nil),          // 8: openorder.payment.v1.WalletDebited
-	(*money.Money)(nil),            // 9: google.type.Money
-	(PaymentFailureReason)(0),      // 10: openorder.payment.v1.PaymentFailureReason
-	(*Wallet)(nil),                 // 11: openorder.payment.v1.Wallet
+	(*PaymentHoldRequested)(nil),   // 5: openorder.payment.v1.PaymentHoldRequested
+	(*PaymentRefundRequested)(nil), // 6: openorder.payment.v1.PaymentRefundRequested
+	(*PaymentRefunded)(nil),        // 7: openorder.payment.v1.PaymentRefunded
+	(*WalletCharged)(nil),          // 8: openorder.payment.v1.WalletCharged
+	(*WalletDebited)(nil),          // 9: openorder.payment.v1.WalletDebited
+	(*money.Money)(nil),            // 10: google.type.Money
+	(PaymentFailureReason)(0),      // 11: openorder.payment.v1.PaymentFailureReason
+	(*Wallet)(nil),                 // 12: openorder.payment.v1.Wallet
 }
 var file_openorder_payment_v1_payment_events_proto_depIdxs = []int32{
-	9,  // 0: openorder.payment.v1.PaymentInitiated.amount:type_name -> google.type.Money
-	9,  // 1: openorder.payment.v1.PaymentCompleted.amount:type_name -> google.type.Money
-	9,  // 2: openorder.payment.v1.PaymentCompleted.wallet_balance:type_name -> google.type.Money
-	9,  // 3: openorder.payment.v1.PaymentFailed.amount:type_name -> google.type.Money
-	10, // 4: openorder.payment.v1.PaymentFailed.reason:type_name -> openorder.payment.v1.PaymentFailureReason
-	9,  // 5: openorder.payment.v1.PaymentRefundRequested.amount:type_name -> google.type.Money
-	0,  // 6: openorder.payment.v1.PaymentRefundRequested.reason:type_name -> openorder.payment.v1.PaymentRefundReason
-	9,  // 7: openorder.payment.v1.PaymentRefunded.amount:type_name -> google.type.Money
-	0,  // 8: openorder.payment.v1.PaymentRefunded.reason:type_name -> openorder.payment.v1.PaymentRefundReason
-	11, // 9: openorder.payment.v1.WalletCharged.wallet:type_name -> openorder.payment.v1.Wallet
-	9,  // 10: openorder.payment.v1.WalletCharged.amount:type_name -> google.type.Money
-	1,  // 11: openorder.payment.v1.WalletCharged.cause:type_name -> openorder.payment.v1.WalletChargeCause
-	11, // 12: openorder.payment.v1.WalletDebited.wallet:type_name -> openorder.payment.v1.Wallet
-	9,  // 13: openorder.payment.v1.WalletDebited.amount:type_name -> google.type.Money
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	10, // 0: openorder.payment.v1.PaymentInitiated.amount:type_name -> google.type.Money
+	10, // 1: openorder.payment.v1.PaymentCompleted.amount:type_name -> google.type.Money
+	10, // 2: openorder.payment.v1.PaymentCompleted.wallet_balance:type_name -> google.type.Money
+	10, // 3: openorder.payment.v1.PaymentFailed.amount:type_name -> google.type.Money
+	11, // 4: openorder.payment.v1.PaymentFailed.reason:type_name -> openorder.payment.v1.PaymentFailureReason
+	10, // 5: openorder.payment.v1.PaymentHoldRequested.amount:type_name -> google.type.Money
+	10, // 6: openorder.payment.v1.PaymentRefundRequested.amount:type_name -> google.type.Money
+	0,  // 7: openorder.payment.v1.PaymentRefundRequested.reason:type_name -> openorder.payment.v1.PaymentRefundReason
+	10, // 8: openorder.payment.v1.PaymentRefunded.amount:type_name -> google.type.Money
+	0,  // 9: openorder.payment.v1.PaymentRefunded.reason:type_name -> openorder.payment.v1.PaymentRefundReason
+	12, // 10: openorder.payment.v1.WalletCharged.wallet:type_name -> openorder.payment.v1.Wallet
+	10, // 11: openorder.payment.v1.WalletCharged.amount:type_name -> google.type.Money
+	1,  // 12: openorder.payment.v1.WalletCharged.cause:type_name -> openorder.payment.v1.WalletChargeCause
+	12, // 13: openorder.payment.v1.WalletDebited.wallet:type_name -> openorder.payment.v1.Wallet
+	10, // 14: openorder.payment.v1.WalletDebited.amount:type_name -> google.type.Money
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_openorder_payment_v1_payment_events_proto_init() }
@@ -893,7 +987,7 @@ func file_openorder_payment_v1_payment_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_payment_v1_payment_events_proto_rawDesc), len(file_openorder_payment_v1_payment_events_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

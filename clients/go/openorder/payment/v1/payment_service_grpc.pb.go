@@ -50,7 +50,8 @@ type PaymentServiceClient interface {
 	// Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
 	// CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
 	// ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
-	// metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+	// metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION: the lines of the order are being changed: look at
+	// it again, then pay), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
 	// is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	ProcessPayment(ctx context.Context, in *ProcessPaymentRequest, opts ...grpc.CallOption) (*ProcessPaymentResponse, error)
 	// Returns the wallet of one user. Reason: WALLET_NOT_FOUND (NOT_FOUND).
@@ -143,7 +144,8 @@ type PaymentServiceServer interface {
 	// Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
 	// CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
 	// ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
-	// metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+	// metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION: the lines of the order are being changed: look at
+	// it again, then pay), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
 	// is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	ProcessPayment(context.Context, *ProcessPaymentRequest) (*ProcessPaymentResponse, error)
 	// Returns the wallet of one user. Reason: WALLET_NOT_FOUND (NOT_FOUND).

@@ -4,7 +4,7 @@ use openorder_types::{Currency, Quantity, UserId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{PaymentMode, ReservationMode};
+use crate::domain::{NewOrder, PaymentMode, ReservationMode};
 
 fn money(minor_units: i64, currency: &str) -> Money {
     Money::new(minor_units, Currency::parse(currency).unwrap())
@@ -49,7 +49,7 @@ fn order(lines: Vec<RequestedLine>) -> NewOrder {
 /// Prices the order, and says whether it may be made at these prices.
 fn decide(new: &NewOrder, catalogue: &HashMap<Sku, CatalogItem>) -> Result<PricedLines, Rejection> {
     let priced = price(&new.lines, catalogue, &new.product_answers)?;
-    check_prices(new, &priced)?;
+    check_prices(new.expected_total, &new.product_answers, &priced)?;
     Ok(priced)
 }
 

@@ -75,7 +75,8 @@ pub(in crate::grpc) fn sagas(
         let step = Step::from_number(message.step);
         filter.step = step.filter(|step| !message.order_id.is_empty() || Step::UNSETTLED.contains(step));
         if filter.step.is_none() {
-            let text = "must be RESERVING, PAYING, COMPENSATING or COMPENSATION_FAILED, unless an order is named";
+            let text =
+                "must be RESERVING, PAYING, MODIFYING, COMPENSATING or COMPENSATION_FAILED, unless an order is named";
             violations.add("step", "STEP_UNKNOWN", text);
         }
     }

@@ -34,7 +34,18 @@ fn pay(number: u128, name: &str, amount: Amount) -> Command {
 }
 
 fn process(number: u128, name: &str, amount: Amount) -> Command {
-    Command::Process { payment_id: order(3_000 + number), order_id: order(number), user_id: user(name), amount }
+    process_at(number, 2, name, amount)
+}
+
+/// At this version of the order.
+fn process_at(number: u128, order_version: i64, name: &str, amount: Amount) -> Command {
+    let (payment_id, order_id) = (order(3_000 + number), order(number));
+    Command::Process { payment_id, order_id, order_version, user_id: user(name), amount }
+}
+
+fn hold(number: u128, order_version: i64, name: &str, amount: Amount) -> Command {
+    let (payment_id, order_id) = (order(4_000 + number), order(number));
+    Command::Hold { payment_id, order_id, order_version, user_id: user(name), amount }
 }
 
 fn refund_for(number: u128, reason: RefundReason, answer_again: bool) -> Command {
@@ -246,6 +257,51 @@ fn a_caller_pays_no_order_twice_and_none_that_was_called_off() {
     assert_eq!((&state, balance(&state, "ada").0), (&before, 90));
 }
 
+#[test]
+fn what_is_held_back_is_paid_at_a_later_version_of_the_order_and_at_what_it_then_costs() {
+    for currency in CURRENCIES {
+        let mut state = given(&[charge("ada", amount(100, currency))]);
+        let held = run(&mut state, &hold(1, 3, "ada", amount(60, currency)), 2).unwrap();
+        assert!(matches!(&held[..], [Event::PaymentDecided(Payment { version: 1, held_order_version: Some(3), .. })]));
+        assert_eq!(payment(&state, 1).state, PaymentState::Initiated { amount: amount(60, currency) });
+        assert_eq!(run(&mut state, &hold(1, 3, "ada", amount(60, currency)), 3), Ok(vec![]), "repeated");
+        assert_eq!(run(&mut state, &hold(1, 2, "ada", amount(60, currency)), 3), Ok(vec![]), "overtaken");
+        for version in [2, 3] {
+            let answer = run(&mut state, &process_at(1, version, "ada", amount(60, currency)), 4);
+            assert_eq!(answer, Err("MODIFICATION_UNDER_WAY"), "{version}");
+        }
+        let too_much = run(&mut state, &process_at(1, 5, "ada", amount(101, currency)), 5);
+        assert_eq!(too_much, Err("INSUFFICIENT_BALANCE"));
+        run(&mut state, &hold(1, 5, "ada", amount(70, currency)), 6).unwrap();
+        run(&mut state, &process_at(1, 7, "ada", amount(80, currency)), 7).unwrap();
+        let paid = payment(&state, 1);
+        assert_eq!((paid.payment_id, paid.version, paid.create_time), (order(4_001), 3, at(2)), "one payment an order");
+        assert_eq!(paid.state, PaymentState::Completed { amount: amount(80, currency) });
+        assert_eq!(balance(&state, "ada"), (20, 2));
+        run(&mut state, &refund(1), 8).unwrap();
+        assert_eq!((payment(&state, 1).version, balance(&state, "ada")), (4, (100, 3)));
+    }
+}
+
+#[test]
+fn what_is_decided_is_not_held_back_and_what_is_held_back_can_be_voided() {
+    let eur = |minor_units| amount(minor_units, "EUR");
+    let history = [charge("ada", eur(100)), process(1, "ada", eur(10)), refund(2), pay(3, "bob", eur(10))];
+    let mut state = given(&history);
+    let before = state.clone();
+    for number in [1, 2, 3] {
+        assert_eq!(run(&mut state, &hold(number, 9, "ada", eur(10)), 9), Ok(vec![]));
+    }
+    assert_eq!(state, before);
+    run(&mut state, &hold(4, 3, "ada", eur(10)), 10).unwrap();
+    assert_eq!(run(&mut state, &pay(4, "ada", eur(10)), 11), Err("PAYMENT_ALREADY_DECIDED"));
+    run(&mut state, &refund(4), 12).unwrap();
+    let voided = PaymentState::Failed { amount: Some(eur(10)), reason: FailureReason::Voided };
+    assert_eq!((payment(&state, 4).state, payment(&state, 4).version), (voided, 2));
+    assert_eq!(run(&mut state, &process_at(4, 9, "ada", eur(10)), 13), Err("ORDER_NOT_PAYABLE"));
+    assert_eq!(run(&mut state, &hold(4, 9, "ada", eur(10)), 14), Ok(vec![]));
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let name = || proptest::sample::select(["ada", "bob"].as_slice());
     let currency = || proptest::sample::select(CURRENCIES.as_slice());
@@ -253,8 +309,12 @@ fn command() -> impl Strategy<Value = Command> {
         2 => (name(), 1_i64..300, currency()).prop_map(|(name, minor, currency)| charge(name, amount(minor, currency))),
         4 => (0_u128..8, name(), 1_i64..200, currency())
             .prop_map(|(number, name, minor, currency)| pay(number, name, amount(minor, currency))),
-        2 => (0_u128..8, name(), 1_i64..200, currency())
-            .prop_map(|(number, name, minor, currency)| process(number, name, amount(minor, currency))),
+        2 => (0_u128..8, 1_i64..6, name(), 1_i64..200, currency()).prop_map(
+            |(number, version, name, minor, currency)| process_at(number, version, name, amount(minor, currency))
+        ),
+        2 => (0_u128..8, 1_i64..6, name(), 1_i64..200, currency()).prop_map(
+            |(number, version, name, minor, currency)| hold(number, version, name, amount(minor, currency))
+        ),
         3 => (0_u128..8, any::<bool>())
             .prop_map(|(number, again)| refund_for(number, RefundReason::OrderCancelled, again)),
     ]
@@ -298,6 +358,6 @@ proptest! {
 fn taken(payment: &Payment) -> Option<i64> {
     match payment.state {
         PaymentState::Completed { amount } => Some(amount.money().minor_units()),
-        PaymentState::Failed { .. } | PaymentState::Refunded { .. } => None,
+        PaymentState::Initiated { .. } | PaymentState::Failed { .. } | PaymentState::Refunded { .. } => None,
     }
 }

@@ -27,7 +27,7 @@ from openorder.event.v1 import options_pb2 as openorder_dot_event_dot_v1_dot_opt
 from openorder.inventory.v1 import inventory_pb2 as openorder_dot_inventory_dot_v1_dot_inventory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-openorder/inventory/v1/inventory_events.proto\x12\x16openorder.inventory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a openorder/event/v1/options.proto\x1a&openorder/inventory/v1/inventory.proto\"\xc9\x01\n\rStockReserved\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x30\n\x05lines\x18\x02 \x03(\x0b\x32!.openorder.inventory.v1.StockLine\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:2\xd2\xe2\".\n\x18inventory.stock.reserved\x12\x12inventory.stock.v1\"\xe0\x01\n\rStockRejected\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12<\n\x06reason\x18\x02 \x01(\x0e\x32,.openorder.inventory.v1.StockRejectionReason\x12:\n\nshortfalls\x18\x03 \x03(\x0b\x32&.openorder.inventory.v1.StockShortfall\x12\x0f\n\x07version\x18\x04 \x01(\x03:2\xd2\xe2\".\n\x18inventory.stock.rejected\x12\x12inventory.stock.v1\"\xd4\x01\n\rStockReleased\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x30\n\x05lines\x18\x02 \x03(\x0b\x32!.openorder.inventory.v1.StockLine\x12:\n\x06reason\x18\x03 \x01(\x0e\x32*.openorder.inventory.v1.StockReleaseReason\x12\x0f\n\x07version\x18\x04 \x01(\x03:2\xd2\xe2\".\n\x18inventory.stock.released\x12\x12inventory.stock.v1\"\xcf\x01\n\x15StockReleaseRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12:\n\x06reason\x18\x02 \x01(\x0e\x32*.openorder.inventory.v1.StockReleaseReason\x12\x15\n\rorder_version\x18\x03 \x01(\x03\x12\x14\n\x0c\x61nswer_again\x18\x04 \x01(\x08:;\xd2\xe2\"7\n!inventory.stock.release_requested\x12\x12inventory.stock.v1\"\xdf\x01\n\rStockAdjusted\x12,\n\x05stock\x18\x01 \x01(\x0b\x32\x1d.openorder.inventory.v1.Stock\x12\r\n\x05\x64\x65lta\x18\x02 \x01(\x11\x12;\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32,.openorder.inventory.v1.StockAdjustmentCause\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08order_id\x18\x05 \x01(\t:2\xd2\xe2\".\n\x18inventory.stock.adjusted\x12\x12inventory.stock.v1\"\x83\x01\n\x08StockLow\x12,\n\x05stock\x18\x01 \x01(\x0b\x32\x1d.openorder.inventory.v1.Stock\x12\x1a\n\x12threshold_quantity\x18\x02 \x01(\x05:-\xd2\xe2\")\n\x13inventory.stock.low\x12\x12inventory.stock.v1\"q\n\rStockDepleted\x12,\n\x05stock\x18\x01 \x01(\x0b\x32\x1d.openorder.inventory.v1.Stock:2\xd2\xe2\".\n\x18inventory.stock.depleted\x12\x12inventory.stock.v1*\xa1\x02\n\x12StockReleaseReason\x12$\n STOCK_RELEASE_REASON_UNSPECIFIED\x10\x00\x12(\n$STOCK_RELEASE_REASON_ORDER_CANCELLED\x10\x01\x12\'\n#STOCK_RELEASE_REASON_PAYMENT_FAILED\x10\x02\x12\'\n#STOCK_RELEASE_REASON_STEP_TIMED_OUT\x10\x03\x12 \n\x1cSTOCK_RELEASE_REASON_EXPIRED\x10\x04\x12\"\n\x1eSTOCK_RELEASE_REASON_REQUESTED\x10\x05\x12#\n\x1fSTOCK_RELEASE_REASON_RECONCILED\x10\x06*\xdc\x01\n\x14StockAdjustmentCause\x12&\n\"STOCK_ADJUSTMENT_CAUSE_UNSPECIFIED\x10\x00\x12(\n$STOCK_ADJUSTMENT_CAUSE_INITIAL_STOCK\x10\x01\x12!\n\x1dSTOCK_ADJUSTMENT_CAUSE_MANUAL\x10\x02\x12\"\n\x1eSTOCK_ADJUSTMENT_CAUSE_SHIPPED\x10\x03\x12+\n\'STOCK_ADJUSTMENT_CAUSE_PRODUCT_REPLACED\x10\x04\x42\xdd\x01\n\x1a\x63om.openorder.inventory.v1B\x14InventoryEventsProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/inventory/v1;inventoryv1\xa2\x02\x0bOOInventory\xaa\x02\x16OpenOrder.Inventory.V1\xca\x02\x16OpenOrder\\Inventory\\V1\xea\x02\x18OpenOrder::Inventory::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-openorder/inventory/v1/inventory_events.proto\x12\x16openorder.inventory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a openorder/event/v1/options.proto\x1a&openorder/inventory/v1/inventory.proto\"\xc9\x01\n\rStockReserved\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x30\n\x05lines\x18\x02 \x03(\x0b\x32!.openorder.inventory.v1.StockLine\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:2\xd2\xe2\".\n\x18inventory.stock.reserved\x12\x12inventory.stock.v1\"\xe0\x01\n\rStockRejected\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12<\n\x06reason\x18\x02 \x01(\x0e\x32,.openorder.inventory.v1.StockRejectionReason\x12:\n\nshortfalls\x18\x03 \x03(\x0b\x32&.openorder.inventory.v1.StockShortfall\x12\x0f\n\x07version\x18\x04 \x01(\x03:2\xd2\xe2\".\n\x18inventory.stock.rejected\x12\x12inventory.stock.v1\"\xd4\x01\n\rStockReleased\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x30\n\x05lines\x18\x02 \x03(\x0b\x32!.openorder.inventory.v1.StockLine\x12:\n\x06reason\x18\x03 \x01(\x0e\x32*.openorder.inventory.v1.StockReleaseReason\x12\x0f\n\x07version\x18\x04 \x01(\x03:2\xd2\xe2\".\n\x18inventory.stock.released\x12\x12inventory.stock.v1\"\xcf\x01\n\x15StockReleaseRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12:\n\x06reason\x18\x02 \x01(\x0e\x32*.openorder.inventory.v1.StockReleaseReason\x12\x15\n\rorder_version\x18\x03 \x01(\x03\x12\x14\n\x0c\x61nswer_again\x18\x04 \x01(\x08:;\xd2\xe2\"7\n!inventory.stock.release_requested\x12\x12inventory.stock.v1\"\xb9\x01\n\x1aStockModificationRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x30\n\x05lines\x18\x02 \x03(\x0b\x32!.openorder.inventory.v1.StockLine\x12\x15\n\rorder_version\x18\x03 \x01(\x03:@\xd2\xe2\"<\n&inventory.stock.modification_requested\x12\x12inventory.stock.v1\"\xaf\x01\n\rStockModified\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x30\n\x05lines\x18\x02 \x03(\x0b\x32!.openorder.inventory.v1.StockLine\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x15\n\rorder_version\x18\x04 \x01(\x03:2\xd2\xe2\".\n\x18inventory.stock.modified\x12\x12inventory.stock.v1\"\x90\x02\n\x19StockModificationRejected\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12<\n\x06reason\x18\x02 \x01(\x0e\x32,.openorder.inventory.v1.StockRejectionReason\x12:\n\nshortfalls\x18\x03 \x03(\x0b\x32&.openorder.inventory.v1.StockShortfall\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x15\n\rorder_version\x18\x05 \x01(\x03:?\xd2\xe2\";\n%inventory.stock.modification_rejected\x12\x12inventory.stock.v1\"\xdf\x01\n\rStockAdjusted\x12,\n\x05stock\x18\x01 \x01(\x0b\x32\x1d.openorder.inventory.v1.Stock\x12\r\n\x05\x64\x65lta\x18\x02 \x01(\x11\x12;\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32,.openorder.inventory.v1.StockAdjustmentCause\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08order_id\x18\x05 \x01(\t:2\xd2\xe2\".\n\x18inventory.stock.adjusted\x12\x12inventory.stock.v1\"\x83\x01\n\x08StockLow\x12,\n\x05stock\x18\x01 \x01(\x0b\x32\x1d.openorder.inventory.v1.Stock\x12\x1a\n\x12threshold_quantity\x18\x02 \x01(\x05:-\xd2\xe2\")\n\x13inventory.stock.low\x12\x12inventory.stock.v1\"q\n\rStockDepleted\x12,\n\x05stock\x18\x01 \x01(\x0b\x32\x1d.openorder.inventory.v1.Stock:2\xd2\xe2\".\n\x18inventory.stock.depleted\x12\x12inventory.stock.v1*\xa1\x02\n\x12StockReleaseReason\x12$\n STOCK_RELEASE_REASON_UNSPECIFIED\x10\x00\x12(\n$STOCK_RELEASE_REASON_ORDER_CANCELLED\x10\x01\x12\'\n#STOCK_RELEASE_REASON_PAYMENT_FAILED\x10\x02\x12\'\n#STOCK_RELEASE_REASON_STEP_TIMED_OUT\x10\x03\x12 \n\x1cSTOCK_RELEASE_REASON_EXPIRED\x10\x04\x12\"\n\x1eSTOCK_RELEASE_REASON_REQUESTED\x10\x05\x12#\n\x1fSTOCK_RELEASE_REASON_RECONCILED\x10\x06*\xdc\x01\n\x14StockAdjustmentCause\x12&\n\"STOCK_ADJUSTMENT_CAUSE_UNSPECIFIED\x10\x00\x12(\n$STOCK_ADJUSTMENT_CAUSE_INITIAL_STOCK\x10\x01\x12!\n\x1dSTOCK_ADJUSTMENT_CAUSE_MANUAL\x10\x02\x12\"\n\x1eSTOCK_ADJUSTMENT_CAUSE_SHIPPED\x10\x03\x12+\n\'STOCK_ADJUSTMENT_CAUSE_PRODUCT_REPLACED\x10\x04\x42\xdd\x01\n\x1a\x63om.openorder.inventory.v1B\x14InventoryEventsProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/inventory/v1;inventoryv1\xa2\x02\x0bOOInventory\xaa\x02\x16OpenOrder.Inventory.V1\xca\x02\x16OpenOrder\\Inventory\\V1\xea\x02\x18OpenOrder::Inventory::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,16 +43,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOCKRELEASED']._serialized_options = b'\322\342\".\n\030inventory.stock.released\022\022inventory.stock.v1'
   _globals['_STOCKRELEASEREQUESTED']._loaded_options = None
   _globals['_STOCKRELEASEREQUESTED']._serialized_options = b'\322\342\"7\n!inventory.stock.release_requested\022\022inventory.stock.v1'
+  _globals['_STOCKMODIFICATIONREQUESTED']._loaded_options = None
+  _globals['_STOCKMODIFICATIONREQUESTED']._serialized_options = b'\322\342\"<\n&inventory.stock.modification_requested\022\022inventory.stock.v1'
+  _globals['_STOCKMODIFIED']._loaded_options = None
+  _globals['_STOCKMODIFIED']._serialized_options = b'\322\342\".\n\030inventory.stock.modified\022\022inventory.stock.v1'
+  _globals['_STOCKMODIFICATIONREJECTED']._loaded_options = None
+  _globals['_STOCKMODIFICATIONREJECTED']._serialized_options = b'\322\342\";\n%inventory.stock.modification_rejected\022\022inventory.stock.v1'
   _globals['_STOCKADJUSTED']._loaded_options = None
   _globals['_STOCKADJUSTED']._serialized_options = b'\322\342\".\n\030inventory.stock.adjusted\022\022inventory.stock.v1'
   _globals['_STOCKLOW']._loaded_options = None
   _globals['_STOCKLOW']._serialized_options = b'\322\342\")\n\023inventory.stock.low\022\022inventory.stock.v1'
   _globals['_STOCKDEPLETED']._loaded_options = None
   _globals['_STOCKDEPLETED']._serialized_options = b'\322\342\".\n\030inventory.stock.depleted\022\022inventory.stock.v1'
-  _globals['_STOCKRELEASEREASON']._serialized_start=1512
-  _globals['_STOCKRELEASEREASON']._serialized_end=1801
-  _globals['_STOCKADJUSTMENTCAUSE']._serialized_start=1804
-  _globals['_STOCKADJUSTMENTCAUSE']._serialized_end=2024
+  _globals['_STOCKRELEASEREASON']._serialized_start=2153
+  _globals['_STOCKRELEASEREASON']._serialized_end=2442
+  _globals['_STOCKADJUSTMENTCAUSE']._serialized_start=2445
+  _globals['_STOCKADJUSTMENTCAUSE']._serialized_end=2665
   _globals['_STOCKRESERVED']._serialized_start=181
   _globals['_STOCKRESERVED']._serialized_end=382
   _globals['_STOCKREJECTED']._serialized_start=385
@@ -61,10 +67,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOCKRELEASED']._serialized_end=824
   _globals['_STOCKRELEASEREQUESTED']._serialized_start=827
   _globals['_STOCKRELEASEREQUESTED']._serialized_end=1034
-  _globals['_STOCKADJUSTED']._serialized_start=1037
-  _globals['_STOCKADJUSTED']._serialized_end=1260
-  _globals['_STOCKLOW']._serialized_start=1263
-  _globals['_STOCKLOW']._serialized_end=1394
-  _globals['_STOCKDEPLETED']._serialized_start=1396
-  _globals['_STOCKDEPLETED']._serialized_end=1509
+  _globals['_STOCKMODIFICATIONREQUESTED']._serialized_start=1037
+  _globals['_STOCKMODIFICATIONREQUESTED']._serialized_end=1222
+  _globals['_STOCKMODIFIED']._serialized_start=1225
+  _globals['_STOCKMODIFIED']._serialized_end=1400
+  _globals['_STOCKMODIFICATIONREJECTED']._serialized_start=1403
+  _globals['_STOCKMODIFICATIONREJECTED']._serialized_end=1675
+  _globals['_STOCKADJUSTED']._serialized_start=1678
+  _globals['_STOCKADJUSTED']._serialized_end=1901
+  _globals['_STOCKLOW']._serialized_start=1904
+  _globals['_STOCKLOW']._serialized_end=2035
+  _globals['_STOCKDEPLETED']._serialized_start=2037
+  _globals['_STOCKDEPLETED']._serialized_end=2150
 # @@protoc_insertion_point(module_scope)

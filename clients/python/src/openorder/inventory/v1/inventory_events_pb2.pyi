@@ -262,6 +262,120 @@ class StockReleaseRequested(_message.Message):
 Global___StockReleaseRequested: _TypeAlias = StockReleaseRequested  # noqa: Y015
 
 @_typing.final
+class StockModificationRequested(_message.Message):
+    """`inventory.stock.modification_requested`: other lines are to be held for an order, all of them or none. Key: order id.
+
+    Published by the order service once it knows that the stock of the order is held; the inventory service answers it with
+    StockModified or StockModificationRejected.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    ORDER_VERSION_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    order_version: _builtins.int
+    """Version of the order that asks: a request of an older one than was decided has no effect."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_inventory_pb2.StockLine]:
+        """The lines that are to be held in place of the present ones: 1 to 100, each SKU once."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        lines: _abc.Iterable[_inventory_pb2.StockLine] | None = ...,
+        order_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "order_id", b"order_id", "order_version", b"order_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StockModificationRequested: _TypeAlias = StockModificationRequested  # noqa: Y015
+
+@_typing.final
+class StockModified(_message.Message):
+    """`inventory.stock.modified`: other lines are held for an order. Key: order id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ORDER_VERSION_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    version: _builtins.int
+    """Version of the reservation after this event."""
+    order_version: _builtins.int
+    """Version of the order that asked."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_inventory_pb2.StockLine]:
+        """The lines that are held now: 1 to 100, each SKU once."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        lines: _abc.Iterable[_inventory_pb2.StockLine] | None = ...,
+        version: _builtins.int = ...,
+        order_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "order_id", b"order_id", "order_version", b"order_version", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StockModified: _TypeAlias = StockModified  # noqa: Y015
+
+@_typing.final
+class StockModificationRejected(_message.Message):
+    """`inventory.stock.modification_rejected`: the lines that were asked for cannot be held; what was held still is. Key: order
+    id.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SHORTFALLS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ORDER_VERSION_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    reason: _inventory_pb2.StockRejectionReason.ValueType
+    """Why: UNKNOWN_SKU if any line's SKU is unknown, else OUT_OF_STOCK."""
+    version: _builtins.int
+    """Version of the reservation after this event."""
+    order_version: _builtins.int
+    """Version of the order that asked."""
+    @_builtins.property
+    def shortfalls(self) -> _containers.RepeatedCompositeFieldContainer[_inventory_pb2.StockShortfall]:
+        """The lines that could not be held, with what was there."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        reason: _inventory_pb2.StockRejectionReason.ValueType = ...,
+        shortfalls: _abc.Iterable[_inventory_pb2.StockShortfall] | None = ...,
+        version: _builtins.int = ...,
+        order_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "order_version", b"order_version", "reason", b"reason", "shortfalls", b"shortfalls", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StockModificationRejected: _TypeAlias = StockModificationRejected  # noqa: Y015
+
+@_typing.final
 class StockAdjusted(_message.Message):
     """`inventory.stock.adjusted`: the pieces on hand of a SKU changed. Key: SKU."""
 

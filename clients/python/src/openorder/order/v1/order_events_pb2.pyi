@@ -181,7 +181,9 @@ class OrderConfirmed(_message.Message):
 
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
-        """The lines with their discounts; empty where there is no coupon, because they are as in OrderCreated."""
+        """The lines with their discounts; empty where there is no coupon, because they are as in OrderCreated, or as in the last
+        OrderModified after it.
+        """
 
     @_builtins.property
     def payment_deadline(self) -> _timestamp_pb2.Timestamp:
@@ -210,6 +212,166 @@ class OrderConfirmed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderConfirmed: _TypeAlias = OrderConfirmed  # noqa: Y015
+
+@_typing.final
+class OrderModificationRequested(_message.Message):
+    """`order.lifecycle.modification_requested`: other lines were asked for. The order has its lines of before until
+    `order.lifecycle.modified`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    CUSTOMER_EMAIL_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    REQUESTED_LINES_FIELD_NUMBER: _builtins.int
+    REQUESTED_TOTAL_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    customer_id: _builtins.str
+    """User id of the customer."""
+    version: _builtins.int
+    """Version of the order after this event: 1, 2, 3 … without gaps in this topic."""
+    status: _order_pb2.OrderStatus.ValueType
+    """Status of the order after this event: as it was before."""
+    customer_email: _builtins.str
+    """Address that mail about the order goes to, at most 254 characters; may be empty."""
+    @_builtins.property
+    def total(self) -> _money_pb2.Money:
+        """What the customer pays as the order stands."""
+
+    @_builtins.property
+    def requested_lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
+        """The lines that are asked for: 1 to 100, each SKU once."""
+
+    @_builtins.property
+    def requested_total(self) -> _money_pb2.Money:
+        """What they cost together."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        status: _order_pb2.OrderStatus.ValueType = ...,
+        customer_email: _builtins.str = ...,
+        total: _money_pb2.Money | None = ...,
+        requested_lines: _abc.Iterable[_order_pb2.OrderLine] | None = ...,
+        requested_total: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requested_total", b"requested_total", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "order_id", b"order_id", "requested_lines", b"requested_lines", "requested_total", b"requested_total", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderModificationRequested: _TypeAlias = OrderModificationRequested  # noqa: Y015
+
+@_typing.final
+class OrderModified(_message.Message):
+    """`order.lifecycle.modified`: the order has other lines from now on, and their stock is held."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    CUSTOMER_EMAIL_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    customer_id: _builtins.str
+    """User id of the customer."""
+    version: _builtins.int
+    """Version of the order after this event: 1, 2, 3 … without gaps in this topic."""
+    status: _order_pb2.OrderStatus.ValueType
+    """Status of the order after this event: as it was before."""
+    customer_email: _builtins.str
+    """Address that mail about the order goes to, at most 254 characters; may be empty."""
+    @_builtins.property
+    def total(self) -> _money_pb2.Money:
+        """What the customer pays from now on."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderLine]:
+        """The lines of the order: 1 to 100, each SKU once."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        status: _order_pb2.OrderStatus.ValueType = ...,
+        customer_email: _builtins.str = ...,
+        total: _money_pb2.Money | None = ...,
+        lines: _abc.Iterable[_order_pb2.OrderLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "lines", b"lines", "order_id", b"order_id", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderModified: _TypeAlias = OrderModified  # noqa: Y015
+
+@_typing.final
+class OrderModificationRejected(_message.Message):
+    """`order.lifecycle.modification_rejected`: the order keeps its lines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    CUSTOMER_EMAIL_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    customer_id: _builtins.str
+    """User id of the customer."""
+    version: _builtins.int
+    """Version of the order after this event: 1, 2, 3 … without gaps in this topic."""
+    status: _order_pb2.OrderStatus.ValueType
+    """Status of the order after this event: as it was before."""
+    customer_email: _builtins.str
+    """Address that mail about the order goes to, at most 254 characters; may be empty."""
+    reason: _builtins.str
+    """Why in stable UPPER_SNAKE, as in OrderModification.reason."""
+    detail: _builtins.str
+    """Why for people to read, at most 500 characters; may be empty."""
+    @_builtins.property
+    def total(self) -> _money_pb2.Money:
+        """What the customer pays."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        status: _order_pb2.OrderStatus.ValueType = ...,
+        customer_email: _builtins.str = ...,
+        total: _money_pb2.Money | None = ...,
+        reason: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "detail", b"detail", "order_id", b"order_id", "reason", b"reason", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderModificationRejected: _TypeAlias = OrderModificationRejected  # noqa: Y015
 
 @_typing.final
 class OrderPaid(_message.Message):

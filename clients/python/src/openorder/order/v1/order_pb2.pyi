@@ -127,9 +127,37 @@ payment_deadline, it is CANCELLED. An order whose coupon leaves nothing to pay d
 """
 Global___PaymentMode: _TypeAlias = PaymentMode  # noqa: Y015
 
+class _OrderModificationState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OrderModificationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderModificationState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORDER_MODIFICATION_STATE_UNSPECIFIED: _OrderModificationState.ValueType  # 0
+    """Never the state of a modification."""
+    ORDER_MODIFICATION_STATE_REQUESTED: _OrderModificationState.ValueType  # 1
+    """Asked for: the order has its lines of before, and cannot be paid or modified meanwhile."""
+    ORDER_MODIFICATION_STATE_ACCEPTED: _OrderModificationState.ValueType  # 2
+    """The order has the lines that were asked for."""
+    ORDER_MODIFICATION_STATE_REJECTED: _OrderModificationState.ValueType  # 3
+    """The order has kept its lines of before, or was cancelled or rejected meanwhile; reason says why."""
+
+class OrderModificationState(_OrderModificationState, metaclass=_OrderModificationStateEnumTypeWrapper):
+    """What became of a change of an order's lines."""
+
+ORDER_MODIFICATION_STATE_UNSPECIFIED: OrderModificationState.ValueType  # 0
+"""Never the state of a modification."""
+ORDER_MODIFICATION_STATE_REQUESTED: OrderModificationState.ValueType  # 1
+"""Asked for: the order has its lines of before, and cannot be paid or modified meanwhile."""
+ORDER_MODIFICATION_STATE_ACCEPTED: OrderModificationState.ValueType  # 2
+"""The order has the lines that were asked for."""
+ORDER_MODIFICATION_STATE_REJECTED: OrderModificationState.ValueType  # 3
+"""The order has kept its lines of before, or was cancelled or rejected meanwhile; reason says why."""
+Global___OrderModificationState: _TypeAlias = OrderModificationState  # noqa: Y015
+
 @_typing.final
 class OrderLine(_message.Message):
-    """One position of an order, with the price that was agreed when the order was made."""
+    """One position of an order, with the price that was agreed when it was ordered: with the order, or with its modification."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -143,7 +171,7 @@ class OrderLine(_message.Message):
     sku: _builtins.str
     """Stock keeping unit: 1 to 64 of [A-Za-z0-9._-], beginning with a letter or digit."""
     display_name: _builtins.str
-    """Name of the product when the order was made, 1 to 200 characters."""
+    """Name of the product when the line was ordered, 1 to 200 characters."""
     quantity: _builtins.int
     """Number of pieces, 1 to 1,000,000."""
     product_number: _builtins.int
@@ -184,6 +212,54 @@ class OrderLine(_message.Message):
 Global___OrderLine: _TypeAlias = OrderLine  # noqa: Y015
 
 @_typing.final
+class OrderModification(_message.Message):
+    """The last change of an order's lines that was asked for by ModifyOrder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    ORDER_VERSION_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    state: Global___OrderModificationState.ValueType
+    """What became of it."""
+    order_version: _builtins.int
+    """Version of the order that the request made."""
+    reason: _builtins.str
+    """Why it is REJECTED, in stable UPPER_SNAKE: OUT_OF_STOCK, UNKNOWN_SKU, ORDER_ALREADY_PAID, MODIFICATION_TIMED_OUT, or what
+    the order was cancelled or rejected for. Else empty.
+    """
+    detail: _builtins.str
+    """The same for people to read, at most 500 characters; may be empty."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderLine]:
+        """The lines that were asked for, 1 to 100, each SKU once, with the prices of that moment; empty once they are the order's."""
+
+    @_builtins.property
+    def total(self) -> _money_pb2.Money:
+        """What these lines cost together; not set once they are the order's."""
+
+    def __init__(
+        self,
+        *,
+        state: Global___OrderModificationState.ValueType = ...,
+        order_version: _builtins.int = ...,
+        lines: _abc.Iterable[Global___OrderLine] | None = ...,
+        total: _money_pb2.Money | None = ...,
+        reason: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "lines", b"lines", "order_version", b"order_version", "reason", b"reason", "state", b"state", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderModification: _TypeAlias = OrderModification  # noqa: Y015
+
+@_typing.final
 class Order(_message.Message):
     """An order as its customer sees it."""
 
@@ -207,6 +283,7 @@ class Order(_message.Message):
     ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
     SHIPPING_ADDRESS_FIELD_NUMBER: _builtins.int
     PAYMENT_DEADLINE_FIELD_NUMBER: _builtins.int
+    MODIFICATION_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID version 7, given by the order service."""
     customer_id: _builtins.str
@@ -265,6 +342,10 @@ class Order(_message.Message):
         Later, if the way of a payment was blocked meanwhile. Set while an order in PAYMENT_MODE_MANUAL is CONFIRMED.
         """
 
+    @_builtins.property
+    def modification(self) -> Global___OrderModification:
+        """The last change of its lines that was asked for; not set: none was."""
+
     def __init__(
         self,
         *,
@@ -286,10 +367,11 @@ class Order(_message.Message):
         issued_coupon_id: _builtins.str = ...,
         shipping_address: _postal_address_pb2.PostalAddress | None = ...,
         payment_deadline: _timestamp_pb2.Timestamp | None = ...,
+        modification: Global___OrderModification | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "discount", b"discount", "payment_deadline", b"payment_deadline", "shipping_address", b"shipping_address", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "discount", b"discount", "modification", b"modification", "payment_deadline", b"payment_deadline", "shipping_address", b"shipping_address", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_email", b"customer_email", "customer_id", b"customer_id", "discount", b"discount", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "order_id", b"order_id", "payment_deadline", b"payment_deadline", "payment_mode", b"payment_mode", "reservation_mode", b"reservation_mode", "shipping_address", b"shipping_address", "status", b"status", "status_detail", b"status_detail", "status_reason", b"status_reason", "total", b"total", "trace_id", b"trace_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_email", b"customer_email", "customer_id", b"customer_id", "discount", b"discount", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "modification", b"modification", "order_id", b"order_id", "payment_deadline", b"payment_deadline", "payment_mode", b"payment_mode", "reservation_mode", b"reservation_mode", "shipping_address", b"shipping_address", "status", b"status", "status_detail", b"status_detail", "status_reason", b"status_reason", "total", b"total", "trace_id", b"trace_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

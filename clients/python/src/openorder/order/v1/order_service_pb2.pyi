@@ -374,6 +374,72 @@ class CancelOrderResponse(_message.Message):
 Global___CancelOrderResponse: _TypeAlias = CancelOrderResponse  # noqa: Y015
 
 @_typing.final
+class ModifyOrderRequest(_message.Message):
+    """Request of ModifyOrder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    EXPECTED_TOTAL_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]; see CreateOrderRequest."""
+    order_id: _builtins.str
+    """UUID of the order."""
+    expected_version: _builtins.int
+    """The version of the order that the caller has seen, from 1: the call is refused if it has another one by then."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestedLine]:
+        """What the order is to be of, in place of its lines: 1 to 100 lines, each SKU at most once."""
+
+    @_builtins.property
+    def expected_total(self) -> _money_pb2.Money:
+        """As in CreateOrderRequest, of the new lines."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        expected_version: _builtins.int = ...,
+        lines: _abc.Iterable[Global___RequestedLine] | None = ...,
+        expected_total: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_total", b"expected_total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_total", b"expected_total", "expected_version", b"expected_version", "lines", b"lines", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModifyOrderRequest: _TypeAlias = ModifyOrderRequest  # noqa: Y015
+
+@_typing.final
+class ModifyOrderResponse(_message.Message):
+    """Response of ModifyOrder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def order(self) -> _order_pb2.Order:
+        """The order as it stands after the call: with its lines of before, and the modification REQUESTED."""
+
+    def __init__(
+        self,
+        *,
+        order: _order_pb2.Order | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModifyOrderResponse: _TypeAlias = ModifyOrderResponse  # noqa: Y015
+
+@_typing.final
 class UpdateOrderStatusRequest(_message.Message):
     """Request of UpdateOrderStatus."""
 
@@ -556,8 +622,8 @@ class ListSagasRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     step: _saga_pb2.SagaStep.ValueType
-    """Only sagas at this step: RESERVING, PAYING, COMPENSATING or COMPENSATION_FAILED, the steps that a saga does not
-    end at. UNSPECIFIED: at any of them.
+    """Only sagas at this step: RESERVING, PAYING, MODIFYING, COMPENSATING or COMPENSATION_FAILED, the steps that a saga does
+    not end at. UNSPECIFIED: at any of them.
     """
     order_id: _builtins.str
     """Only the saga of this order (UUID), then at whatever step; empty: of any."""

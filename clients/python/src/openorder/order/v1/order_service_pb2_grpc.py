@@ -63,6 +63,11 @@ class OrderServiceStub:
                 request_serializer=openorder_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
                 response_deserializer=openorder_dot_order_dot_v1_dot_order__service__pb2.CancelOrderResponse.FromString,
                 _registered_method=True)
+        self.ModifyOrder = channel.unary_unary(
+                '/openorder.order.v1.OrderService/ModifyOrder',
+                request_serializer=openorder_dot_order_dot_v1_dot_order__service__pb2.ModifyOrderRequest.SerializeToString,
+                response_deserializer=openorder_dot_order_dot_v1_dot_order__service__pb2.ModifyOrderResponse.FromString,
+                _registered_method=True)
         self.UpdateOrderStatus = channel.unary_unary(
                 '/openorder.order.v1.OrderService/UpdateOrderStatus',
                 request_serializer=openorder_dot_order_dot_v1_dot_order__service__pb2.UpdateOrderStatusRequest.SerializeToString,
@@ -152,6 +157,25 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ModifyOrder(self, request, context):
+        """Asks for other lines of an order that is PENDING, or CONFIRMED in manual payment mode and not paid: all of them or none.
+        Prices are looked up as in CreateOrder. The answer comes when the request is durable; whether the stock suffices is
+        decided after that: Order.modification says it, and WatchOrder sends the order again.
+
+        The order keeps its lines until the new ones are held, and keeps them for good if those cannot be. Meanwhile it cannot be
+        paid. A payment that was taken before the payment service heard of it wins, and the order keeps its lines. Its
+        payment_deadline stays what it was. One modification is under way at a time.
+
+        Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_MODIFIABLE (FAILED_PRECONDITION: where it stands its lines are fixed;
+        metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION), ORDER_HAS_COUPON (FAILED_PRECONDITION: the discount
+        is of the lines that the coupon is held for), ORDER_VERSION_MISMATCH (ABORTED: the order is not at expected_version;
+        metadata has its version), UNKNOWN_SKU (FAILED_PRECONDITION), CURRENCY_MISMATCH (FAILED_PRECONDITION), PRICE_CHANGED
+        (FAILED_PRECONDITION), REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateOrderStatus(self, request, context):
         """Moves an order on to SHIPPED or DELIVERED, if it stands where the caller believes. For operators and services.
 
@@ -236,6 +260,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.CancelOrder,
                     request_deserializer=openorder_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.FromString,
                     response_serializer=openorder_dot_order_dot_v1_dot_order__service__pb2.CancelOrderResponse.SerializeToString,
+            ),
+            'ModifyOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ModifyOrder,
+                    request_deserializer=openorder_dot_order_dot_v1_dot_order__service__pb2.ModifyOrderRequest.FromString,
+                    response_serializer=openorder_dot_order_dot_v1_dot_order__service__pb2.ModifyOrderResponse.SerializeToString,
             ),
             'UpdateOrderStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateOrderStatus,
@@ -407,6 +436,33 @@ class OrderService:
             '/openorder.order.v1.OrderService/CancelOrder',
             openorder_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
             openorder_dot_order_dot_v1_dot_order__service__pb2.CancelOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ModifyOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openorder.order.v1.OrderService/ModifyOrder',
+            openorder_dot_order_dot_v1_dot_order__service__pb2.ModifyOrderRequest.SerializeToString,
+            openorder_dot_order_dot_v1_dot_order__service__pb2.ModifyOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,6 +64,21 @@ class OrderServiceStub:
 
     Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_CANCELLABLE (FAILED_PRECONDITION).
     """
+    ModifyOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ModifyOrderRequest, _order_service_pb2.ModifyOrderResponse]
+    """Asks for other lines of an order that is PENDING, or CONFIRMED in manual payment mode and not paid: all of them or none.
+    Prices are looked up as in CreateOrder. The answer comes when the request is durable; whether the stock suffices is
+    decided after that: Order.modification says it, and WatchOrder sends the order again.
+
+    The order keeps its lines until the new ones are held, and keeps them for good if those cannot be. Meanwhile it cannot be
+    paid. A payment that was taken before the payment service heard of it wins, and the order keeps its lines. Its
+    payment_deadline stays what it was. One modification is under way at a time.
+
+    Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_MODIFIABLE (FAILED_PRECONDITION: where it stands its lines are fixed;
+    metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION), ORDER_HAS_COUPON (FAILED_PRECONDITION: the discount
+    is of the lines that the coupon is held for), ORDER_VERSION_MISMATCH (ABORTED: the order is not at expected_version;
+    metadata has its version), UNKNOWN_SKU (FAILED_PRECONDITION), CURRENCY_MISMATCH (FAILED_PRECONDITION), PRICE_CHANGED
+    (FAILED_PRECONDITION), REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
+    """
     UpdateOrderStatus: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.UpdateOrderStatusRequest, _order_service_pb2.UpdateOrderStatusResponse]
     """Moves an order on to SHIPPED or DELIVERED, if it stands where the caller believes. For operators and services.
 
@@ -132,6 +147,21 @@ class OrderServiceAsyncStub(OrderServiceStub):
     """Calls off an order that is PENDING, CONFIRMED, PAID or PREPARING; what it holds is given back.
 
     Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_CANCELLABLE (FAILED_PRECONDITION).
+    """
+    ModifyOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ModifyOrderRequest, _order_service_pb2.ModifyOrderResponse]  # type: ignore[assignment]
+    """Asks for other lines of an order that is PENDING, or CONFIRMED in manual payment mode and not paid: all of them or none.
+    Prices are looked up as in CreateOrder. The answer comes when the request is durable; whether the stock suffices is
+    decided after that: Order.modification says it, and WatchOrder sends the order again.
+
+    The order keeps its lines until the new ones are held, and keeps them for good if those cannot be. Meanwhile it cannot be
+    paid. A payment that was taken before the payment service heard of it wins, and the order keeps its lines. Its
+    payment_deadline stays what it was. One modification is under way at a time.
+
+    Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_MODIFIABLE (FAILED_PRECONDITION: where it stands its lines are fixed;
+    metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION), ORDER_HAS_COUPON (FAILED_PRECONDITION: the discount
+    is of the lines that the coupon is held for), ORDER_VERSION_MISMATCH (ABORTED: the order is not at expected_version;
+    metadata has its version), UNKNOWN_SKU (FAILED_PRECONDITION), CURRENCY_MISMATCH (FAILED_PRECONDITION), PRICE_CHANGED
+    (FAILED_PRECONDITION), REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
     """
     UpdateOrderStatus: _aio.UnaryUnaryMultiCallable[_order_service_pb2.UpdateOrderStatusRequest, _order_service_pb2.UpdateOrderStatusResponse]  # type: ignore[assignment]
     """Moves an order on to SHIPPED or DELIVERED, if it stands where the caller believes. For operators and services.
@@ -228,6 +258,27 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Calls off an order that is PENDING, CONFIRMED, PAID or PREPARING; what it holds is given back.
 
         Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_CANCELLABLE (FAILED_PRECONDITION).
+        """
+
+    @_abc_1.abstractmethod
+    def ModifyOrder(
+        self,
+        request: _order_service_pb2.ModifyOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.ModifyOrderResponse, _abc.Awaitable[_order_service_pb2.ModifyOrderResponse]]:
+        """Asks for other lines of an order that is PENDING, or CONFIRMED in manual payment mode and not paid: all of them or none.
+        Prices are looked up as in CreateOrder. The answer comes when the request is durable; whether the stock suffices is
+        decided after that: Order.modification says it, and WatchOrder sends the order again.
+
+        The order keeps its lines until the new ones are held, and keeps them for good if those cannot be. Meanwhile it cannot be
+        paid. A payment that was taken before the payment service heard of it wins, and the order keeps its lines. Its
+        payment_deadline stays what it was. One modification is under way at a time.
+
+        Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_MODIFIABLE (FAILED_PRECONDITION: where it stands its lines are fixed;
+        metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION), ORDER_HAS_COUPON (FAILED_PRECONDITION: the discount
+        is of the lines that the coupon is held for), ORDER_VERSION_MISMATCH (ABORTED: the order is not at expected_version;
+        metadata has its version), UNKNOWN_SKU (FAILED_PRECONDITION), CURRENCY_MISMATCH (FAILED_PRECONDITION), PRICE_CHANGED
+        (FAILED_PRECONDITION), REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
         """
 
     @_abc_1.abstractmethod

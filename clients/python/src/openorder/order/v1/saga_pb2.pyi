@@ -43,6 +43,8 @@ class _SagaStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaStep.Val
     """Giving back was asked for as often as it may be and not answered: an operator has to look."""
     SAGA_STEP_REJECTED: _SagaStep.ValueType  # 7
     """At its end: nothing was held, nothing is to be given back."""
+    SAGA_STEP_MODIFYING: _SagaStep.ValueType  # 8
+    """Other lines were asked for: what is held is being changed."""
 
 class SagaStep(_SagaStep, metaclass=_SagaStepEnumTypeWrapper):
     """Where the saga of an order is."""
@@ -63,6 +65,8 @@ SAGA_STEP_COMPENSATION_FAILED: SagaStep.ValueType  # 6
 """Giving back was asked for as often as it may be and not answered: an operator has to look."""
 SAGA_STEP_REJECTED: SagaStep.ValueType  # 7
 """At its end: nothing was held, nothing is to be given back."""
+SAGA_STEP_MODIFYING: SagaStep.ValueType  # 8
+"""Other lines were asked for: what is held is being changed."""
 Global___SagaStep: _TypeAlias = SagaStep  # noqa: Y015
 
 class _SagaPart:

@@ -27,7 +27,7 @@ from openorder.event.v1 import options_pb2 as openorder_dot_event_dot_v1_dot_opt
 from openorder.payment.v1 import payment_pb2 as openorder_dot_payment_dot_v1_dot_payment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)openorder/payment/v1/payment_events.proto\x12\x14openorder.payment.v1\x1a\x17google/type/money.proto\x1a openorder/event/v1/options.proto\x1a\"openorder/payment/v1/payment.proto\"\xbb\x01\n\x10PaymentInitiated\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07version\x18\x05 \x01(\x03:;\xd2\xe2\"7\n\x1dpayment.transaction.initiated\x12\x16payment.transaction.v1\"\xff\x01\n\x10PaymentCompleted\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12*\n\x0ewallet_balance\x18\x06 \x01(\x0b\x32\x12.google.type.Money\x12\x16\n\x0ewallet_version\x18\x07 \x01(\x03:;\xd2\xe2\"7\n\x1dpayment.transaction.completed\x12\x16payment.transaction.v1\"\x81\x02\n\rPaymentFailed\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12:\n\x06reason\x18\x06 \x01(\x0e\x32*.openorder.payment.v1.PaymentFailureReason\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t:8\xd2\xe2\"4\n\x1apayment.transaction.failed\x12\x16payment.transaction.v1\"\x8b\x02\n\x16PaymentRefundRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\"\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x39\n\x06reason\x18\x04 \x01(\x0e\x32).openorder.payment.v1.PaymentRefundReason\x12\x15\n\rorder_version\x18\x05 \x01(\x03\x12\x14\n\x0c\x61nswer_again\x18\x06 \x01(\x08:B\xd2\xe2\">\n$payment.transaction.refund_requested\x12\x16payment.transaction.v1\"\xf4\x01\n\x0fPaymentRefunded\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x39\n\x06reason\x18\x06 \x01(\x0e\x32).openorder.payment.v1.PaymentRefundReason::\xd2\xe2\"6\n\x1cpayment.transaction.refunded\x12\x16payment.transaction.v1\"\xf0\x01\n\rWalletCharged\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x36\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32\'.openorder.payment.v1.WalletChargeCause\x12\x12\n\npayment_id\x18\x04 \x01(\t\x12\x10\n\x08order_id\x18\x05 \x01(\t:/\xd2\xe2\"+\n\x16payment.wallet.charged\x12\x11payment.wallet.v1\"\xb8\x01\n\rWalletDebited\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x12\n\npayment_id\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t:/\xd2\xe2\"+\n\x16payment.wallet.debited\x12\x11payment.wallet.v1*\x91\x01\n\x13PaymentRefundReason\x12%\n!PAYMENT_REFUND_REASON_UNSPECIFIED\x10\x00\x12)\n%PAYMENT_REFUND_REASON_ORDER_CANCELLED\x10\x01\x12(\n$PAYMENT_REFUND_REASON_STEP_TIMED_OUT\x10\x02*x\n\x11WalletChargeCause\x12#\n\x1fWALLET_CHARGE_CAUSE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aWALLET_CHARGE_CAUSE_TOP_UP\x10\x01\x12\x1e\n\x1aWALLET_CHARGE_CAUSE_REFUND\x10\x02\x42\xcd\x01\n\x18\x63om.openorder.payment.v1B\x12PaymentEventsProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/payment/v1;paymentv1\xa2\x02\tOOPayment\xaa\x02\x14OpenOrder.Payment.V1\xca\x02\x14OpenOrder\\Payment\\V1\xea\x02\x16OpenOrder::Payment::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)openorder/payment/v1/payment_events.proto\x12\x14openorder.payment.v1\x1a\x17google/type/money.proto\x1a openorder/event/v1/options.proto\x1a\"openorder/payment/v1/payment.proto\"\xd2\x01\n\x10PaymentInitiated\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x15\n\rorder_version\x18\x06 \x01(\x03:;\xd2\xe2\"7\n\x1dpayment.transaction.initiated\x12\x16payment.transaction.v1\"\xff\x01\n\x10PaymentCompleted\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12*\n\x0ewallet_balance\x18\x06 \x01(\x0b\x32\x12.google.type.Money\x12\x16\n\x0ewallet_version\x18\x07 \x01(\x03:;\xd2\xe2\"7\n\x1dpayment.transaction.completed\x12\x16payment.transaction.v1\"\x81\x02\n\rPaymentFailed\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12:\n\x06reason\x18\x06 \x01(\x0e\x32*.openorder.payment.v1.PaymentFailureReason\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t:8\xd2\xe2\"4\n\x1apayment.transaction.failed\x12\x16payment.transaction.v1\"\xb6\x01\n\x14PaymentHoldRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\"\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x15\n\rorder_version\x18\x04 \x01(\x03:@\xd2\xe2\"<\n\"payment.transaction.hold_requested\x12\x16payment.transaction.v1\"\x8b\x02\n\x16PaymentRefundRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\"\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x39\n\x06reason\x18\x04 \x01(\x0e\x32).openorder.payment.v1.PaymentRefundReason\x12\x15\n\rorder_version\x18\x05 \x01(\x03\x12\x14\n\x0c\x61nswer_again\x18\x06 \x01(\x08:B\xd2\xe2\">\n$payment.transaction.refund_requested\x12\x16payment.transaction.v1\"\xf4\x01\n\x0fPaymentRefunded\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x39\n\x06reason\x18\x06 \x01(\x0e\x32).openorder.payment.v1.PaymentRefundReason::\xd2\xe2\"6\n\x1cpayment.transaction.refunded\x12\x16payment.transaction.v1\"\xf0\x01\n\rWalletCharged\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x36\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32\'.openorder.payment.v1.WalletChargeCause\x12\x12\n\npayment_id\x18\x04 \x01(\t\x12\x10\n\x08order_id\x18\x05 \x01(\t:/\xd2\xe2\"+\n\x16payment.wallet.charged\x12\x11payment.wallet.v1\"\xb8\x01\n\rWalletDebited\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x12\n\npayment_id\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t:/\xd2\xe2\"+\n\x16payment.wallet.debited\x12\x11payment.wallet.v1*\x91\x01\n\x13PaymentRefundReason\x12%\n!PAYMENT_REFUND_REASON_UNSPECIFIED\x10\x00\x12)\n%PAYMENT_REFUND_REASON_ORDER_CANCELLED\x10\x01\x12(\n$PAYMENT_REFUND_REASON_STEP_TIMED_OUT\x10\x02*x\n\x11WalletChargeCause\x12#\n\x1fWALLET_CHARGE_CAUSE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aWALLET_CHARGE_CAUSE_TOP_UP\x10\x01\x12\x1e\n\x1aWALLET_CHARGE_CAUSE_REFUND\x10\x02\x42\xcd\x01\n\x18\x63om.openorder.payment.v1B\x12PaymentEventsProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/payment/v1;paymentv1\xa2\x02\tOOPayment\xaa\x02\x14OpenOrder.Payment.V1\xca\x02\x14OpenOrder\\Payment\\V1\xea\x02\x16OpenOrder::Payment::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYMENTCOMPLETED']._serialized_options = b'\322\342\"7\n\035payment.transaction.completed\022\026payment.transaction.v1'
   _globals['_PAYMENTFAILED']._loaded_options = None
   _globals['_PAYMENTFAILED']._serialized_options = b'\322\342\"4\n\032payment.transaction.failed\022\026payment.transaction.v1'
+  _globals['_PAYMENTHOLDREQUESTED']._loaded_options = None
+  _globals['_PAYMENTHOLDREQUESTED']._serialized_options = b'\322\342\"<\n\"payment.transaction.hold_requested\022\026payment.transaction.v1'
   _globals['_PAYMENTREFUNDREQUESTED']._loaded_options = None
   _globals['_PAYMENTREFUNDREQUESTED']._serialized_options = b'\322\342\">\n$payment.transaction.refund_requested\022\026payment.transaction.v1'
   _globals['_PAYMENTREFUNDED']._loaded_options = None
@@ -49,22 +51,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WALLETCHARGED']._serialized_options = b'\322\342\"+\n\026payment.wallet.charged\022\021payment.wallet.v1'
   _globals['_WALLETDEBITED']._loaded_options = None
   _globals['_WALLETDEBITED']._serialized_options = b'\322\342\"+\n\026payment.wallet.debited\022\021payment.wallet.v1'
-  _globals['_PAYMENTREFUNDREASON']._serialized_start=1818
-  _globals['_PAYMENTREFUNDREASON']._serialized_end=1963
-  _globals['_WALLETCHARGECAUSE']._serialized_start=1965
-  _globals['_WALLETCHARGECAUSE']._serialized_end=2085
+  _globals['_PAYMENTREFUNDREASON']._serialized_start=2026
+  _globals['_PAYMENTREFUNDREASON']._serialized_end=2171
+  _globals['_WALLETCHARGECAUSE']._serialized_start=2173
+  _globals['_WALLETCHARGECAUSE']._serialized_end=2293
   _globals['_PAYMENTINITIATED']._serialized_start=163
-  _globals['_PAYMENTINITIATED']._serialized_end=350
-  _globals['_PAYMENTCOMPLETED']._serialized_start=353
-  _globals['_PAYMENTCOMPLETED']._serialized_end=608
-  _globals['_PAYMENTFAILED']._serialized_start=611
-  _globals['_PAYMENTFAILED']._serialized_end=868
-  _globals['_PAYMENTREFUNDREQUESTED']._serialized_start=871
-  _globals['_PAYMENTREFUNDREQUESTED']._serialized_end=1138
-  _globals['_PAYMENTREFUNDED']._serialized_start=1141
-  _globals['_PAYMENTREFUNDED']._serialized_end=1385
-  _globals['_WALLETCHARGED']._serialized_start=1388
-  _globals['_WALLETCHARGED']._serialized_end=1628
-  _globals['_WALLETDEBITED']._serialized_start=1631
-  _globals['_WALLETDEBITED']._serialized_end=1815
+  _globals['_PAYMENTINITIATED']._serialized_end=373
+  _globals['_PAYMENTCOMPLETED']._serialized_start=376
+  _globals['_PAYMENTCOMPLETED']._serialized_end=631
+  _globals['_PAYMENTFAILED']._serialized_start=634
+  _globals['_PAYMENTFAILED']._serialized_end=891
+  _globals['_PAYMENTHOLDREQUESTED']._serialized_start=894
+  _globals['_PAYMENTHOLDREQUESTED']._serialized_end=1076
+  _globals['_PAYMENTREFUNDREQUESTED']._serialized_start=1079
+  _globals['_PAYMENTREFUNDREQUESTED']._serialized_end=1346
+  _globals['_PAYMENTREFUNDED']._serialized_start=1349
+  _globals['_PAYMENTREFUNDED']._serialized_end=1593
+  _globals['_WALLETCHARGED']._serialized_start=1596
+  _globals['_WALLETCHARGED']._serialized_end=1836
+  _globals['_WALLETDEBITED']._serialized_start=1839
+  _globals['_WALLETDEBITED']._serialized_end=2023
 # @@protoc_insertion_point(module_scope)

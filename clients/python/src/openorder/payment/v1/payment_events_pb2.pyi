@@ -73,8 +73,8 @@ Global___WalletChargeCause: _TypeAlias = WalletChargeCause  # noqa: Y015
 
 @_typing.final
 class PaymentInitiated(_message.Message):
-    """`payment.transaction.initiated`: a payment was asked for whose answer takes time. A payment that is
-    decided at once is completed or failed without it.
+    """`payment.transaction.initiated`: there is a payment that is not decided yet. It answers PaymentHoldRequested: no payment
+    of the order as it stood before is taken any more. A payment that is decided at once is completed or failed without it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -84,6 +84,7 @@ class PaymentInitiated(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    ORDER_VERSION_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """UUID of the payment."""
     order_id: _builtins.str
@@ -92,9 +93,11 @@ class PaymentInitiated(_message.Message):
     """User id of who pays."""
     version: _builtins.int
     """Version of the payment after this event."""
+    order_version: _builtins.int
+    """Payments of the order as it was at this version, or before, are not taken."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """What is to be paid."""
+        """What is to be paid, as far as it is known: it is what the order comes to when it is paid."""
 
     def __init__(
         self,
@@ -104,10 +107,11 @@ class PaymentInitiated(_message.Message):
         user_id: _builtins.str = ...,
         amount: _money_pb2.Money | None = ...,
         version: _builtins.int = ...,
+        order_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "order_id", b"order_id", "payment_id", b"payment_id", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "order_id", b"order_id", "order_version", b"order_version", "payment_id", b"payment_id", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -214,6 +218,46 @@ class PaymentFailed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PaymentFailed: _TypeAlias = PaymentFailed  # noqa: Y015
+
+@_typing.final
+class PaymentHoldRequested(_message.Message):
+    """`payment.transaction.hold_requested`: no payment of an order as it stands is to be taken: its lines are being changed.
+
+    Published by the order service, for an order that waits for ProcessPayment. The payment service answers it with
+    PaymentInitiated, or not at all if the payment was decided before: then its own event says how.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    ORDER_VERSION_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """UUID of the order."""
+    user_id: _builtins.str
+    """User id of the customer."""
+    order_version: _builtins.int
+    """Version of the order when this was asked: a later one may be paid."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What the customer was to pay."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        order_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "order_id", b"order_id", "order_version", b"order_version", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentHoldRequested: _TypeAlias = PaymentHoldRequested  # noqa: Y015
 
 @_typing.final
 class PaymentRefundRequested(_message.Message):

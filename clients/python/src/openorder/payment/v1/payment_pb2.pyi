@@ -28,7 +28,7 @@ class _PaymentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PaymentS
     PAYMENT_STATE_UNSPECIFIED: _PaymentState.ValueType  # 0
     """Never the state of a payment; in a request: not given."""
     PAYMENT_STATE_INITIATED: _PaymentState.ValueType  # 1
-    """Asked for; the answer is not known yet."""
+    """Not decided yet: the lines of its order were, or are being, changed before it was paid."""
     PAYMENT_STATE_COMPLETED: _PaymentState.ValueType  # 2
     """The money was taken."""
     PAYMENT_STATE_FAILED: _PaymentState.ValueType  # 3
@@ -42,7 +42,7 @@ class PaymentState(_PaymentState, metaclass=_PaymentStateEnumTypeWrapper):
 PAYMENT_STATE_UNSPECIFIED: PaymentState.ValueType  # 0
 """Never the state of a payment; in a request: not given."""
 PAYMENT_STATE_INITIATED: PaymentState.ValueType  # 1
-"""Asked for; the answer is not known yet."""
+"""Not decided yet: the lines of its order were, or are being, changed before it was paid."""
 PAYMENT_STATE_COMPLETED: PaymentState.ValueType  # 2
 """The money was taken."""
 PAYMENT_STATE_FAILED: PaymentState.ValueType  # 3

@@ -54,7 +54,8 @@ class PaymentServiceStub:
     Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
     CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
     ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
-    metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+    metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION: the lines of the order are being changed: look at
+    it again, then pay), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
     is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     GetWallet: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetWalletRequest, _payment_service_pb2.GetWalletResponse]
@@ -90,7 +91,8 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
     CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
     ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
-    metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+    metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION: the lines of the order are being changed: look at
+    it again, then pay), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
     is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     GetWallet: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetWalletRequest, _payment_service_pb2.GetWalletResponse]  # type: ignore[assignment]
@@ -135,7 +137,8 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         Reasons: INSUFFICIENT_BALANCE (FAILED_PRECONDITION: there is less in the wallet than the order costs),
         CURRENCY_MISMATCH (FAILED_PRECONDITION: the wallet holds another currency), WALLET_NOT_FOUND (NOT_FOUND),
         ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_PAYABLE (FAILED_PRECONDITION: the order is not CONFIRMED yet, or was called off;
-        metadata has its status), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
+        metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION: the lines of the order are being changed: look at
+        it again, then pay), ORDER_ALREADY_PAID (FAILED_PRECONDITION), PAYMENT_NOT_MANUAL (FAILED_PRECONDITION: the order
         is paid without this call), REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
 

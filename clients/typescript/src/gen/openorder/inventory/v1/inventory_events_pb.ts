@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/inventory/v1/inventory_events.proto.
  */
 export const file_openorder_inventory_v1_inventory_events: GenFile = /*@__PURE__*/
-  fileDesc("Ci1vcGVub3JkZXIvaW52ZW50b3J5L3YxL2ludmVudG9yeV9ldmVudHMucHJvdG8SFm9wZW5vcmRlci5pbnZlbnRvcnkudjEiyQEKDVN0b2NrUmVzZXJ2ZWQSEAoIb3JkZXJfaWQYASABKAkSMAoFbGluZXMYAiADKAsyIS5vcGVub3JkZXIuaW52ZW50b3J5LnYxLlN0b2NrTGluZRIPCgd2ZXJzaW9uGAMgASgDEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDoy0uIiLgoYaW52ZW50b3J5LnN0b2NrLnJlc2VydmVkEhJpbnZlbnRvcnkuc3RvY2sudjEi4AEKDVN0b2NrUmVqZWN0ZWQSEAoIb3JkZXJfaWQYASABKAkSPAoGcmVhc29uGAIgASgOMiwub3Blbm9yZGVyLmludmVudG9yeS52MS5TdG9ja1JlamVjdGlvblJlYXNvbhI6CgpzaG9ydGZhbGxzGAMgAygLMiYub3Blbm9yZGVyLmludmVudG9yeS52MS5TdG9ja1Nob3J0ZmFsbBIPCgd2ZXJzaW9uGAQgASgDOjLS4iIuChhpbnZlbnRvcnkuc3RvY2sucmVqZWN0ZWQSEmludmVudG9yeS5zdG9jay52MSLUAQoNU3RvY2tSZWxlYXNlZBIQCghvcmRlcl9pZBgBIAEoCRIwCgVsaW5lcxgCIAMoCzIhLm9wZW5vcmRlci5pbnZlbnRvcnkudjEuU3RvY2tMaW5lEjoKBnJlYXNvbhgDIAEoDjIqLm9wZW5vcmRlci5pbnZlbnRvcnkudjEuU3RvY2tSZWxlYXNlUmVhc29uEg8KB3ZlcnNpb24YBCABKAM6MtLiIi4KGGludmVudG9yeS5zdG9jay5yZWxlYXNlZBISaW52ZW50b3J5LnN0b2NrLnYxIs8BChVTdG9ja1JlbGVhc2VSZXF1ZXN0ZWQSEAoIb3JkZXJfaWQYASABKAkSOgoGcmVhc29uGAIgASgOMioub3Blbm9yZGVyLmludmVudG9yeS52MS5TdG9ja1JlbGVhc2VSZWFzb24SFQoNb3JkZXJfdmVyc2lvbhgDIAEoAxIUCgxhbnN3ZXJfYWdhaW4YBCABKAg6O9LiIjcKIWludmVudG9yeS5zdG9jay5yZWxlYXNlX3JlcXVlc3RlZBISaW52ZW50b3J5LnN0b2NrLnYxIt8BCg1TdG9ja0FkanVzdGVkEiwKBXN0b2NrGAEgASgLMh0ub3Blbm9yZGVyLmludmVudG9yeS52MS5TdG9jaxINCgVkZWx0YRgCIAEoERI7CgVjYXVzZRgDIAEoDjIsLm9wZW5vcmRlci5pbnZlbnRvcnkudjEuU3RvY2tBZGp1c3RtZW50Q2F1c2USDgoGcmVhc29uGAQgASgJEhAKCG9yZGVyX2lkGAUgASgJOjLS4iIuChhpbnZlbnRvcnkuc3RvY2suYWRqdXN0ZWQSEmludmVudG9yeS5zdG9jay52MSKDAQoIU3RvY2tMb3cSLAoFc3RvY2sYASABKAsyHS5vcGVub3JkZXIuaW52ZW50b3J5LnYxLlN0b2NrEhoKEnRocmVzaG9sZF9xdWFudGl0eRgCIAEoBTot0uIiKQoTaW52ZW50b3J5LnN0b2NrLmxvdxISaW52ZW50b3J5LnN0b2NrLnYxInEKDVN0b2NrRGVwbGV0ZWQSLAoFc3RvY2sYASABKAsyHS5vcGVub3JkZXIuaW52ZW50b3J5LnYxLlN0b2NrOjLS4iIuChhpbnZlbnRvcnkuc3RvY2suZGVwbGV0ZWQSEmludmVudG9yeS5zdG9jay52MSqhAgoSU3RvY2tSZWxlYXNlUmVhc29uEiQKIFNUT0NLX1JFTEVBU0VfUkVBU09OX1VOU1BFQ0lGSUVEEAASKAokU1RPQ0tfUkVMRUFTRV9SRUFTT05fT1JERVJfQ0FOQ0VMTEVEEAESJwojU1RPQ0tfUkVMRUFTRV9SRUFTT05fUEFZTUVOVF9GQUlMRUQQAhInCiNTVE9DS19SRUxFQVNFX1JFQVNPTl9TVEVQX1RJTUVEX09VVBADEiAKHFNUT0NLX1JFTEVBU0VfUkVBU09OX0VYUElSRUQQBBIiCh5TVE9DS19SRUxFQVNFX1JFQVNPTl9SRVFVRVNURUQQBRIjCh9TVE9DS19SRUxFQVNFX1JFQVNPTl9SRUNPTkNJTEVEEAYq3AEKFFN0b2NrQWRqdXN0bWVudENhdXNlEiYKIlNUT0NLX0FESlVTVE1FTlRfQ0FVU0VfVU5TUEVDSUZJRUQQABIoCiRTVE9DS19BREpVU1RNRU5UX0NBVVNFX0lOSVRJQUxfU1RPQ0sQARIhCh1TVE9DS19BREpVU1RNRU5UX0NBVVNFX01BTlVBTBACEiIKHlNUT0NLX0FESlVTVE1FTlRfQ0FVU0VfU0hJUFBFRBADEisKJ1NUT0NLX0FESlVTVE1FTlRfQ0FVU0VfUFJPRFVDVF9SRVBMQUNFRBAEQt0BChpjb20ub3Blbm9yZGVyLmludmVudG9yeS52MUIUSW52ZW50b3J5RXZlbnRzUHJvdG9QAVpMZ2l0aHViLmNvbS9vcGVub3JkZXIvb3Blbm9yZGVyL2NsaWVudHMvZ28vb3Blbm9yZGVyL2ludmVudG9yeS92MTtpbnZlbnRvcnl2MaICC09PSW52ZW50b3J5qgIWT3Blbk9yZGVyLkludmVudG9yeS5WMcoCFk9wZW5PcmRlclxJbnZlbnRvcnlcVjHqAhhPcGVuT3JkZXI6OkludmVudG9yeTo6VjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_openorder_event_v1_options, file_openorder_inventory_v1_inventory]);
+  fileDesc("Ci1vcGVub3JkZXIvaW52ZW50b3J5L3YxL2ludmVudG9yeV9ldmVudHMucHJvdG8SFm9wZW5vcmRlci5pbnZlbnRvcnkudjEiyQEKDVN0b2NrUmVzZXJ2ZWQSEAoIb3JkZXJfaWQYASABKAkSMAoFbGluZXMYAiADKAsyIS5vcGVub3JkZXIuaW52ZW50b3J5LnYxLlN0b2NrTGluZRIPCgd2ZXJzaW9uGAMgASgDEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDoy0uIiLgoYaW52ZW50b3J5LnN0b2NrLnJlc2VydmVkEhJpbnZlbnRvcnkuc3RvY2sudjEi4AEKDVN0b2NrUmVqZWN0ZWQSEAoIb3JkZXJfaWQYASABKAkSPAoGcmVhc29uGAIgASgOMiwub3Blbm9yZGVyLmludmVudG9yeS52MS5TdG9ja1JlamVjdGlvblJlYXNvbhI6CgpzaG9ydGZhbGxzGAMgAygLMiYub3Blbm9yZGVyLmludmVudG9yeS52MS5TdG9ja1Nob3J0ZmFsbBIPCgd2ZXJzaW9uGAQgASgDOjLS4iIuChhpbnZlbnRvcnkuc3RvY2sucmVqZWN0ZWQSEmludmVudG9yeS5zdG9jay52MSLUAQoNU3RvY2tSZWxlYXNlZBIQCghvcmRlcl9pZBgBIAEoCRIwCgVsaW5lcxgCIAMoCzIhLm9wZW5vcmRlci5pbnZlbnRvcnkudjEuU3RvY2tMaW5lEjoKBnJlYXNvbhgDIAEoDjIqLm9wZW5vcmRlci5pbnZlbnRvcnkudjEuU3RvY2tSZWxlYXNlUmVhc29uEg8KB3ZlcnNpb24YBCABKAM6MtLiIi4KGGludmVudG9yeS5zdG9jay5yZWxlYXNlZBISaW52ZW50b3J5LnN0b2NrLnYxIs8BChVTdG9ja1JlbGVhc2VSZXF1ZXN0ZWQSEAoIb3JkZXJfaWQYASABKAkSOgoGcmVhc29uGAIgASgOMioub3Blbm9yZGVyLmludmVudG9yeS52MS5TdG9ja1JlbGVhc2VSZWFzb24SFQoNb3JkZXJfdmVyc2lvbhgDIAEoAxIUCgxhbnN3ZXJfYWdhaW4YBCABKAg6O9LiIjcKIWludmVudG9yeS5zdG9jay5yZWxlYXNlX3JlcXVlc3RlZBISaW52ZW50b3J5LnN0b2NrLnYxIrkBChpTdG9ja01vZGlmaWNhdGlvblJlcXVlc3RlZBIQCghvcmRlcl9pZBgBIAEoCRIwCgVsaW5lcxgCIAMoCzIhLm9wZW5vcmRlci5pbnZlbnRvcnkudjEuU3RvY2tMaW5lEhUKDW9yZGVyX3ZlcnNpb24YAyABKAM6QNLiIjwKJmludmVudG9yeS5zdG9jay5tb2RpZmljYXRpb25fcmVxdWVzdGVkEhJpbnZlbnRvcnkuc3RvY2sudjEirwEKDVN0b2NrTW9kaWZpZWQSEAoIb3JkZXJfaWQYASABKAkSMAoFbGluZXMYAiADKAsyIS5vcGVub3JkZXIuaW52ZW50b3J5LnYxLlN0b2NrTGluZRIPCgd2ZXJzaW9uGAMgASgDEhUKDW9yZGVyX3ZlcnNpb24YBCABKAM6MtLiIi4KGGludmVudG9yeS5zdG9jay5tb2RpZmllZBISaW52ZW50b3J5LnN0b2NrLnYxIpACChlTdG9ja01vZGlmaWNhdGlvblJlamVjdGVkEhAKCG9yZGVyX2lkGAEgASgJEjwKBnJlYXNvbhgCIAEoDjIsLm9wZW5vcmRlci5pbnZlbnRvcnkudjEuU3RvY2tSZWplY3Rpb25SZWFzb24SOgoKc2hvcnRmYWxscxgDIAMoCzImLm9wZW5vcmRlci5pbnZlbnRvcnkudjEuU3RvY2tTaG9ydGZhbGwSDwoHdmVyc2lvbhgEIAEoAxIVCg1vcmRlcl92ZXJzaW9uGAUgASgDOj/S4iI7CiVpbnZlbnRvcnkuc3RvY2subW9kaWZpY2F0aW9uX3JlamVjdGVkEhJpbnZlbnRvcnkuc3RvY2sudjEi3wEKDVN0b2NrQWRqdXN0ZWQSLAoFc3RvY2sYASABKAsyHS5vcGVub3JkZXIuaW52ZW50b3J5LnYxLlN0b2NrEg0KBWRlbHRhGAIgASgREjsKBWNhdXNlGAMgASgOMiwub3Blbm9yZGVyLmludmVudG9yeS52MS5TdG9ja0FkanVzdG1lbnRDYXVzZRIOCgZyZWFzb24YBCABKAkSEAoIb3JkZXJfaWQYBSABKAk6MtLiIi4KGGludmVudG9yeS5zdG9jay5hZGp1c3RlZBISaW52ZW50b3J5LnN0b2NrLnYxIoMBCghTdG9ja0xvdxIsCgVzdG9jaxgBIAEoCzIdLm9wZW5vcmRlci5pbnZlbnRvcnkudjEuU3RvY2sSGgoSdGhyZXNob2xkX3F1YW50aXR5GAIgASgFOi3S4iIpChNpbnZlbnRvcnkuc3RvY2subG93EhJpbnZlbnRvcnkuc3RvY2sudjEicQoNU3RvY2tEZXBsZXRlZBIsCgVzdG9jaxgBIAEoCzIdLm9wZW5vcmRlci5pbnZlbnRvcnkudjEuU3RvY2s6MtLiIi4KGGludmVudG9yeS5zdG9jay5kZXBsZXRlZBISaW52ZW50b3J5LnN0b2NrLnYxKqECChJTdG9ja1JlbGVhc2VSZWFzb24SJAogU1RPQ0tfUkVMRUFTRV9SRUFTT05fVU5TUEVDSUZJRUQQABIoCiRTVE9DS19SRUxFQVNFX1JFQVNPTl9PUkRFUl9DQU5DRUxMRUQQARInCiNTVE9DS19SRUxFQVNFX1JFQVNPTl9QQVlNRU5UX0ZBSUxFRBACEicKI1NUT0NLX1JFTEVBU0VfUkVBU09OX1NURVBfVElNRURfT1VUEAMSIAocU1RPQ0tfUkVMRUFTRV9SRUFTT05fRVhQSVJFRBAEEiIKHlNUT0NLX1JFTEVBU0VfUkVBU09OX1JFUVVFU1RFRBAFEiMKH1NUT0NLX1JFTEVBU0VfUkVBU09OX1JFQ09OQ0lMRUQQBircAQoUU3RvY2tBZGp1c3RtZW50Q2F1c2USJgoiU1RPQ0tfQURKVVNUTUVOVF9DQVVTRV9VTlNQRUNJRklFRBAAEigKJFNUT0NLX0FESlVTVE1FTlRfQ0FVU0VfSU5JVElBTF9TVE9DSxABEiEKHVNUT0NLX0FESlVTVE1FTlRfQ0FVU0VfTUFOVUFMEAISIgoeU1RPQ0tfQURKVVNUTUVOVF9DQVVTRV9TSElQUEVEEAMSKwonU1RPQ0tfQURKVVNUTUVOVF9DQVVTRV9QUk9EVUNUX1JFUExBQ0VEEARC3QEKGmNvbS5vcGVub3JkZXIuaW52ZW50b3J5LnYxQhRJbnZlbnRvcnlFdmVudHNQcm90b1ABWkxnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvaW52ZW50b3J5L3YxO2ludmVudG9yeXYxogILT09JbnZlbnRvcnmqAhZPcGVuT3JkZXIuSW52ZW50b3J5LlYxygIWT3Blbk9yZGVyXEludmVudG9yeVxWMeoCGE9wZW5PcmRlcjo6SW52ZW50b3J5OjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_openorder_event_v1_options, file_openorder_inventory_v1_inventory]);
 
 /**
  * `inventory.stock.reserved`: all lines of an order are held. Key: order id.
@@ -193,6 +193,136 @@ export const StockReleaseRequestedSchema: GenMessage<StockReleaseRequested> = /*
   messageDesc(file_openorder_inventory_v1_inventory_events, 3);
 
 /**
+ * `inventory.stock.modification_requested`: other lines are to be held for an order, all of them or none. Key: order id.
+ *
+ * Published by the order service once it knows that the stock of the order is held; the inventory service answers it with
+ * StockModified or StockModificationRejected.
+ *
+ * @generated from message openorder.inventory.v1.StockModificationRequested
+ */
+export type StockModificationRequested = Message<"openorder.inventory.v1.StockModificationRequested"> & {
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * The lines that are to be held in place of the present ones: 1 to 100, each SKU once.
+   *
+   * @generated from field: repeated openorder.inventory.v1.StockLine lines = 2;
+   */
+  lines: StockLine[];
+
+  /**
+   * Version of the order that asks: a request of an older one than was decided has no effect.
+   *
+   * @generated from field: int64 order_version = 3;
+   */
+  orderVersion: bigint;
+};
+
+/**
+ * Describes the message openorder.inventory.v1.StockModificationRequested.
+ * Use `create(StockModificationRequestedSchema)` to create a new message.
+ */
+export const StockModificationRequestedSchema: GenMessage<StockModificationRequested> = /*@__PURE__*/
+  messageDesc(file_openorder_inventory_v1_inventory_events, 4);
+
+/**
+ * `inventory.stock.modified`: other lines are held for an order. Key: order id.
+ *
+ * @generated from message openorder.inventory.v1.StockModified
+ */
+export type StockModified = Message<"openorder.inventory.v1.StockModified"> & {
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * The lines that are held now: 1 to 100, each SKU once.
+   *
+   * @generated from field: repeated openorder.inventory.v1.StockLine lines = 2;
+   */
+  lines: StockLine[];
+
+  /**
+   * Version of the reservation after this event.
+   *
+   * @generated from field: int64 version = 3;
+   */
+  version: bigint;
+
+  /**
+   * Version of the order that asked.
+   *
+   * @generated from field: int64 order_version = 4;
+   */
+  orderVersion: bigint;
+};
+
+/**
+ * Describes the message openorder.inventory.v1.StockModified.
+ * Use `create(StockModifiedSchema)` to create a new message.
+ */
+export const StockModifiedSchema: GenMessage<StockModified> = /*@__PURE__*/
+  messageDesc(file_openorder_inventory_v1_inventory_events, 5);
+
+/**
+ * `inventory.stock.modification_rejected`: the lines that were asked for cannot be held; what was held still is. Key: order
+ * id.
+ *
+ * @generated from message openorder.inventory.v1.StockModificationRejected
+ */
+export type StockModificationRejected = Message<"openorder.inventory.v1.StockModificationRejected"> & {
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * Why: UNKNOWN_SKU if any line's SKU is unknown, else OUT_OF_STOCK.
+   *
+   * @generated from field: openorder.inventory.v1.StockRejectionReason reason = 2;
+   */
+  reason: StockRejectionReason;
+
+  /**
+   * The lines that could not be held, with what was there.
+   *
+   * @generated from field: repeated openorder.inventory.v1.StockShortfall shortfalls = 3;
+   */
+  shortfalls: StockShortfall[];
+
+  /**
+   * Version of the reservation after this event.
+   *
+   * @generated from field: int64 version = 4;
+   */
+  version: bigint;
+
+  /**
+   * Version of the order that asked.
+   *
+   * @generated from field: int64 order_version = 5;
+   */
+  orderVersion: bigint;
+};
+
+/**
+ * Describes the message openorder.inventory.v1.StockModificationRejected.
+ * Use `create(StockModificationRejectedSchema)` to create a new message.
+ */
+export const StockModificationRejectedSchema: GenMessage<StockModificationRejected> = /*@__PURE__*/
+  messageDesc(file_openorder_inventory_v1_inventory_events, 6);
+
+/**
  * `inventory.stock.adjusted`: the pieces on hand of a SKU changed. Key: SKU.
  *
  * @generated from message openorder.inventory.v1.StockAdjusted
@@ -239,7 +369,7 @@ export type StockAdjusted = Message<"openorder.inventory.v1.StockAdjusted"> & {
  * Use `create(StockAdjustedSchema)` to create a new message.
  */
 export const StockAdjustedSchema: GenMessage<StockAdjusted> = /*@__PURE__*/
-  messageDesc(file_openorder_inventory_v1_inventory_events, 4);
+  messageDesc(file_openorder_inventory_v1_inventory_events, 7);
 
 /**
  * `inventory.stock.low`: what is available of a SKU fell to its threshold or below. Key: SKU.
@@ -267,7 +397,7 @@ export type StockLow = Message<"openorder.inventory.v1.StockLow"> & {
  * Use `create(StockLowSchema)` to create a new message.
  */
 export const StockLowSchema: GenMessage<StockLow> = /*@__PURE__*/
-  messageDesc(file_openorder_inventory_v1_inventory_events, 5);
+  messageDesc(file_openorder_inventory_v1_inventory_events, 8);
 
 /**
  * `inventory.stock.depleted`: nothing is available of a SKU any more. Key: SKU.
@@ -288,7 +418,7 @@ export type StockDepleted = Message<"openorder.inventory.v1.StockDepleted"> & {
  * Use `create(StockDepletedSchema)` to create a new message.
  */
 export const StockDepletedSchema: GenMessage<StockDepleted> = /*@__PURE__*/
-  messageDesc(file_openorder_inventory_v1_inventory_events, 6);
+  messageDesc(file_openorder_inventory_v1_inventory_events, 9);
 
 /**
  * Why stock is given back. More values may be added: readers treat an unknown one as UNSPECIFIED.

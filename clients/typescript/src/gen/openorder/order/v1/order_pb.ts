@@ -16,10 +16,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/order/v1/order.proto.
  */
 export const file_openorder_order_v1_order: GenFile = /*@__PURE__*/
-  fileDesc("Ch5vcGVub3JkZXIvb3JkZXIvdjEvb3JkZXIucHJvdG8SEm9wZW5vcmRlci5vcmRlci52MSLOAQoJT3JkZXJMaW5lEgsKA3NrdRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEAoIcXVhbnRpdHkYAyABKAUSJgoKdW5pdF9wcmljZRgEIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiYKCmxpbmVfdG90YWwYBSABKAsyEi5nb29nbGUudHlwZS5Nb25leRIWCg5wcm9kdWN0X251bWJlchgGIAEoAxIkCghkaXNjb3VudBgHIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5Ip0FCgVPcmRlchIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIvCgZzdGF0dXMYAyABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJTdGF0dXMSLAoFbGluZXMYBCADKAsyHS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJMaW5lEiEKBXRvdGFsGAUgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSDwoHdmVyc2lvbhgGIAEoAxIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXN0YXR1c19yZWFzb24YCSABKAkSFQoNc3RhdHVzX2RldGFpbBgKIAEoCRIQCgh0cmFjZV9pZBgLIAEoCRI9ChByZXNlcnZhdGlvbl9tb2RlGAwgASgOMiMub3Blbm9yZGVyLm9yZGVyLnYxLlJlc2VydmF0aW9uTW9kZRI1CgxwYXltZW50X21vZGUYDSABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuUGF5bWVudE1vZGUSFgoOY3VzdG9tZXJfZW1haWwYDiABKAkSJAoIZGlzY291bnQYDyABKAsyEi5nb29nbGUudHlwZS5Nb25leRIYChBpc3N1ZWRfY291cG9uX2lkGBAgASgJEjQKEHNoaXBwaW5nX2FkZHJlc3MYESABKAsyGi5nb29nbGUudHlwZS5Qb3N0YWxBZGRyZXNzEjQKEHBheW1lbnRfZGVhZGxpbmUYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIsUCChJPcmRlclRpbWVsaW5lRW50cnkSEAoIZXZlbnRfaWQYASABKAkSEgoKZXZlbnRfdHlwZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KC29jY3VycmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgZzdGF0dXMYBSABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJTdGF0dXMSDgoGcmVhc29uGAYgASgJEhAKCHRyYWNlX2lkGAcgASgJEkQKB2RldGFpbHMYCCADKAsyMy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJUaW1lbGluZUVudHJ5LkRldGFpbHNFbnRyeRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASqBAgoLT3JkZXJTdGF0dXMSHAoYT1JERVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGAoUT1JERVJfU1RBVFVTX1BFTkRJTkcQBRIaChZPUkRFUl9TVEFUVVNfQ09ORklSTUVEEAoSFQoRT1JERVJfU1RBVFVTX1BBSUQQDxIaChZPUkRFUl9TVEFUVVNfUFJFUEFSSU5HEBQSGAoUT1JERVJfU1RBVFVTX1NISVBQRUQQGRIaChZPUkRFUl9TVEFUVVNfREVMSVZFUkVEEFASGgoWT1JERVJfU1RBVFVTX0NBTkNFTExFRBBaEhkKFU9SREVSX1NUQVRVU19SRUpFQ1RFRBBfKnIKD1Jlc2VydmF0aW9uTW9kZRIgChxSRVNFUlZBVElPTl9NT0RFX1VOU1BFQ0lGSUVEEAASHgoaUkVTRVJWQVRJT05fTU9ERV9JTU1FRElBVEUQARIdChlSRVNFUlZBVElPTl9NT0RFX0RFRkVSUkVEEAIqYAoLUGF5bWVudE1vZGUSHAoYUEFZTUVOVF9NT0RFX1VOU1BFQ0lGSUVEEAASGgoWUEFZTUVOVF9NT0RFX0FVVE9NQVRJQxABEhcKE1BBWU1FTlRfTU9ERV9NQU5VQUwQAkK3AQoWY29tLm9wZW5vcmRlci5vcmRlci52MUIKT3JkZXJQcm90b1ABWkRnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvb3JkZXIvdjE7b3JkZXJ2MaICB09PT3JkZXKqAhJPcGVuT3JkZXIuT3JkZXIuVjHKAhJPcGVuT3JkZXJcT3JkZXJcVjHqAhRPcGVuT3JkZXI6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_google_type_money, file_google_type_postal_address]);
+  fileDesc("Ch5vcGVub3JkZXIvb3JkZXIvdjEvb3JkZXIucHJvdG8SEm9wZW5vcmRlci5vcmRlci52MSLOAQoJT3JkZXJMaW5lEgsKA3NrdRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEAoIcXVhbnRpdHkYAyABKAUSJgoKdW5pdF9wcmljZRgEIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiYKCmxpbmVfdG90YWwYBSABKAsyEi5nb29nbGUudHlwZS5Nb25leRIWCg5wcm9kdWN0X251bWJlchgGIAEoAxIkCghkaXNjb3VudBgHIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5ItYBChFPcmRlck1vZGlmaWNhdGlvbhI5CgVzdGF0ZRgBIAEoDjIqLm9wZW5vcmRlci5vcmRlci52MS5PcmRlck1vZGlmaWNhdGlvblN0YXRlEhUKDW9yZGVyX3ZlcnNpb24YAiABKAMSLAoFbGluZXMYAyADKAsyHS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJMaW5lEiEKBXRvdGFsGAQgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSDgoGcmVhc29uGAUgASgJEg4KBmRldGFpbBgGIAEoCSLaBQoFT3JkZXISEAoIb3JkZXJfaWQYASABKAkSEwoLY3VzdG9tZXJfaWQYAiABKAkSLwoGc3RhdHVzGAMgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEiwKBWxpbmVzGAQgAygLMh0ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyTGluZRIhCgV0b3RhbBgFIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5Eg8KB3ZlcnNpb24YBiABKAMSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1zdGF0dXNfcmVhc29uGAkgASgJEhUKDXN0YXR1c19kZXRhaWwYCiABKAkSEAoIdHJhY2VfaWQYCyABKAkSPQoQcmVzZXJ2YXRpb25fbW9kZRgMIAEoDjIjLm9wZW5vcmRlci5vcmRlci52MS5SZXNlcnZhdGlvbk1vZGUSNQoMcGF5bWVudF9tb2RlGA0gASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLlBheW1lbnRNb2RlEhYKDmN1c3RvbWVyX2VtYWlsGA4gASgJEiQKCGRpc2NvdW50GA8gASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSGAoQaXNzdWVkX2NvdXBvbl9pZBgQIAEoCRI0ChBzaGlwcGluZ19hZGRyZXNzGBEgASgLMhouZ29vZ2xlLnR5cGUuUG9zdGFsQWRkcmVzcxI0ChBwYXltZW50X2RlYWRsaW5lGBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI7Cgxtb2RpZmljYXRpb24YEyABKAsyJS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJNb2RpZmljYXRpb24ixQIKEk9yZGVyVGltZWxpbmVFbnRyeRIQCghldmVudF9pZBgBIAEoCRISCgpldmVudF90eXBlGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoLb2NjdXJyZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KBnN0YXR1cxgFIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxIOCgZyZWFzb24YBiABKAkSEAoIdHJhY2VfaWQYByABKAkSRAoHZGV0YWlscxgIIAMoCzIzLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclRpbWVsaW5lRW50cnkuRGV0YWlsc0VudHJ5Gi4KDERldGFpbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBKoECCgtPcmRlclN0YXR1cxIcChhPUkRFUl9TVEFUVVNfVU5TUEVDSUZJRUQQABIYChRPUkRFUl9TVEFUVVNfUEVORElORxAFEhoKFk9SREVSX1NUQVRVU19DT05GSVJNRUQQChIVChFPUkRFUl9TVEFUVVNfUEFJRBAPEhoKFk9SREVSX1NUQVRVU19QUkVQQVJJTkcQFBIYChRPUkRFUl9TVEFUVVNfU0hJUFBFRBAZEhoKFk9SREVSX1NUQVRVU19ERUxJVkVSRUQQUBIaChZPUkRFUl9TVEFUVVNfQ0FOQ0VMTEVEEFoSGQoVT1JERVJfU1RBVFVTX1JFSkVDVEVEEF8qcgoPUmVzZXJ2YXRpb25Nb2RlEiAKHFJFU0VSVkFUSU9OX01PREVfVU5TUEVDSUZJRUQQABIeChpSRVNFUlZBVElPTl9NT0RFX0lNTUVESUFURRABEh0KGVJFU0VSVkFUSU9OX01PREVfREVGRVJSRUQQAipgCgtQYXltZW50TW9kZRIcChhQQVlNRU5UX01PREVfVU5TUEVDSUZJRUQQABIaChZQQVlNRU5UX01PREVfQVVUT01BVElDEAESFwoTUEFZTUVOVF9NT0RFX01BTlVBTBACKrgBChZPcmRlck1vZGlmaWNhdGlvblN0YXRlEigKJE9SREVSX01PRElGSUNBVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEiYKIk9SREVSX01PRElGSUNBVElPTl9TVEFURV9SRVFVRVNURUQQARIlCiFPUkRFUl9NT0RJRklDQVRJT05fU1RBVEVfQUNDRVBURUQQAhIlCiFPUkRFUl9NT0RJRklDQVRJT05fU1RBVEVfUkVKRUNURUQQA0K3AQoWY29tLm9wZW5vcmRlci5vcmRlci52MUIKT3JkZXJQcm90b1ABWkRnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvb3JkZXIvdjE7b3JkZXJ2MaICB09PT3JkZXKqAhJPcGVuT3JkZXIuT3JkZXIuVjHKAhJPcGVuT3JkZXJcT3JkZXJcVjHqAhRPcGVuT3JkZXI6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_google_type_money, file_google_type_postal_address]);
 
 /**
- * One position of an order, with the price that was agreed when the order was made.
+ * One position of an order, with the price that was agreed when it was ordered: with the order, or with its modification.
  *
  * @generated from message openorder.order.v1.OrderLine
  */
@@ -32,7 +32,7 @@ export type OrderLine = Message<"openorder.order.v1.OrderLine"> & {
   sku: string;
 
   /**
-   * Name of the product when the order was made, 1 to 200 characters.
+   * Name of the product when the line was ordered, 1 to 200 characters.
    *
    * @generated from field: string display_name = 2;
    */
@@ -82,6 +82,63 @@ export type OrderLine = Message<"openorder.order.v1.OrderLine"> & {
  */
 export const OrderLineSchema: GenMessage<OrderLine> = /*@__PURE__*/
   messageDesc(file_openorder_order_v1_order, 0);
+
+/**
+ * The last change of an order's lines that was asked for by ModifyOrder.
+ *
+ * @generated from message openorder.order.v1.OrderModification
+ */
+export type OrderModification = Message<"openorder.order.v1.OrderModification"> & {
+  /**
+   * What became of it.
+   *
+   * @generated from field: openorder.order.v1.OrderModificationState state = 1;
+   */
+  state: OrderModificationState;
+
+  /**
+   * Version of the order that the request made.
+   *
+   * @generated from field: int64 order_version = 2;
+   */
+  orderVersion: bigint;
+
+  /**
+   * The lines that were asked for, 1 to 100, each SKU once, with the prices of that moment; empty once they are the order's.
+   *
+   * @generated from field: repeated openorder.order.v1.OrderLine lines = 3;
+   */
+  lines: OrderLine[];
+
+  /**
+   * What these lines cost together; not set once they are the order's.
+   *
+   * @generated from field: google.type.Money total = 4;
+   */
+  total?: Money | undefined;
+
+  /**
+   * Why it is REJECTED, in stable UPPER_SNAKE: OUT_OF_STOCK, UNKNOWN_SKU, ORDER_ALREADY_PAID, MODIFICATION_TIMED_OUT, or what
+   * the order was cancelled or rejected for. Else empty.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * The same for people to read, at most 500 characters; may be empty.
+   *
+   * @generated from field: string detail = 6;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message openorder.order.v1.OrderModification.
+ * Use `create(OrderModificationSchema)` to create a new message.
+ */
+export const OrderModificationSchema: GenMessage<OrderModification> = /*@__PURE__*/
+  messageDesc(file_openorder_order_v1_order, 1);
 
 /**
  * An order as its customer sees it.
@@ -218,6 +275,13 @@ export type Order = Message<"openorder.order.v1.Order"> & {
    * @generated from field: google.protobuf.Timestamp payment_deadline = 18;
    */
   paymentDeadline?: Timestamp | undefined;
+
+  /**
+   * The last change of its lines that was asked for; not set: none was.
+   *
+   * @generated from field: openorder.order.v1.OrderModification modification = 19;
+   */
+  modification?: OrderModification | undefined;
 };
 
 /**
@@ -225,7 +289,7 @@ export type Order = Message<"openorder.order.v1.Order"> & {
  * Use `create(OrderSchema)` to create a new message.
  */
 export const OrderSchema: GenMessage<Order> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order, 1);
+  messageDesc(file_openorder_order_v1_order, 2);
 
 /**
  * One event in the life of an order.
@@ -296,7 +360,7 @@ export type OrderTimelineEntry = Message<"openorder.order.v1.OrderTimelineEntry"
  * Use `create(OrderTimelineEntrySchema)` to create a new message.
  */
 export const OrderTimelineEntrySchema: GenMessage<OrderTimelineEntry> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order, 2);
+  messageDesc(file_openorder_order_v1_order, 3);
 
 /**
  * Where an order stands. The numbers are the status codes that operators know.
@@ -446,4 +510,45 @@ export enum PaymentMode {
  */
 export const PaymentModeSchema: GenEnum<PaymentMode> = /*@__PURE__*/
   enumDesc(file_openorder_order_v1_order, 2);
+
+/**
+ * What became of a change of an order's lines.
+ *
+ * @generated from enum openorder.order.v1.OrderModificationState
+ */
+export enum OrderModificationState {
+  /**
+   * Never the state of a modification.
+   *
+   * @generated from enum value: ORDER_MODIFICATION_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Asked for: the order has its lines of before, and cannot be paid or modified meanwhile.
+   *
+   * @generated from enum value: ORDER_MODIFICATION_STATE_REQUESTED = 1;
+   */
+  REQUESTED = 1,
+
+  /**
+   * The order has the lines that were asked for.
+   *
+   * @generated from enum value: ORDER_MODIFICATION_STATE_ACCEPTED = 2;
+   */
+  ACCEPTED = 2,
+
+  /**
+   * The order has kept its lines of before, or was cancelled or rejected meanwhile; reason says why.
+   *
+   * @generated from enum value: ORDER_MODIFICATION_STATE_REJECTED = 3;
+   */
+  REJECTED = 3,
+}
+
+/**
+ * Describes the enum openorder.order.v1.OrderModificationState.
+ */
+export const OrderModificationStateSchema: GenEnum<OrderModificationState> = /*@__PURE__*/
+  enumDesc(file_openorder_order_v1_order, 3);
 

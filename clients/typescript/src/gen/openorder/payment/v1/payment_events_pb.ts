@@ -15,11 +15,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/payment/v1/payment_events.proto.
  */
 export const file_openorder_payment_v1_payment_events: GenFile = /*@__PURE__*/
-  fileDesc("CilvcGVub3JkZXIvcGF5bWVudC92MS9wYXltZW50X2V2ZW50cy5wcm90bxIUb3Blbm9yZGVyLnBheW1lbnQudjEiuwEKEFBheW1lbnRJbml0aWF0ZWQSEgoKcGF5bWVudF9pZBgBIAEoCRIQCghvcmRlcl9pZBgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEiIKBmFtb3VudBgEIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5Eg8KB3ZlcnNpb24YBSABKAM6O9LiIjcKHXBheW1lbnQudHJhbnNhY3Rpb24uaW5pdGlhdGVkEhZwYXltZW50LnRyYW5zYWN0aW9uLnYxIv8BChBQYXltZW50Q29tcGxldGVkEhIKCnBheW1lbnRfaWQYASABKAkSEAoIb3JkZXJfaWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCRIiCgZhbW91bnQYBCABKAsyEi5nb29nbGUudHlwZS5Nb25leRIPCgd2ZXJzaW9uGAUgASgDEioKDndhbGxldF9iYWxhbmNlGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSFgoOd2FsbGV0X3ZlcnNpb24YByABKAM6O9LiIjcKHXBheW1lbnQudHJhbnNhY3Rpb24uY29tcGxldGVkEhZwYXltZW50LnRyYW5zYWN0aW9uLnYxIoECCg1QYXltZW50RmFpbGVkEhIKCnBheW1lbnRfaWQYASABKAkSEAoIb3JkZXJfaWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCRIiCgZhbW91bnQYBCABKAsyEi5nb29nbGUudHlwZS5Nb25leRIPCgd2ZXJzaW9uGAUgASgDEjoKBnJlYXNvbhgGIAEoDjIqLm9wZW5vcmRlci5wYXltZW50LnYxLlBheW1lbnRGYWlsdXJlUmVhc29uEg4KBmRldGFpbBgHIAEoCTo40uIiNAoacGF5bWVudC50cmFuc2FjdGlvbi5mYWlsZWQSFnBheW1lbnQudHJhbnNhY3Rpb24udjEiiwIKFlBheW1lbnRSZWZ1bmRSZXF1ZXN0ZWQSEAoIb3JkZXJfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIiCgZhbW91bnQYAyABKAsyEi5nb29nbGUudHlwZS5Nb25leRI5CgZyZWFzb24YBCABKA4yKS5vcGVub3JkZXIucGF5bWVudC52MS5QYXltZW50UmVmdW5kUmVhc29uEhUKDW9yZGVyX3ZlcnNpb24YBSABKAMSFAoMYW5zd2VyX2FnYWluGAYgASgIOkLS4iI+CiRwYXltZW50LnRyYW5zYWN0aW9uLnJlZnVuZF9yZXF1ZXN0ZWQSFnBheW1lbnQudHJhbnNhY3Rpb24udjEi9AEKD1BheW1lbnRSZWZ1bmRlZBISCgpwYXltZW50X2lkGAEgASgJEhAKCG9yZGVyX2lkGAIgASgJEg8KB3VzZXJfaWQYAyABKAkSIgoGYW1vdW50GAQgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSDwoHdmVyc2lvbhgFIAEoAxI5CgZyZWFzb24YBiABKA4yKS5vcGVub3JkZXIucGF5bWVudC52MS5QYXltZW50UmVmdW5kUmVhc29uOjrS4iI2ChxwYXltZW50LnRyYW5zYWN0aW9uLnJlZnVuZGVkEhZwYXltZW50LnRyYW5zYWN0aW9uLnYxIvABCg1XYWxsZXRDaGFyZ2VkEiwKBndhbGxldBgBIAEoCzIcLm9wZW5vcmRlci5wYXltZW50LnYxLldhbGxldBIiCgZhbW91bnQYAiABKAsyEi5nb29nbGUudHlwZS5Nb25leRI2CgVjYXVzZRgDIAEoDjInLm9wZW5vcmRlci5wYXltZW50LnYxLldhbGxldENoYXJnZUNhdXNlEhIKCnBheW1lbnRfaWQYBCABKAkSEAoIb3JkZXJfaWQYBSABKAk6L9LiIisKFnBheW1lbnQud2FsbGV0LmNoYXJnZWQSEXBheW1lbnQud2FsbGV0LnYxIrgBCg1XYWxsZXREZWJpdGVkEiwKBndhbGxldBgBIAEoCzIcLm9wZW5vcmRlci5wYXltZW50LnYxLldhbGxldBIiCgZhbW91bnQYAiABKAsyEi5nb29nbGUudHlwZS5Nb25leRISCgpwYXltZW50X2lkGAMgASgJEhAKCG9yZGVyX2lkGAQgASgJOi/S4iIrChZwYXltZW50LndhbGxldC5kZWJpdGVkEhFwYXltZW50LndhbGxldC52MSqRAQoTUGF5bWVudFJlZnVuZFJlYXNvbhIlCiFQQVlNRU5UX1JFRlVORF9SRUFTT05fVU5TUEVDSUZJRUQQABIpCiVQQVlNRU5UX1JFRlVORF9SRUFTT05fT1JERVJfQ0FOQ0VMTEVEEAESKAokUEFZTUVOVF9SRUZVTkRfUkVBU09OX1NURVBfVElNRURfT1VUEAIqeAoRV2FsbGV0Q2hhcmdlQ2F1c2USIwofV0FMTEVUX0NIQVJHRV9DQVVTRV9VTlNQRUNJRklFRBAAEh4KGldBTExFVF9DSEFSR0VfQ0FVU0VfVE9QX1VQEAESHgoaV0FMTEVUX0NIQVJHRV9DQVVTRV9SRUZVTkQQAkLNAQoYY29tLm9wZW5vcmRlci5wYXltZW50LnYxQhJQYXltZW50RXZlbnRzUHJvdG9QAVpIZ2l0aHViLmNvbS9vcGVub3JkZXIvb3Blbm9yZGVyL2NsaWVudHMvZ28vb3Blbm9yZGVyL3BheW1lbnQvdjE7cGF5bWVudHYxogIJT09QYXltZW50qgIUT3Blbk9yZGVyLlBheW1lbnQuVjHKAhRPcGVuT3JkZXJcUGF5bWVudFxWMeoCFk9wZW5PcmRlcjo6UGF5bWVudDo6VjFiBnByb3RvMw", [file_google_type_money, file_openorder_event_v1_options, file_openorder_payment_v1_payment]);
+  fileDesc("CilvcGVub3JkZXIvcGF5bWVudC92MS9wYXltZW50X2V2ZW50cy5wcm90bxIUb3Blbm9yZGVyLnBheW1lbnQudjEi0gEKEFBheW1lbnRJbml0aWF0ZWQSEgoKcGF5bWVudF9pZBgBIAEoCRIQCghvcmRlcl9pZBgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEiIKBmFtb3VudBgEIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5Eg8KB3ZlcnNpb24YBSABKAMSFQoNb3JkZXJfdmVyc2lvbhgGIAEoAzo70uIiNwodcGF5bWVudC50cmFuc2FjdGlvbi5pbml0aWF0ZWQSFnBheW1lbnQudHJhbnNhY3Rpb24udjEi/wEKEFBheW1lbnRDb21wbGV0ZWQSEgoKcGF5bWVudF9pZBgBIAEoCRIQCghvcmRlcl9pZBgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEiIKBmFtb3VudBgEIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5Eg8KB3ZlcnNpb24YBSABKAMSKgoOd2FsbGV0X2JhbGFuY2UYBiABKAsyEi5nb29nbGUudHlwZS5Nb25leRIWCg53YWxsZXRfdmVyc2lvbhgHIAEoAzo70uIiNwodcGF5bWVudC50cmFuc2FjdGlvbi5jb21wbGV0ZWQSFnBheW1lbnQudHJhbnNhY3Rpb24udjEigQIKDVBheW1lbnRGYWlsZWQSEgoKcGF5bWVudF9pZBgBIAEoCRIQCghvcmRlcl9pZBgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEiIKBmFtb3VudBgEIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5Eg8KB3ZlcnNpb24YBSABKAMSOgoGcmVhc29uGAYgASgOMioub3Blbm9yZGVyLnBheW1lbnQudjEuUGF5bWVudEZhaWx1cmVSZWFzb24SDgoGZGV0YWlsGAcgASgJOjjS4iI0ChpwYXltZW50LnRyYW5zYWN0aW9uLmZhaWxlZBIWcGF5bWVudC50cmFuc2FjdGlvbi52MSK2AQoUUGF5bWVudEhvbGRSZXF1ZXN0ZWQSEAoIb3JkZXJfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIiCgZhbW91bnQYAyABKAsyEi5nb29nbGUudHlwZS5Nb25leRIVCg1vcmRlcl92ZXJzaW9uGAQgASgDOkDS4iI8CiJwYXltZW50LnRyYW5zYWN0aW9uLmhvbGRfcmVxdWVzdGVkEhZwYXltZW50LnRyYW5zYWN0aW9uLnYxIosCChZQYXltZW50UmVmdW5kUmVxdWVzdGVkEhAKCG9yZGVyX2lkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSIgoGYW1vdW50GAMgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSOQoGcmVhc29uGAQgASgOMikub3Blbm9yZGVyLnBheW1lbnQudjEuUGF5bWVudFJlZnVuZFJlYXNvbhIVCg1vcmRlcl92ZXJzaW9uGAUgASgDEhQKDGFuc3dlcl9hZ2FpbhgGIAEoCDpC0uIiPgokcGF5bWVudC50cmFuc2FjdGlvbi5yZWZ1bmRfcmVxdWVzdGVkEhZwYXltZW50LnRyYW5zYWN0aW9uLnYxIvQBCg9QYXltZW50UmVmdW5kZWQSEgoKcGF5bWVudF9pZBgBIAEoCRIQCghvcmRlcl9pZBgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEiIKBmFtb3VudBgEIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5Eg8KB3ZlcnNpb24YBSABKAMSOQoGcmVhc29uGAYgASgOMikub3Blbm9yZGVyLnBheW1lbnQudjEuUGF5bWVudFJlZnVuZFJlYXNvbjo60uIiNgoccGF5bWVudC50cmFuc2FjdGlvbi5yZWZ1bmRlZBIWcGF5bWVudC50cmFuc2FjdGlvbi52MSLwAQoNV2FsbGV0Q2hhcmdlZBIsCgZ3YWxsZXQYASABKAsyHC5vcGVub3JkZXIucGF5bWVudC52MS5XYWxsZXQSIgoGYW1vdW50GAIgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSNgoFY2F1c2UYAyABKA4yJy5vcGVub3JkZXIucGF5bWVudC52MS5XYWxsZXRDaGFyZ2VDYXVzZRISCgpwYXltZW50X2lkGAQgASgJEhAKCG9yZGVyX2lkGAUgASgJOi/S4iIrChZwYXltZW50LndhbGxldC5jaGFyZ2VkEhFwYXltZW50LndhbGxldC52MSK4AQoNV2FsbGV0RGViaXRlZBIsCgZ3YWxsZXQYASABKAsyHC5vcGVub3JkZXIucGF5bWVudC52MS5XYWxsZXQSIgoGYW1vdW50GAIgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSEgoKcGF5bWVudF9pZBgDIAEoCRIQCghvcmRlcl9pZBgEIAEoCTov0uIiKwoWcGF5bWVudC53YWxsZXQuZGViaXRlZBIRcGF5bWVudC53YWxsZXQudjEqkQEKE1BheW1lbnRSZWZ1bmRSZWFzb24SJQohUEFZTUVOVF9SRUZVTkRfUkVBU09OX1VOU1BFQ0lGSUVEEAASKQolUEFZTUVOVF9SRUZVTkRfUkVBU09OX09SREVSX0NBTkNFTExFRBABEigKJFBBWU1FTlRfUkVGVU5EX1JFQVNPTl9TVEVQX1RJTUVEX09VVBACKngKEVdhbGxldENoYXJnZUNhdXNlEiMKH1dBTExFVF9DSEFSR0VfQ0FVU0VfVU5TUEVDSUZJRUQQABIeChpXQUxMRVRfQ0hBUkdFX0NBVVNFX1RPUF9VUBABEh4KGldBTExFVF9DSEFSR0VfQ0FVU0VfUkVGVU5EEAJCzQEKGGNvbS5vcGVub3JkZXIucGF5bWVudC52MUISUGF5bWVudEV2ZW50c1Byb3RvUAFaSGdpdGh1Yi5jb20vb3Blbm9yZGVyL29wZW5vcmRlci9jbGllbnRzL2dvL29wZW5vcmRlci9wYXltZW50L3YxO3BheW1lbnR2MaICCU9PUGF5bWVudKoCFE9wZW5PcmRlci5QYXltZW50LlYxygIUT3Blbk9yZGVyXFBheW1lbnRcVjHqAhZPcGVuT3JkZXI6OlBheW1lbnQ6OlYxYgZwcm90bzM", [file_google_type_money, file_openorder_event_v1_options, file_openorder_payment_v1_payment]);
 
 /**
- * `payment.transaction.initiated`: a payment was asked for whose answer takes time. A payment that is
- * decided at once is completed or failed without it.
+ * `payment.transaction.initiated`: there is a payment that is not decided yet. It answers PaymentHoldRequested: no payment
+ * of the order as it stood before is taken any more. A payment that is decided at once is completed or failed without it.
  *
  * @generated from message openorder.payment.v1.PaymentInitiated
  */
@@ -46,7 +46,7 @@ export type PaymentInitiated = Message<"openorder.payment.v1.PaymentInitiated"> 
   userId: string;
 
   /**
-   * What is to be paid.
+   * What is to be paid, as far as it is known: it is what the order comes to when it is paid.
    *
    * @generated from field: google.type.Money amount = 4;
    */
@@ -58,6 +58,13 @@ export type PaymentInitiated = Message<"openorder.payment.v1.PaymentInitiated"> 
    * @generated from field: int64 version = 5;
    */
   version: bigint;
+
+  /**
+   * Payments of the order as it was at this version, or before, are not taken.
+   *
+   * @generated from field: int64 order_version = 6;
+   */
+  orderVersion: bigint;
 };
 
 /**
@@ -196,6 +203,51 @@ export const PaymentFailedSchema: GenMessage<PaymentFailed> = /*@__PURE__*/
   messageDesc(file_openorder_payment_v1_payment_events, 2);
 
 /**
+ * `payment.transaction.hold_requested`: no payment of an order as it stands is to be taken: its lines are being changed.
+ *
+ * Published by the order service, for an order that waits for ProcessPayment. The payment service answers it with
+ * PaymentInitiated, or not at all if the payment was decided before: then its own event says how.
+ *
+ * @generated from message openorder.payment.v1.PaymentHoldRequested
+ */
+export type PaymentHoldRequested = Message<"openorder.payment.v1.PaymentHoldRequested"> & {
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * User id of the customer.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+
+  /**
+   * What the customer was to pay.
+   *
+   * @generated from field: google.type.Money amount = 3;
+   */
+  amount?: Money | undefined;
+
+  /**
+   * Version of the order when this was asked: a later one may be paid.
+   *
+   * @generated from field: int64 order_version = 4;
+   */
+  orderVersion: bigint;
+};
+
+/**
+ * Describes the message openorder.payment.v1.PaymentHoldRequested.
+ * Use `create(PaymentHoldRequestedSchema)` to create a new message.
+ */
+export const PaymentHoldRequestedSchema: GenMessage<PaymentHoldRequested> = /*@__PURE__*/
+  messageDesc(file_openorder_payment_v1_payment_events, 3);
+
+/**
  * `payment.transaction.refund_requested`: the payment of an order is to be given back, or never taken.
  *
  * Published by the order service; the payment service answers it with PaymentRefunded if money had been
@@ -253,7 +305,7 @@ export type PaymentRefundRequested = Message<"openorder.payment.v1.PaymentRefund
  * Use `create(PaymentRefundRequestedSchema)` to create a new message.
  */
 export const PaymentRefundRequestedSchema: GenMessage<PaymentRefundRequested> = /*@__PURE__*/
-  messageDesc(file_openorder_payment_v1_payment_events, 3);
+  messageDesc(file_openorder_payment_v1_payment_events, 4);
 
 /**
  * `payment.transaction.refunded`: the money that was taken for an order was given back.
@@ -309,7 +361,7 @@ export type PaymentRefunded = Message<"openorder.payment.v1.PaymentRefunded"> & 
  * Use `create(PaymentRefundedSchema)` to create a new message.
  */
 export const PaymentRefundedSchema: GenMessage<PaymentRefunded> = /*@__PURE__*/
-  messageDesc(file_openorder_payment_v1_payment_events, 4);
+  messageDesc(file_openorder_payment_v1_payment_events, 5);
 
 /**
  * `payment.wallet.charged`: money was put into a wallet, by its owner or by a refund.
@@ -358,7 +410,7 @@ export type WalletCharged = Message<"openorder.payment.v1.WalletCharged"> & {
  * Use `create(WalletChargedSchema)` to create a new message.
  */
 export const WalletChargedSchema: GenMessage<WalletCharged> = /*@__PURE__*/
-  messageDesc(file_openorder_payment_v1_payment_events, 5);
+  messageDesc(file_openorder_payment_v1_payment_events, 6);
 
 /**
  * `payment.wallet.debited`: an order was paid from a wallet. No longer published: `payment.transaction.completed` says it.
@@ -401,7 +453,7 @@ export type WalletDebited = Message<"openorder.payment.v1.WalletDebited"> & {
  * Use `create(WalletDebitedSchema)` to create a new message.
  */
 export const WalletDebitedSchema: GenMessage<WalletDebited> = /*@__PURE__*/
-  messageDesc(file_openorder_payment_v1_payment_events, 6);
+  messageDesc(file_openorder_payment_v1_payment_events, 7);
 
 /**
  * Why money is given back. More values may be added: readers treat an unknown one as UNSPECIFIED.

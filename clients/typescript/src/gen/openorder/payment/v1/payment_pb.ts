@@ -149,7 +149,7 @@ export enum PaymentState {
   UNSPECIFIED = 0,
 
   /**
-   * Asked for; the answer is not known yet.
+   * Not decided yet: the lines of its order were, or are being, changed before it was paid.
    *
    * @generated from enum value: PAYMENT_STATE_INITIATED = 1;
    */

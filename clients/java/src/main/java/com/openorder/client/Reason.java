@@ -24,10 +24,14 @@ public final class Reason {
     public static final String COMPENSATION_NOT_FAILED = "COMPENSATION_NOT_FAILED";
     public static final String CURRENCY_MISMATCH = "CURRENCY_MISMATCH";
     public static final String CUSTOMER_MISMATCH = "CUSTOMER_MISMATCH";
+    public static final String MODIFICATION_UNDER_WAY = "MODIFICATION_UNDER_WAY";
+    public static final String ORDER_HAS_COUPON = "ORDER_HAS_COUPON";
     public static final String ORDER_NOT_CANCELLABLE = "ORDER_NOT_CANCELLABLE";
     public static final String ORDER_NOT_FOUND = "ORDER_NOT_FOUND";
+    public static final String ORDER_NOT_MODIFIABLE = "ORDER_NOT_MODIFIABLE";
     public static final String ORDER_STATUS_MISMATCH = "ORDER_STATUS_MISMATCH";
     public static final String ORDER_TRANSITION_NOT_ALLOWED = "ORDER_TRANSITION_NOT_ALLOWED";
+    public static final String ORDER_VERSION_MISMATCH = "ORDER_VERSION_MISMATCH";
     public static final String OUT_OF_STOCK = "OUT_OF_STOCK";
     public static final String PAYMENT_MODE_UNSUPPORTED = "PAYMENT_MODE_UNSUPPORTED";
     public static final String PRICE_CHANGED = "PRICE_CHANGED";
