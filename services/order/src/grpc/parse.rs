@@ -84,6 +84,10 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
     };
     let shipping_address =
         message.shipping_address.as_ref().and_then(|address| address::shipping_address(address, &mut violations));
+    let checkout_id = match message.checkout_id.as_str() {
+        "" => None,
+        text => violations.take("checkout_id", parse_uuid(text, "CHECKOUT_ID_MALFORMED")),
+    };
     let parsed = request_id.zip(customer_id).map(|(request_id, customer_id)| {
         // The id is drawn here: deciding is pure.
         let order_id = Uuid::now_v7();
@@ -97,6 +101,7 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
             expected_total,
             issued_coupon_id,
             shipping_address,
+            checkout_id,
             product_answers: BTreeMap::new(),
         };
         (request_id.into_string(), order)
@@ -109,13 +114,15 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
 pub(super) fn canonical_create(message: &CreateOrderRequest) -> Option<CreateOrderRequest> {
     let written_out = message.reservation_mode == ProtoReservationMode::Deferred as i32
         || message.payment_mode == ProtoPaymentMode::Automatic as i32
-        || !message.issued_coupon_id.is_empty();
+        || !message.issued_coupon_id.is_empty()
+        || !message.checkout_id.is_empty();
     written_out.then(|| {
         let mut canonical = message.clone();
         if canonical.reservation_mode == ProtoReservationMode::Deferred as i32 {
             canonical.reservation_mode = ProtoReservationMode::Unspecified as i32;
         }
         canonical.issued_coupon_id.make_ascii_lowercase();
+        canonical.checkout_id.make_ascii_lowercase();
         // Whatever is not the default is refused.
         canonical.payment_mode = ProtoPaymentMode::Unspecified as i32;
         canonical
@@ -270,6 +277,7 @@ mod tests {
             expected_total: Some(Money { currency_code: "EUR".to_owned(), units: -1, nanos: 0 }),
             issued_coupon_id: "7".to_owned(),
             shipping_address: Some(PostalAddress::default()),
+            checkout_id: "7".to_owned(),
         };
         let rejection = create(&message).unwrap_err();
         let fields: Vec<&str> = rejection.violations.iter().map(|violation| violation.field.as_str()).collect();
@@ -288,7 +296,8 @@ mod tests {
                 "expected_total",
                 "issued_coupon_id",
                 "shipping_address.region_code",
-                "shipping_address.address_lines"
+                "shipping_address.address_lines",
+                "checkout_id"
             ]
         );
     }
