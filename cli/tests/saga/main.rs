@@ -1,6 +1,7 @@
 //! The saga over the real services: steps and compensations that fail, operators, and reservations that expire.
 //!
 //! - `shop`: order, catalogue, stock and payment, each of which can be away;
+//! - `carts`: a cart is ordered once, and what was ordered leaves it;
 //! - `catalogue`: what is sold while copies of the catalogue are behind;
 //! - `coupons`: what an order pays with a coupon, and what becomes of that when the order does not go its way;
 //! - `lists`: what a page looks at is bounded;
@@ -13,6 +14,7 @@
 //! - `reservations`: what is held for too long, and what contradicts its order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod carts;
 mod catalogue;
 mod coupons;
 mod lists;
