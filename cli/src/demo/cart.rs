@@ -29,11 +29,8 @@ pub(super) async fn check_out(client: &GatewayClient, world: &World, quantity: i
     };
     let added = client.add_item(request).await;
     added.map_err(|status| failed("the product could not be put into a cart", &status))?;
-    let request = MergeCartRequest {
-        request_id: Uuid::now_v7().to_string(),
-        visitor_id,
-        customer_id: world.customer_id.clone(),
-    };
+    let request =
+        MergeCartRequest { request_id: Uuid::now_v7().to_string(), visitor_id, customer_id: world.customer_id.clone() };
     let merged = client.merge_cart(request).await;
     let merged = merged.map_err(|status| failed("the visitor's cart could not be taken over", &status))?;
     let cart = merged.into_inner().cart.unwrap_or_default();
@@ -72,7 +69,9 @@ pub(super) async fn is_emptied(client: &GatewayClient, world: &World) -> anyhow:
     };
     match left {
         0 => line(format_args!("   {} cart: what was ordered has left it", mark(true))),
-        _ => line(format_args!("   {} cart: what was ordered is still in it; `openorder lag` may say why", mark(false))),
+        _ => {
+            line(format_args!("   {} cart: what was ordered is still in it; `openorder lag` may say why", mark(false)))
+        }
     }
     Ok(left == 0)
 }

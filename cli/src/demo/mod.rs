@@ -122,8 +122,14 @@ async fn demo(gateway: &str, pages: &Pages<'_>) -> anyhow::Result<bool> {
 }
 
 fn stories(world: &World) -> [Story<'_>; 4] {
-    let story = |title, quantity, status, reason| {
-        Story { title, world, quantity, status, reason, coupon: None, is_of_cart: false }
+    let story = |title, quantity, status, reason| Story {
+        title,
+        world,
+        quantity,
+        status,
+        reason,
+        coupon: None,
+        is_of_cart: false,
     };
     let of_cart = story("An order out of a cart, that succeeds", world::BOUGHT, OrderStatus::Preparing, "");
     let with_coupon = story("An order with a coupon, sent and delivered", world::SENT, OrderStatus::Delivered, "");

@@ -26,11 +26,7 @@ async fn add(shop: &Shop, name: &str, quantity: i32) -> Cart {
 }
 
 fn ordering(request_id: &str, name: &str) -> CheckoutRequest {
-    CheckoutRequest {
-        request_id: request_id.to_owned(),
-        customer_id: name.to_owned(),
-        ..CheckoutRequest::default()
-    }
+    CheckoutRequest { request_id: request_id.to_owned(), customer_id: name.to_owned(), ..CheckoutRequest::default() }
 }
 
 async fn checkout(shop: &Shop, request: CheckoutRequest) -> Result<Order, Status> {

@@ -73,8 +73,7 @@ pub async fn serve(host: Host<CartSettings>) -> anyhow::Result<()> {
     let checkouts = Checkouts::new(backbone.pool().clone(), Arc::clone(&carts));
     let committer = service.run_with(Arc::new(checkouts), consumers::subscription());
     service.task("upkeep", upkeep::run(backbone, settings.clone()));
-    let prices =
-        Prices::new(ProductServiceClient::new(products), Duration::from_millis(settings.price_timeout_ms));
+    let prices = Prices::new(ProductServiceClient::new(products), Duration::from_millis(settings.price_timeout_ms));
     let routes = grpc::service(CartGrpc { carts, prices, orders: OrderServiceClient::new(orders), committer });
     service.serve(routes).await;
     Ok(())

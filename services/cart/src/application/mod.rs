@@ -55,9 +55,9 @@ impl Application for Checkouts {
         let open = persistence::open_checkouts(&self.pool, &ids).await?;
         for one in ordered {
             // Whoever orders may name any checkout; only its own is one.
-            let checkout = open.iter().find(|checkout| {
-                checkout.checkout_id == one.checkout_id && checkout.customer_id == one.customer_id
-            });
+            let checkout = open
+                .iter()
+                .find(|checkout| checkout.checkout_id == one.checkout_id && checkout.customer_id == one.customer_id);
             if let Some(checkout) = checkout {
                 self.carts.take_out(checkout, one).await?;
             }

@@ -5,7 +5,7 @@ use openorder_proto::{
         AddItemRequest, CheckoutRequest, ClearCartRequest, GetCartRequest, MergeCartRequest, RemoveItemRequest,
         UpdateItemRequest,
     },
-    order::v1::{CreateOrderRequest, PaymentMode, ReservationMode},
+    order::v1::CreateOrderRequest,
 };
 use openorder_rpc::Violations;
 use openorder_types::{Quantity, Rejection, RequestId, Sku, UserId, ValueError, parse_uuid};
@@ -189,7 +189,10 @@ canonical!(AddItemRequest, UpdateItemRequest, RemoveItemRequest, ClearCartReques
 
 #[cfg(test)]
 mod tests {
-    use openorder_proto::google::r#type::{Money, PostalAddress};
+    use openorder_proto::{
+        google::r#type::{Money, PostalAddress},
+        order::v1::{PaymentMode, RequestedLine, ReservationMode},
+    };
 
     use super::*;
 
@@ -272,7 +275,7 @@ mod tests {
         let fixed = CreateOrderRequest {
             customer_id: "ada".to_owned(),
             checkout_id: "k".to_owned(),
-            lines: vec![openorder_proto::order::v1::RequestedLine { sku: "TEA".to_owned(), quantity: 2 }],
+            lines: vec![RequestedLine { sku: "TEA".to_owned(), quantity: 2 }],
             ..CreateOrderRequest::default()
         };
         let order = order(message.clone(), fixed.clone());

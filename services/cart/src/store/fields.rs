@@ -64,8 +64,7 @@ fn parse(fields: &[Vec<u8>]) -> Option<Cart> {
             }
         }
     }
-    let mut cart =
-        Cart { cart_id: cart_id?, version: version?, lines, create_time: created?, update_time: updated? };
+    let mut cart = Cart { cart_id: cart_id?, version: version?, lines, create_time: created?, update_time: updated? };
     cart.sort();
     Some(cart)
 }

@@ -127,12 +127,7 @@ impl Store {
         self.load_with(owners, Some(proof), trace).await
     }
 
-    async fn load_with(
-        &self,
-        owners: &[&Owner],
-        proof: Option<&Proof>,
-        trace: &TraceContext,
-    ) -> Result<Loaded, Fault> {
+    async fn load_with(&self, owners: &[&Owner], proof: Option<&Proof>, trace: &TraceContext) -> Result<Loaded, Fault> {
         let mut call = self.load.prepare_invoke();
         for owner in owners {
             call.key(self.keys.cart(owner)).arg(self.lives.of(owner));

@@ -48,7 +48,8 @@ async fn changes_at_the_same_time_lose_nothing_whichever_instance_makes_them() {
         answer.unwrap();
     }
     let cart = get(&first.client, &ada, "ada").await.unwrap();
-    let sum = |skip: i32| (0..CHANGES).filter(|number| number % 4 / 2 == skip).map(|number| 1 + number % 3).sum::<i32>();
+    let sum =
+        |skip: i32| (0..CHANGES).filter(|number| number % 4 / 2 == skip).map(|number| 1 + number % 3).sum::<i32>();
     let mut found = lines(&cart);
     found.sort_unstable();
     assert_eq!(found, [("CUP", sum(1)), ("TEA", sum(0))]);

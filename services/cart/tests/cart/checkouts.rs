@@ -48,7 +48,11 @@ async fn a_checkout_asks_for_an_order_of_the_carts_lines_in_the_customers_name()
         cart.cart_id, asked.checkout_id
     );
     assert_eq!(bench.one(&row).await, "true");
-    assert_eq!(lines(&get(client, &ada, "ada").await.unwrap()), [("TEA", 2), ("CUP", 1)], "until the order is heard of");
+    assert_eq!(
+        lines(&get(client, &ada, "ada").await.unwrap()),
+        [("TEA", 2), ("CUP", 1)],
+        "until the order is heard of"
+    );
     bench.close([instance]).await;
 }
 
@@ -71,7 +75,9 @@ async fn twenty_at_once_are_one_order_though_the_cart_changes_and_the_order_serv
     let changes = async {
         for number in 1..=10 {
             tokio::time::sleep(Duration::from_millis(60)).await;
-            add(&second.client, &ada, pieces("ada", if number % 2 == 0 { "TEA" } else { "CUP" }, number)).await.unwrap();
+            add(&second.client, &ada, pieces("ada", if number % 2 == 0 { "TEA" } else { "CUP" }, number))
+                .await
+                .unwrap();
         }
         remove(&second.client, &ada, "ada", "TEA").await.unwrap();
     };

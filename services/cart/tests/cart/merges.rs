@@ -9,11 +9,7 @@ use crate::world::{
 };
 
 fn sign_in(visitor_id: Uuid, customer_id: &str) -> MergeCartRequest {
-    MergeCartRequest {
-        request_id: id(),
-        visitor_id: visitor_id.to_string(),
-        customer_id: customer_id.to_owned(),
-    }
+    MergeCartRequest { request_id: id(), visitor_id: visitor_id.to_string(), customer_id: customer_id.to_owned() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,8 +103,7 @@ async fn a_redis_that_comes_back_empty_has_lost_the_carts_once_and_no_order() {
     eventually("the loss is noted", BOUND, || async { (bench.one(mark).await != before).then_some(()) }).await;
     let after = bench.one(mark).await;
     // The script is given again to a Redis that has lost it too.
-    let _: String =
-        redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut crate::world::redis().await).await.unwrap();
+    let _: String = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut crate::world::redis().await).await.unwrap();
     add(client, &ada, pieces("ada", "CUP", 1)).await.unwrap();
     bench.publish(&made, &event).await;
     bench.wait_behind(&made).await;

@@ -141,8 +141,10 @@ impl Bench {
             ..OrderCreated::default()
         };
         self.publish(order, &last).await;
-        let noted = format!("select count(*)::text from checkout where checkout_id = '{checkout_id}' and order_id is not null");
-        eventually("the order behind is handled", BOUND, || async { (self.one(&noted).await == "1").then_some(()) }).await;
+        let noted =
+            format!("select count(*)::text from checkout where checkout_id = '{checkout_id}' and order_id is not null");
+        eventually("the order behind is handled", BOUND, || async { (self.one(&noted).await == "1").then_some(()) })
+            .await;
     }
 
     /// Runs a statement in the database of the service.
