@@ -13,6 +13,8 @@ for key = 2, #KEYS do
     end
     at = at + 4 + tonumber(ARGV[at + 3])
 end
+-- First what a full Redis refuses: nothing is written then. After the first write of a script it refuses nothing more.
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 at = 3
 for key = 2, #KEYS do
     local count = tonumber(ARGV[at + 3])
@@ -21,5 +23,4 @@ for key = 2, #KEYS do
     redis.call('PEXPIRE', KEYS[key], ARGV[at + 2])
     at = at + 4 + count
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
