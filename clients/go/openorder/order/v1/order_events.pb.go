@@ -117,8 +117,10 @@ type OrderCreated struct {
 	// UUID of the coupon that the order uses, as it was issued to the customer; empty: none. What it takes off is known when
 	// it is held: OrderConfirmed says it.
 	IssuedCouponId string `protobuf:"bytes,11,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// UUID of the checkout that the order was made by, for the cart service; empty: it comes of no cart.
+	CheckoutId    string `protobuf:"bytes,12,opt,name=checkout_id,json=checkoutId,proto3" json:"checkout_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OrderCreated) Reset() {
@@ -224,6 +226,13 @@ func (x *OrderCreated) GetCreateTime() *timestamppb.Timestamp {
 func (x *OrderCreated) GetIssuedCouponId() string {
 	if x != nil {
 		return x.IssuedCouponId
+	}
+	return ""
+}
+
+func (x *OrderCreated) GetCheckoutId() string {
+	if x != nil {
+		return x.CheckoutId
 	}
 	return ""
 }
@@ -1389,7 +1398,7 @@ var File_openorder_order_v1_order_events_proto protoreflect.FileDescriptor
 
 const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\n" +
-	"%openorder/order/v1/order_events.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a openorder/event/v1/options.proto\x1a\x1eopenorder/order/v1/order.proto\"\xd1\x04\n" +
+	"%openorder/order/v1/order_events.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a openorder/event/v1/options.proto\x1a\x1eopenorder/order/v1/order.proto\"\xf2\x04\n" +
 	"\fOrderCreated\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -1404,7 +1413,9 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\vcreate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12(\n" +
-	"\x10issued_coupon_id\x18\v \x01(\tR\x0eissuedCouponId:1\xd2\xe2\"-\n" +
+	"\x10issued_coupon_id\x18\v \x01(\tR\x0eissuedCouponId\x12\x1f\n" +
+	"\vcheckout_id\x18\f \x01(\tR\n" +
+	"checkoutId:1\xd2\xe2\"-\n" +
 	"\x17order.lifecycle.created\x12\x12order.lifecycle.v1\"\xce\x03\n" +
 	"\x0eOrderConfirmed\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
