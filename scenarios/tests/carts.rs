@@ -38,7 +38,8 @@ async fn checkout(shop: Shop, customer: String) -> String {
         ..CheckoutRequest::default()
     };
     loop {
-        let answer = shop.carts.clone().checkout(request.clone());
+        let mut carts = shop.carts.clone();
+        let answer = carts.checkout(request.clone());
         match tokio::time::timeout(Duration::from_secs(5), answer).await {
             Ok(Ok(answer)) => return answer.into_inner().order.expect("an order").order_id,
             Ok(Err(status))
