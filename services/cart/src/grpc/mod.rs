@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::{
     application::{Carts, Checkouts, Prices, Request, check_version},
     domain::{self, Cart, Change, Checkout, Command, Owner},
-    grpc::parse::{Canonical, Changing},
+    grpc::parse::Changing,
     present,
 };
 
@@ -127,7 +127,7 @@ impl CartGrpc {
         self.committer.call_under(call, key, command).await
     }
 
-    async fn change<M: Message + Canonical>(
+    async fn change<M: Message>(
         &self,
         method: &'static str,
         call: &CallContext,
@@ -158,16 +158,11 @@ fn check_owner(caller: &Caller, owner: &Owner) -> Result<(), CallError> {
     }
 }
 
-fn request<M: Message + Canonical>(
-    method: &'static str,
-    call: &CallContext,
-    request_id: &RequestId,
-    message: &M,
-) -> Request {
+fn request<M: Message>(method: &'static str, call: &CallContext, request_id: &RequestId, message: &M) -> Request {
     Request {
         caller: call.caller.subject.clone(),
         request_id: request_id.as_str().to_owned(),
-        fingerprint: RequestFingerprint::of(method, &message.canonical()).meaning,
+        fingerprint: RequestFingerprint::of(method, message).meaning,
         trace: call.trace.clone(),
     }
 }

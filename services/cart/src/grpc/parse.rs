@@ -168,25 +168,6 @@ fn expected_version(version: i64, violations: &mut Violations) -> Option<i64> {
     Some(version).filter(|version| *version > 0)
 }
 
-/// A default that is written out means the same as one that is left out, and so do two spellings of a UUID.
-pub(super) trait Canonical: Clone {
-    fn canonical(&self) -> Self;
-}
-
-macro_rules! canonical {
-    ($($request:ident),+) => {
-        $(
-            impl Canonical for $request {
-                fn canonical(&self) -> Self {
-                    Self { visitor_id: self.visitor_id.to_ascii_lowercase(), ..self.clone() }
-                }
-            }
-        )+
-    };
-}
-
-canonical!(AddItemRequest, UpdateItemRequest, RemoveItemRequest, ClearCartRequest, MergeCartRequest);
-
 #[cfg(test)]
 mod tests {
     use openorder_proto::{

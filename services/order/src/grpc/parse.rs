@@ -114,15 +114,13 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
 pub(super) fn canonical_create(message: &CreateOrderRequest) -> Option<CreateOrderRequest> {
     let written_out = message.reservation_mode == ProtoReservationMode::Deferred as i32
         || message.payment_mode == ProtoPaymentMode::Automatic as i32
-        || !message.issued_coupon_id.is_empty()
-        || !message.checkout_id.is_empty();
+        || !message.issued_coupon_id.is_empty();
     written_out.then(|| {
         let mut canonical = message.clone();
         if canonical.reservation_mode == ProtoReservationMode::Deferred as i32 {
             canonical.reservation_mode = ProtoReservationMode::Unspecified as i32;
         }
         canonical.issued_coupon_id.make_ascii_lowercase();
-        canonical.checkout_id.make_ascii_lowercase();
         // Whatever is not the default is refused.
         canonical.payment_mode = ProtoPaymentMode::Unspecified as i32;
         canonical
