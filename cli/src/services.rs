@@ -2,6 +2,7 @@
 //! the gateway routes to, what operators look after and what `verify` looks at are made from it.
 
 use openorder_analytics::AnalyticsSettings;
+use openorder_cart::CartSettings;
 use openorder_config::{Secret, settings};
 use openorder_gateway::{Backend, GatewaySettings};
 use openorder_history::HistorySettings;
@@ -190,6 +191,8 @@ services! {
     Analytics = analytics: AnalyticsSettings, openorder_analytics follows subscription;
     /// Orders with everything that became of them, to be found.
     History = history: HistorySettings, openorder_history follows subscription;
+    /// What customers and visitors mean to order.
+    Cart = cart: CartSettings, openorder_cart follows subscription;
 }
 
 impl Role {

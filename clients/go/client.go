@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	analyticsv1 "github.com/openorder/openorder/clients/go/openorder/analytics/v1"
+	cartv1 "github.com/openorder/openorder/clients/go/openorder/cart/v1"
 	historyv1 "github.com/openorder/openorder/clients/go/openorder/history/v1"
 	inventoryv1 "github.com/openorder/openorder/clients/go/openorder/inventory/v1"
 	notificationv1 "github.com/openorder/openorder/clients/go/openorder/notification/v1"
@@ -59,6 +60,7 @@ type Client struct {
 	Shipments     shippingv1.ShippingServiceClient
 	Analytics     analyticsv1.AnalyticsServiceClient
 	History       historyv1.HistoryServiceClient
+	Carts         cartv1.CartServiceClient
 	Operations    operationsv1.OperationsServiceClient
 
 	connection *grpc.ClientConn
@@ -174,6 +176,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 	client.Shipments = shippingv1.NewShippingServiceClient(connection)
 	client.Analytics = analyticsv1.NewAnalyticsServiceClient(connection)
 	client.History = historyv1.NewHistoryServiceClient(connection)
+	client.Carts = cartv1.NewCartServiceClient(connection)
 	client.Operations = operationsv1.NewOperationsServiceClient(connection)
 	return client, nil
 }

@@ -119,6 +119,12 @@ func (r Reason) Error() string { return string(r) }
 const (
 	ErrAlreadyInReplay           = Reason("ALREADY_IN_REPLAY")
 	ErrCarrierEventIDReused      = Reason("CARRIER_EVENT_ID_REUSED")
+	ErrCartBusy                  = Reason("CART_BUSY")
+	ErrCartEmpty                 = Reason("CART_EMPTY")
+	ErrCartLineLimitReached      = Reason("CART_LINE_LIMIT_REACHED")
+	ErrCartLineNotFound          = Reason("CART_LINE_NOT_FOUND")
+	ErrCartQuantityLimitReached  = Reason("CART_QUANTITY_LIMIT_REACHED")
+	ErrCartVersionMismatch       = Reason("CART_VERSION_MISMATCH")
 	ErrCompensationNotFailed     = Reason("COMPENSATION_NOT_FAILED")
 	ErrCouponAlreadyUsed         = Reason("COUPON_ALREADY_USED")
 	ErrCouponCodeAlreadyExists   = Reason("COUPON_CODE_ALREADY_EXISTS")

@@ -70,6 +70,7 @@ impl Deployment {
             ("gateway".to_owned(), format!("listen_address = \"{}\"", self.gateway)),
             ("notification".to_owned(), format!("redis_url = \"{}\"", openorder_testing::redis_url())),
             ("analytics".to_owned(), format!("redis_url = \"{}\"", openorder_testing::redis_url())),
+            ("cart".to_owned(), format!("redis_url = \"{}\"", openorder_testing::redis_url())),
             (
                 "telemetry".to_owned(),
                 format!(

@@ -2,6 +2,7 @@
 
 use openorder_proto::{
     analytics::v1::analytics_service_client::AnalyticsServiceClient,
+    cart::v1::cart_service_client::CartServiceClient,
     google::r#type::Money,
     history::v1::history_service_client::HistoryServiceClient,
     inventory::v1::{GetStockRequest, Stock, inventory_service_client::InventoryServiceClient},
@@ -43,6 +44,8 @@ pub struct Shop {
     pub shipments: ShippingServiceClient<Channel>,
     /// Orders with everything that became of them.
     pub history: HistoryServiceClient<Channel>,
+    /// What customers mean to order.
+    pub carts: CartServiceClient<Channel>,
 }
 
 /// A new id with a readable beginning.
@@ -67,7 +70,8 @@ impl Shop {
             analytics: AnalyticsServiceClient::new(channel.clone()),
             promotions: PromotionServiceClient::new(channel.clone()),
             shipments: ShippingServiceClient::new(channel.clone()),
-            history: HistoryServiceClient::new(channel),
+            history: HistoryServiceClient::new(channel.clone()),
+            carts: CartServiceClient::new(channel),
         }
     }
 

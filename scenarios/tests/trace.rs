@@ -3,7 +3,10 @@
 
 use std::{cell::RefCell, collections::HashMap, time::Duration};
 
-use openorder_proto::order::v1::{OrderCreated, OrderStatus};
+use openorder_proto::{
+    cart::v1::{AddItemRequest, CheckoutRequest},
+    order::v1::{OrderCreated, OrderStatus},
+};
 use openorder_scenarios::{Deployment, Shop, eur, id};
 use openorder_testing::Message as _;
 use openorder_testing::{Tail, get_json, header, header_names, variable};
@@ -136,6 +139,49 @@ async fn one_order_is_one_trace_from_the_call_to_the_mail() {
     let missing = RefCell::new(String::new());
     let looked = timeout(Duration::from_secs(60), async {
         while let Err(text) = whole_way(&spans(&order.trace_id).await) {
+            *missing.borrow_mut() = text;
+            sleep(Duration::from_millis(250)).await;
+        }
+    });
+    assert!(looked.await.is_ok(), "trace {}: {}", order.trace_id, missing.borrow());
+    system.close().await;
+}
+
+/// Follows a checkout from the call on the gateway by way of the order to the cart that it leaves.
+fn way_of_a_cart(spans: &[Span]) -> Result<(), String> {
+    let method = "openorder.cart.v1.CartService/Checkout";
+    let gateway = spans.iter().find(|span| span.service == "gateway" && span.name == method);
+    let gateway = gateway.ok_or_else(|| format!("none of {} spans is the gateway's", spans.len()))?;
+    let call = below(spans, "cart", method, gateway)?;
+    let loaded = below(spans, "cart", "load carts", call)?;
+    assert_eq!((loaded.kind.as_str(), &loaded.tags["db.system.name"]), ("client", &Value::from("redis")));
+    below(spans, "cart", "commit batch", call)?;
+    let create = "openorder.order.v1.OrderService/CreateOrder";
+    let ordered = spans.iter().find(|span| span.service == "order" && span.name == create && span.kind == "server");
+    let ordered = ordered.ok_or("no span of the order service")?;
+    let created = below(spans, "order", "create order.lifecycle.created", ordered)?;
+    handled(spans, created, "order", "order.lifecycle.v1", "cart").map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkout_and_the_order_that_it_makes_are_one_trace() {
+    let system = Deployment::start(&[]).await;
+    let shop = system.shop();
+    let (sku, customer) = (id("trace"), id("tess"));
+    shop.product(&sku, eur(1, 0), 10).await;
+    let request = AddItemRequest {
+        request_id: id("add"),
+        customer_id: customer.clone(),
+        sku,
+        quantity: 1,
+        ..AddItemRequest::default()
+    };
+    shop.carts.clone().add_item(request).await.unwrap();
+    let request = CheckoutRequest { request_id: id("checkout"), customer_id: customer, ..CheckoutRequest::default() };
+    let order = shop.carts.clone().checkout(request).await.unwrap().into_inner().order.unwrap();
+    let missing = RefCell::new(String::new());
+    let looked = timeout(Duration::from_secs(60), async {
+        while let Err(text) = way_of_a_cart(&spans(&order.trace_id).await) {
             *missing.borrow_mut() = text;
             sleep(Duration::from_millis(250)).await;
         }

@@ -2,9 +2,11 @@
 //!
 //! - `world.rs`: the product, the wallet and the coupon that the orders need, and what is left of them afterwards;
 //! - `story.rs`: one order: placed, watched, explained by its timeline;
+//! - `cart.rs`: what a visitor does before an order is placed;
 //! - `parcel.rs`: what its carrier says of an order that is sent;
 //! - `trace.rs`: where the first order's trace can be seen.
 
+mod cart;
 mod parcel;
 mod story;
 mod trace;
@@ -120,10 +122,19 @@ async fn demo(gateway: &str, pages: &Pages<'_>) -> anyhow::Result<bool> {
 }
 
 fn stories(world: &World) -> [Story<'_>; 4] {
-    let story = |title, quantity, status, reason| Story { title, world, quantity, status, reason, coupon: None };
+    let story = |title, quantity, status, reason| Story {
+        title,
+        world,
+        quantity,
+        status,
+        reason,
+        coupon: None,
+        is_of_cart: false,
+    };
+    let of_cart = story("An order out of a cart, that succeeds", world::BOUGHT, OrderStatus::Preparing, "");
     let with_coupon = story("An order with a coupon, sent and delivered", world::SENT, OrderStatus::Delivered, "");
     [
-        story("An order that succeeds", world::BOUGHT, OrderStatus::Preparing, ""),
+        Story { is_of_cart: true, ..of_cart },
         Story { coupon: Some(&world.issued_coupon_id), ..with_coupon },
         story("An order of more than there is", world::TOO_MANY, OrderStatus::Rejected, "OUT_OF_STOCK"),
         story("An order that cannot be paid", world::TOO_DEAR, OrderStatus::Cancelled, "INSUFFICIENT_BALANCE"),

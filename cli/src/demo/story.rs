@@ -9,7 +9,7 @@ use openorder_proto::reasons::Word;
 use uuid::Uuid;
 
 use super::world::World;
-use super::{PATIENCE, parcel};
+use super::{PATIENCE, cart, parcel};
 use crate::gateway_client::{GatewayClient, failed};
 use crate::order::follow::Watch;
 use crate::output::line;
@@ -27,6 +27,8 @@ pub(super) struct Story<'a> {
     pub(super) reason: &'static str,
     /// The issued coupon that it uses.
     pub(super) coupon: Option<&'a str>,
+    /// Whether it is placed by way of a cart.
+    pub(super) is_of_cart: bool,
 }
 
 /// How it ended.
@@ -41,9 +43,13 @@ impl Story<'_> {
         let gateway = client;
         let mut client = OrderServiceClient::new(gateway.clone());
         let began = Instant::now();
-        let placed = client.create_order(self.request()).await;
-        let placed = placed.map_err(|status| failed("the order could not be placed", &status))?;
-        let order = placed.into_inner().order.context("CreateOrder answered without an order")?;
+        let order = if self.is_of_cart {
+            cart::check_out(gateway, self.world, self.quantity).await?
+        } else {
+            let placed = client.create_order(self.request()).await;
+            let placed = placed.map_err(|status| failed("the order could not be placed", &status))?;
+            placed.into_inner().order.context("CreateOrder answered without an order")?
+        };
         line(format_args!(
             "   {} × {} for {}: order {} is {}, answered in {:.1} ms",
             self.quantity,
@@ -81,14 +87,16 @@ impl Story<'_> {
             request.page_token = page.next_page_token;
         }
         timeline(&events).iter().for_each(|event| line(format_args!("   {event}")));
-        Ok(self.compare(last))
+        let is_emptied = !self.is_of_cart || cart::is_emptied(gateway, self.world).await?;
+        let outcome = self.compare(last);
+        Ok(Outcome { as_expected: outcome.as_expected && is_emptied, ..outcome })
     }
 
     fn request(&self) -> CreateOrderRequest {
         CreateOrderRequest {
             request_id: Uuid::now_v7().to_string(),
             customer_id: self.world.customer_id.clone(),
-            customer_email: format!("{}@example.com", self.world.customer_id),
+            customer_email: self.world.customer_email(),
             lines: vec![RequestedLine { sku: self.world.sku.clone(), quantity: self.quantity }],
             issued_coupon_id: self.coupon.unwrap_or_default().to_owned(),
             ..Default::default()

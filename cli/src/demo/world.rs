@@ -72,6 +72,11 @@ impl World {
         Ok(world)
     }
 
+    /// Where the customer's mail goes.
+    pub(super) fn customer_email(&self) -> String {
+        format!("{}@example.com", self.customer_id)
+    }
+
     async fn make_product(&self, client: &GatewayClient) -> anyhow::Result<()> {
         let request = CreateProductRequest {
             request_id: format!("{}-product", self.customer_id),

@@ -2,6 +2,7 @@
 //!
 //! - `shop`: order, catalogue, stock and payment, each of which can be away;
 //! - `by_hand`: an order that its customer pays, or does not;
+//! - `carts`: a cart is ordered once, and what was ordered leaves it;
 //! - `catalogue`: what is sold while copies of the catalogue are behind;
 //! - `coupons`: what an order pays with a coupon, and what becomes of that when the order does not go its way;
 //! - `lists`: what a page looks at is bounded;
@@ -16,6 +17,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod by_hand;
+mod carts;
 mod catalogue;
 mod coupons;
 mod lists;

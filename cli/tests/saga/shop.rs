@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use openorder::{ProcessSettings, Role, System};
 use openorder_proto::{
     EventMessage,
+    cart::v1::cart_service_client::CartServiceClient,
     google::r#type::Money,
     inventory::v1::{
         GetStockRequest, ListReservationsRequest, Reservation, inventory_service_client::InventoryServiceClient,
@@ -47,6 +48,8 @@ pub struct Shop {
     pub payments: PaymentServiceClient<UpstreamChannel>,
     pub promotion: PromotionServiceClient<UpstreamChannel>,
     pub shipping: ShippingServiceClient<UpstreamChannel>,
+    /// Of a role that is not started unless a test does.
+    pub carts: CartServiceClient<UpstreamChannel>,
     producer: TestProducer,
 }
 
@@ -72,6 +75,9 @@ impl Shop {
         for role in ROLES {
             settings.listen_on(role, &free_address().to_string());
         }
+        settings.listen_on(Role::Cart, &free_address().to_string());
+        settings.cart.database_url = world.database_url("cart");
+        settings.cart.redis_url = openorder_testing::redis_url().as_str().into();
         settings.order.database_url = world.database_url("order");
         settings.product.database_url = world.database_url("product");
         settings.inventory.database_url = world.database_url("inventory");
@@ -85,6 +91,7 @@ impl Shop {
             &mut settings.payment.database,
             &mut settings.promotion.database,
             &mut settings.shipping.database,
+            &mut settings.cart.database,
         ] {
             *database = world.database();
         }
@@ -108,6 +115,7 @@ impl Shop {
             products: ProductServiceClient::new(channel(&settings.product.listen_address)),
             payments: PaymentServiceClient::new(channel(&settings.payment.listen_address)),
             shipping: ShippingServiceClient::new(channel(&settings.shipping.listen_address)),
+            carts: CartServiceClient::new(channel(&settings.cart.listen_address)),
             promotion: PromotionServiceClient::new(channel(&settings.promotion.listen_address)),
             producer: TestProducer::new(&world),
             running: BTreeMap::new(),
@@ -135,7 +143,7 @@ impl Shop {
     }
 
     pub async fn close(mut self) {
-        for role in ROLES.into_iter().rev() {
+        for role in ROLES.into_iter().chain([Role::Cart]).rev() {
             if self.running.contains_key(&role) {
                 self.stop(role).await;
             }

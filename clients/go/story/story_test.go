@@ -29,6 +29,7 @@ import (
 
 	openorder "github.com/openorder/openorder/clients/go"
 	"github.com/openorder/openorder/clients/go/events"
+	cartv1 "github.com/openorder/openorder/clients/go/openorder/cart/v1"
 	orderv1 "github.com/openorder/openorder/clients/go/openorder/order/v1"
 	paymentv1 "github.com/openorder/openorder/clients/go/openorder/payment/v1"
 	productv1 "github.com/openorder/openorder/clients/go/openorder/product/v1"
@@ -142,6 +143,33 @@ func TestStory(t *testing.T) {
 			types = append(types, entry.GetEventType())
 		}
 		equal(t, "the types", fmt.Sprint(types), fmt.Sprint(story.Timeline))
+	})
+
+	step("cart", func(t *testing.T) {
+		visitor, customer := uuid.NewString(), story.Cart.CustomerID
+		_, err := client.Carts.AddItem(ctx, &cartv1.AddItemRequest{VisitorId: visitor, Sku: sku, Quantity: story.Cart.Quantity})
+		must(t, err)
+		merged, err := client.Carts.MergeCart(ctx, &cartv1.MergeCartRequest{VisitorId: visitor, CustomerId: customer})
+		must(t, err)
+		cart := merged.GetCart()
+		total, err := openorder.MinorUnits(cart.GetTotal())
+		must(t, err)
+		equal(t, "the cart's total", total, int64(story.Cart.Quantity)*story.Product.PriceMinor)
+		ordered, err := client.Carts.Checkout(ctx, &cartv1.CheckoutRequest{
+			CustomerId: customer, ExpectedVersion: cart.GetVersion(), ExpectedTotal: cart.GetTotal(),
+		})
+		must(t, err)
+		equal(t, "the order's total", proto.Equal(ordered.GetOrder().GetTotal(), cart.GetTotal()), true)
+		for until := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+			left, err := client.Carts.GetCart(ctx, &cartv1.GetCartRequest{CustomerId: customer})
+			must(t, err)
+			if len(left.GetCart().GetLines()) == 0 {
+				break
+			}
+			if time.Now().After(until) {
+				t.Fatal("what was ordered is still in the cart")
+			}
+		}
 	})
 
 	step("pages", func(t *testing.T) {

@@ -33,7 +33,11 @@ type script struct {
 		Quantity   int32
 	}
 	Timeline []string
-	Pages    struct {
+	Cart     struct {
+		CustomerID string `json:"customer_id"`
+		Quantity   int32
+	}
+	Pages struct {
 		CustomerID string `json:"customer_id"`
 		Orders     int
 		PageSize   int32 `json:"page_size"`

@@ -1,6 +1,7 @@
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { reliable } from "./calls.js";
 import { AnalyticsService } from "./gen/openorder/analytics/v1/index.js";
+import { CartService } from "./gen/openorder/cart/v1/index.js";
 import { HistoryService } from "./gen/openorder/history/v1/index.js";
 import { InventoryService } from "./gen/openorder/inventory/v1/index.js";
 import { NotificationService } from "./gen/openorder/notification/v1/index.js";
@@ -35,6 +36,7 @@ export interface OpenOrder {
     readonly shipments: Client<typeof ShippingService>;
     readonly analytics: Client<typeof AnalyticsService>;
     readonly history: Client<typeof HistoryService>;
+    readonly carts: Client<typeof CartService>;
     readonly operations: Client<typeof OperationsService>;
     /**
      * The order as it stands and after each change, until it has reached `until`, is past it, or is DELIVERED, CANCELLED or
@@ -68,6 +70,7 @@ export function client(transport: Transport, options: ClientOptions = {}): OpenO
         shipments: createClient(ShippingService, calls),
         analytics: createClient(AnalyticsService, calls),
         history: createClient(HistoryService, calls),
+        carts: createClient(CartService, calls),
         operations: createClient(OperationsService, calls),
         watchOrder: (orderId, until = OrderStatus.UNSPECIFIED, { signal } = {}) =>
             watch(orders, orderId, until, timeoutMs, policy, signal),

@@ -73,6 +73,13 @@ const REASONS = [
     "SUMMARY_TOO_LARGE", // failed precondition
     // History
     "VIEW_BEHIND", // aborted
+    // Carts
+    "CART_BUSY", // aborted
+    "CART_EMPTY", // failed precondition
+    "CART_LINE_LIMIT_REACHED", // failed precondition
+    "CART_LINE_NOT_FOUND", // not found
+    "CART_QUANTITY_LIMIT_REACHED", // failed precondition
+    "CART_VERSION_MISMATCH", // aborted
     // Operations
     "ALREADY_IN_REPLAY", // failed precondition
     "DEAD_LETTER_UNKNOWN", // not found

@@ -11,7 +11,7 @@ use crate::{Outcome, Servers, faults::Length};
 use crate::{fleet::Fleet, roles};
 
 /// Services with a group.
-const GROUPS: [&str; 6] = ["order", "inventory", "payment", "notification", "analytics", "history"];
+const GROUPS: [&str; 7] = ["order", "inventory", "payment", "notification", "analytics", "history", "cart"];
 
 /// Every group is set back to the beginning of every topic: nothing changes.
 pub async fn duplicates(servers: Servers, length: Length) -> (Servers, Outcome) {

@@ -11,6 +11,7 @@ import grpc
 from openorder import _policy, errors
 from openorder._policy import RetryPolicy
 from openorder.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
+from openorder.cart.v1.cart_service_pb2_grpc import CartServiceStub
 from openorder.history.v1.history_service_pb2_grpc import HistoryServiceStub
 from openorder.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from openorder.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
@@ -87,6 +88,7 @@ class Client:
         self.shipments = ShippingServiceStub(intercepted)
         self.analytics = AnalyticsServiceStub(intercepted)
         self.history = HistoryServiceStub(intercepted)
+        self.carts = CartServiceStub(intercepted)
         self.operations = OperationsServiceStub(intercepted)
 
     def watch_order(

@@ -15,6 +15,7 @@ from openorder._pages import aitems as items
 from openorder._pages import apages as pages
 from openorder._policy import RetryPolicy
 from openorder.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
+from openorder.cart.v1.cart_service_pb2_grpc import CartServiceStub
 from openorder.history.v1.history_service_pb2_grpc import HistoryServiceStub
 from openorder.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from openorder.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
@@ -29,6 +30,7 @@ from openorder.shipping.v1.shipping_service_pb2_grpc import ShippingServiceStub
 
 if TYPE_CHECKING:
     from openorder.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceAsyncStub
+    from openorder.cart.v1.cart_service_pb2_grpc import CartServiceAsyncStub
     from openorder.history.v1.history_service_pb2_grpc import HistoryServiceAsyncStub
     from openorder.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
     from openorder.notification.v1.notification_service_pb2_grpc import NotificationServiceAsyncStub
@@ -81,6 +83,7 @@ class Client:
         self.shipments: ShippingServiceAsyncStub = ShippingServiceStub(channel)
         self.analytics: AnalyticsServiceAsyncStub = AnalyticsServiceStub(channel)
         self.history: HistoryServiceAsyncStub = HistoryServiceStub(channel)
+        self.carts: CartServiceAsyncStub = CartServiceStub(channel)
         self.operations: OperationsServiceAsyncStub = OperationsServiceStub(channel)
 
     async def watch_order(

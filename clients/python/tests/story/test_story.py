@@ -27,6 +27,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 import openorder
 from openorder import errors, money
+from openorder.cart.v1.cart_service_pb2 import AddItemRequest, CheckoutRequest, GetCartRequest, MergeCartRequest
 from openorder.events import Event, Reader, UnreadableRecord
 from openorder.order.v1 import order_events_pb2
 from openorder.order.v1.order_pb2 import Order, OrderStatus, ReservationMode
@@ -110,6 +111,22 @@ def test_timeline(client: openorder.Client, story: Story, order: Order) -> None:
     timeline = GetOrderTimelineRequest(order_id=order.order_id, page_size=2)
     types = [entry.event_type for entry in openorder.items(client.orders.GetOrderTimeline, timeline)]
     assert types == story["timeline"]
+
+
+def test_cart(client: openorder.Client, story: Story) -> None:
+    wanted, visitor = story["cart"], str(uuid.uuid4())
+    customer, sku = wanted["customer_id"], story["product"]["request"]["sku"]
+    client.carts.AddItem(AddItemRequest(visitor_id=visitor, sku=sku, quantity=wanted["quantity"]))
+    cart = client.carts.MergeCart(MergeCartRequest(visitor_id=visitor, customer_id=customer)).cart
+    assert money.to_minor(cart.total) == wanted["quantity"] * story["product"]["price_minor"]
+    checkout = CheckoutRequest(customer_id=customer, expected_version=cart.version, expected_total=cart.total)
+    order = client.carts.Checkout(checkout).order
+    assert order.total == cart.total
+    assert [(line.sku, line.quantity) for line in order.lines] == [(sku, wanted["quantity"])]
+    until = time.monotonic() + 60
+    while client.carts.GetCart(GetCartRequest(customer_id=customer)).cart.lines:
+        assert time.monotonic() < until, "what was ordered is still in the cart"
+        time.sleep(0.05)
 
 
 def test_pages(client: openorder.Client, story: Story) -> None:

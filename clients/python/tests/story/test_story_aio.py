@@ -12,6 +12,7 @@ from google.protobuf.json_format import ParseDict
 
 import openorder
 from openorder import errors, money
+from openorder.cart.v1.cart_service_pb2 import AddItemRequest, CheckoutRequest, GetCartRequest
 from openorder.order.v1.order_pb2 import Order, OrderStatus
 from openorder.order.v1.order_service_pb2 import (
     CreateOrderRequest,
@@ -65,6 +66,18 @@ async def test_order_watch_and_timeline(client: Client, story: Story) -> None:
     timeline = GetOrderTimelineRequest(order_id=order.order_id, page_size=2)
     entries = openorder.aio.items(client.orders.GetOrderTimeline, timeline)
     assert [entry.event_type async for entry in entries] == story["timeline"]
+
+
+async def test_cart(client: Client, story: Story) -> None:
+    customer, sku = f"{story['cart']['customer_id']}-aio", story["product"]["request"]["sku"]
+    cart = (await client.carts.AddItem(AddItemRequest(customer_id=customer, sku=sku, quantity=1))).cart
+    order = (await client.carts.Checkout(CheckoutRequest(customer_id=customer, expected_total=cart.total))).order
+    assert order.total == cart.total
+    for _ in range(1_200):
+        if not (await client.carts.GetCart(GetCartRequest(customer_id=customer))).cart.lines:
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("what was ordered is still in the cart")
 
 
 async def test_reused_request_id(client: Client, story: Story) -> None:

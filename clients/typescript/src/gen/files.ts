@@ -1,6 +1,8 @@
 // All files of the contract.
 import { file_openorder_analytics_v1_analytics } from "./openorder/analytics/v1/analytics_pb.js";
 import { file_openorder_analytics_v1_analytics_service } from "./openorder/analytics/v1/analytics_service_pb.js";
+import { file_openorder_cart_v1_cart } from "./openorder/cart/v1/cart_pb.js";
+import { file_openorder_cart_v1_cart_service } from "./openorder/cart/v1/cart_service_pb.js";
 import { file_openorder_event_v1_options } from "./openorder/event/v1/options_pb.js";
 import { file_openorder_history_v1_history } from "./openorder/history/v1/history_pb.js";
 import { file_openorder_history_v1_history_service } from "./openorder/history/v1/history_service_pb.js";
@@ -34,6 +36,8 @@ import { file_openorder_shipping_v1_shipping_service } from "./openorder/shippin
 export const files = [
   file_openorder_analytics_v1_analytics,
   file_openorder_analytics_v1_analytics_service,
+  file_openorder_cart_v1_cart,
+  file_openorder_cart_v1_cart_service,
   file_openorder_event_v1_options,
   file_openorder_history_v1_history,
   file_openorder_history_v1_history_service,

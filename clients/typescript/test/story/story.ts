@@ -19,6 +19,7 @@ import { NodeTracerProvider } from "@opentelemetry/sdk-trace-node";
 import { Consumer, Producer } from "@platformatic/kafka";
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { after, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
@@ -46,6 +47,7 @@ const story = JSON.parse(told.replaceAll("{run}", run)) as {
     wallet: { user_id: string; amount_minor: number };
     order: { customer_id: string; quantity: number };
     timeline: string[];
+    cart: { customer_id: string; quantity: number };
     pages: { customer_id: string; orders: number; page_size: number };
     bad_input: { request: JsonValue; fields: string[] };
     deadline: { customer_id: string; timeout_ms: number; late_ms_max: number };
@@ -146,6 +148,23 @@ test("timeline", async () => {
         entries.map(({ eventType }) => eventType),
         story.timeline,
     );
+});
+
+test("cart", async () => {
+    const visitorId = randomUUID();
+    const { customer_id: customerId, quantity } = story.cart;
+    await openorder.carts.addItem({ visitorId, sku, quantity });
+    const { cart } = await openorder.carts.mergeCart({ visitorId, customerId });
+    assert.ok(cart?.total);
+    assert.equal(toMinorUnits(cart.total), BigInt(story.product.price_minor) * BigInt(quantity));
+    const { total: expectedTotal, version: expectedVersion } = cart;
+    const { order } = await openorder.carts.checkout({ customerId, expectedVersion, expectedTotal });
+    assert.deepEqual(order?.total, expectedTotal);
+    const until = Date.now() + 60_000;
+    while ((await openorder.carts.getCart({ customerId })).cart?.lines.length !== 0) {
+        assert.ok(Date.now() < until, "what was ordered is still in the cart");
+        await pause(50);
+    }
 });
 
 test("pages", async () => {

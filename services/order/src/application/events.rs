@@ -32,13 +32,14 @@ macro_rules! event {
 pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEvent, previous: Option<OrderStatus>) {
     let aggregate = aggregate(order, order.version);
     match event {
-        OrderEvent::Created => {
+        OrderEvent::Created { checkout_id } => {
             let message = event!(OrderCreated, order,
                 lines: present::lines(order),
                 reservation_mode: present::reservation_mode(order.reservation_mode).into(),
                 payment_mode: present::payment_mode(order.payment_mode).into(),
                 create_time: Some(timestamp_to_proto(&order.create_time)),
-                issued_coupon_id: present::issued_coupon_id(order));
+                issued_coupon_id: present::issued_coupon_id(order),
+                checkout_id: checkout_id.map(|id| id.to_string()).unwrap_or_default());
             events.append(&message, aggregate);
         }
         OrderEvent::Confirmed { line_discounts } => {

@@ -92,7 +92,8 @@ impl WorkingSet {
     fn create(&mut self, new: &NewOrder, trace: &TraceContext) -> Outcome {
         let Creation { order, saga, events } = domain::create(new, &self.context())?;
         let order_id = order.order_id;
-        events::lifecycle(&mut self.events, &order, &OrderEvent::Created, None);
+        let created = OrderEvent::Created { checkout_id: new.checkout_id };
+        events::lifecycle(&mut self.events, &order, &created, None);
         self.records.insert(order_id, Record { order, saga, trace: trace.clone() });
         self.made.insert(order_id);
         self.apply(order_id, &events);

@@ -34,6 +34,8 @@ pub struct NewOrder {
     pub issued_coupon_id: Option<Uuid>,
     /// Where it is to be sent.
     pub shipping_address: Option<ShippingAddress>,
+    /// The checkout of a cart that it is made by; the order's first event alone says it.
+    pub checkout_id: Option<Uuid>,
     /// What the product service answered while this request waited; empty for SKUs that the copy of the catalogue was
     /// enough for.
     pub product_answers: ProductAnswers,

@@ -1,6 +1,7 @@
 //! Facts about orders.
 
 use openorder_types::{Money, numbered};
+use uuid::Uuid;
 
 use crate::{domain::OrderLine, saga::Saga};
 
@@ -24,7 +25,10 @@ numbered! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderEvent {
     /// It was accepted: it begins with its lines and its total, and only a modification changes them.
-    Created,
+    Created {
+        /// The checkout of a cart that it was made by.
+        checkout_id: Option<Uuid>,
+    },
     /// The stock of all lines is held, and the coupon if there is one.
     Confirmed {
         /// What the coupon takes off each line; empty without one.

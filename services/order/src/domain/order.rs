@@ -139,7 +139,7 @@ impl Order {
     /// The order after one more event.
     pub fn evolve(&mut self, event: &OrderEvent, now: Timestamp) {
         self.status = match event {
-            OrderEvent::Created => OrderStatus::Pending,
+            OrderEvent::Created { .. } => OrderStatus::Pending,
             OrderEvent::Confirmed { line_discounts } => {
                 self.apply_discounts(line_discounts);
                 OrderStatus::Confirmed

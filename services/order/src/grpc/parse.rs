@@ -84,6 +84,10 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
     };
     let shipping_address =
         message.shipping_address.as_ref().and_then(|address| address::shipping_address(address, &mut violations));
+    let checkout_id = match message.checkout_id.as_str() {
+        "" => None,
+        text => violations.take("checkout_id", parse_uuid(text, "CHECKOUT_ID_MALFORMED")),
+    };
     let parsed = request_id.zip(customer_id).map(|(request_id, customer_id)| {
         // The id is drawn here: deciding is pure.
         let order_id = Uuid::now_v7();
@@ -97,6 +101,7 @@ pub(super) fn create(message: &CreateOrderRequest) -> Result<(String, NewOrder),
             expected_total,
             issued_coupon_id,
             shipping_address,
+            checkout_id,
             product_answers: BTreeMap::new(),
         };
         (request_id.into_string(), order)
@@ -280,6 +285,7 @@ mod tests {
             expected_total: Some(Money { currency_code: "EUR".to_owned(), units: -1, nanos: 0 }),
             issued_coupon_id: "7".to_owned(),
             shipping_address: Some(PostalAddress::default()),
+            checkout_id: "7".to_owned(),
         };
         let rejection = create(&message).unwrap_err();
         let fields: Vec<&str> = rejection.violations.iter().map(|violation| violation.field.as_str()).collect();
@@ -298,7 +304,8 @@ mod tests {
                 "expected_total",
                 "issued_coupon_id",
                 "shipping_address.region_code",
-                "shipping_address.address_lines"
+                "shipping_address.address_lines",
+                "checkout_id"
             ]
         );
     }

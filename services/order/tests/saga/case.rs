@@ -113,6 +113,7 @@ pub fn new_order(case: Case) -> NewOrder {
         expected_total: Some(euros(PRICE)),
         issued_coupon_id: (case.coupon != Coupon::None).then(|| Uuid::from_u128(7)),
         shipping_address: None,
+        checkout_id: None,
         product_answers: ProductAnswers::from([(sku(), case.is_product_known)]),
     }
 }

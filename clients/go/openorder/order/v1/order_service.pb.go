@@ -107,8 +107,11 @@ type CreateOrderRequest struct {
 	// Where the order is to be sent: region_code in two capital letters and at least one address line are required, at most
 	// 10 address lines and 10 recipients; each text at most 200 characters. Not set: not known.
 	ShippingAddress *postaladdress.PostalAddress `protobuf:"bytes,9,opt,name=shipping_address,json=shippingAddress,proto3" json:"shipping_address,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// UUID of the checkout that the order is made by: the cart service says it in its own calls (Checkout), and takes what was
+	// ordered out of the cart by it. Empty: the order comes of no cart.
+	CheckoutId    string `protobuf:"bytes,10,opt,name=checkout_id,json=checkoutId,proto3" json:"checkout_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateOrderRequest) Reset() {
@@ -202,6 +205,13 @@ func (x *CreateOrderRequest) GetShippingAddress() *postaladdress.PostalAddress {
 		return x.ShippingAddress
 	}
 	return nil
+}
+
+func (x *CreateOrderRequest) GetCheckoutId() string {
+	if x != nil {
+		return x.CheckoutId
+	}
+	return ""
 }
 
 // Response of CreateOrder.
@@ -1519,7 +1529,7 @@ const file_openorder_order_v1_order_service_proto_rawDesc = "" +
 	"&openorder/order/v1/order_service.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a\x1eopenorder/order/v1/order.proto\x1a\x1dopenorder/order/v1/saga.proto\"=\n" +
 	"\rRequestedLine\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x05R\bquantity\"\xf4\x03\n" +
+	"\bquantity\x18\x02 \x01(\x05R\bquantity\"\x95\x04\n" +
 	"\x12CreateOrderRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1f\n" +
@@ -1531,7 +1541,10 @@ const file_openorder_order_v1_order_service_proto_rawDesc = "" +
 	"\fpayment_mode\x18\x06 \x01(\x0e2\x1f.openorder.order.v1.PaymentModeR\vpaymentMode\x129\n" +
 	"\x0eexpected_total\x18\a \x01(\v2\x12.google.type.MoneyR\rexpectedTotal\x12(\n" +
 	"\x10issued_coupon_id\x18\b \x01(\tR\x0eissuedCouponId\x12E\n" +
-	"\x10shipping_address\x18\t \x01(\v2\x1a.google.type.PostalAddressR\x0fshippingAddress\"F\n" +
+	"\x10shipping_address\x18\t \x01(\v2\x1a.google.type.PostalAddressR\x0fshippingAddress\x12\x1f\n" +
+	"\vcheckout_id\x18\n" +
+	" \x01(\tR\n" +
+	"checkoutId\"F\n" +
 	"\x13CreateOrderResponse\x12/\n" +
 	"\x05order\x18\x01 \x01(\v2\x19.openorder.order.v1.OrderR\x05order\",\n" +
 	"\x0fGetOrderRequest\x12\x19\n" +

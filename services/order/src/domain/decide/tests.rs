@@ -53,6 +53,7 @@ fn new_order() -> NewOrder {
         expected_total: None,
         issued_coupon_id: None,
         shipping_address: None,
+        checkout_id: None,
         product_answers: ProductAnswers::new(),
     }
 }

@@ -42,6 +42,7 @@ fn order(lines: Vec<RequestedLine>) -> NewOrder {
         expected_total: None,
         issued_coupon_id: None,
         shipping_address: None,
+        checkout_id: None,
         product_answers: ProductAnswers::new(),
     }
 }

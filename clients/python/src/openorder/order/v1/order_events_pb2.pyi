@@ -86,6 +86,7 @@ class OrderCreated(_message.Message):
     PAYMENT_MODE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
+    CHECKOUT_ID_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID of the order."""
     customer_id: _builtins.str
@@ -104,6 +105,8 @@ class OrderCreated(_message.Message):
     """UUID of the coupon that the order uses, as it was issued to the customer; empty: none. What it takes off is known when
     it is held: OrderConfirmed says it.
     """
+    checkout_id: _builtins.str
+    """UUID of the checkout that the order was made by, for the cart service; empty: it comes of no cart."""
     @_builtins.property
     def total(self) -> _money_pb2.Money:
         """What the customer pays."""
@@ -130,10 +133,11 @@ class OrderCreated(_message.Message):
         payment_mode: _order_pb2.PaymentMode.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         issued_coupon_id: _builtins.str = ...,
+        checkout_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_email", b"customer_email", "customer_id", b"customer_id", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "order_id", b"order_id", "payment_mode", b"payment_mode", "reservation_mode", b"reservation_mode", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkout_id", b"checkout_id", "create_time", b"create_time", "customer_email", b"customer_email", "customer_id", b"customer_id", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "order_id", b"order_id", "payment_mode", b"payment_mode", "reservation_mode", b"reservation_mode", "status", b"status", "total", b"total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

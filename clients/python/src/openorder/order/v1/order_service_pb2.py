@@ -29,7 +29,7 @@ from openorder.order.v1 import order_pb2 as openorder_dot_order_dot_v1_dot_order
 from openorder.order.v1 import saga_pb2 as openorder_dot_order_dot_v1_dot_saga__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&openorder/order/v1/order_service.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a\x1eopenorder/order/v1/order.proto\x1a\x1dopenorder/order/v1/saga.proto\".\n\rRequestedLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\"\xf9\x02\n\x12\x43reateOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x16\n\x0e\x63ustomer_email\x18\x03 \x01(\t\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32!.openorder.order.v1.RequestedLine\x12=\n\x10reservation_mode\x18\x05 \x01(\x0e\x32#.openorder.order.v1.ReservationMode\x12\x35\n\x0cpayment_mode\x18\x06 \x01(\x0e\x32\x1f.openorder.order.v1.PaymentMode\x12*\n\x0e\x65xpected_total\x18\x07 \x01(\x0b\x32\x12.google.type.Money\x12\x18\n\x10issued_coupon_id\x18\x08 \x01(\t\x12\x34\n\x10shipping_address\x18\t \x01(\x0b\x32\x1a.google.type.PostalAddress\"?\n\x13\x43reateOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"#\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"<\n\x10GetOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"*\n\x15\x42\x61tchGetOrdersRequest\x12\x11\n\torder_ids\x18\x01 \x03(\t\"C\n\x16\x42\x61tchGetOrdersResponse\x12)\n\x06orders\x18\x01 \x03(\x0b\x32\x19.openorder.order.v1.Order\"\xef\x01\n\x11ListOrdersRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x31\n\x08statuses\x18\x02 \x03(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"X\n\x12ListOrdersResponse\x12)\n\x06orders\x18\x01 \x03(\x0b\x32\x19.openorder.order.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x12\x43\x61ncelOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"?\n\x13\x43\x61ncelOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"\xb2\x01\n\x12ModifyOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32!.openorder.order.v1.RequestedLine\x12*\n\x0e\x65xpected_total\x18\x05 \x01(\x0b\x32\x12.google.type.Money\"?\n\x13ModifyOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"\xb3\x01\n\x18UpdateOrderStatusRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x38\n\x0fprevious_status\x18\x03 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x37\n\x0e\x63urrent_status\x18\x04 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\"E\n\x19UpdateOrderStatusResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"R\n\x17GetOrderTimelineRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x18GetOrderTimelineResponse\x12\x36\n\x06\x65vents\x18\x01 \x03(\x0b\x32&.openorder.order.v1.OrderTimelineEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x11WatchOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12.\n\x05until\x18\x02 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\">\n\x12WatchOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"w\n\x10ListSagasRequest\x12*\n\x04step\x18\x01 \x01(\x0e\x32\x1c.openorder.order.v1.SagaStep\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"U\n\x11ListSagasResponse\x12\'\n\x05sagas\x18\x01 \x03(\x0b\x32\x18.openorder.order.v1.Saga\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x18RetryCompensationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"E\n\x19RetryCompensationResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"Q\n\x19SettleCompensationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"F\n\x1aSettleCompensationResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order2\xcc\t\n\x0cOrderService\x12^\n\x0b\x43reateOrder\x12&.openorder.order.v1.CreateOrderRequest\x1a\'.openorder.order.v1.CreateOrderResponse\x12U\n\x08GetOrder\x12#.openorder.order.v1.GetOrderRequest\x1a$.openorder.order.v1.GetOrderResponse\x12g\n\x0e\x42\x61tchGetOrders\x12).openorder.order.v1.BatchGetOrdersRequest\x1a*.openorder.order.v1.BatchGetOrdersResponse\x12[\n\nListOrders\x12%.openorder.order.v1.ListOrdersRequest\x1a&.openorder.order.v1.ListOrdersResponse\x12^\n\x0b\x43\x61ncelOrder\x12&.openorder.order.v1.CancelOrderRequest\x1a\'.openorder.order.v1.CancelOrderResponse\x12^\n\x0bModifyOrder\x12&.openorder.order.v1.ModifyOrderRequest\x1a\'.openorder.order.v1.ModifyOrderResponse\x12p\n\x11UpdateOrderStatus\x12,.openorder.order.v1.UpdateOrderStatusRequest\x1a-.openorder.order.v1.UpdateOrderStatusResponse\x12m\n\x10GetOrderTimeline\x12+.openorder.order.v1.GetOrderTimelineRequest\x1a,.openorder.order.v1.GetOrderTimelineResponse\x12]\n\nWatchOrder\x12%.openorder.order.v1.WatchOrderRequest\x1a&.openorder.order.v1.WatchOrderResponse0\x01\x12X\n\tListSagas\x12$.openorder.order.v1.ListSagasRequest\x1a%.openorder.order.v1.ListSagasResponse\x12p\n\x11RetryCompensation\x12,.openorder.order.v1.RetryCompensationRequest\x1a-.openorder.order.v1.RetryCompensationResponse\x12s\n\x12SettleCompensation\x12-.openorder.order.v1.SettleCompensationRequest\x1a..openorder.order.v1.SettleCompensationResponseB\xbe\x01\n\x16\x63om.openorder.order.v1B\x11OrderServiceProtoP\x01ZDgithub.com/openorder/openorder/clients/go/openorder/order/v1;orderv1\xa2\x02\x07OOOrder\xaa\x02\x12OpenOrder.Order.V1\xca\x02\x12OpenOrder\\Order\\V1\xea\x02\x14OpenOrder::Order::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&openorder/order/v1/order_service.proto\x12\x12openorder.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a\x1eopenorder/order/v1/order.proto\x1a\x1dopenorder/order/v1/saga.proto\".\n\rRequestedLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\"\x8e\x03\n\x12\x43reateOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x16\n\x0e\x63ustomer_email\x18\x03 \x01(\t\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32!.openorder.order.v1.RequestedLine\x12=\n\x10reservation_mode\x18\x05 \x01(\x0e\x32#.openorder.order.v1.ReservationMode\x12\x35\n\x0cpayment_mode\x18\x06 \x01(\x0e\x32\x1f.openorder.order.v1.PaymentMode\x12*\n\x0e\x65xpected_total\x18\x07 \x01(\x0b\x32\x12.google.type.Money\x12\x18\n\x10issued_coupon_id\x18\x08 \x01(\t\x12\x34\n\x10shipping_address\x18\t \x01(\x0b\x32\x1a.google.type.PostalAddress\x12\x13\n\x0b\x63heckout_id\x18\n \x01(\t\"?\n\x13\x43reateOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"#\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"<\n\x10GetOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"*\n\x15\x42\x61tchGetOrdersRequest\x12\x11\n\torder_ids\x18\x01 \x03(\t\"C\n\x16\x42\x61tchGetOrdersResponse\x12)\n\x06orders\x18\x01 \x03(\x0b\x32\x19.openorder.order.v1.Order\"\xef\x01\n\x11ListOrdersRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x31\n\x08statuses\x18\x02 \x03(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"X\n\x12ListOrdersResponse\x12)\n\x06orders\x18\x01 \x03(\x0b\x32\x19.openorder.order.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x12\x43\x61ncelOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"?\n\x13\x43\x61ncelOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"\xb3\x01\n\x18UpdateOrderStatusRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x38\n\x0fprevious_status\x18\x03 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x37\n\x0e\x63urrent_status\x18\x04 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\"E\n\x19UpdateOrderStatusResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"R\n\x17GetOrderTimelineRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x18GetOrderTimelineResponse\x12\x36\n\x06\x65vents\x18\x01 \x03(\x0b\x32&.openorder.order.v1.OrderTimelineEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x11WatchOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12.\n\x05until\x18\x02 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\">\n\x12WatchOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"w\n\x10ListSagasRequest\x12*\n\x04step\x18\x01 \x01(\x0e\x32\x1c.openorder.order.v1.SagaStep\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"U\n\x11ListSagasResponse\x12\'\n\x05sagas\x18\x01 \x03(\x0b\x32\x18.openorder.order.v1.Saga\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x18RetryCompensationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"E\n\x19RetryCompensationResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"Q\n\x19SettleCompensationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"F\n\x1aSettleCompensationResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order2\xec\x08\n\x0cOrderService\x12^\n\x0b\x43reateOrder\x12&.openorder.order.v1.CreateOrderRequest\x1a\'.openorder.order.v1.CreateOrderResponse\x12U\n\x08GetOrder\x12#.openorder.order.v1.GetOrderRequest\x1a$.openorder.order.v1.GetOrderResponse\x12g\n\x0e\x42\x61tchGetOrders\x12).openorder.order.v1.BatchGetOrdersRequest\x1a*.openorder.order.v1.BatchGetOrdersResponse\x12[\n\nListOrders\x12%.openorder.order.v1.ListOrdersRequest\x1a&.openorder.order.v1.ListOrdersResponse\x12^\n\x0b\x43\x61ncelOrder\x12&.openorder.order.v1.CancelOrderRequest\x1a\'.openorder.order.v1.CancelOrderResponse\x12p\n\x11UpdateOrderStatus\x12,.openorder.order.v1.UpdateOrderStatusRequest\x1a-.openorder.order.v1.UpdateOrderStatusResponse\x12m\n\x10GetOrderTimeline\x12+.openorder.order.v1.GetOrderTimelineRequest\x1a,.openorder.order.v1.GetOrderTimelineResponse\x12]\n\nWatchOrder\x12%.openorder.order.v1.WatchOrderRequest\x1a&.openorder.order.v1.WatchOrderResponse0\x01\x12X\n\tListSagas\x12$.openorder.order.v1.ListSagasRequest\x1a%.openorder.order.v1.ListSagasResponse\x12p\n\x11RetryCompensation\x12,.openorder.order.v1.RetryCompensationRequest\x1a-.openorder.order.v1.RetryCompensationResponse\x12s\n\x12SettleCompensation\x12-.openorder.order.v1.SettleCompensationRequest\x1a..openorder.order.v1.SettleCompensationResponseB\xbe\x01\n\x16\x63om.openorder.order.v1B\x11OrderServiceProtoP\x01ZDgithub.com/openorder/openorder/clients/go/openorder/order/v1;orderv1\xa2\x02\x07OOOrder\xaa\x02\x12OpenOrder.Order.V1\xca\x02\x12OpenOrder\\Order\\V1\xea\x02\x14OpenOrder::Order::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,53 +40,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REQUESTEDLINE']._serialized_start=217
   _globals['_REQUESTEDLINE']._serialized_end=263
   _globals['_CREATEORDERREQUEST']._serialized_start=266
-  _globals['_CREATEORDERREQUEST']._serialized_end=643
-  _globals['_CREATEORDERRESPONSE']._serialized_start=645
-  _globals['_CREATEORDERRESPONSE']._serialized_end=708
-  _globals['_GETORDERREQUEST']._serialized_start=710
-  _globals['_GETORDERREQUEST']._serialized_end=745
-  _globals['_GETORDERRESPONSE']._serialized_start=747
-  _globals['_GETORDERRESPONSE']._serialized_end=807
-  _globals['_BATCHGETORDERSREQUEST']._serialized_start=809
-  _globals['_BATCHGETORDERSREQUEST']._serialized_end=851
-  _globals['_BATCHGETORDERSRESPONSE']._serialized_start=853
-  _globals['_BATCHGETORDERSRESPONSE']._serialized_end=920
-  _globals['_LISTORDERSREQUEST']._serialized_start=923
-  _globals['_LISTORDERSREQUEST']._serialized_end=1162
-  _globals['_LISTORDERSRESPONSE']._serialized_start=1164
-  _globals['_LISTORDERSRESPONSE']._serialized_end=1252
-  _globals['_CANCELORDERREQUEST']._serialized_start=1254
-  _globals['_CANCELORDERREQUEST']._serialized_end=1328
-  _globals['_CANCELORDERRESPONSE']._serialized_start=1330
-  _globals['_CANCELORDERRESPONSE']._serialized_end=1393
-  _globals['_MODIFYORDERREQUEST']._serialized_start=1396
-  _globals['_MODIFYORDERREQUEST']._serialized_end=1574
-  _globals['_MODIFYORDERRESPONSE']._serialized_start=1576
-  _globals['_MODIFYORDERRESPONSE']._serialized_end=1639
-  _globals['_UPDATEORDERSTATUSREQUEST']._serialized_start=1642
-  _globals['_UPDATEORDERSTATUSREQUEST']._serialized_end=1821
-  _globals['_UPDATEORDERSTATUSRESPONSE']._serialized_start=1823
-  _globals['_UPDATEORDERSTATUSRESPONSE']._serialized_end=1892
-  _globals['_GETORDERTIMELINEREQUEST']._serialized_start=1894
-  _globals['_GETORDERTIMELINEREQUEST']._serialized_end=1976
-  _globals['_GETORDERTIMELINERESPONSE']._serialized_start=1978
-  _globals['_GETORDERTIMELINERESPONSE']._serialized_end=2085
-  _globals['_WATCHORDERREQUEST']._serialized_start=2087
-  _globals['_WATCHORDERREQUEST']._serialized_end=2172
-  _globals['_WATCHORDERRESPONSE']._serialized_start=2174
-  _globals['_WATCHORDERRESPONSE']._serialized_end=2236
-  _globals['_LISTSAGASREQUEST']._serialized_start=2238
-  _globals['_LISTSAGASREQUEST']._serialized_end=2357
-  _globals['_LISTSAGASRESPONSE']._serialized_start=2359
-  _globals['_LISTSAGASRESPONSE']._serialized_end=2444
-  _globals['_RETRYCOMPENSATIONREQUEST']._serialized_start=2446
-  _globals['_RETRYCOMPENSATIONREQUEST']._serialized_end=2526
-  _globals['_RETRYCOMPENSATIONRESPONSE']._serialized_start=2528
-  _globals['_RETRYCOMPENSATIONRESPONSE']._serialized_end=2597
-  _globals['_SETTLECOMPENSATIONREQUEST']._serialized_start=2599
-  _globals['_SETTLECOMPENSATIONREQUEST']._serialized_end=2680
-  _globals['_SETTLECOMPENSATIONRESPONSE']._serialized_start=2682
-  _globals['_SETTLECOMPENSATIONRESPONSE']._serialized_end=2752
-  _globals['_ORDERSERVICE']._serialized_start=2755
-  _globals['_ORDERSERVICE']._serialized_end=3983
+  _globals['_CREATEORDERREQUEST']._serialized_end=664
+  _globals['_CREATEORDERRESPONSE']._serialized_start=666
+  _globals['_CREATEORDERRESPONSE']._serialized_end=729
+  _globals['_GETORDERREQUEST']._serialized_start=731
+  _globals['_GETORDERREQUEST']._serialized_end=766
+  _globals['_GETORDERRESPONSE']._serialized_start=768
+  _globals['_GETORDERRESPONSE']._serialized_end=828
+  _globals['_BATCHGETORDERSREQUEST']._serialized_start=830
+  _globals['_BATCHGETORDERSREQUEST']._serialized_end=872
+  _globals['_BATCHGETORDERSRESPONSE']._serialized_start=874
+  _globals['_BATCHGETORDERSRESPONSE']._serialized_end=941
+  _globals['_LISTORDERSREQUEST']._serialized_start=944
+  _globals['_LISTORDERSREQUEST']._serialized_end=1183
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1185
+  _globals['_LISTORDERSRESPONSE']._serialized_end=1273
+  _globals['_CANCELORDERREQUEST']._serialized_start=1275
+  _globals['_CANCELORDERREQUEST']._serialized_end=1349
+  _globals['_CANCELORDERRESPONSE']._serialized_start=1351
+  _globals['_CANCELORDERRESPONSE']._serialized_end=1414
+  _globals['_UPDATEORDERSTATUSREQUEST']._serialized_start=1417
+  _globals['_UPDATEORDERSTATUSREQUEST']._serialized_end=1596
+  _globals['_UPDATEORDERSTATUSRESPONSE']._serialized_start=1598
+  _globals['_UPDATEORDERSTATUSRESPONSE']._serialized_end=1667
+  _globals['_GETORDERTIMELINEREQUEST']._serialized_start=1669
+  _globals['_GETORDERTIMELINEREQUEST']._serialized_end=1751
+  _globals['_GETORDERTIMELINERESPONSE']._serialized_start=1753
+  _globals['_GETORDERTIMELINERESPONSE']._serialized_end=1860
+  _globals['_WATCHORDERREQUEST']._serialized_start=1862
+  _globals['_WATCHORDERREQUEST']._serialized_end=1947
+  _globals['_WATCHORDERRESPONSE']._serialized_start=1949
+  _globals['_WATCHORDERRESPONSE']._serialized_end=2011
+  _globals['_LISTSAGASREQUEST']._serialized_start=2013
+  _globals['_LISTSAGASREQUEST']._serialized_end=2132
+  _globals['_LISTSAGASRESPONSE']._serialized_start=2134
+  _globals['_LISTSAGASRESPONSE']._serialized_end=2219
+  _globals['_RETRYCOMPENSATIONREQUEST']._serialized_start=2221
+  _globals['_RETRYCOMPENSATIONREQUEST']._serialized_end=2301
+  _globals['_RETRYCOMPENSATIONRESPONSE']._serialized_start=2303
+  _globals['_RETRYCOMPENSATIONRESPONSE']._serialized_end=2372
+  _globals['_SETTLECOMPENSATIONREQUEST']._serialized_start=2374
+  _globals['_SETTLECOMPENSATIONREQUEST']._serialized_end=2455
+  _globals['_SETTLECOMPENSATIONRESPONSE']._serialized_start=2457
+  _globals['_SETTLECOMPENSATIONRESPONSE']._serialized_end=2527
+  _globals['_ORDERSERVICE']._serialized_start=2530
+  _globals['_ORDERSERVICE']._serialized_end=3662
 # @@protoc_insertion_point(module_scope)

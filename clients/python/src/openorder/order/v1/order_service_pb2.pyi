@@ -64,6 +64,7 @@ class CreateOrderRequest(_message.Message):
     EXPECTED_TOTAL_FIELD_NUMBER: _builtins.int
     ISSUED_COUPON_ID_FIELD_NUMBER: _builtins.int
     SHIPPING_ADDRESS_FIELD_NUMBER: _builtins.int
+    CHECKOUT_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]. The same id with the same
     content makes no second order and returns the first one, as it stands by then; with other content
@@ -83,6 +84,10 @@ class CreateOrderRequest(_message.Message):
     """UUID of a coupon that was issued to the customer (IssueCoupon), to be used for this order; empty: none. The order is
     PENDING until the coupon is held, and its total is less the discount from then on. expected_total is compared before
     the discount.
+    """
+    checkout_id: _builtins.str
+    """UUID of the checkout that the order is made by: the cart service says it in its own calls (Checkout), and takes what was
+    ordered out of the cart by it. Empty: the order comes of no cart.
     """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestedLine]:
@@ -112,10 +117,11 @@ class CreateOrderRequest(_message.Message):
         expected_total: _money_pb2.Money | None = ...,
         issued_coupon_id: _builtins.str = ...,
         shipping_address: _postal_address_pb2.PostalAddress | None = ...,
+        checkout_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expected_total", b"expected_total", "shipping_address", b"shipping_address"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_email", b"customer_email", "customer_id", b"customer_id", "expected_total", b"expected_total", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "payment_mode", b"payment_mode", "request_id", b"request_id", "reservation_mode", b"reservation_mode", "shipping_address", b"shipping_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkout_id", b"checkout_id", "customer_email", b"customer_email", "customer_id", b"customer_id", "expected_total", b"expected_total", "issued_coupon_id", b"issued_coupon_id", "lines", b"lines", "payment_mode", b"payment_mode", "request_id", b"request_id", "reservation_mode", b"reservation_mode", "shipping_address", b"shipping_address"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,8 @@ package com.openorder.client;
 
 import com.openorder.analytics.v1.AnalyticsServiceGrpc;
 import com.openorder.analytics.v1.AnalyticsServiceGrpc.AnalyticsServiceBlockingStub;
+import com.openorder.cart.v1.CartServiceGrpc;
+import com.openorder.cart.v1.CartServiceGrpc.CartServiceBlockingStub;
 import com.openorder.history.v1.HistoryServiceGrpc;
 import com.openorder.history.v1.HistoryServiceGrpc.HistoryServiceBlockingStub;
 import com.openorder.inventory.v1.InventoryServiceGrpc;
@@ -131,6 +133,11 @@ public final class OpenOrder implements AutoCloseable {
     /** Orders with everything that became of them. */
     public HistoryServiceBlockingStub history() {
         return throwing(HistoryServiceGrpc.newBlockingStub(channel));
+    }
+
+    /** What customers, and visitors who did not sign in, mean to order. */
+    public CartServiceBlockingStub carts() {
+        return throwing(CartServiceGrpc.newBlockingStub(channel));
     }
 
     /** What operators see and do. */

@@ -99,6 +99,14 @@ public final class Reason {
     // History.
     public static final String VIEW_BEHIND = "VIEW_BEHIND";
 
+    // Carts.
+    public static final String CART_BUSY = "CART_BUSY";
+    public static final String CART_EMPTY = "CART_EMPTY";
+    public static final String CART_LINE_LIMIT_REACHED = "CART_LINE_LIMIT_REACHED";
+    public static final String CART_LINE_NOT_FOUND = "CART_LINE_NOT_FOUND";
+    public static final String CART_QUANTITY_LIMIT_REACHED = "CART_QUANTITY_LIMIT_REACHED";
+    public static final String CART_VERSION_MISMATCH = "CART_VERSION_MISMATCH";
+
     // Operations.
     public static final String ALREADY_IN_REPLAY = "ALREADY_IN_REPLAY";
     public static final String DEAD_LETTER_UNKNOWN = "DEAD_LETTER_UNKNOWN";

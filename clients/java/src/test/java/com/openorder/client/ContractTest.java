@@ -7,6 +7,7 @@ import com.google.protobuf.Descriptors.Descriptor;
 import com.google.protobuf.Descriptors.FileDescriptor;
 import com.google.protobuf.util.JsonFormat;
 import com.openorder.analytics.v1.AnalyticsServiceProto;
+import com.openorder.cart.v1.CartServiceProto;
 import com.openorder.history.v1.HistoryServiceProto;
 import com.openorder.inventory.v1.InventoryServiceProto;
 import com.openorder.notification.v1.NotificationServiceProto;
@@ -77,6 +78,7 @@ class ContractTest {
         Set<String> filled = new TreeSet<>();
         for (FileDescriptor file : new FileDescriptor[] {
             AnalyticsServiceProto.getDescriptor(),
+            CartServiceProto.getDescriptor(),
             InventoryServiceProto.getDescriptor(),
             NotificationServiceProto.getDescriptor(),
             OperationsServiceProto.getDescriptor(),

@@ -23,6 +23,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.rpc.BadRequest;
 import com.google.type.Money;
+import com.openorder.cart.v1.AddItemRequest;
+import com.openorder.cart.v1.Cart;
+import com.openorder.cart.v1.CheckoutRequest;
+import com.openorder.cart.v1.GetCartRequest;
+import com.openorder.cart.v1.MergeCartRequest;
 import com.openorder.client.events.Event;
 import com.openorder.client.events.EventReader;
 import com.openorder.client.events.UnreadableEventException;
@@ -212,6 +217,43 @@ class StoryTest {
 
     @Test
     @org.junit.jupiter.api.Order(6)
+    @DisplayName("cart")
+    void cart() throws InterruptedException {
+        String visitor = UUID.randomUUID().toString();
+        String customer = text("cart", "customer_id");
+        int quantity = number("cart", "quantity");
+        String sku = step("product").getAsJsonObject("request").get("sku").getAsString();
+        client.carts()
+                .addItem(AddItemRequest.newBuilder()
+                        .setVisitorId(visitor)
+                        .setSku(sku)
+                        .setQuantity(quantity)
+                        .build());
+        Cart merged = client.carts()
+                .mergeCart(MergeCartRequest.newBuilder()
+                        .setVisitorId(visitor)
+                        .setCustomerId(customer)
+                        .build())
+                .getCart();
+        assertEquals(Math.multiplyExact(Moneys.toMinor(price), (long) quantity), Moneys.toMinor(merged.getTotal()));
+        Order ordered = client.carts()
+                .checkout(CheckoutRequest.newBuilder()
+                        .setCustomerId(customer)
+                        .setExpectedVersion(merged.getVersion())
+                        .setExpectedTotal(merged.getTotal())
+                        .build())
+                .getOrder();
+        assertEquals(merged.getTotal(), ordered.getTotal());
+        GetCartRequest left = GetCartRequest.newBuilder().setCustomerId(customer).build();
+        Instant until = Instant.now().plusSeconds(60);
+        while (client.carts().getCart(left).getCart().getLinesCount() > 0) {
+            assertTrue(Instant.now().isBefore(until), "what was ordered is still in the cart");
+            Thread.sleep(50);
+        }
+    }
+
+    @Test
+    @org.junit.jupiter.api.Order(7)
     @DisplayName("pages")
     void pages() {
         String customer = text("pages", "customer_id");
@@ -225,7 +267,7 @@ class StoryTest {
     }
 
     @Test
-    @org.junit.jupiter.api.Order(7)
+    @org.junit.jupiter.api.Order(8)
     @DisplayName("bad input")
     void badInput() throws Exception {
         CreateOrderRequest.Builder request =
@@ -252,7 +294,7 @@ class StoryTest {
     }
 
     @Test
-    @org.junit.jupiter.api.Order(8)
+    @org.junit.jupiter.api.Order(9)
     @DisplayName("reused request id")
     void reusedRequestId() {
         CreateOrderRequest.Builder request =
@@ -265,7 +307,7 @@ class StoryTest {
     }
 
     @Test
-    @org.junit.jupiter.api.Order(9)
+    @org.junit.jupiter.api.Order(10)
     @DisplayName("missing order")
     void missingOrder() {
         GetOrderRequest request =
@@ -277,7 +319,7 @@ class StoryTest {
     }
 
     @Test
-    @org.junit.jupiter.api.Order(10)
+    @org.junit.jupiter.api.Order(11)
     @DisplayName("deadline")
     void deadline() throws Exception {
         int timeoutMillis = number("deadline", "timeout_ms");
@@ -301,7 +343,7 @@ class StoryTest {
     }
 
     @Test
-    @org.junit.jupiter.api.Order(11)
+    @org.junit.jupiter.api.Order(12)
     @DisplayName("out of stock")
     void outOfStock() {
         String customer = text("order", "customer_id");
@@ -317,7 +359,7 @@ class StoryTest {
     }
 
     @Test
-    @org.junit.jupiter.api.Order(12)
+    @org.junit.jupiter.api.Order(13)
     @DisplayName("killed gateway")
     void killedGateway() throws Exception {
         int orders = number("killed_gateway", "orders");
@@ -346,7 +388,7 @@ class StoryTest {
     }
 
     @Test
-    @org.junit.jupiter.api.Order(13)
+    @org.junit.jupiter.api.Order(14)
     @DisplayName("watch through a killed gateway")
     void watchThroughAKilledGateway() throws Exception {
         Order shipped = create(oneOf("product", text("shipped", "customer_id")));
@@ -381,7 +423,7 @@ class StoryTest {
     }
 
     @Test
-    @org.junit.jupiter.api.Order(14)
+    @org.junit.jupiter.api.Order(15)
     @DisplayName("events")
     void events() throws Exception {
         String foreignKey = "nobody-" + RUN;
@@ -459,7 +501,7 @@ class StoryTest {
     }
 
     @Test
-    @org.junit.jupiter.api.Order(15)
+    @org.junit.jupiter.api.Order(16)
     @DisplayName("trace")
     void trace() throws Exception {
         OtlpGrpcSpanExporter exporter =
@@ -493,7 +535,7 @@ class StoryTest {
     }
 
     @Test
-    @org.junit.jupiter.api.Order(16)
+    @org.junit.jupiter.api.Order(17)
     @DisplayName("readme")
     void readme(@TempDir Path folder) throws Exception {
         String printed = runReadmeExample(folder);

@@ -1,0 +1,2 @@
+export * from "./cart_pb.js";
+export * from "./cart_service_pb.js";

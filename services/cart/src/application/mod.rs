@@ -1,0 +1,116 @@
+//! The use cases.
+//!
+//! - `carts.rs`: a cart is changed in Redis: read, decided, written by compare and set;
+//! - `prices.rs`: what the product service says of products now;
+//! - this file: checkouts in PostgreSQL. What is ordered stands there before the order is asked for, and what was ordered
+//!   leaves the cart before it is noted there that it did: once, however often either is tried.
+
+mod carts;
+mod prices;
+mod reply;
+
+use std::sync::Arc;
+
+use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
+use openorder_proto::order::v1::{CreateOrderRequest, RequestedLine};
+use openorder_types::{Fault, Sku};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+pub(crate) use carts::{Carts, Request, check_version};
+pub(crate) use prices::{Prices, Product, Read};
+pub use reply::CartReply;
+
+use crate::{
+    domain::{Checkout, Command, Ordered},
+    persistence,
+};
+
+pub struct Checkouts {
+    pool: PgPool,
+    carts: Arc<Carts>,
+}
+
+impl Checkouts {
+    pub(crate) fn new(pool: PgPool, carts: Arc<Carts>) -> Self {
+        Self { pool, carts }
+    }
+}
+
+impl Application for Checkouts {
+    type Command = Command;
+    type Reply = CartReply;
+
+    /// What was ordered leaves its cart. Redis and PostgreSQL do not commit together: Redis remembers by the checkout's id
+    /// what has left, for as long as the checkout's row is kept, so that a batch that comes again takes nothing more; and a
+    /// row that says that it was done is not looked at again.
+    ///
+    /// Before the transaction: no row is locked while Redis is waited for.
+    async fn prepare(&self, commands: &[&Command]) -> Result<(), Fault> {
+        let ordered: Vec<&Ordered> = commands.iter().filter_map(|command| ordered(command)).collect();
+        if ordered.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = ordered.iter().map(|one| one.checkout_id).collect();
+        let open = persistence::open_checkouts(&self.pool, &ids).await?;
+        for one in ordered {
+            // Whoever orders may name any checkout; only its own is one.
+            let checkout = open
+                .iter()
+                .find(|checkout| checkout.checkout_id == one.checkout_id && checkout.customer_id == one.customer_id);
+            if let Some(checkout) = checkout {
+                self.carts.take_out(checkout, one).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn execute(
+        &self,
+        unit: &mut UnitOfWork,
+        batch: &[Envelope<'_, Command>],
+    ) -> Result<Outcomes<CartReply>, Fault> {
+        let now = unit.now();
+        let commands = || batch.iter().map(|envelope| envelope.command);
+        let begun: Vec<&Checkout> = commands().filter_map(begun).collect();
+        persistence::add_checkouts(unit.connection(), &begun, now).await?;
+        let ordered: Vec<&Ordered> = commands().filter_map(ordered).collect();
+        persistence::note_ordered(unit.connection(), &ordered, now).await?;
+        Ok(commands().map(|command| Ok(reply(command))).collect())
+    }
+}
+
+fn begun(command: &Command) -> Option<&Checkout> {
+    match command {
+        Command::Begin { checkout, .. } => Some(checkout),
+        Command::Ordered(_) => None,
+    }
+}
+
+fn ordered(command: &Command) -> Option<&Ordered> {
+    match command {
+        Command::Ordered(ordered) => Some(ordered),
+        Command::Begin { .. } => None,
+    }
+}
+
+fn reply(command: &Command) -> CartReply {
+    match command {
+        Command::Begin { checkout, lines } => CartReply::Fixed(fixed(checkout, lines)),
+        Command::Ordered(_) => CartReply::Noted,
+    }
+}
+
+/// What of an order does not change when it is asked for again.
+fn fixed(checkout: &Checkout, lines: &[(Sku, i64)]) -> CreateOrderRequest {
+    let line = |(sku, quantity): &(Sku, i64)| RequestedLine {
+        sku: sku.to_string(),
+        quantity: i32::try_from(*quantity).unwrap_or(i32::MAX),
+    };
+    CreateOrderRequest {
+        customer_id: checkout.customer_id.to_string(),
+        checkout_id: checkout.checkout_id.to_string(),
+        lines: lines.iter().map(line).collect(),
+        ..CreateOrderRequest::default()
+    }
+}

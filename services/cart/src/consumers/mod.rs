@@ -1,0 +1,17 @@
+//! What other services' events mean to this one: a file a topic.
+
+mod order_lifecycle;
+
+use openorder_proto::order::v1::OrderCreated;
+use openorder_service::subscription;
+
+use crate::domain::Command;
+
+subscription! {
+    /// What the cart service follows.
+    pub fn subscription() -> Subscription<Command> {
+        ORDER_LIFECYCLE {
+            OrderCreated => order_lifecycle::created,
+        }
+    }
+}
