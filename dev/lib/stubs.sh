@@ -46,7 +46,8 @@ stubs_cpp() {
     return 0
   fi
   rm -r "$work/cpp" && mkdir "$work/cpp"
-  protoc -I "$protos" --cpp_out="$work/cpp" "${own_files[@]}" google/type/money.proto google/type/postal_address.proto || return 1
+  protoc -I "$protos" --cpp_out="$work/cpp" "${own_files[@]}" google/type/money.proto google/type/postal_address.proto \
+    google/api/annotations.proto google/api/http.proto || return 1
   for file in "${own_files[@]}"; do printf '#include "%s.pb.h"\n' "${file%.proto}"; done >"$work/cpp/all.cc"
   cat "$dev/stubs/check_cpp.cc" >>"$work/cpp/all.cc"
   g++ -std=c++17 -fsyntax-only -I "$work/cpp" "$work/cpp/all.cc" || return 1

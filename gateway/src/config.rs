@@ -31,6 +31,8 @@ settings! {
         /// The most that all connections of one peer may have, in percent of each bound. A peer is an IPv4 address or an
         /// IPv6 network of 64 bits; all callers behind one proxy are one.
         peer_share_percent: usize = 90, 1..=100;
+        /// Sites whose pages may call from a browser, such as `https://shop.example.com`; none by default.
+        cors_origins: Vec<String> = "";
         /// Metadata of a call in bytes, each key and value counted with 32 more; larger ones are refused.
         metadata_bytes_max: usize = 16_384, 1_024..=1_048_576;
         /// What becomes of the trace that a caller says its call belongs to: `link`, each call has a trace of its own that
@@ -63,6 +65,9 @@ settings! {
         /// Bytes of answers in memory at a time that callers have not taken yet; what goes beyond is refused. A share of it
         /// is never less than one largest answer.
         answer_bytes_unread_max: usize = 268_435_456, 65_536..=1_099_511_627_776;
+        /// After how long without a message something is sent in a stream over REST, so that no proxy on the way ends it, in
+        /// milliseconds.
+        stream_keep_alive_ms: u64 = 15_000, 100..=3_600_000;
         /// How long a caller may leave an answer unread before its stream is reset, in milliseconds.
         answer_read_timeout_ms: u64 = 30_000, 10..=3_600_000;
         /// Time between two looks at the health of each service, in milliseconds.

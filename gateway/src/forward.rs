@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use openorder_rpc::caller::{CallerHeaders, RESERVED_PREFIX, write_trace};
 use openorder_rpc::server::{
-    Call, CallFuture, CallMetrics, Connection, OVERLOADED_RETRY_AFTER, PerConnection, refuse_other_protocols,
+    Call, CallFuture, CallMetrics, Connection, OVERLOADED_RETRY_AFTER, PerConnection, is_grpc_call,
 };
-use openorder_rpc::{IncomingTrace, Outbound, Refusal, timeout};
+use openorder_rpc::{IncomingTrace, Outbound, Refusal, UpstreamBody, timeout};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use tonic::Status;
 use tonic::body::Body;
@@ -27,6 +27,10 @@ use crate::body::{HeldBody, ReadLimits, Received, read_whole};
 use crate::identity::{CallCount, Identity};
 use crate::local::{LocalCall, LocalMethod};
 use crate::message::{Encoding, Expected, plain};
+use crate::openapi::{self, OpenApi};
+use crate::protocol::call::SpokenCall;
+use crate::protocol::cors::Cors;
+use crate::protocol::{AnswerForm, Refused, Spoken};
 use crate::routes::{Route, RouteTable};
 use crate::shares::{Member, Part, Resource, Shares};
 
@@ -56,6 +60,8 @@ pub(crate) struct Gateway {
 pub(crate) struct Shared {
     pub(crate) role: RoleTelemetry,
     pub(crate) routes: RouteTable,
+    pub(crate) openapi: OpenApi,
+    pub(crate) cors: Cors,
     pub(crate) metrics: Arc<CallMetrics>,
     /// Every caller until there is sign-in.
     pub(crate) anonymous: Arc<CallerHeaders>,
@@ -71,6 +77,9 @@ pub(crate) struct Limits {
     pub(crate) metadata_bytes: usize,
     pub(crate) default_timeout: Duration,
     pub(crate) timeout_max: Duration,
+    /// Bytes of an answer, or of one message of a stream.
+    pub(crate) answer_bytes: usize,
+    pub(crate) stream_keep_alive: Duration,
 }
 
 /// Who answers a call.
@@ -93,9 +102,10 @@ impl Gateway {
         }
     }
 
-    fn begin(&self, parts: &Parts, started: Instant) -> Call {
+    /// Begins a call of this method (`package.Service/Method`).
+    fn begin(&self, method: &str, headers: &HeaderMap, started: Instant) -> Call {
         let shared = &self.shared;
-        let mut call = Call::start(&shared.role, &shared.metrics, parts, started, shared.incoming_trace);
+        let mut call = Call::start_as(method, &shared.role, &shared.metrics, headers, started, shared.incoming_trace);
         if let Some(connection) = &self.connection {
             call.occupy(connection);
         }
@@ -104,8 +114,9 @@ impl Gateway {
 
     /// Who answers the call, or what it is refused with because of its head.
     fn target(&self, parts: &Parts) -> Result<Target<'_>, Box<Response<Body>>> {
-        if let Some(refusal) = refuse_other_protocols(parts) {
-            return Err(Box::new(refusal));
+        if parts.version < http::Version::HTTP_2 {
+            let refusal = Refusal::http_version_not_supported().into_http();
+            return Err(Box::new(AnswerForm::Rest.finish(refusal, self.shared.routes.contract())));
         }
         let metadata_bytes_max = self.shared.limits.metadata_bytes;
         if metadata_bytes(&parts.headers) > metadata_bytes_max {
@@ -117,6 +128,65 @@ impl Gateway {
         target.ok_or_else(|| Box::new(Refusal::unimplemented("there is no such method").into_http()))
     }
 
+    /// A call of another protocol than gRPC: made into one of gRPC, and its answer back.
+    fn call_spoken(&self, mut parts: Parts, body: Incoming, started: Instant) -> Answer {
+        if let Some(answer) = self.answer_at_once(&parts) {
+            return Box::pin(std::future::ready(Ok(answer)));
+        }
+        let origin = self.shared.cors.origin(&parts.headers);
+        let spoken = self.spoken(&mut parts);
+        let method = match &spoken {
+            Ok(spoken) => spoken.route.path.as_str(),
+            Err(_) => parts.uri.path(),
+        };
+        let call = self.begin(method.trim_start_matches('/'), &parts.headers, started);
+        let shared = Arc::clone(&self.shared);
+        let (answered, form) = match spoken {
+            Err(refused) => {
+                let Refused { status, answer: form } = *refused;
+                (refuse(call, status.into_http()), form)
+            }
+            Ok(spoken) => {
+                let form = spoken.answer;
+                let deadline = shared.limits.deadline(spoken.route.streams, &parts.headers, started);
+                let head_deadline = shared.limits.head_deadline(deadline, started);
+                let (identity, answers) = (self.identify(&parts), self.answers.clone());
+                let (shared, trace) = (Arc::clone(&shared), call.trace().clone());
+                let work = SpokenCall { shared, spoken, identity, answers, trace, deadline, parts, body };
+                (answer(call, work.answer(), head_deadline), form)
+            }
+        };
+        Box::pin(async move {
+            let Ok(answer) = answered.await;
+            let mut answer = form.finish(answer, shared.routes.contract());
+            shared.cors.mark(origin, answer.headers_mut());
+            Ok(answer)
+        })
+    }
+
+    /// The answer to a request that calls no method.
+    fn answer_at_once(&self, parts: &Parts) -> Option<Response<Body>> {
+        if let Some(answer) = self.shared.cors.preflight(parts) {
+            return Some(answer);
+        }
+        if parts.uri.path() != openapi::PATH {
+            return None;
+        }
+        let mut answer = self.shared.openapi.answer(parts);
+        self.shared.cors.mark(self.shared.cors.origin(&parts.headers), answer.headers_mut());
+        Some(answer)
+    }
+
+    /// What a request of another protocol means, or what it is refused with because of its head.
+    fn spoken(&self, parts: &mut Parts) -> Result<Spoken, Box<Refused>> {
+        let metadata_bytes_max = self.shared.limits.metadata_bytes;
+        if metadata_bytes(&parts.headers) > metadata_bytes_max {
+            let status = Refusal::metadata_too_large(metadata_bytes_max);
+            return Err(Box::new(Refused { status, answer: AnswerForm::Rest }));
+        }
+        crate::protocol::of(&self.shared.routes, parts)
+    }
+
     /// Who makes the call. Until callers sign in every caller is the same operator, its connection has a share of
     /// everything, and the address that it comes from is a peer of many.
     fn identify(&self, _: &Parts) -> Identity {
@@ -126,6 +196,8 @@ impl Gateway {
 }
 
 impl PerConnection for Gateway {
+    const TAKES_HTTP1: bool = true;
+
     fn for_connection(&self, connection: &Connection) -> Self {
         let member = self.shared.shares.member(connection.peer());
         Self {
@@ -152,7 +224,10 @@ impl Service<Request<Incoming>> for Gateway {
     fn call(&self, request: Request<Incoming>) -> Answer {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let call = self.begin(&parts, started);
+        if !is_grpc_call(&parts) {
+            return self.call_spoken(parts, body, started);
+        }
+        let call = self.begin(parts.uri.path().trim_start_matches('/'), &parts.headers, started);
         let target = match self.target(&parts) {
             Ok(target) => target,
             Err(refusal) => return refuse(call, *refusal),
@@ -243,9 +318,9 @@ struct IncomingCall {
 }
 
 /// A call's place among all of the gateway, and among those of its service.
-struct Admitted {
-    place: Part,
-    at_service: Option<Place>,
+pub(crate) struct Admitted {
+    pub(crate) place: Part,
+    pub(crate) at_service: Option<Place>,
 }
 
 impl IncomingCall {
@@ -268,7 +343,7 @@ impl IncomingCall {
 }
 
 /// A place for a call of this caller.
-async fn admit(route: &Route, identity: &Identity) -> Result<Admitted, Status> {
+pub(crate) async fn admit(route: &Route, identity: &Identity) -> Result<Admitted, Status> {
     let overloaded = || Refusal::overloaded(OVERLOADED_RETRY_AFTER);
     let resource = if route.streams { Resource::Streams } else { Resource::Calls };
     let place = identity.member.take(resource, 1).ok_or_else(overloaded)?;
@@ -283,11 +358,11 @@ async fn admit(route: &Route, identity: &Identity) -> Result<Admitted, Status> {
 }
 
 /// What the service is sent.
-struct Message {
-    path: PathAndQuery,
-    headers: HeaderMap,
-    body: Bytes,
-    deadline: Option<Instant>,
+pub(crate) struct Message {
+    pub(crate) path: PathAndQuery,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// Calls the service. The call keeps its place at the service until the answer has come, and its place in the gateway
@@ -298,6 +373,15 @@ async fn forward(
     admitted: Admitted,
     message: Message,
 ) -> Result<Response<HeldBody<AnswerBody>>, Status> {
+    let answer = send(route, message).await?;
+    let answer = if route.streams { answers.stream(answer) } else { answers.whole(answer).await };
+    let Admitted { place, at_service } = admitted;
+    drop(at_service);
+    Ok(answer.map(|body| HeldBody::new(body, Some(place))))
+}
+
+/// Sends the service what it is sent, within the time that the caller waits.
+pub(crate) async fn send(route: &Route, message: Message) -> Result<Response<UpstreamBody>, Status> {
     let Message { path, mut headers, body, deadline } = message;
     if let Some(deadline) = deadline {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -317,15 +401,11 @@ async fn forward(
         retry_safe: false,
         batchable: !(route.streams || route.takes_stream),
     };
-    let answer = route.upstream.call(outbound).await?;
-    let answer = if route.streams { answers.stream(answer) } else { answers.whole(answer).await };
-    let Admitted { place, at_service } = admitted;
-    drop(at_service);
-    Ok(answer.map(|body| HeldBody::new(body, Some(place))))
+    route.upstream.call(outbound).await
 }
 
 /// Removes the headers that only the gateway may set, and what belongs to the caller's own connection.
-fn remove_foreign(headers: &mut HeaderMap) {
+pub(crate) fn remove_foreign(headers: &mut HeaderMap) {
     for name in HOP_HEADERS {
         headers.remove(name);
     }

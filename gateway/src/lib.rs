@@ -1,4 +1,5 @@
-//! The generic gRPC edge of OpenOrder: one port in front of every service, and no business rule.
+//! The generic edge of OpenOrder: one port in front of every service, for callers of gRPC and of HTTP and JSON, and no
+//! business rule.
 //!
 //! Reading guide:
 //!
@@ -9,6 +10,8 @@
 //! * `local.rs`: what the gateway answers itself;
 //! * `identity.rs`: who makes a call, and whose share it counts against;
 //! * `forward.rs`: one call: identified, read, admitted, forwarded; its trace and its deadline;
+//! * `protocol/`: what is spoken besides gRPC: REST, Connect, gRPC-Web; `transcode/`: how messages of these are made into
+//!   messages of gRPC and back; `openapi/`: what can be called so;
 //! * `answers/`: what is held of an answer until its caller has read it, and for how long;
 //! * `health.rs`: the health of all services as one;
 //! * `address.rs`: where the gateway may listen while callers are not authenticated;
@@ -24,8 +27,11 @@ mod health;
 mod identity;
 mod local;
 mod message;
+mod openapi;
+mod protocol;
 mod routes;
 mod shares;
+mod transcode;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +54,8 @@ use crate::answers::Answers;
 use crate::forward::{Gateway, Limits, Shared};
 use crate::health::HealthPoll;
 use crate::local::LocalMethod;
+use crate::openapi::OpenApi;
+use crate::protocol::cors::Cors;
 use crate::routes::RouteTable;
 
 /// Every caller until there is sign-in.
@@ -129,6 +137,8 @@ fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -
     let shares = settings.shares();
     Ok(Shared {
         role,
+        openapi: OpenApi::new(routes.contract(), routes.rest()),
+        cors: Cors::new(&settings.cors_origins)?,
         routes,
         metrics: Arc::new(CallMetrics::of(methods.iter().map(String::as_str))),
         anonymous: CallerHeaders::new(&caller).map(Arc::new).context("the anonymous caller")?,
@@ -137,6 +147,8 @@ fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -
             metadata_bytes: settings.metadata_bytes_max,
             default_timeout: Duration::from_millis(settings.default_timeout_ms),
             timeout_max: Duration::from_millis(settings.timeout_max_ms),
+            answer_bytes: settings.answer_bytes_max,
+            stream_keep_alive: Duration::from_millis(settings.stream_keep_alive_ms),
         },
         incoming_trace: settings.incoming_trace,
         answers: Answers::new(settings, &shares),

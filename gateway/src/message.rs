@@ -1,9 +1,12 @@
 //! The messages in a request's body: as many as the method takes, each whole, none compressed behind the gateway.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use flate2::Compression;
 use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderName};
 use openorder_rpc::Refusal;
 use tonic::Status;
@@ -25,12 +28,40 @@ impl Encoding {
     /// The encoding that the head names. It is removed: behind the gateway nothing is compressed.
     pub(crate) fn take(headers: &mut HeaderMap) -> Result<Self, Status> {
         let Some(name) = headers.remove(GRPC_ENCODING) else { return Ok(Self::Identity) };
-        match name.as_bytes() {
-            b"identity" => Ok(Self::Identity),
-            b"gzip" => Ok(Self::Gzip),
-            _ => Err(Refusal::unsupported_encoding(ACCEPTED)),
+        Self::parse(name.as_bytes()).ok_or_else(|| Refusal::unsupported_encoding(ACCEPTED))
+    }
+
+    /// The encoding of this name.
+    pub(crate) fn parse(name: &[u8]) -> Option<Self> {
+        match name {
+            b"identity" => Some(Self::Identity),
+            b"gzip" => Some(Self::Gzip),
+            _ => None,
         }
     }
+
+    /// Bytes without this encoding, at most so many.
+    pub(crate) fn unpacked(self, bytes: Bytes, bytes_max: usize) -> Result<Bytes, Status> {
+        match self {
+            Self::Identity => Ok(bytes),
+            Self::Gzip => unpack(&bytes, bytes_max).map(Bytes::from),
+        }
+    }
+}
+
+/// A body that is compressed as a whole, as its `content-encoding` says, without that.
+pub(crate) fn unpacked(headers: &HeaderMap, body: Bytes, bytes_max: usize) -> Result<Bytes, Status> {
+    let Some(name) = headers.get(CONTENT_ENCODING) else { return Ok(body) };
+    let encoding = Encoding::parse(name.as_bytes().to_ascii_lowercase().trim_ascii());
+    let encoding = encoding.ok_or_else(|| Refusal::unsupported_content_encoding("gzip, identity"))?;
+    encoding.unpacked(body, bytes_max)
+}
+
+/// Bytes with gzip, as quickly as it goes; `None` where that fails, which it does not in memory.
+pub(crate) fn packed(plain: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
+    encoder.write_all(plain).ok()?;
+    encoder.finish().ok().map(Bytes::from)
 }
 
 /// What a method takes.
@@ -123,8 +154,6 @@ fn unpack(packed: &[u8], limit: usize) -> Result<Vec<u8>, Status> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::io::Write;
-
     use openorder_rpc::reason_of;
     use proptest::prelude::*;
 
@@ -138,7 +167,7 @@ mod tests {
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     }
@@ -161,6 +190,15 @@ mod tests {
             assert_eq!(reason(wrong.clone(), Encoding::Identity), "MALFORMED_REQUEST", "{wrong:?}");
         }
         assert_eq!(reason([&one[..], b"x"].concat(), Encoding::Identity), "MALFORMED_REQUEST");
+    }
+
+    #[test]
+    fn what_is_packed_here_is_unpacked_here() {
+        let plain = Bytes::from("order ".repeat(1_000));
+        let small = packed(&plain).unwrap();
+        assert!(small.len() < 1_000);
+        assert_eq!(Encoding::Gzip.unpacked(small.clone(), 6_000).unwrap(), plain);
+        assert!(Encoding::Gzip.unpacked(small, 5_999).is_err());
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context;
+use http::uri::PathAndQuery;
 use openorder_rpc::{BatchSettings, RpcClientSettings, Upstream};
-use prost::Message;
-use prost_types::FileDescriptorSet;
 
 use crate::admission::{Admission, AdmissionSettings};
+use crate::transcode::contract::{Contract, Procedure};
+use crate::transcode::rest::RestRoutes;
 
 /// A service behind the gateway.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Backend {
 
 /// One method of a service behind the gateway.
 pub(crate) struct Route {
+    /// `/package.Service/Method`.
+    pub(crate) path: PathAndQuery,
     pub(crate) upstream: Arc<Upstream>,
     /// How many calls the service is given at a time; streams are counted apart.
     pub(crate) admission: Admission,
@@ -32,11 +35,15 @@ pub(crate) struct Route {
     pub(crate) streams: bool,
     /// Whether the request is a stream, of any number of messages.
     pub(crate) takes_stream: bool,
+    /// What is known of it where its messages are made here.
+    pub(crate) procedure: Procedure,
 }
 
-/// All methods, by path (`/package.Service/Method`), and the services they belong to.
+/// All methods, by path (`/package.Service/Method`) and by their paths over HTTP, and the services they belong to.
 pub(crate) struct RouteTable {
+    contract: Arc<Contract>,
     methods: HashMap<String, Arc<Route>>,
+    rest: RestRoutes,
     services: Vec<(Backend, Arc<Upstream>)>,
 }
 
@@ -49,53 +56,51 @@ impl RouteTable {
         batch: &BatchSettings,
         admission: AdmissionSettings,
     ) -> anyhow::Result<Self> {
-        let descriptors = FileDescriptorSet::decode(descriptors).context("the contract's descriptors do not decode")?;
-        let mut table = Self { methods: HashMap::new(), services: Vec::new() };
+        let contract = Arc::new(Contract::new(descriptors)?);
+        let mut table = Self { contract, methods: HashMap::new(), rest: RestRoutes::default(), services: Vec::new() };
         for backend in backends {
             let upstream = Upstream::with_batches(&backend.url, client, batch)
                 .with_context(|| format!("services.{}", backend.role))
                 .map(Arc::new)?;
             let admission = Admission::new(backend.role, admission);
-            let found = table.add(&descriptors, backend.service, &upstream, &admission);
-            anyhow::ensure!(found, "the contract has no service {}", backend.service);
+            table.add(backend.service, &upstream, &admission)?;
             table.services.push((backend, upstream));
         }
         Ok(table)
     }
 
-    fn add(
-        &mut self,
-        descriptors: &FileDescriptorSet,
-        service: &str,
-        upstream: &Arc<Upstream>,
-        admission: &Admission,
-    ) -> bool {
-        let mut found = false;
-        for file in &descriptors.file {
-            for candidate in &file.service {
-                if format!("{}.{}", file.package(), candidate.name()) != service {
-                    continue;
-                }
-                found = true;
-                for (number, method) in candidate.method.iter().enumerate() {
-                    let path = format!("/{service}/{}", method.name());
-                    let route = Route {
-                        upstream: Arc::clone(upstream),
-                        admission: admission.clone(),
-                        number,
-                        streams: method.server_streaming(),
-                        takes_stream: method.client_streaming(),
-                    };
-                    self.methods.insert(path, Arc::new(route));
-                }
-            }
+    fn add(&mut self, service: &str, upstream: &Arc<Upstream>, admission: &Admission) -> anyhow::Result<()> {
+        let procedures = self.contract.procedures(service);
+        let procedures = procedures.with_context(|| format!("the contract has no service {service}"))?;
+        for (number, procedure) in procedures.into_iter().enumerate() {
+            let path = format!("/{service}/{}", procedure.descriptor.name());
+            let route = Arc::new(Route {
+                path: path.parse().with_context(|| path.clone())?,
+                upstream: Arc::clone(upstream),
+                admission: admission.clone(),
+                number,
+                streams: procedure.streams(),
+                takes_stream: procedure.takes_stream(),
+                procedure,
+            });
+            self.rest.add(&self.contract, &route)?;
+            self.methods.insert(path, route);
         }
-        found
+        Ok(())
     }
 
     /// The route of a path, if there is such a method.
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Route>> {
         self.methods.get(path)
+    }
+
+    /// The methods by their paths over HTTP.
+    pub(crate) fn rest(&self) -> &RestRoutes {
+        &self.rest
+    }
+
+    pub(crate) fn contract(&self) -> &Arc<Contract> {
+        &self.contract
     }
 
     /// All paths.

@@ -18,8 +18,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Response;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame};
 use openorder_rpc::{Refusal, UpstreamBody};
 use openorder_telemetry::api::Counter;
@@ -30,7 +30,8 @@ pub(crate) use self::body::AnswerBody;
 use self::body::Piece;
 use self::sending::Sending;
 use crate::config::GatewaySettings;
-use crate::shares::{Member, Resource, Shares};
+use crate::shares::{Member, Part, Resource, Shares};
+use crate::transcode::stream::Convert;
 
 /// When a caller that left too much unread may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -90,6 +91,13 @@ impl Answers {
     }
 }
 
+/// A whole answer of a service, held until its caller's is made of it.
+pub(crate) struct Received {
+    pub(crate) bytes: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+    _held: Vec<Part>,
+}
+
 impl CallerAnswers {
     /// Takes the whole answer off its connection. It is refused where it is too large, or its caller has too much unread.
     pub(crate) async fn whole(&self, answer: Response<UpstreamBody>) -> Response<AnswerBody> {
@@ -119,11 +127,58 @@ impl CallerAnswers {
         Ok(answer)
     }
 
+    /// Takes the whole answer off its connection, for one that is made of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::whole`].
+    pub(crate) async fn read(&self, body: &mut UpstreamBody) -> Result<Received, Status> {
+        let (mut first, mut all, mut held, mut trailers) = (Bytes::new(), BytesMut::new(), Vec::new(), None);
+        while let Some(frame) = next_frame(body).await? {
+            let data = match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    trailers = frame.into_trailers().ok();
+                    continue;
+                }
+            };
+            if first.len() + all.len() + data.len() > self.limits.answer_bytes_max {
+                return Err(Refusal::answer_too_large(self.limits.answer_bytes_max));
+            }
+            held.push(self.hold(data.len())?);
+            // One frame, the usual case, is not copied.
+            if first.is_empty() && all.is_empty() {
+                first = data;
+                continue;
+            }
+            if all.is_empty() {
+                all.extend_from_slice(&std::mem::take(&mut first));
+            }
+            all.extend_from_slice(&data);
+        }
+        Ok(Received { bytes: if all.is_empty() { first } else { all.freeze() }, trailers, _held: held })
+    }
+
+    /// An answer that was made here and is there as a whole. It is refused where its caller has too much unread.
+    pub(crate) fn made(&self, bytes: Bytes) -> Result<AnswerBody, Status> {
+        let mut answer = AnswerBody::whole(self);
+        if !bytes.is_empty() {
+            answer.push(self.piece(bytes)?);
+        }
+        answer.complete(None);
+        Ok(answer)
+    }
+
+    /// An answer that is made of another one as that comes. It ends where its caller has too much of it unread.
+    pub(crate) fn converted(&self, body: UpstreamBody, convert: Box<dyn Convert>) -> AnswerBody {
+        AnswerBody::stream(self, stream::pump(self, body, Some(convert)))
+    }
+
     /// An answer that is handed on as it comes. It ends where its caller has too much of it unread.
     pub(crate) fn stream(&self, answer: Response<UpstreamBody>) -> Response<AnswerBody> {
         answer.map(|body| match body.is_end_stream() {
             true => AnswerBody::default(),
-            false => AnswerBody::stream(self, stream::pump(self, body)),
+            false => AnswerBody::stream(self, stream::pump(self, body, None)),
         })
     }
 
@@ -136,13 +191,15 @@ impl CallerAnswers {
     }
 
     fn piece(&self, data: Bytes) -> Result<Piece, Status> {
-        match self.member.take(Resource::AnswerBytes, data.len()) {
-            Some(held) => Ok(Piece::new(data, held)),
-            None => {
-                self.refused.add(1, &[]);
-                Err(Refusal::answers_unread(RETRY_AFTER))
-            }
-        }
+        self.hold(data.len()).map(|held| Piece::new(data, held))
+    }
+
+    /// Room for so many bytes.
+    fn hold(&self, bytes: usize) -> Result<Part, Status> {
+        self.member.take(Resource::AnswerBytes, bytes).ok_or_else(|| {
+            self.refused.add(1, &[]);
+            Refusal::answers_unread(RETRY_AFTER)
+        })
     }
 
     /// Returns when small answers have been unread for so long that the whole connection has to end.

@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub, missing_docs)]
 
+pub mod http1;
 pub mod raw;
+pub mod shop;
 pub mod wire;
 
 use std::convert::Infallible;
@@ -30,6 +32,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+pub const CREATE_ORDER: &str = "/openorder.order.v1.OrderService/CreateOrder";
 pub const GET_ORDER: &str = "/openorder.order.v1.OrderService/GetOrder";
 pub const WATCH_ORDER: &str = "/openorder.order.v1.OrderService/WatchOrder";
 pub const GET_PRODUCT: &str = "/openorder.product.v1.ProductService/GetProduct";
@@ -211,7 +214,7 @@ pub async fn orders_with(address: &str, role: RoleTelemetry, settings: RpcServer
     service_with(address, role, settings, |seen| Routes::new(Orders(seen))).await
 }
 
-async fn service_at(address: &str, role: RoleTelemetry, routes: impl FnOnce(Seen) -> Routes) -> Running {
+pub async fn service_at(address: &str, role: RoleTelemetry, routes: impl FnOnce(Seen) -> Routes) -> Running {
     service_with(address, role, RpcServerSettings::default(), routes).await
 }
 

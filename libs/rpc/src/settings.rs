@@ -53,8 +53,12 @@ settings! {
         /// Connections of one peer at a time, in percent of them; above, its own longest idle one gives way. A peer is an
         /// IPv4 address or an IPv6 network of 64 bits; all callers behind one proxy are one.
         peer_share_percent: usize = 90, 1..=100;
-        /// How long a client may take to begin with HTTP/2's preface and settings, in milliseconds.
+        /// How long a client may take to begin, in milliseconds: with HTTP/2's preface and settings, or at the gateway with
+        /// the first bytes of a request over HTTP/1.1.
         handshake_timeout_ms: u64 = 5_000, 1..=600_000;
+        /// How long a client of HTTP/1.1, which the gateway alone takes, may take from one answer to the whole head of its
+        /// next request, in milliseconds.
+        http1_request_timeout_ms: u64 = 60_000, 1..=3_600_000;
         /// After how long without a call a connection is ended, in milliseconds. Pings are no calls.
         idle_timeout_ms: u64 = 300_000, 1..=86_400_000;
         /// Concurrent calls on one connection; a client's further calls wait on its side.

@@ -2,7 +2,9 @@
 //!
 //! Every status that leaves OpenOrder carries exactly one `google.rpc.ErrorInfo` of the domain `openorder`: programs
 //! branch on its reason, people read the message. An invalid request adds a `BadRequest` with all its violations;
-//! where waiting helps there is a `RetryInfo`.
+//! where waiting helps there is a `RetryInfo`. How HTTP says it to callers of other protocols is in [`web`].
+
+pub mod web;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,6 +16,10 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::pb;
 
+use self::web::{
+    HTTP_VERSION_NOT_SUPPORTED, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, ROUTE_NOT_FOUND, UNSUPPORTED_CONTENT_ENCODING,
+    UNSUPPORTED_MEDIA_TYPE,
+};
 use crate::page::ANSWER_TOO_LARGE;
 
 /// The domain of every `ErrorInfo`.
@@ -342,6 +348,56 @@ impl Refusal {
     #[must_use]
     pub fn malformed_request(message: impl Into<String>) -> Status {
         Self::plain(Code::InvalidArgument, "MALFORMED_REQUEST", message).into_status()
+    }
+
+    /// No method is called by this path: `ROUTE_NOT_FOUND`. For callers of other protocols than gRPC.
+    #[must_use]
+    pub fn route_not_found() -> Status {
+        Self::plain(Code::NotFound, ROUTE_NOT_FOUND, "no method is called by this path").into_status()
+    }
+
+    /// The path is called by another HTTP method: `METHOD_NOT_ALLOWED`, with those that are in the header `allow`.
+    #[must_use]
+    pub fn method_not_allowed(allowed: &str) -> Status {
+        let message = format!("this path takes {allowed}");
+        let mut status = Self::plain(Code::Unimplemented, METHOD_NOT_ALLOWED, message).into_status();
+        if let Ok(value) = MetadataValue::try_from(allowed) {
+            status.metadata_mut().insert("allow", value);
+        }
+        status
+    }
+
+    /// The body is of a type that is not taken here: `UNSUPPORTED_MEDIA_TYPE`, with those that are in the header `accept`.
+    #[must_use]
+    pub fn unsupported_media_type(accepted: &'static str) -> Status {
+        let message = format!("content-type must be one of: {accepted}");
+        let mut status = Self::plain(Code::InvalidArgument, UNSUPPORTED_MEDIA_TYPE, message).into_status();
+        status.metadata_mut().insert("accept", MetadataValue::from_static(accepted));
+        status
+    }
+
+    /// The body is compressed in a way that is not taken: `UNSUPPORTED_CONTENT_ENCODING`, with those that are in the header
+    /// `accept-encoding`. For callers of other protocols than gRPC.
+    #[must_use]
+    pub fn unsupported_content_encoding(accepted: &'static str) -> Status {
+        let message = format!("content-encoding must be one of: {accepted}");
+        let mut status = Self::plain(Code::Unimplemented, UNSUPPORTED_CONTENT_ENCODING, message).into_status();
+        status.metadata_mut().insert("accept-encoding", MetadataValue::from_static(accepted));
+        status
+    }
+
+    /// What the caller would take, by its `accept`, is not made here: `NOT_ACCEPTABLE`.
+    #[must_use]
+    pub fn not_acceptable(made: &'static str) -> Status {
+        let message = format!("accept must name one of: {made}");
+        Self::plain(Code::InvalidArgument, NOT_ACCEPTABLE, message).into_status()
+    }
+
+    /// The protocol cannot be spoken over HTTP/1.1: `HTTP_VERSION_NOT_SUPPORTED`.
+    #[must_use]
+    pub fn http_version_not_supported() -> Status {
+        let message = "gRPC needs HTTP/2; over HTTP/1.1 there are JSON, Connect and gRPC-Web";
+        Self::plain(Code::Unimplemented, HTTP_VERSION_NOT_SUPPORTED, message).into_status()
     }
 
     /// Gives a status of foreign make (tonic's own, or a library's) its `ErrorInfo`; the reason is the code's name.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, Response};
 use openorder_telemetry::{RoleTelemetry, Span, SpanKind, TraceContext};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
@@ -25,6 +25,11 @@ use crate::status::{Refusal, code_name};
 
 /// So many characters of a method's name that is not in the contract are kept in its span.
 const MADE_UP_NAME_MAX: usize = 128;
+
+/// In the extensions of an answer's head: the answer succeeded and is there as a whole, and nothing in it says so as gRPC
+/// does.
+#[derive(Clone, Copy, Debug)]
+pub struct Complete;
 
 /// The span, the measurement and the place of a call. Dropped before it is finished, the call was cancelled.
 pub struct Call {
@@ -46,13 +51,24 @@ impl Call {
         started: Instant,
         incoming: IncomingTrace,
     ) -> Self {
-        let name = parts.uri.path().trim_start_matches('/');
+        Self::start_as(parts.uri.path().trim_start_matches('/'), role, metrics, &parts.headers, started, incoming)
+    }
+
+    /// As [`Self::start`], for a call whose path is not its method's: by the method's name, `package.Service/Method`.
+    pub fn start_as(
+        name: &str,
+        role: &RoleTelemetry,
+        metrics: &Arc<CallMetrics>,
+        headers: &HeaderMap,
+        started: Instant,
+        incoming: IncomingTrace,
+    ) -> Self {
         let method = Arc::clone(metrics.method(name));
         let is_other = metrics.is_other(&method);
         let known = if is_other { OTHER } else { name };
         let sent = match incoming {
             IncomingTrace::Ignore => TraceContext::NONE,
-            IncomingTrace::Trust | IncomingTrace::Link => trace_of_headers(&parts.headers),
+            IncomingTrace::Trust | IncomingTrace::Link => trace_of_headers(headers),
         };
         let parent = if incoming == IncomingTrace::Trust { &sent } else { &TraceContext::NONE };
         let named = || known.to_owned().into();
@@ -217,6 +233,11 @@ where
     if head.status != http::StatusCode::OK {
         call.finish(Code::Unknown);
         return Response::from_parts(head, Body::new(body));
+    }
+    if head.extensions.remove::<Complete>().is_some() {
+        call.finish(Code::Ok);
+        // The call's connection is in use until the body is gone.
+        return Response::from_parts(head, Body::new(ObservedBody::new(body, call)));
     }
     if !head.headers.contains_key("grpc-status") {
         return Response::from_parts(head, Body::new(ObservedBody::new(body, call)));

@@ -22,7 +22,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// Why a connection was ended by this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It did not say that it speaks HTTP/2, in time.
+    /// It did not say in time what it speaks.
     Handshake,
     /// It had no call for too long.
     Idle,

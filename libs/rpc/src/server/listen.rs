@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use openorder_runtime::Shutdown;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Join};
@@ -27,6 +27,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a client of HTTP/2 says first (RFC 9113, section 3.4); a SETTINGS frame follows.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER_LENGTH: usize = 9;
+/// The fewest bytes that HTTP/1.1 can be given for the head of a request.
+const HTTP1_HEAD_BYTES_MIN: usize = 8_192;
 /// The byte of a frame's header that says what it is, and what it is in a SETTINGS frame.
 const FRAME_KIND: usize = 3;
 const SETTINGS_FRAME: u8 = 4;
@@ -52,6 +54,9 @@ pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
 
 /// What a service is on one connection.
 pub trait PerConnection {
+    /// Whether it answers HTTP/1.1 as well as HTTP/2.
+    const TAKES_HTTP1: bool = false;
+
     /// The service for the calls of a connection. It notes each of them with [`Connection::in_use`]: a connection without
     /// calls is ended after a time, or when another one needs its place.
     #[must_use]
@@ -64,8 +69,9 @@ pub trait PerConnection {
     }
 }
 
-/// Serves HTTP/2 connections of a role until shutdown is requested, then lets calls in flight end within the drain
-/// timeout. A new connection is never left waiting: see [`ConnectionSettings`] for who gives way.
+/// Serves connections of a role until shutdown is requested, then lets calls in flight end within the drain timeout:
+/// HTTP/2, and HTTP/1.1 where the service takes it. A new connection is never left waiting: see [`ConnectionSettings`] for
+/// who gives way.
 pub async fn serve_connections<S>(
     role: &'static str,
     listener: TcpListener,
@@ -79,7 +85,7 @@ pub async fn serve_connections<S>(
         + 'static,
     S::Future: Send + 'static,
 {
-    let (http, limits) = (http(settings), Limits::new(settings));
+    let (http, limits) = (Http::new(settings, S::TAKES_HTTP1), Limits::new(settings));
     let open = Connections::new(role, settings);
     let mut connections = JoinSet::new();
     loop {
@@ -109,7 +115,31 @@ pub async fn serve_connections<S>(
     }
 }
 
-fn http(settings: &ConnectionSettings) -> http2::Builder<StreamExecutor> {
+/// How each version of HTTP is spoken.
+#[derive(Clone)]
+struct Http {
+    two: http2::Builder<StreamExecutor>,
+    /// None where it is not.
+    one: Option<http1::Builder>,
+}
+
+impl Http {
+    fn new(settings: &ConnectionSettings, takes_http1: bool) -> Self {
+        Self { two: http2(settings), one: takes_http1.then(|| http1(settings)) }
+    }
+}
+
+fn http1(settings: &ConnectionSettings) -> http1::Builder {
+    let head_bytes = usize::try_from(settings.header_list_bytes_max).unwrap_or(usize::MAX);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        // Counted from the end of the answer before: a client that has nothing to ask is let go, too.
+        .header_read_timeout(Duration::from_millis(settings.http1_request_timeout_ms))
+        .max_buf_size(head_bytes.max(HTTP1_HEAD_BYTES_MIN));
+    http
+}
+
+fn http2(settings: &ConnectionSettings) -> http2::Builder<StreamExecutor> {
     let mut http = http2::Builder::new(StreamExecutor);
     http.timer(TokioTimer::new())
         .max_concurrent_streams(settings.streams_per_connection_max)
@@ -143,14 +173,8 @@ impl Limits {
     }
 }
 
-async fn connection<S>(
-    entered: Entered,
-    stream: TcpStream,
-    http: http2::Builder<StreamExecutor>,
-    service: S,
-    limits: Limits,
-    shutdown: Shutdown,
-) where
+async fn connection<S>(entered: Entered, stream: TcpStream, http: Http, service: S, limits: Limits, shutdown: Shutdown)
+where
     S: hyper::service::Service<Request<Incoming>, Response = Response<tonic::body::Body>, Error = Infallible>
         + PerConnection
         + Send
@@ -159,12 +183,12 @@ async fn connection<S>(
 {
     let open = &entered.connection;
     let begun = tokio::select! {
-        begun = timeout(limits.handshake, handshake(stream)) => begun,
+        begun = timeout(limits.handshake, handshake(stream, http.one.is_some())) => begun,
         () = open.gives_way() => return,
         () = shutdown.requested() => return,
     };
-    let stream = match begun {
-        Ok(Ok(stream)) => stream,
+    let (version, stream) = match begun {
+        Ok(Ok((version, stream))) => (version, TokioIo::new(stream)),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a connection ended before it began");
             return;
@@ -175,25 +199,16 @@ async fn connection<S>(
         }
     };
     let overdue = service.overdue();
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let serving = async {
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = shutdown.requested() => {
-                connection.as_mut().graceful_shutdown();
-                open.close();
-                connection.await
+        match (version, &http.one) {
+            (Version::Http1, Some(http1)) => {
+                // Boxed: few connections are of this kind, and all would have the room for it.
+                let mut connection = Box::pin(http1.serve_connection(stream, service));
+                drive(connection.as_mut(), |one| one.graceful_shutdown(), &entered, limits, &shutdown).await
             }
-            () = open.gives_way() => {
-                connection.as_mut().graceful_shutdown();
-                open.close();
-                goodbye(open, connection, limits).await
-            }
-            () = open.idle_for(limits.idle) => {
-                entered.count(Ended::Idle);
-                connection.as_mut().graceful_shutdown();
-                open.close();
-                goodbye(open, connection, limits).await
+            _ => {
+                let connection = std::pin::pin!(http.two.serve_connection(stream, service));
+                drive(connection, |one| one.graceful_shutdown(), &entered, limits, &shutdown).await
             }
         }
     };
@@ -207,10 +222,40 @@ async fn connection<S>(
     }
 }
 
+/// Serves a connection until it ends, or has to; `say_goodbye` lets it take no further call.
+async fn drive<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<&mut C>,
+    say_goodbye: fn(Pin<&mut C>),
+    entered: &Entered,
+    limits: Limits,
+    shutdown: &Shutdown,
+) -> hyper::Result<()> {
+    let open = &entered.connection;
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.requested() => {
+            say_goodbye(connection.as_mut());
+            open.close();
+            connection.await
+        }
+        () = open.gives_way() => {
+            say_goodbye(connection.as_mut());
+            open.close();
+            goodbye(open, connection, limits).await
+        }
+        () = open.idle_for(limits.idle) => {
+            entered.count(Ended::Idle);
+            say_goodbye(connection.as_mut());
+            open.close();
+            goodbye(open, connection, limits).await
+        }
+    }
+}
+
 /// Lets a connection end that was asked to; a call that came in that very moment may end, too.
 async fn goodbye<C: Future<Output = hyper::Result<()>>>(
     open: &Connection,
-    mut connection: std::pin::Pin<&mut C>,
+    mut connection: Pin<&mut C>,
     limits: Limits,
 ) -> hyper::Result<()> {
     if open.is_cut() {
@@ -223,13 +268,23 @@ async fn goodbye<C: Future<Output = hyper::Result<()>>>(
     }
 }
 
-/// Reads how a client of HTTP/2 begins; the stream that is returned begins with it again. Without it nothing is spent
-/// on a connection.
-async fn handshake(stream: TcpStream) -> io::Result<Join<impl AsyncRead + Unpin, impl AsyncWrite + Unpin>> {
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// Reads how a client begins, which says what it speaks; the stream that is returned begins with it again. Without it
+/// nothing is spent on a connection.
+async fn handshake(
+    stream: TcpStream,
+    takes_http1: bool,
+) -> io::Result<(Version, Join<impl AsyncRead + Unpin, impl AsyncWrite + Unpin>)> {
     stream.set_nodelay(true)?;
     let (mut reader, writer) = stream.into_split();
     let mut head = [0; PREFACE.len() + FRAME_HEADER_LENGTH];
-    let mut length = 0;
+    let (mut version, mut length) = (Version::Http2, 0);
     while length < head.len() {
         let read = reader.read(&mut head[length..]).await?;
         if read == 0 {
@@ -238,11 +293,16 @@ async fn handshake(stream: TcpStream) -> io::Result<Join<impl AsyncRead + Unpin,
         length += read;
         let preface = length.min(PREFACE.len());
         if head[..preface] != PREFACE[..preface] {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak HTTP/2"));
+            if !takes_http1 {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak HTTP/2"));
+            }
+            version = Version::Http1;
+            break;
         }
     }
-    if head[PREFACE.len() + FRAME_KIND] != SETTINGS_FRAME {
+    if version == Version::Http2 && head[PREFACE.len() + FRAME_KIND] != SETTINGS_FRAME {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "its first frame is not SETTINGS"));
     }
-    Ok(tokio::io::join(Cursor::new(head).chain(reader), writer))
+    let head = Cursor::new(head).take(length as u64);
+    Ok((version, tokio::io::join(head.chain(reader), writer)))
 }

@@ -9,15 +9,21 @@ const MEDIA_TYPES: [&str; 2] = ["application/grpc", "application/grpc+proto"];
 const EXPLANATION: &str =
     "This port takes gRPC: POST with content-type application/grpc or application/grpc+proto, over HTTP/2.\n";
 
+/// Whether the head is that of a gRPC call.
+#[must_use]
+pub fn is_grpc_call(parts: &http::request::Parts) -> bool {
+    let media_type = parts.headers.get(header::CONTENT_TYPE);
+    parts.method == Method::POST && media_type.is_some_and(|value| is_grpc(value.as_bytes()))
+}
+
 /// The answer to a request whose head is not that of a gRPC call; `None` when it is.
 #[must_use]
 pub fn refuse_other_protocols(parts: &http::request::Parts) -> Option<Response<Body>> {
+    if is_grpc_call(parts) {
+        return None;
+    }
     if parts.method != Method::POST {
         return Some(refusal(StatusCode::METHOD_NOT_ALLOWED, header::ALLOW, "POST"));
-    }
-    let media_type = parts.headers.get(header::CONTENT_TYPE);
-    if media_type.is_some_and(|value| is_grpc(value.as_bytes())) {
-        return None;
     }
     let accepted = "application/grpc, application/grpc+proto";
     Some(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, header::ACCEPT, accepted))

@@ -27,11 +27,11 @@ use openorder_telemetry::RoleTelemetry;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
-pub use call::{Call, CallFuture};
+pub use call::{Call, CallFuture, Complete};
 pub use connections::{Connection, InUse};
 pub use limited::LimitedBody;
 pub use listen::{ListenError, PerConnection, listen, serve_connections};
-pub use media::refuse_other_protocols;
+pub use media::{is_grpc_call, refuse_other_protocols};
 pub use metrics::{CallMetrics, MethodMetrics};
 pub use service::{HEALTH_CHECK, OVERLOADED_RETRY_AFTER, RpcService};
 pub use stream::read_by;

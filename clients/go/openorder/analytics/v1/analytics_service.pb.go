@@ -768,16 +768,16 @@ const file_openorder_analytics_v1_analytics_service_proto_rawDesc = "" +
 	"\n" +
 	"rebuild_id\x18\x02 \x01(\tR\trebuildId\"R\n" +
 	"\x15CancelRebuildResponse\x129\n" +
-	"\arebuild\x18\x01 \x01(\v2\x1f.openorder.analytics.v1.RebuildR\arebuild2\x88\x05\n" +
-	"\x10AnalyticsService\x12f\n" +
-	"\vTopProducts\x12*.openorder.analytics.v1.TopProductsRequest\x1a+.openorder.analytics.v1.TopProductsResponse\x12i\n" +
-	"\fSalesSummary\x12+.openorder.analytics.v1.SalesSummaryRequest\x1a,.openorder.analytics.v1.SalesSummaryResponse\x12c\n" +
+	"\arebuild\x18\x01 \x01(\v2\x1f.openorder.analytics.v1.RebuildR\arebuild2\xa6\x05\n" +
+	"\x10AnalyticsService\x12k\n" +
+	"\vTopProducts\x12*.openorder.analytics.v1.TopProductsRequest\x1a+.openorder.analytics.v1.TopProductsResponse\"\x03\x90\x02\x01\x12n\n" +
+	"\fSalesSummary\x12+.openorder.analytics.v1.SalesSummaryRequest\x1a,.openorder.analytics.v1.SalesSummaryResponse\"\x03\x90\x02\x01\x12h\n" +
 	"\n" +
-	"OrderStats\x12).openorder.analytics.v1.OrderStatsRequest\x1a*.openorder.analytics.v1.OrderStatsResponse\x12i\n" +
-	"\fStartRebuild\x12+.openorder.analytics.v1.StartRebuildRequest\x1a,.openorder.analytics.v1.StartRebuildResponse\x12c\n" +
+	"OrderStats\x12).openorder.analytics.v1.OrderStatsRequest\x1a*.openorder.analytics.v1.OrderStatsResponse\"\x03\x90\x02\x01\x12n\n" +
+	"\fStartRebuild\x12+.openorder.analytics.v1.StartRebuildRequest\x1a,.openorder.analytics.v1.StartRebuildResponse\"\x03\x90\x02\x02\x12h\n" +
 	"\n" +
-	"GetRebuild\x12).openorder.analytics.v1.GetRebuildRequest\x1a*.openorder.analytics.v1.GetRebuildResponse\x12l\n" +
-	"\rCancelRebuild\x12,.openorder.analytics.v1.CancelRebuildRequest\x1a-.openorder.analytics.v1.CancelRebuildResponseB\xde\x01\n" +
+	"GetRebuild\x12).openorder.analytics.v1.GetRebuildRequest\x1a*.openorder.analytics.v1.GetRebuildResponse\"\x03\x90\x02\x01\x12q\n" +
+	"\rCancelRebuild\x12,.openorder.analytics.v1.CancelRebuildRequest\x1a-.openorder.analytics.v1.CancelRebuildResponse\"\x03\x90\x02\x02B\xde\x01\n" +
 	"\x1acom.openorder.analytics.v1B\x15AnalyticsServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/analytics/v1;analyticsv1\xa2\x02\vOOAnalytics\xaa\x02\x16OpenOrder.Analytics.V1\xca\x02\x16OpenOrder\\Analytics\\V1\xea\x02\x18OpenOrder::Analytics::V1b\x06proto3"
 
 var (

@@ -1001,17 +1001,17 @@ const file_openorder_cart_v1_cart_service_proto_rawDesc = "" +
 	"\x0ecustomer_email\x18\b \x01(\tR\rcustomerEmail\x12E\n" +
 	"\x10shipping_address\x18\t \x01(\v2\x1a.google.type.PostalAddressR\x0fshippingAddress\"C\n" +
 	"\x10CheckoutResponse\x12/\n" +
-	"\x05order\x18\x01 \x01(\v2\x19.openorder.order.v1.OrderR\x05order2\xec\x04\n" +
-	"\vCartService\x12P\n" +
-	"\aGetCart\x12!.openorder.cart.v1.GetCartRequest\x1a\".openorder.cart.v1.GetCartResponse\x12P\n" +
-	"\aAddItem\x12!.openorder.cart.v1.AddItemRequest\x1a\".openorder.cart.v1.AddItemResponse\x12Y\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.openorder.order.v1.OrderR\x05order2\x8f\x05\n" +
+	"\vCartService\x12U\n" +
+	"\aGetCart\x12!.openorder.cart.v1.GetCartRequest\x1a\".openorder.cart.v1.GetCartResponse\"\x03\x90\x02\x01\x12U\n" +
+	"\aAddItem\x12!.openorder.cart.v1.AddItemRequest\x1a\".openorder.cart.v1.AddItemResponse\"\x03\x90\x02\x02\x12^\n" +
 	"\n" +
-	"UpdateItem\x12$.openorder.cart.v1.UpdateItemRequest\x1a%.openorder.cart.v1.UpdateItemResponse\x12Y\n" +
+	"UpdateItem\x12$.openorder.cart.v1.UpdateItemRequest\x1a%.openorder.cart.v1.UpdateItemResponse\"\x03\x90\x02\x02\x12^\n" +
 	"\n" +
-	"RemoveItem\x12$.openorder.cart.v1.RemoveItemRequest\x1a%.openorder.cart.v1.RemoveItemResponse\x12V\n" +
-	"\tClearCart\x12#.openorder.cart.v1.ClearCartRequest\x1a$.openorder.cart.v1.ClearCartResponse\x12V\n" +
-	"\tMergeCart\x12#.openorder.cart.v1.MergeCartRequest\x1a$.openorder.cart.v1.MergeCartResponse\x12S\n" +
-	"\bCheckout\x12\".openorder.cart.v1.CheckoutRequest\x1a#.openorder.cart.v1.CheckoutResponseB\xb6\x01\n" +
+	"RemoveItem\x12$.openorder.cart.v1.RemoveItemRequest\x1a%.openorder.cart.v1.RemoveItemResponse\"\x03\x90\x02\x02\x12[\n" +
+	"\tClearCart\x12#.openorder.cart.v1.ClearCartRequest\x1a$.openorder.cart.v1.ClearCartResponse\"\x03\x90\x02\x02\x12[\n" +
+	"\tMergeCart\x12#.openorder.cart.v1.MergeCartRequest\x1a$.openorder.cart.v1.MergeCartResponse\"\x03\x90\x02\x02\x12X\n" +
+	"\bCheckout\x12\".openorder.cart.v1.CheckoutRequest\x1a#.openorder.cart.v1.CheckoutResponse\"\x03\x90\x02\x02B\xb6\x01\n" +
 	"\x15com.openorder.cart.v1B\x10CartServiceProtoP\x01ZBgithub.com/openorder/openorder/clients/go/openorder/cart/v1;cartv1\xa2\x02\x06OOCart\xaa\x02\x11OpenOrder.Cart.V1\xca\x02\x11OpenOrder\\Cart\\V1\xea\x02\x13OpenOrder::Cart::V1b\x06proto3"
 
 var (

@@ -854,15 +854,15 @@ const file_openorder_history_v1_history_service_proto_rawDesc = "" +
 	"\n" +
 	"rebuild_id\x18\x02 \x01(\tR\trebuildId\"P\n" +
 	"\x15CancelRebuildResponse\x127\n" +
-	"\arebuild\x18\x01 \x01(\v2\x1d.openorder.history.v1.RebuildR\arebuild2\xfd\x04\n" +
-	"\x0eHistoryService\x12e\n" +
-	"\fGetOrderView\x12).openorder.history.v1.GetOrderViewRequest\x1a*.openorder.history.v1.GetOrderViewResponse\x12k\n" +
-	"\x0eListOrderViews\x12+.openorder.history.v1.ListOrderViewsRequest\x1a,.openorder.history.v1.ListOrderViewsResponse\x12e\n" +
-	"\fSearchOrders\x12).openorder.history.v1.SearchOrdersRequest\x1a*.openorder.history.v1.SearchOrdersResponse\x12e\n" +
-	"\fStartRebuild\x12).openorder.history.v1.StartRebuildRequest\x1a*.openorder.history.v1.StartRebuildResponse\x12_\n" +
+	"\arebuild\x18\x01 \x01(\v2\x1d.openorder.history.v1.RebuildR\arebuild2\x9b\x05\n" +
+	"\x0eHistoryService\x12j\n" +
+	"\fGetOrderView\x12).openorder.history.v1.GetOrderViewRequest\x1a*.openorder.history.v1.GetOrderViewResponse\"\x03\x90\x02\x01\x12p\n" +
+	"\x0eListOrderViews\x12+.openorder.history.v1.ListOrderViewsRequest\x1a,.openorder.history.v1.ListOrderViewsResponse\"\x03\x90\x02\x01\x12j\n" +
+	"\fSearchOrders\x12).openorder.history.v1.SearchOrdersRequest\x1a*.openorder.history.v1.SearchOrdersResponse\"\x03\x90\x02\x01\x12j\n" +
+	"\fStartRebuild\x12).openorder.history.v1.StartRebuildRequest\x1a*.openorder.history.v1.StartRebuildResponse\"\x03\x90\x02\x02\x12d\n" +
 	"\n" +
-	"GetRebuild\x12'.openorder.history.v1.GetRebuildRequest\x1a(.openorder.history.v1.GetRebuildResponse\x12h\n" +
-	"\rCancelRebuild\x12*.openorder.history.v1.CancelRebuildRequest\x1a+.openorder.history.v1.CancelRebuildResponseB\xce\x01\n" +
+	"GetRebuild\x12'.openorder.history.v1.GetRebuildRequest\x1a(.openorder.history.v1.GetRebuildResponse\"\x03\x90\x02\x01\x12m\n" +
+	"\rCancelRebuild\x12*.openorder.history.v1.CancelRebuildRequest\x1a+.openorder.history.v1.CancelRebuildResponse\"\x03\x90\x02\x02B\xce\x01\n" +
 	"\x18com.openorder.history.v1B\x13HistoryServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/history/v1;historyv1\xa2\x02\tOOHistory\xaa\x02\x14OpenOrder.History.V1\xca\x02\x14OpenOrder\\History\\V1\xea\x02\x16OpenOrder::History::V1b\x06proto3"
 
 var (

@@ -845,15 +845,15 @@ const file_openorder_inventory_v1_inventory_service_proto_rawDesc = "" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"]\n" +
 	"\x14ReleaseStockResponse\x12E\n" +
-	"\vreservation\x18\x01 \x01(\v2#.openorder.inventory.v1.ReservationR\vreservation2\xa7\x06\n" +
-	"\x10InventoryService\x12f\n" +
-	"\vAdjustStock\x12*.openorder.inventory.v1.AdjustStockRequest\x1a+.openorder.inventory.v1.AdjustStockResponse\x12]\n" +
-	"\bGetStock\x12'.openorder.inventory.v1.GetStockRequest\x1a(.openorder.inventory.v1.GetStockResponse\x12l\n" +
-	"\rBatchGetStock\x12,.openorder.inventory.v1.BatchGetStockRequest\x1a-.openorder.inventory.v1.BatchGetStockResponse\x12u\n" +
-	"\x10ListReservations\x12/.openorder.inventory.v1.ListReservationsRequest\x1a0.openorder.inventory.v1.ListReservationsResponse\x12\x90\x01\n" +
-	"\x19ListReservationMismatches\x128.openorder.inventory.v1.ListReservationMismatchesRequest\x1a9.openorder.inventory.v1.ListReservationMismatchesResponse\x12i\n" +
-	"\fReserveStock\x12+.openorder.inventory.v1.ReserveStockRequest\x1a,.openorder.inventory.v1.ReserveStockResponse\x12i\n" +
-	"\fReleaseStock\x12+.openorder.inventory.v1.ReleaseStockRequest\x1a,.openorder.inventory.v1.ReleaseStockResponseB\xde\x01\n" +
+	"\vreservation\x18\x01 \x01(\v2#.openorder.inventory.v1.ReservationR\vreservation2\xca\x06\n" +
+	"\x10InventoryService\x12k\n" +
+	"\vAdjustStock\x12*.openorder.inventory.v1.AdjustStockRequest\x1a+.openorder.inventory.v1.AdjustStockResponse\"\x03\x90\x02\x02\x12b\n" +
+	"\bGetStock\x12'.openorder.inventory.v1.GetStockRequest\x1a(.openorder.inventory.v1.GetStockResponse\"\x03\x90\x02\x01\x12q\n" +
+	"\rBatchGetStock\x12,.openorder.inventory.v1.BatchGetStockRequest\x1a-.openorder.inventory.v1.BatchGetStockResponse\"\x03\x90\x02\x01\x12z\n" +
+	"\x10ListReservations\x12/.openorder.inventory.v1.ListReservationsRequest\x1a0.openorder.inventory.v1.ListReservationsResponse\"\x03\x90\x02\x01\x12\x95\x01\n" +
+	"\x19ListReservationMismatches\x128.openorder.inventory.v1.ListReservationMismatchesRequest\x1a9.openorder.inventory.v1.ListReservationMismatchesResponse\"\x03\x90\x02\x01\x12n\n" +
+	"\fReserveStock\x12+.openorder.inventory.v1.ReserveStockRequest\x1a,.openorder.inventory.v1.ReserveStockResponse\"\x03\x90\x02\x02\x12n\n" +
+	"\fReleaseStock\x12+.openorder.inventory.v1.ReleaseStockRequest\x1a,.openorder.inventory.v1.ReleaseStockResponse\"\x03\x90\x02\x02B\xde\x01\n" +
 	"\x1acom.openorder.inventory.v1B\x15InventoryServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/inventory/v1;inventoryv1\xa2\x02\vOOInventory\xaa\x02\x16OpenOrder.Inventory.V1\xca\x02\x16OpenOrder\\Inventory\\V1\xea\x02\x18OpenOrder::Inventory::V1b\x06proto3"
 
 var (

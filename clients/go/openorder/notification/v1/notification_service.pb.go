@@ -499,12 +499,12 @@ const file_openorder_notification_v1_notification_service_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12'\n" +
 	"\x0fnotification_id\x18\x02 \x01(\tR\x0enotificationId\"i\n" +
 	"\x1aResendNotificationResponse\x12K\n" +
-	"\fnotification\x18\x01 \x01(\v2'.openorder.notification.v1.NotificationR\fnotification2\x90\x04\n" +
-	"\x13NotificationService\x12~\n" +
-	"\x11ListNotifications\x123.openorder.notification.v1.ListNotificationsRequest\x1a4.openorder.notification.v1.ListNotificationsResponse\x12u\n" +
-	"\x0eGetPreferences\x120.openorder.notification.v1.GetPreferencesRequest\x1a1.openorder.notification.v1.GetPreferencesResponse\x12~\n" +
-	"\x11UpdatePreferences\x123.openorder.notification.v1.UpdatePreferencesRequest\x1a4.openorder.notification.v1.UpdatePreferencesResponse\x12\x81\x01\n" +
-	"\x12ResendNotification\x124.openorder.notification.v1.ResendNotificationRequest\x1a5.openorder.notification.v1.ResendNotificationResponseB\xf6\x01\n" +
+	"\fnotification\x18\x01 \x01(\v2'.openorder.notification.v1.NotificationR\fnotification2\xa6\x04\n" +
+	"\x13NotificationService\x12\x83\x01\n" +
+	"\x11ListNotifications\x123.openorder.notification.v1.ListNotificationsRequest\x1a4.openorder.notification.v1.ListNotificationsResponse\"\x03\x90\x02\x01\x12z\n" +
+	"\x0eGetPreferences\x120.openorder.notification.v1.GetPreferencesRequest\x1a1.openorder.notification.v1.GetPreferencesResponse\"\x03\x90\x02\x01\x12\x83\x01\n" +
+	"\x11UpdatePreferences\x123.openorder.notification.v1.UpdatePreferencesRequest\x1a4.openorder.notification.v1.UpdatePreferencesResponse\"\x03\x90\x02\x02\x12\x86\x01\n" +
+	"\x12ResendNotification\x124.openorder.notification.v1.ResendNotificationRequest\x1a5.openorder.notification.v1.ResendNotificationResponse\"\x03\x90\x02\x02B\xf6\x01\n" +
 	"\x1dcom.openorder.notification.v1B\x18NotificationServiceProtoP\x01ZRgithub.com/openorder/openorder/clients/go/openorder/notification/v1;notificationv1\xa2\x02\x0eOONotification\xaa\x02\x19OpenOrder.Notification.V1\xca\x02\x19OpenOrder\\Notification\\V1\xea\x02\x1bOpenOrder::Notification::V1b\x06proto3"
 
 var (

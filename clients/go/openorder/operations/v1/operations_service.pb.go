@@ -1856,18 +1856,18 @@ const file_openorder_operations_v1_operations_service_proto_rawDesc = "" +
 	"\x13REPLAY_PHASE_FROZEN\x10\x01\x12\x18\n" +
 	"\x14REPLAY_PHASE_RUNNING\x10\x02\x12\x19\n" +
 	"\x15REPLAY_PHASE_SETTLING\x10\x03\x12\x15\n" +
-	"\x11REPLAY_PHASE_DONE\x10\x042\xb9\t\n" +
-	"\x11OperationsService\x12t\n" +
-	"\x0fListDeadLetters\x12/.openorder.operations.v1.ListDeadLettersRequest\x1a0.openorder.operations.v1.ListDeadLettersResponse\x12n\n" +
-	"\rGetDeadLetter\x12-.openorder.operations.v1.GetDeadLetterRequest\x1a..openorder.operations.v1.GetDeadLetterResponse\x12|\n" +
-	"\x11ReplayDeadLetters\x121.openorder.operations.v1.ReplayDeadLettersRequest\x1a2.openorder.operations.v1.ReplayDeadLettersResponse0\x01\x12k\n" +
-	"\fCancelReplay\x12,.openorder.operations.v1.CancelReplayRequest\x1a-.openorder.operations.v1.CancelReplayResponse\x12}\n" +
-	"\x12DiscardDeadLetters\x122.openorder.operations.v1.DiscardDeadLettersRequest\x1a3.openorder.operations.v1.DiscardDeadLettersResponse\x12}\n" +
-	"\x12ListParkedMessages\x122.openorder.operations.v1.ListParkedMessagesRequest\x1a3.openorder.operations.v1.ListParkedMessagesResponse\x12m\n" +
-	"\fReplayEvents\x12,.openorder.operations.v1.ReplayEventsRequest\x1a-.openorder.operations.v1.ReplayEventsResponse0\x01\x12q\n" +
-	"\x0eGetConsumerLag\x12..openorder.operations.v1.GetConsumerLagRequest\x1a/.openorder.operations.v1.GetConsumerLagResponse\x12z\n" +
-	"\x11GetPipelineHealth\x121.openorder.operations.v1.GetPipelineHealthRequest\x1a2.openorder.operations.v1.GetPipelineHealthResponse\x12w\n" +
-	"\x10ListAuditEntries\x120.openorder.operations.v1.ListAuditEntriesRequest\x1a1.openorder.operations.v1.ListAuditEntriesResponseB\xe6\x01\n" +
+	"\x11REPLAY_PHASE_DONE\x10\x042\xee\t\n" +
+	"\x11OperationsService\x12y\n" +
+	"\x0fListDeadLetters\x12/.openorder.operations.v1.ListDeadLettersRequest\x1a0.openorder.operations.v1.ListDeadLettersResponse\"\x03\x90\x02\x01\x12s\n" +
+	"\rGetDeadLetter\x12-.openorder.operations.v1.GetDeadLetterRequest\x1a..openorder.operations.v1.GetDeadLetterResponse\"\x03\x90\x02\x01\x12\x81\x01\n" +
+	"\x11ReplayDeadLetters\x121.openorder.operations.v1.ReplayDeadLettersRequest\x1a2.openorder.operations.v1.ReplayDeadLettersResponse\"\x03\x90\x02\x020\x01\x12p\n" +
+	"\fCancelReplay\x12,.openorder.operations.v1.CancelReplayRequest\x1a-.openorder.operations.v1.CancelReplayResponse\"\x03\x90\x02\x02\x12\x82\x01\n" +
+	"\x12DiscardDeadLetters\x122.openorder.operations.v1.DiscardDeadLettersRequest\x1a3.openorder.operations.v1.DiscardDeadLettersResponse\"\x03\x90\x02\x02\x12\x82\x01\n" +
+	"\x12ListParkedMessages\x122.openorder.operations.v1.ListParkedMessagesRequest\x1a3.openorder.operations.v1.ListParkedMessagesResponse\"\x03\x90\x02\x01\x12r\n" +
+	"\fReplayEvents\x12,.openorder.operations.v1.ReplayEventsRequest\x1a-.openorder.operations.v1.ReplayEventsResponse\"\x03\x90\x02\x020\x01\x12v\n" +
+	"\x0eGetConsumerLag\x12..openorder.operations.v1.GetConsumerLagRequest\x1a/.openorder.operations.v1.GetConsumerLagResponse\"\x03\x90\x02\x01\x12\x7f\n" +
+	"\x11GetPipelineHealth\x121.openorder.operations.v1.GetPipelineHealthRequest\x1a2.openorder.operations.v1.GetPipelineHealthResponse\"\x03\x90\x02\x01\x12|\n" +
+	"\x10ListAuditEntries\x120.openorder.operations.v1.ListAuditEntriesRequest\x1a1.openorder.operations.v1.ListAuditEntriesResponse\"\x03\x90\x02\x01B\xe6\x01\n" +
 	"\x1bcom.openorder.operations.v1B\x16OperationsServiceProtoP\x01ZNgithub.com/openorder/openorder/clients/go/openorder/operations/v1;operationsv1\xa2\x02\fOOOperations\xaa\x02\x17OpenOrder.Operations.V1\xca\x02\x17OpenOrder\\Operations\\V1\xea\x02\x19OpenOrder::Operations::V1b\x06proto3"
 
 var (

@@ -237,8 +237,8 @@ func (x *OrderCreated) GetCheckoutId() string {
 	return ""
 }
 
-// `order.lifecycle.confirmed`: the stock of all lines is held, and the coupon if there is one; in automatic mode the
-// payment is due, unless the total is zero.
+// `order.lifecycle.confirmed`: the stock of all lines is held, and the coupon if there is one; the payment is due, unless
+// the total is zero.
 type OrderConfirmed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID of the order.
@@ -253,14 +253,19 @@ type OrderConfirmed struct {
 	CustomerEmail string `protobuf:"bytes,5,opt,name=customer_email,json=customerEmail,proto3" json:"customer_email,omitempty"`
 	// What the customer pays.
 	Total *money.Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
-	// Who starts the payment: AUTOMATIC asks the payment service to take the total now.
+	// Who starts the payment: AUTOMATIC asks the payment service to take the total now; with MANUAL it waits for
+	// ProcessPayment.
 	PaymentMode PaymentMode `protobuf:"varint,7,opt,name=payment_mode,json=paymentMode,proto3,enum=openorder.order.v1.PaymentMode" json:"payment_mode,omitempty"`
 	// What the coupon takes off; total is less it. Not set: there is no coupon.
 	Discount *money.Money `protobuf:"bytes,8,opt,name=discount,proto3" json:"discount,omitempty"`
-	// The lines with their discounts; empty where there is no coupon, because they are as in OrderCreated.
-	Lines         []*OrderLine `protobuf:"bytes,9,rep,name=lines,proto3" json:"lines,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The lines with their discounts; empty where there is no coupon, because they are as in OrderCreated, or as in the last
+	// OrderModified after it.
+	Lines []*OrderLine `protobuf:"bytes,9,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Until when an order in manual mode has to be paid, or is cancelled; later, if the way of a payment is blocked meanwhile.
+	// Not set in automatic mode, and where the total is zero.
+	PaymentDeadline *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=payment_deadline,json=paymentDeadline,proto3" json:"payment_deadline,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *OrderConfirmed) Reset() {
@@ -356,6 +361,332 @@ func (x *OrderConfirmed) GetLines() []*OrderLine {
 	return nil
 }
 
+func (x *OrderConfirmed) GetPaymentDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PaymentDeadline
+	}
+	return nil
+}
+
+// `order.lifecycle.modification_requested`: other lines were asked for. The order has its lines of before until
+// `order.lifecycle.modified`.
+type OrderModificationRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the customer.
+	CustomerId string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Version of the order after this event: 1, 2, 3 … without gaps in this topic.
+	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Status of the order after this event: as it was before.
+	Status OrderStatus `protobuf:"varint,4,opt,name=status,proto3,enum=openorder.order.v1.OrderStatus" json:"status,omitempty"`
+	// Address that mail about the order goes to, at most 254 characters; may be empty.
+	CustomerEmail string `protobuf:"bytes,5,opt,name=customer_email,json=customerEmail,proto3" json:"customer_email,omitempty"`
+	// What the customer pays as the order stands.
+	Total *money.Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
+	// The lines that are asked for: 1 to 100, each SKU once.
+	RequestedLines []*OrderLine `protobuf:"bytes,7,rep,name=requested_lines,json=requestedLines,proto3" json:"requested_lines,omitempty"`
+	// What they cost together.
+	RequestedTotal *money.Money `protobuf:"bytes,8,opt,name=requested_total,json=requestedTotal,proto3" json:"requested_total,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *OrderModificationRequested) Reset() {
+	*x = OrderModificationRequested{}
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderModificationRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderModificationRequested) ProtoMessage() {}
+
+func (x *OrderModificationRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderModificationRequested.ProtoReflect.Descriptor instead.
+func (*OrderModificationRequested) Descriptor() ([]byte, []int) {
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OrderModificationRequested) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *OrderModificationRequested) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *OrderModificationRequested) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *OrderModificationRequested) GetStatus() OrderStatus {
+	if x != nil {
+		return x.Status
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+func (x *OrderModificationRequested) GetCustomerEmail() string {
+	if x != nil {
+		return x.CustomerEmail
+	}
+	return ""
+}
+
+func (x *OrderModificationRequested) GetTotal() *money.Money {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *OrderModificationRequested) GetRequestedLines() []*OrderLine {
+	if x != nil {
+		return x.RequestedLines
+	}
+	return nil
+}
+
+func (x *OrderModificationRequested) GetRequestedTotal() *money.Money {
+	if x != nil {
+		return x.RequestedTotal
+	}
+	return nil
+}
+
+// `order.lifecycle.modified`: the order has other lines from now on, and their stock is held.
+type OrderModified struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the customer.
+	CustomerId string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Version of the order after this event: 1, 2, 3 … without gaps in this topic.
+	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Status of the order after this event: as it was before.
+	Status OrderStatus `protobuf:"varint,4,opt,name=status,proto3,enum=openorder.order.v1.OrderStatus" json:"status,omitempty"`
+	// Address that mail about the order goes to, at most 254 characters; may be empty.
+	CustomerEmail string `protobuf:"bytes,5,opt,name=customer_email,json=customerEmail,proto3" json:"customer_email,omitempty"`
+	// What the customer pays from now on.
+	Total *money.Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
+	// The lines of the order: 1 to 100, each SKU once.
+	Lines         []*OrderLine `protobuf:"bytes,7,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderModified) Reset() {
+	*x = OrderModified{}
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderModified) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderModified) ProtoMessage() {}
+
+func (x *OrderModified) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderModified.ProtoReflect.Descriptor instead.
+func (*OrderModified) Descriptor() ([]byte, []int) {
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *OrderModified) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *OrderModified) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *OrderModified) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *OrderModified) GetStatus() OrderStatus {
+	if x != nil {
+		return x.Status
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+func (x *OrderModified) GetCustomerEmail() string {
+	if x != nil {
+		return x.CustomerEmail
+	}
+	return ""
+}
+
+func (x *OrderModified) GetTotal() *money.Money {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *OrderModified) GetLines() []*OrderLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+// `order.lifecycle.modification_rejected`: the order keeps its lines.
+type OrderModificationRejected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// User id of the customer.
+	CustomerId string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Version of the order after this event: 1, 2, 3 … without gaps in this topic.
+	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Status of the order after this event: as it was before.
+	Status OrderStatus `protobuf:"varint,4,opt,name=status,proto3,enum=openorder.order.v1.OrderStatus" json:"status,omitempty"`
+	// Address that mail about the order goes to, at most 254 characters; may be empty.
+	CustomerEmail string `protobuf:"bytes,5,opt,name=customer_email,json=customerEmail,proto3" json:"customer_email,omitempty"`
+	// What the customer pays.
+	Total *money.Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
+	// Why in stable UPPER_SNAKE, as in OrderModification.reason.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why for people to read, at most 500 characters; may be empty.
+	Detail        string `protobuf:"bytes,8,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderModificationRejected) Reset() {
+	*x = OrderModificationRejected{}
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderModificationRejected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderModificationRejected) ProtoMessage() {}
+
+func (x *OrderModificationRejected) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderModificationRejected.ProtoReflect.Descriptor instead.
+func (*OrderModificationRejected) Descriptor() ([]byte, []int) {
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *OrderModificationRejected) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *OrderModificationRejected) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *OrderModificationRejected) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *OrderModificationRejected) GetStatus() OrderStatus {
+	if x != nil {
+		return x.Status
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+func (x *OrderModificationRejected) GetCustomerEmail() string {
+	if x != nil {
+		return x.CustomerEmail
+	}
+	return ""
+}
+
+func (x *OrderModificationRejected) GetTotal() *money.Money {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *OrderModificationRejected) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *OrderModificationRejected) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // `order.lifecycle.paid`: the total was taken from the customer.
 type OrderPaid struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -383,7 +714,7 @@ type OrderPaid struct {
 
 func (x *OrderPaid) Reset() {
 	*x = OrderPaid{}
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[2]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +726,7 @@ func (x *OrderPaid) String() string {
 func (*OrderPaid) ProtoMessage() {}
 
 func (x *OrderPaid) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[2]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +739,7 @@ func (x *OrderPaid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderPaid.ProtoReflect.Descriptor instead.
 func (*OrderPaid) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{2}
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *OrderPaid) GetOrderId() string {
@@ -495,7 +826,7 @@ type OrderPreparing struct {
 
 func (x *OrderPreparing) Reset() {
 	*x = OrderPreparing{}
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[3]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +838,7 @@ func (x *OrderPreparing) String() string {
 func (*OrderPreparing) ProtoMessage() {}
 
 func (x *OrderPreparing) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[3]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +851,7 @@ func (x *OrderPreparing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderPreparing.ProtoReflect.Descriptor instead.
 func (*OrderPreparing) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{3}
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OrderPreparing) GetOrderId() string {
@@ -588,7 +919,7 @@ type OrderShipped struct {
 
 func (x *OrderShipped) Reset() {
 	*x = OrderShipped{}
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[4]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +931,7 @@ func (x *OrderShipped) String() string {
 func (*OrderShipped) ProtoMessage() {}
 
 func (x *OrderShipped) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[4]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +944,7 @@ func (x *OrderShipped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderShipped.ProtoReflect.Descriptor instead.
 func (*OrderShipped) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{4}
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *OrderShipped) GetOrderId() string {
@@ -688,7 +1019,7 @@ type OrderDelivered struct {
 
 func (x *OrderDelivered) Reset() {
 	*x = OrderDelivered{}
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[5]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +1031,7 @@ func (x *OrderDelivered) String() string {
 func (*OrderDelivered) ProtoMessage() {}
 
 func (x *OrderDelivered) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[5]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +1044,7 @@ func (x *OrderDelivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderDelivered.ProtoReflect.Descriptor instead.
 func (*OrderDelivered) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{5}
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *OrderDelivered) GetOrderId() string {
@@ -797,7 +1128,7 @@ type OrderCancelled struct {
 
 func (x *OrderCancelled) Reset() {
 	*x = OrderCancelled{}
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[6]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -809,7 +1140,7 @@ func (x *OrderCancelled) String() string {
 func (*OrderCancelled) ProtoMessage() {}
 
 func (x *OrderCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[6]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -822,7 +1153,7 @@ func (x *OrderCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderCancelled.ProtoReflect.Descriptor instead.
 func (*OrderCancelled) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{6}
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *OrderCancelled) GetOrderId() string {
@@ -929,7 +1260,7 @@ type OrderRejected struct {
 
 func (x *OrderRejected) Reset() {
 	*x = OrderRejected{}
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[7]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1272,7 @@ func (x *OrderRejected) String() string {
 func (*OrderRejected) ProtoMessage() {}
 
 func (x *OrderRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[7]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1285,7 @@ func (x *OrderRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderRejected.ProtoReflect.Descriptor instead.
 func (*OrderRejected) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{7}
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OrderRejected) GetOrderId() string {
@@ -1050,7 +1381,7 @@ type OrderCompensationFailed struct {
 
 func (x *OrderCompensationFailed) Reset() {
 	*x = OrderCompensationFailed{}
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[8]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1393,7 @@ func (x *OrderCompensationFailed) String() string {
 func (*OrderCompensationFailed) ProtoMessage() {}
 
 func (x *OrderCompensationFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[8]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1406,7 @@ func (x *OrderCompensationFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderCompensationFailed.ProtoReflect.Descriptor instead.
 func (*OrderCompensationFailed) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{8}
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OrderCompensationFailed) GetOrderId() string {
@@ -1173,7 +1504,7 @@ type OrderCompensationRetried struct {
 
 func (x *OrderCompensationRetried) Reset() {
 	*x = OrderCompensationRetried{}
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[9]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1516,7 @@ func (x *OrderCompensationRetried) String() string {
 func (*OrderCompensationRetried) ProtoMessage() {}
 
 func (x *OrderCompensationRetried) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[9]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1529,7 @@ func (x *OrderCompensationRetried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderCompensationRetried.ProtoReflect.Descriptor instead.
 func (*OrderCompensationRetried) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{9}
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *OrderCompensationRetried) GetOrderId() string {
@@ -1289,7 +1620,7 @@ type OrderCompensationSettled struct {
 
 func (x *OrderCompensationSettled) Reset() {
 	*x = OrderCompensationSettled{}
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[10]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1632,7 @@ func (x *OrderCompensationSettled) String() string {
 func (*OrderCompensationSettled) ProtoMessage() {}
 
 func (x *OrderCompensationSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_order_v1_order_events_proto_msgTypes[10]
+	mi := &file_openorder_order_v1_order_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1645,7 @@ func (x *OrderCompensationSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderCompensationSettled.ProtoReflect.Descriptor instead.
 func (*OrderCompensationSettled) Descriptor() ([]byte, []int) {
-	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{10}
+	return file_openorder_order_v1_order_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OrderCompensationSettled) GetOrderId() string {
@@ -1416,7 +1747,7 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\x10issued_coupon_id\x18\v \x01(\tR\x0eissuedCouponId\x12\x1f\n" +
 	"\vcheckout_id\x18\f \x01(\tR\n" +
 	"checkoutId:1\xd2\xe2\"-\n" +
-	"\x17order.lifecycle.created\x12\x12order.lifecycle.v1\"\xce\x03\n" +
+	"\x17order.lifecycle.created\x12\x12order.lifecycle.v1\"\x95\x04\n" +
 	"\x0eOrderConfirmed\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -1427,8 +1758,42 @@ const file_openorder_order_v1_order_events_proto_rawDesc = "" +
 	"\x05total\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05total\x12B\n" +
 	"\fpayment_mode\x18\a \x01(\x0e2\x1f.openorder.order.v1.PaymentModeR\vpaymentMode\x12.\n" +
 	"\bdiscount\x18\b \x01(\v2\x12.google.type.MoneyR\bdiscount\x123\n" +
-	"\x05lines\x18\t \x03(\v2\x1d.openorder.order.v1.OrderLineR\x05lines:3\xd2\xe2\"/\n" +
-	"\x19order.lifecycle.confirmed\x12\x12order.lifecycle.v1\"\xb6\x03\n" +
+	"\x05lines\x18\t \x03(\v2\x1d.openorder.order.v1.OrderLineR\x05lines\x12E\n" +
+	"\x10payment_deadline\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0fpaymentDeadline:3\xd2\xe2\"/\n" +
+	"\x19order.lifecycle.confirmed\x12\x12order.lifecycle.v1\"\xc3\x03\n" +
+	"\x1aOrderModificationRequested\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x127\n" +
+	"\x06status\x18\x04 \x01(\x0e2\x1f.openorder.order.v1.OrderStatusR\x06status\x12%\n" +
+	"\x0ecustomer_email\x18\x05 \x01(\tR\rcustomerEmail\x12(\n" +
+	"\x05total\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05total\x12F\n" +
+	"\x0frequested_lines\x18\a \x03(\v2\x1d.openorder.order.v1.OrderLineR\x0erequestedLines\x12;\n" +
+	"\x0frequested_total\x18\b \x01(\v2\x12.google.type.MoneyR\x0erequestedTotal:@\xd2\xe2\"<\n" +
+	"&order.lifecycle.modification_requested\x12\x12order.lifecycle.v1\"\xd8\x02\n" +
+	"\rOrderModified\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x127\n" +
+	"\x06status\x18\x04 \x01(\x0e2\x1f.openorder.order.v1.OrderStatusR\x06status\x12%\n" +
+	"\x0ecustomer_email\x18\x05 \x01(\tR\rcustomerEmail\x12(\n" +
+	"\x05total\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05total\x123\n" +
+	"\x05lines\x18\a \x03(\v2\x1d.openorder.order.v1.OrderLineR\x05lines:2\xd2\xe2\".\n" +
+	"\x18order.lifecycle.modified\x12\x12order.lifecycle.v1\"\xec\x02\n" +
+	"\x19OrderModificationRejected\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x127\n" +
+	"\x06status\x18\x04 \x01(\x0e2\x1f.openorder.order.v1.OrderStatusR\x06status\x12%\n" +
+	"\x0ecustomer_email\x18\x05 \x01(\tR\rcustomerEmail\x12(\n" +
+	"\x05total\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05total\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\b \x01(\tR\x06detail:?\xd2\xe2\";\n" +
+	"%order.lifecycle.modification_rejected\x12\x12order.lifecycle.v1\"\xb6\x03\n" +
 	"\tOrderPaid\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -1562,71 +1927,84 @@ func file_openorder_order_v1_order_events_proto_rawDescGZIP() []byte {
 }
 
 var file_openorder_order_v1_order_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_openorder_order_v1_order_events_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_openorder_order_v1_order_events_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_openorder_order_v1_order_events_proto_goTypes = []any{
 	(CancellationCause)(0),              // 0: openorder.order.v1.CancellationCause
 	(*OrderCreated)(nil),                // 1: openorder.order.v1.OrderCreated
 	(*OrderConfirmed)(nil),              // 2: openorder.order.v1.OrderConfirmed
-	(*OrderPaid)(nil),                   // 3: openorder.order.v1.OrderPaid
-	(*OrderPreparing)(nil),              // 4: openorder.order.v1.OrderPreparing
-	(*OrderShipped)(nil),                // 5: openorder.order.v1.OrderShipped
-	(*OrderDelivered)(nil),              // 6: openorder.order.v1.OrderDelivered
-	(*OrderCancelled)(nil),              // 7: openorder.order.v1.OrderCancelled
-	(*OrderRejected)(nil),               // 8: openorder.order.v1.OrderRejected
-	(*OrderCompensationFailed)(nil),     // 9: openorder.order.v1.OrderCompensationFailed
-	(*OrderCompensationRetried)(nil),    // 10: openorder.order.v1.OrderCompensationRetried
-	(*OrderCompensationSettled)(nil),    // 11: openorder.order.v1.OrderCompensationSettled
-	(OrderStatus)(0),                    // 12: openorder.order.v1.OrderStatus
-	(*money.Money)(nil),                 // 13: google.type.Money
-	(*OrderLine)(nil),                   // 14: openorder.order.v1.OrderLine
-	(ReservationMode)(0),                // 15: openorder.order.v1.ReservationMode
-	(PaymentMode)(0),                    // 16: openorder.order.v1.PaymentMode
-	(*timestamppb.Timestamp)(nil),       // 17: google.protobuf.Timestamp
-	(*postaladdress.PostalAddress)(nil), // 18: google.type.PostalAddress
+	(*OrderModificationRequested)(nil),  // 3: openorder.order.v1.OrderModificationRequested
+	(*OrderModified)(nil),               // 4: openorder.order.v1.OrderModified
+	(*OrderModificationRejected)(nil),   // 5: openorder.order.v1.OrderModificationRejected
+	(*OrderPaid)(nil),                   // 6: openorder.order.v1.OrderPaid
+	(*OrderPreparing)(nil),              // 7: openorder.order.v1.OrderPreparing
+	(*OrderShipped)(nil),                // 8: openorder.order.v1.OrderShipped
+	(*OrderDelivered)(nil),              // 9: openorder.order.v1.OrderDelivered
+	(*OrderCancelled)(nil),              // 10: openorder.order.v1.OrderCancelled
+	(*OrderRejected)(nil),               // 11: openorder.order.v1.OrderRejected
+	(*OrderCompensationFailed)(nil),     // 12: openorder.order.v1.OrderCompensationFailed
+	(*OrderCompensationRetried)(nil),    // 13: openorder.order.v1.OrderCompensationRetried
+	(*OrderCompensationSettled)(nil),    // 14: openorder.order.v1.OrderCompensationSettled
+	(OrderStatus)(0),                    // 15: openorder.order.v1.OrderStatus
+	(*money.Money)(nil),                 // 16: google.type.Money
+	(*OrderLine)(nil),                   // 17: openorder.order.v1.OrderLine
+	(ReservationMode)(0),                // 18: openorder.order.v1.ReservationMode
+	(PaymentMode)(0),                    // 19: openorder.order.v1.PaymentMode
+	(*timestamppb.Timestamp)(nil),       // 20: google.protobuf.Timestamp
+	(*postaladdress.PostalAddress)(nil), // 21: google.type.PostalAddress
 }
 var file_openorder_order_v1_order_events_proto_depIdxs = []int32{
-	12, // 0: openorder.order.v1.OrderCreated.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 1: openorder.order.v1.OrderCreated.total:type_name -> google.type.Money
-	14, // 2: openorder.order.v1.OrderCreated.lines:type_name -> openorder.order.v1.OrderLine
-	15, // 3: openorder.order.v1.OrderCreated.reservation_mode:type_name -> openorder.order.v1.ReservationMode
-	16, // 4: openorder.order.v1.OrderCreated.payment_mode:type_name -> openorder.order.v1.PaymentMode
-	17, // 5: openorder.order.v1.OrderCreated.create_time:type_name -> google.protobuf.Timestamp
-	12, // 6: openorder.order.v1.OrderConfirmed.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 7: openorder.order.v1.OrderConfirmed.total:type_name -> google.type.Money
-	16, // 8: openorder.order.v1.OrderConfirmed.payment_mode:type_name -> openorder.order.v1.PaymentMode
-	13, // 9: openorder.order.v1.OrderConfirmed.discount:type_name -> google.type.Money
-	14, // 10: openorder.order.v1.OrderConfirmed.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 11: openorder.order.v1.OrderPaid.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 12: openorder.order.v1.OrderPaid.total:type_name -> google.type.Money
-	14, // 13: openorder.order.v1.OrderPaid.lines:type_name -> openorder.order.v1.OrderLine
-	18, // 14: openorder.order.v1.OrderPaid.shipping_address:type_name -> google.type.PostalAddress
-	12, // 15: openorder.order.v1.OrderPreparing.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 16: openorder.order.v1.OrderPreparing.total:type_name -> google.type.Money
-	12, // 17: openorder.order.v1.OrderShipped.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 18: openorder.order.v1.OrderShipped.total:type_name -> google.type.Money
-	14, // 19: openorder.order.v1.OrderShipped.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 20: openorder.order.v1.OrderDelivered.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 21: openorder.order.v1.OrderDelivered.total:type_name -> google.type.Money
-	14, // 22: openorder.order.v1.OrderDelivered.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 23: openorder.order.v1.OrderCancelled.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 24: openorder.order.v1.OrderCancelled.total:type_name -> google.type.Money
-	14, // 25: openorder.order.v1.OrderCancelled.lines:type_name -> openorder.order.v1.OrderLine
-	0,  // 26: openorder.order.v1.OrderCancelled.cause:type_name -> openorder.order.v1.CancellationCause
-	12, // 27: openorder.order.v1.OrderCancelled.previous_status:type_name -> openorder.order.v1.OrderStatus
-	12, // 28: openorder.order.v1.OrderRejected.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 29: openorder.order.v1.OrderRejected.total:type_name -> google.type.Money
-	14, // 30: openorder.order.v1.OrderRejected.lines:type_name -> openorder.order.v1.OrderLine
-	12, // 31: openorder.order.v1.OrderCompensationFailed.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 32: openorder.order.v1.OrderCompensationFailed.total:type_name -> google.type.Money
-	12, // 33: openorder.order.v1.OrderCompensationRetried.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 34: openorder.order.v1.OrderCompensationRetried.total:type_name -> google.type.Money
-	12, // 35: openorder.order.v1.OrderCompensationSettled.status:type_name -> openorder.order.v1.OrderStatus
-	13, // 36: openorder.order.v1.OrderCompensationSettled.total:type_name -> google.type.Money
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	15, // 0: openorder.order.v1.OrderCreated.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 1: openorder.order.v1.OrderCreated.total:type_name -> google.type.Money
+	17, // 2: openorder.order.v1.OrderCreated.lines:type_name -> openorder.order.v1.OrderLine
+	18, // 3: openorder.order.v1.OrderCreated.reservation_mode:type_name -> openorder.order.v1.ReservationMode
+	19, // 4: openorder.order.v1.OrderCreated.payment_mode:type_name -> openorder.order.v1.PaymentMode
+	20, // 5: openorder.order.v1.OrderCreated.create_time:type_name -> google.protobuf.Timestamp
+	15, // 6: openorder.order.v1.OrderConfirmed.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 7: openorder.order.v1.OrderConfirmed.total:type_name -> google.type.Money
+	19, // 8: openorder.order.v1.OrderConfirmed.payment_mode:type_name -> openorder.order.v1.PaymentMode
+	16, // 9: openorder.order.v1.OrderConfirmed.discount:type_name -> google.type.Money
+	17, // 10: openorder.order.v1.OrderConfirmed.lines:type_name -> openorder.order.v1.OrderLine
+	20, // 11: openorder.order.v1.OrderConfirmed.payment_deadline:type_name -> google.protobuf.Timestamp
+	15, // 12: openorder.order.v1.OrderModificationRequested.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 13: openorder.order.v1.OrderModificationRequested.total:type_name -> google.type.Money
+	17, // 14: openorder.order.v1.OrderModificationRequested.requested_lines:type_name -> openorder.order.v1.OrderLine
+	16, // 15: openorder.order.v1.OrderModificationRequested.requested_total:type_name -> google.type.Money
+	15, // 16: openorder.order.v1.OrderModified.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 17: openorder.order.v1.OrderModified.total:type_name -> google.type.Money
+	17, // 18: openorder.order.v1.OrderModified.lines:type_name -> openorder.order.v1.OrderLine
+	15, // 19: openorder.order.v1.OrderModificationRejected.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 20: openorder.order.v1.OrderModificationRejected.total:type_name -> google.type.Money
+	15, // 21: openorder.order.v1.OrderPaid.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 22: openorder.order.v1.OrderPaid.total:type_name -> google.type.Money
+	17, // 23: openorder.order.v1.OrderPaid.lines:type_name -> openorder.order.v1.OrderLine
+	21, // 24: openorder.order.v1.OrderPaid.shipping_address:type_name -> google.type.PostalAddress
+	15, // 25: openorder.order.v1.OrderPreparing.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 26: openorder.order.v1.OrderPreparing.total:type_name -> google.type.Money
+	15, // 27: openorder.order.v1.OrderShipped.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 28: openorder.order.v1.OrderShipped.total:type_name -> google.type.Money
+	17, // 29: openorder.order.v1.OrderShipped.lines:type_name -> openorder.order.v1.OrderLine
+	15, // 30: openorder.order.v1.OrderDelivered.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 31: openorder.order.v1.OrderDelivered.total:type_name -> google.type.Money
+	17, // 32: openorder.order.v1.OrderDelivered.lines:type_name -> openorder.order.v1.OrderLine
+	15, // 33: openorder.order.v1.OrderCancelled.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 34: openorder.order.v1.OrderCancelled.total:type_name -> google.type.Money
+	17, // 35: openorder.order.v1.OrderCancelled.lines:type_name -> openorder.order.v1.OrderLine
+	0,  // 36: openorder.order.v1.OrderCancelled.cause:type_name -> openorder.order.v1.CancellationCause
+	15, // 37: openorder.order.v1.OrderCancelled.previous_status:type_name -> openorder.order.v1.OrderStatus
+	15, // 38: openorder.order.v1.OrderRejected.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 39: openorder.order.v1.OrderRejected.total:type_name -> google.type.Money
+	17, // 40: openorder.order.v1.OrderRejected.lines:type_name -> openorder.order.v1.OrderLine
+	15, // 41: openorder.order.v1.OrderCompensationFailed.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 42: openorder.order.v1.OrderCompensationFailed.total:type_name -> google.type.Money
+	15, // 43: openorder.order.v1.OrderCompensationRetried.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 44: openorder.order.v1.OrderCompensationRetried.total:type_name -> google.type.Money
+	15, // 45: openorder.order.v1.OrderCompensationSettled.status:type_name -> openorder.order.v1.OrderStatus
+	16, // 46: openorder.order.v1.OrderCompensationSettled.total:type_name -> google.type.Money
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_openorder_order_v1_order_events_proto_init() }
@@ -1641,7 +2019,7 @@ func file_openorder_order_v1_order_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_order_v1_order_events_proto_rawDesc), len(file_openorder_order_v1_order_events_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

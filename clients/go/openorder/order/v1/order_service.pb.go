@@ -1626,22 +1626,23 @@ const file_openorder_order_v1_order_service_proto_rawDesc = "" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"M\n" +
 	"\x1aSettleCompensationResponse\x12/\n" +
-	"\x05order\x18\x01 \x01(\v2\x19.openorder.order.v1.OrderR\x05order2\xcc\t\n" +
-	"\fOrderService\x12^\n" +
-	"\vCreateOrder\x12&.openorder.order.v1.CreateOrderRequest\x1a'.openorder.order.v1.CreateOrderResponse\x12U\n" +
-	"\bGetOrder\x12#.openorder.order.v1.GetOrderRequest\x1a$.openorder.order.v1.GetOrderResponse\x12g\n" +
-	"\x0eBatchGetOrders\x12).openorder.order.v1.BatchGetOrdersRequest\x1a*.openorder.order.v1.BatchGetOrdersResponse\x12[\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.openorder.order.v1.OrderR\x05order2\x88\n" +
 	"\n" +
-	"ListOrders\x12%.openorder.order.v1.ListOrdersRequest\x1a&.openorder.order.v1.ListOrdersResponse\x12^\n" +
-	"\vCancelOrder\x12&.openorder.order.v1.CancelOrderRequest\x1a'.openorder.order.v1.CancelOrderResponse\x12^\n" +
-	"\vModifyOrder\x12&.openorder.order.v1.ModifyOrderRequest\x1a'.openorder.order.v1.ModifyOrderResponse\x12p\n" +
-	"\x11UpdateOrderStatus\x12,.openorder.order.v1.UpdateOrderStatusRequest\x1a-.openorder.order.v1.UpdateOrderStatusResponse\x12m\n" +
-	"\x10GetOrderTimeline\x12+.openorder.order.v1.GetOrderTimelineRequest\x1a,.openorder.order.v1.GetOrderTimelineResponse\x12]\n" +
+	"\fOrderService\x12c\n" +
+	"\vCreateOrder\x12&.openorder.order.v1.CreateOrderRequest\x1a'.openorder.order.v1.CreateOrderResponse\"\x03\x90\x02\x02\x12Z\n" +
+	"\bGetOrder\x12#.openorder.order.v1.GetOrderRequest\x1a$.openorder.order.v1.GetOrderResponse\"\x03\x90\x02\x01\x12l\n" +
+	"\x0eBatchGetOrders\x12).openorder.order.v1.BatchGetOrdersRequest\x1a*.openorder.order.v1.BatchGetOrdersResponse\"\x03\x90\x02\x01\x12`\n" +
 	"\n" +
-	"WatchOrder\x12%.openorder.order.v1.WatchOrderRequest\x1a&.openorder.order.v1.WatchOrderResponse0\x01\x12X\n" +
-	"\tListSagas\x12$.openorder.order.v1.ListSagasRequest\x1a%.openorder.order.v1.ListSagasResponse\x12p\n" +
-	"\x11RetryCompensation\x12,.openorder.order.v1.RetryCompensationRequest\x1a-.openorder.order.v1.RetryCompensationResponse\x12s\n" +
-	"\x12SettleCompensation\x12-.openorder.order.v1.SettleCompensationRequest\x1a..openorder.order.v1.SettleCompensationResponseB\xbe\x01\n" +
+	"ListOrders\x12%.openorder.order.v1.ListOrdersRequest\x1a&.openorder.order.v1.ListOrdersResponse\"\x03\x90\x02\x01\x12c\n" +
+	"\vCancelOrder\x12&.openorder.order.v1.CancelOrderRequest\x1a'.openorder.order.v1.CancelOrderResponse\"\x03\x90\x02\x02\x12c\n" +
+	"\vModifyOrder\x12&.openorder.order.v1.ModifyOrderRequest\x1a'.openorder.order.v1.ModifyOrderResponse\"\x03\x90\x02\x02\x12u\n" +
+	"\x11UpdateOrderStatus\x12,.openorder.order.v1.UpdateOrderStatusRequest\x1a-.openorder.order.v1.UpdateOrderStatusResponse\"\x03\x90\x02\x02\x12r\n" +
+	"\x10GetOrderTimeline\x12+.openorder.order.v1.GetOrderTimelineRequest\x1a,.openorder.order.v1.GetOrderTimelineResponse\"\x03\x90\x02\x01\x12b\n" +
+	"\n" +
+	"WatchOrder\x12%.openorder.order.v1.WatchOrderRequest\x1a&.openorder.order.v1.WatchOrderResponse\"\x03\x90\x02\x010\x01\x12]\n" +
+	"\tListSagas\x12$.openorder.order.v1.ListSagasRequest\x1a%.openorder.order.v1.ListSagasResponse\"\x03\x90\x02\x01\x12u\n" +
+	"\x11RetryCompensation\x12,.openorder.order.v1.RetryCompensationRequest\x1a-.openorder.order.v1.RetryCompensationResponse\"\x03\x90\x02\x02\x12x\n" +
+	"\x12SettleCompensation\x12-.openorder.order.v1.SettleCompensationRequest\x1a..openorder.order.v1.SettleCompensationResponse\"\x03\x90\x02\x02B\xbe\x01\n" +
 	"\x16com.openorder.order.v1B\x11OrderServiceProtoP\x01ZDgithub.com/openorder/openorder/clients/go/openorder/order/v1;orderv1\xa2\x02\aOOOrder\xaa\x02\x12OpenOrder.Order.V1\xca\x02\x12OpenOrder\\Order\\V1\xea\x02\x14OpenOrder::Order::V1b\x06proto3"
 
 var (

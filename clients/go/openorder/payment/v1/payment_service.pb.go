@@ -637,14 +637,14 @@ const file_openorder_payment_v1_payment_service_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"y\n" +
 	"\x14ListPaymentsResponse\x129\n" +
 	"\bpayments\x18\x01 \x03(\v2\x1d.openorder.payment.v1.PaymentR\bpayments\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8a\x04\n" +
-	"\x0ePaymentService\x12e\n" +
-	"\fChargeWallet\x12).openorder.payment.v1.ChargeWalletRequest\x1a*.openorder.payment.v1.ChargeWalletResponse\x12k\n" +
-	"\x0eProcessPayment\x12+.openorder.payment.v1.ProcessPaymentRequest\x1a,.openorder.payment.v1.ProcessPaymentResponse\x12\\\n" +
-	"\tGetWallet\x12&.openorder.payment.v1.GetWalletRequest\x1a'.openorder.payment.v1.GetWalletResponse\x12_\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa3\x04\n" +
+	"\x0ePaymentService\x12j\n" +
+	"\fChargeWallet\x12).openorder.payment.v1.ChargeWalletRequest\x1a*.openorder.payment.v1.ChargeWalletResponse\"\x03\x90\x02\x02\x12p\n" +
+	"\x0eProcessPayment\x12+.openorder.payment.v1.ProcessPaymentRequest\x1a,.openorder.payment.v1.ProcessPaymentResponse\"\x03\x90\x02\x02\x12a\n" +
+	"\tGetWallet\x12&.openorder.payment.v1.GetWalletRequest\x1a'.openorder.payment.v1.GetWalletResponse\"\x03\x90\x02\x01\x12d\n" +
 	"\n" +
-	"GetPayment\x12'.openorder.payment.v1.GetPaymentRequest\x1a(.openorder.payment.v1.GetPaymentResponse\x12e\n" +
-	"\fListPayments\x12).openorder.payment.v1.ListPaymentsRequest\x1a*.openorder.payment.v1.ListPaymentsResponseB\xce\x01\n" +
+	"GetPayment\x12'.openorder.payment.v1.GetPaymentRequest\x1a(.openorder.payment.v1.GetPaymentResponse\"\x03\x90\x02\x01\x12j\n" +
+	"\fListPayments\x12).openorder.payment.v1.ListPaymentsRequest\x1a*.openorder.payment.v1.ListPaymentsResponse\"\x03\x90\x02\x01B\xce\x01\n" +
 	"\x18com.openorder.payment.v1B\x13PaymentServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/payment/v1;paymentv1\xa2\x02\tOOPayment\xaa\x02\x14OpenOrder.Payment.V1\xca\x02\x14OpenOrder\\Payment\\V1\xea\x02\x16OpenOrder::Payment::V1b\x06proto3"
 
 var (

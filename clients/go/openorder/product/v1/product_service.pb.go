@@ -820,15 +820,15 @@ const file_openorder_product_v1_product_service_proto_rawDesc = "" +
 	"\x03sku\x18\x03 \x01(\tH\x00R\x03skuB\x05\n" +
 	"\x03key\"P\n" +
 	"\x15DeleteProductResponse\x127\n" +
-	"\aproduct\x18\x01 \x01(\v2\x1d.openorder.product.v1.ProductR\aproduct2\x89\x05\n" +
-	"\x0eProductService\x12h\n" +
-	"\rCreateProduct\x12*.openorder.product.v1.CreateProductRequest\x1a+.openorder.product.v1.CreateProductResponse\x12_\n" +
+	"\aproduct\x18\x01 \x01(\v2\x1d.openorder.product.v1.ProductR\aproduct2\xa7\x05\n" +
+	"\x0eProductService\x12m\n" +
+	"\rCreateProduct\x12*.openorder.product.v1.CreateProductRequest\x1a+.openorder.product.v1.CreateProductResponse\"\x03\x90\x02\x02\x12d\n" +
 	"\n" +
-	"GetProduct\x12'.openorder.product.v1.GetProductRequest\x1a(.openorder.product.v1.GetProductResponse\x12q\n" +
-	"\x10BatchGetProducts\x12-.openorder.product.v1.BatchGetProductsRequest\x1a..openorder.product.v1.BatchGetProductsResponse\x12e\n" +
-	"\fListProducts\x12).openorder.product.v1.ListProductsRequest\x1a*.openorder.product.v1.ListProductsResponse\x12h\n" +
-	"\rUpdateProduct\x12*.openorder.product.v1.UpdateProductRequest\x1a+.openorder.product.v1.UpdateProductResponse\x12h\n" +
-	"\rDeleteProduct\x12*.openorder.product.v1.DeleteProductRequest\x1a+.openorder.product.v1.DeleteProductResponseB\xce\x01\n" +
+	"GetProduct\x12'.openorder.product.v1.GetProductRequest\x1a(.openorder.product.v1.GetProductResponse\"\x03\x90\x02\x01\x12v\n" +
+	"\x10BatchGetProducts\x12-.openorder.product.v1.BatchGetProductsRequest\x1a..openorder.product.v1.BatchGetProductsResponse\"\x03\x90\x02\x01\x12j\n" +
+	"\fListProducts\x12).openorder.product.v1.ListProductsRequest\x1a*.openorder.product.v1.ListProductsResponse\"\x03\x90\x02\x01\x12m\n" +
+	"\rUpdateProduct\x12*.openorder.product.v1.UpdateProductRequest\x1a+.openorder.product.v1.UpdateProductResponse\"\x03\x90\x02\x02\x12m\n" +
+	"\rDeleteProduct\x12*.openorder.product.v1.DeleteProductRequest\x1a+.openorder.product.v1.DeleteProductResponse\"\x03\x90\x02\x02B\xce\x01\n" +
 	"\x18com.openorder.product.v1B\x13ProductServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/product/v1;productv1\xa2\x02\tOOProduct\xaa\x02\x14OpenOrder.Product.V1\xca\x02\x14OpenOrder\\Product\\V1\xea\x02\x16OpenOrder::Product::V1b\x06proto3"
 
 var (

@@ -1028,16 +1028,16 @@ const file_openorder_promotion_v1_promotion_service_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"\x90\x01\n" +
 	"\x19ListIssuedCouponsResponse\x12K\n" +
 	"\x0eissued_coupons\x18\x01 \x03(\v2$.openorder.promotion.v1.IssuedCouponR\rissuedCoupons\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf9\x05\n" +
-	"\x10PromotionService\x12i\n" +
-	"\fCreateCoupon\x12+.openorder.promotion.v1.CreateCouponRequest\x1a,.openorder.promotion.v1.CreateCouponResponse\x12i\n" +
-	"\fUpdateCoupon\x12+.openorder.promotion.v1.UpdateCouponRequest\x1a,.openorder.promotion.v1.UpdateCouponResponse\x12`\n" +
-	"\tGetCoupon\x12(.openorder.promotion.v1.GetCouponRequest\x1a).openorder.promotion.v1.GetCouponResponse\x12f\n" +
-	"\vListCoupons\x12*.openorder.promotion.v1.ListCouponsRequest\x1a+.openorder.promotion.v1.ListCouponsResponse\x12f\n" +
-	"\vIssueCoupon\x12*.openorder.promotion.v1.IssueCouponRequest\x1a+.openorder.promotion.v1.IssueCouponResponse\x12c\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x9c\x06\n" +
+	"\x10PromotionService\x12n\n" +
+	"\fCreateCoupon\x12+.openorder.promotion.v1.CreateCouponRequest\x1a,.openorder.promotion.v1.CreateCouponResponse\"\x03\x90\x02\x02\x12n\n" +
+	"\fUpdateCoupon\x12+.openorder.promotion.v1.UpdateCouponRequest\x1a,.openorder.promotion.v1.UpdateCouponResponse\"\x03\x90\x02\x02\x12e\n" +
+	"\tGetCoupon\x12(.openorder.promotion.v1.GetCouponRequest\x1a).openorder.promotion.v1.GetCouponResponse\"\x03\x90\x02\x01\x12k\n" +
+	"\vListCoupons\x12*.openorder.promotion.v1.ListCouponsRequest\x1a+.openorder.promotion.v1.ListCouponsResponse\"\x03\x90\x02\x01\x12k\n" +
+	"\vIssueCoupon\x12*.openorder.promotion.v1.IssueCouponRequest\x1a+.openorder.promotion.v1.IssueCouponResponse\"\x03\x90\x02\x02\x12h\n" +
 	"\n" +
-	"HoldCoupon\x12).openorder.promotion.v1.HoldCouponRequest\x1a*.openorder.promotion.v1.HoldCouponResponse\x12x\n" +
-	"\x11ListIssuedCoupons\x120.openorder.promotion.v1.ListIssuedCouponsRequest\x1a1.openorder.promotion.v1.ListIssuedCouponsResponseB\xde\x01\n" +
+	"HoldCoupon\x12).openorder.promotion.v1.HoldCouponRequest\x1a*.openorder.promotion.v1.HoldCouponResponse\"\x03\x90\x02\x02\x12}\n" +
+	"\x11ListIssuedCoupons\x120.openorder.promotion.v1.ListIssuedCouponsRequest\x1a1.openorder.promotion.v1.ListIssuedCouponsResponse\"\x03\x90\x02\x01B\xde\x01\n" +
 	"\x1acom.openorder.promotion.v1B\x15PromotionServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\xa2\x02\vOOPromotion\xaa\x02\x16OpenOrder.Promotion.V1\xca\x02\x16OpenOrder\\Promotion\\V1\xea\x02\x18OpenOrder::Promotion::V1b\x06proto3"
 
 var (

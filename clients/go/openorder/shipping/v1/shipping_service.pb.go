@@ -805,13 +805,13 @@ const file_openorder_shipping_v1_shipping_service_proto_rawDesc = "" +
 	"\x03key\"\x93\x01\n" +
 	"\x18AddShipmentEventResponse\x12;\n" +
 	"\bshipment\x18\x01 \x01(\v2\x1f.openorder.shipping.v1.ShipmentR\bshipment\x12:\n" +
-	"\x05event\x18\x02 \x01(\v2$.openorder.shipping.v1.ShipmentEventR\x05event2\xb6\x04\n" +
-	"\x0fShippingService\x12d\n" +
-	"\vGetShipment\x12).openorder.shipping.v1.GetShipmentRequest\x1a*.openorder.shipping.v1.GetShipmentResponse\x12j\n" +
-	"\rListShipments\x12+.openorder.shipping.v1.ListShipmentsRequest\x1a,.openorder.shipping.v1.ListShipmentsResponse\x12m\n" +
-	"\x0eUpdateShipment\x12,.openorder.shipping.v1.UpdateShipmentRequest\x1a-.openorder.shipping.v1.UpdateShipmentResponse\x12m\n" +
-	"\x0eCancelShipment\x12,.openorder.shipping.v1.CancelShipmentRequest\x1a-.openorder.shipping.v1.CancelShipmentResponse\x12s\n" +
-	"\x10AddShipmentEvent\x12..openorder.shipping.v1.AddShipmentEventRequest\x1a/.openorder.shipping.v1.AddShipmentEventResponseB\xd6\x01\n" +
+	"\x05event\x18\x02 \x01(\v2$.openorder.shipping.v1.ShipmentEventR\x05event2\xcf\x04\n" +
+	"\x0fShippingService\x12i\n" +
+	"\vGetShipment\x12).openorder.shipping.v1.GetShipmentRequest\x1a*.openorder.shipping.v1.GetShipmentResponse\"\x03\x90\x02\x01\x12o\n" +
+	"\rListShipments\x12+.openorder.shipping.v1.ListShipmentsRequest\x1a,.openorder.shipping.v1.ListShipmentsResponse\"\x03\x90\x02\x01\x12r\n" +
+	"\x0eUpdateShipment\x12,.openorder.shipping.v1.UpdateShipmentRequest\x1a-.openorder.shipping.v1.UpdateShipmentResponse\"\x03\x90\x02\x02\x12r\n" +
+	"\x0eCancelShipment\x12,.openorder.shipping.v1.CancelShipmentRequest\x1a-.openorder.shipping.v1.CancelShipmentResponse\"\x03\x90\x02\x02\x12x\n" +
+	"\x10AddShipmentEvent\x12..openorder.shipping.v1.AddShipmentEventRequest\x1a/.openorder.shipping.v1.AddShipmentEventResponse\"\x03\x90\x02\x02B\xd6\x01\n" +
 	"\x19com.openorder.shipping.v1B\x14ShippingServiceProtoP\x01ZJgithub.com/openorder/openorder/clients/go/openorder/shipping/v1;shippingv1\xa2\x02\n" +
 	"OOShipping\xaa\x02\x15OpenOrder.Shipping.V1\xca\x02\x15OpenOrder\\Shipping\\V1\xea\x02\x17OpenOrder::Shipping::V1b\x06proto3"
 

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/order/v1/order_events.proto.
  */
 export const file_openorder_order_v1_order_events: GenFile = /*@__PURE__*/
-  fileDesc("CiVvcGVub3JkZXIvb3JkZXIvdjEvb3JkZXJfZXZlbnRzLnByb3RvEhJvcGVub3JkZXIub3JkZXIudjEi6QMKDE9yZGVyQ3JlYXRlZBIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KBnN0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxIWCg5jdXN0b21lcl9lbWFpbBgFIAEoCRIhCgV0b3RhbBgGIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiwKBWxpbmVzGAcgAygLMh0ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyTGluZRI9ChByZXNlcnZhdGlvbl9tb2RlGAggASgOMiMub3Blbm9yZGVyLm9yZGVyLnYxLlJlc2VydmF0aW9uTW9kZRI1CgxwYXltZW50X21vZGUYCSABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuUGF5bWVudE1vZGUSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGlzc3VlZF9jb3Vwb25faWQYCyABKAkSEwoLY2hlY2tvdXRfaWQYDCABKAk6MdLiIi0KF29yZGVyLmxpZmVjeWNsZS5jcmVhdGVkEhJvcmRlci5saWZlY3ljbGUudjEi9AIKDk9yZGVyQ29uZmlybWVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSNQoMcGF5bWVudF9tb2RlGAcgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLlBheW1lbnRNb2RlEiQKCGRpc2NvdW50GAggASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSLAoFbGluZXMYCSADKAsyHS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJMaW5lOjPS4iIvChlvcmRlci5saWZlY3ljbGUuY29uZmlybWVkEhJvcmRlci5saWZlY3ljbGUudjEi1wIKCU9yZGVyUGFpZBIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KBnN0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxIWCg5jdXN0b21lcl9lbWFpbBgFIAEoCRIhCgV0b3RhbBgGIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiwKBWxpbmVzGAcgAygLMh0ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyTGluZRISCgpwYXltZW50X2lkGAggASgJEjQKEHNoaXBwaW5nX2FkZHJlc3MYCSABKAsyGi5nb29nbGUudHlwZS5Qb3N0YWxBZGRyZXNzOi7S4iIqChRvcmRlci5saWZlY3ljbGUucGFpZBISb3JkZXIubGlmZWN5Y2xlLnYxIukBCg5PcmRlclByZXBhcmluZxIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KBnN0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxIWCg5jdXN0b21lcl9lbWFpbBgFIAEoCRIhCgV0b3RhbBgGIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5OjPS4iIvChlvcmRlci5saWZlY3ljbGUucHJlcGFyaW5nEhJvcmRlci5saWZlY3ljbGUudjEikwIKDE9yZGVyU2hpcHBlZBIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KBnN0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxIWCg5jdXN0b21lcl9lbWFpbBgFIAEoCRIhCgV0b3RhbBgGIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiwKBWxpbmVzGAcgAygLMh0ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyTGluZTox0uIiLQoXb3JkZXIubGlmZWN5Y2xlLnNoaXBwZWQSEm9yZGVyLmxpZmVjeWNsZS52MSKXAgoOT3JkZXJEZWxpdmVyZWQSEAoIb3JkZXJfaWQYASABKAkSEwoLY3VzdG9tZXJfaWQYAiABKAkSDwoHdmVyc2lvbhgDIAEoAxIvCgZzdGF0dXMYBCABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJTdGF0dXMSFgoOY3VzdG9tZXJfZW1haWwYBSABKAkSIQoFdG90YWwYBiABKAsyEi5nb29nbGUudHlwZS5Nb25leRIsCgVsaW5lcxgHIAMoCzIdLm9wZW5vcmRlci5vcmRlci52MS5PcmRlckxpbmU6M9LiIi8KGW9yZGVyLmxpZmVjeWNsZS5kZWxpdmVyZWQSEm9yZGVyLmxpZmVjeWNsZS52MSK1AwoOT3JkZXJDYW5jZWxsZWQSEAoIb3JkZXJfaWQYASABKAkSEwoLY3VzdG9tZXJfaWQYAiABKAkSDwoHdmVyc2lvbhgDIAEoAxIvCgZzdGF0dXMYBCABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJTdGF0dXMSFgoOY3VzdG9tZXJfZW1haWwYBSABKAkSIQoFdG90YWwYBiABKAsyEi5nb29nbGUudHlwZS5Nb25leRIsCgVsaW5lcxgHIAMoCzIdLm9wZW5vcmRlci5vcmRlci52MS5PcmRlckxpbmUSNAoFY2F1c2UYCCABKA4yJS5vcGVub3JkZXIub3JkZXIudjEuQ2FuY2VsbGF0aW9uQ2F1c2USFQoNc3RhdHVzX3JlYXNvbhgJIAEoCRIVCg1zdGF0dXNfZGV0YWlsGAogASgJEjgKD3ByZXZpb3VzX3N0YXR1cxgLIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1czoz0uIiLwoZb3JkZXIubGlmZWN5Y2xlLmNhbmNlbGxlZBISb3JkZXIubGlmZWN5Y2xlLnYxIsMCCg1PcmRlclJlamVjdGVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSLAoFbGluZXMYByADKAsyHS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJMaW5lEhUKDXN0YXR1c19yZWFzb24YCCABKAkSFQoNc3RhdHVzX2RldGFpbBgJIAEoCToy0uIiLgoYb3JkZXIubGlmZWN5Y2xlLnJlamVjdGVkEhJvcmRlci5saWZlY3ljbGUudjEi0gIKF09yZGVyQ29tcGVuc2F0aW9uRmFpbGVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSEgoKc3RvY2tfb3BlbhgHIAEoCBIUCgxwYXltZW50X29wZW4YCCABKAgSFQoNdW5kb19hdHRlbXB0cxgJIAEoBRITCgtjb3Vwb25fb3BlbhgKIAEoCDo90uIiOQojb3JkZXIubGlmZWN5Y2xlLmNvbXBlbnNhdGlvbl9mYWlsZWQSEm9yZGVyLmxpZmVjeWNsZS52MSKgAgoYT3JkZXJDb21wZW5zYXRpb25SZXRyaWVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSEAoIb3BlcmF0b3IYByABKAkSDgoGcmVhc29uGAggASgJOj7S4iI6CiRvcmRlci5saWZlY3ljbGUuY29tcGVuc2F0aW9uX3JldHJpZWQSEm9yZGVyLmxpZmVjeWNsZS52MSLoAgoYT3JkZXJDb21wZW5zYXRpb25TZXR0bGVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSEAoIb3BlcmF0b3IYByABKAkSDgoGcmVhc29uGAggASgJEhUKDXN0b2NrX3NldHRsZWQYCSABKAgSFwoPcGF5bWVudF9zZXR0bGVkGAogASgIEhYKDmNvdXBvbl9zZXR0bGVkGAsgASgIOj7S4iI6CiRvcmRlci5saWZlY3ljbGUuY29tcGVuc2F0aW9uX3NldHRsZWQSEm9yZGVyLmxpZmVjeWNsZS52MSrzAQoRQ2FuY2VsbGF0aW9uQ2F1c2USIgoeQ0FOQ0VMTEFUSU9OX0NBVVNFX1VOU1BFQ0lGSUVEEAASHwobQ0FOQ0VMTEFUSU9OX0NBVVNFX0NVU1RPTUVSEAESHwobQ0FOQ0VMTEFUSU9OX0NBVVNFX09QRVJBVE9SEAISJQohQ0FOQ0VMTEFUSU9OX0NBVVNFX1BBWU1FTlRfRkFJTEVEEAMSJQohQ0FOQ0VMTEFUSU9OX0NBVVNFX1NURVBfVElNRURfT1VUEAQSKgomQ0FOQ0VMTEFUSU9OX0NBVVNFX1JFU0VSVkFUSU9OX0VYUElSRUQQBUK9AQoWY29tLm9wZW5vcmRlci5vcmRlci52MUIQT3JkZXJFdmVudHNQcm90b1ABWkRnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvb3JkZXIvdjE7b3JkZXJ2MaICB09PT3JkZXKqAhJPcGVuT3JkZXIuT3JkZXIuVjHKAhJPcGVuT3JkZXJcT3JkZXJcVjHqAhRPcGVuT3JkZXI6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_google_type_money, file_google_type_postal_address, file_openorder_event_v1_options, file_openorder_order_v1_order]);
+  fileDesc("CiVvcGVub3JkZXIvb3JkZXIvdjEvb3JkZXJfZXZlbnRzLnByb3RvEhJvcGVub3JkZXIub3JkZXIudjEi6QMKDE9yZGVyQ3JlYXRlZBIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KBnN0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxIWCg5jdXN0b21lcl9lbWFpbBgFIAEoCRIhCgV0b3RhbBgGIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiwKBWxpbmVzGAcgAygLMh0ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyTGluZRI9ChByZXNlcnZhdGlvbl9tb2RlGAggASgOMiMub3Blbm9yZGVyLm9yZGVyLnYxLlJlc2VydmF0aW9uTW9kZRI1CgxwYXltZW50X21vZGUYCSABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuUGF5bWVudE1vZGUSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGlzc3VlZF9jb3Vwb25faWQYCyABKAkSEwoLY2hlY2tvdXRfaWQYDCABKAk6MdLiIi0KF29yZGVyLmxpZmVjeWNsZS5jcmVhdGVkEhJvcmRlci5saWZlY3ljbGUudjEiqgMKDk9yZGVyQ29uZmlybWVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSNQoMcGF5bWVudF9tb2RlGAcgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLlBheW1lbnRNb2RlEiQKCGRpc2NvdW50GAggASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSLAoFbGluZXMYCSADKAsyHS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJMaW5lEjQKEHBheW1lbnRfZGVhZGxpbmUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOjPS4iIvChlvcmRlci5saWZlY3ljbGUuY29uZmlybWVkEhJvcmRlci5saWZlY3ljbGUudjEi5wIKGk9yZGVyTW9kaWZpY2F0aW9uUmVxdWVzdGVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSNgoPcmVxdWVzdGVkX2xpbmVzGAcgAygLMh0ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyTGluZRIrCg9yZXF1ZXN0ZWRfdG90YWwYCCABKAsyEi5nb29nbGUudHlwZS5Nb25leTpA0uIiPAomb3JkZXIubGlmZWN5Y2xlLm1vZGlmaWNhdGlvbl9yZXF1ZXN0ZWQSEm9yZGVyLmxpZmVjeWNsZS52MSKVAgoNT3JkZXJNb2RpZmllZBIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KBnN0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxIWCg5jdXN0b21lcl9lbWFpbBgFIAEoCRIhCgV0b3RhbBgGIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiwKBWxpbmVzGAcgAygLMh0ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyTGluZToy0uIiLgoYb3JkZXIubGlmZWN5Y2xlLm1vZGlmaWVkEhJvcmRlci5saWZlY3ljbGUudjEioAIKGU9yZGVyTW9kaWZpY2F0aW9uUmVqZWN0ZWQSEAoIb3JkZXJfaWQYASABKAkSEwoLY3VzdG9tZXJfaWQYAiABKAkSDwoHdmVyc2lvbhgDIAEoAxIvCgZzdGF0dXMYBCABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJTdGF0dXMSFgoOY3VzdG9tZXJfZW1haWwYBSABKAkSIQoFdG90YWwYBiABKAsyEi5nb29nbGUudHlwZS5Nb25leRIOCgZyZWFzb24YByABKAkSDgoGZGV0YWlsGAggASgJOj/S4iI7CiVvcmRlci5saWZlY3ljbGUubW9kaWZpY2F0aW9uX3JlamVjdGVkEhJvcmRlci5saWZlY3ljbGUudjEi1wIKCU9yZGVyUGFpZBIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KBnN0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxIWCg5jdXN0b21lcl9lbWFpbBgFIAEoCRIhCgV0b3RhbBgGIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiwKBWxpbmVzGAcgAygLMh0ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyTGluZRISCgpwYXltZW50X2lkGAggASgJEjQKEHNoaXBwaW5nX2FkZHJlc3MYCSABKAsyGi5nb29nbGUudHlwZS5Qb3N0YWxBZGRyZXNzOi7S4iIqChRvcmRlci5saWZlY3ljbGUucGFpZBISb3JkZXIubGlmZWN5Y2xlLnYxIukBCg5PcmRlclByZXBhcmluZxIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KBnN0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxIWCg5jdXN0b21lcl9lbWFpbBgFIAEoCRIhCgV0b3RhbBgGIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5OjPS4iIvChlvcmRlci5saWZlY3ljbGUucHJlcGFyaW5nEhJvcmRlci5saWZlY3ljbGUudjEikwIKDE9yZGVyU2hpcHBlZBIQCghvcmRlcl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEi8KBnN0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxIWCg5jdXN0b21lcl9lbWFpbBgFIAEoCRIhCgV0b3RhbBgGIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EiwKBWxpbmVzGAcgAygLMh0ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyTGluZTox0uIiLQoXb3JkZXIubGlmZWN5Y2xlLnNoaXBwZWQSEm9yZGVyLmxpZmVjeWNsZS52MSKXAgoOT3JkZXJEZWxpdmVyZWQSEAoIb3JkZXJfaWQYASABKAkSEwoLY3VzdG9tZXJfaWQYAiABKAkSDwoHdmVyc2lvbhgDIAEoAxIvCgZzdGF0dXMYBCABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJTdGF0dXMSFgoOY3VzdG9tZXJfZW1haWwYBSABKAkSIQoFdG90YWwYBiABKAsyEi5nb29nbGUudHlwZS5Nb25leRIsCgVsaW5lcxgHIAMoCzIdLm9wZW5vcmRlci5vcmRlci52MS5PcmRlckxpbmU6M9LiIi8KGW9yZGVyLmxpZmVjeWNsZS5kZWxpdmVyZWQSEm9yZGVyLmxpZmVjeWNsZS52MSK1AwoOT3JkZXJDYW5jZWxsZWQSEAoIb3JkZXJfaWQYASABKAkSEwoLY3VzdG9tZXJfaWQYAiABKAkSDwoHdmVyc2lvbhgDIAEoAxIvCgZzdGF0dXMYBCABKA4yHy5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJTdGF0dXMSFgoOY3VzdG9tZXJfZW1haWwYBSABKAkSIQoFdG90YWwYBiABKAsyEi5nb29nbGUudHlwZS5Nb25leRIsCgVsaW5lcxgHIAMoCzIdLm9wZW5vcmRlci5vcmRlci52MS5PcmRlckxpbmUSNAoFY2F1c2UYCCABKA4yJS5vcGVub3JkZXIub3JkZXIudjEuQ2FuY2VsbGF0aW9uQ2F1c2USFQoNc3RhdHVzX3JlYXNvbhgJIAEoCRIVCg1zdGF0dXNfZGV0YWlsGAogASgJEjgKD3ByZXZpb3VzX3N0YXR1cxgLIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1czoz0uIiLwoZb3JkZXIubGlmZWN5Y2xlLmNhbmNlbGxlZBISb3JkZXIubGlmZWN5Y2xlLnYxIsMCCg1PcmRlclJlamVjdGVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSLAoFbGluZXMYByADKAsyHS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJMaW5lEhUKDXN0YXR1c19yZWFzb24YCCABKAkSFQoNc3RhdHVzX2RldGFpbBgJIAEoCToy0uIiLgoYb3JkZXIubGlmZWN5Y2xlLnJlamVjdGVkEhJvcmRlci5saWZlY3ljbGUudjEi0gIKF09yZGVyQ29tcGVuc2F0aW9uRmFpbGVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSEgoKc3RvY2tfb3BlbhgHIAEoCBIUCgxwYXltZW50X29wZW4YCCABKAgSFQoNdW5kb19hdHRlbXB0cxgJIAEoBRITCgtjb3Vwb25fb3BlbhgKIAEoCDo90uIiOQojb3JkZXIubGlmZWN5Y2xlLmNvbXBlbnNhdGlvbl9mYWlsZWQSEm9yZGVyLmxpZmVjeWNsZS52MSKgAgoYT3JkZXJDb21wZW5zYXRpb25SZXRyaWVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSEAoIb3BlcmF0b3IYByABKAkSDgoGcmVhc29uGAggASgJOj7S4iI6CiRvcmRlci5saWZlY3ljbGUuY29tcGVuc2F0aW9uX3JldHJpZWQSEm9yZGVyLmxpZmVjeWNsZS52MSLoAgoYT3JkZXJDb21wZW5zYXRpb25TZXR0bGVkEhAKCG9yZGVyX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSLwoGc3RhdHVzGAQgASgOMh8ub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyU3RhdHVzEhYKDmN1c3RvbWVyX2VtYWlsGAUgASgJEiEKBXRvdGFsGAYgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSEAoIb3BlcmF0b3IYByABKAkSDgoGcmVhc29uGAggASgJEhUKDXN0b2NrX3NldHRsZWQYCSABKAgSFwoPcGF5bWVudF9zZXR0bGVkGAogASgIEhYKDmNvdXBvbl9zZXR0bGVkGAsgASgIOj7S4iI6CiRvcmRlci5saWZlY3ljbGUuY29tcGVuc2F0aW9uX3NldHRsZWQSEm9yZGVyLmxpZmVjeWNsZS52MSrzAQoRQ2FuY2VsbGF0aW9uQ2F1c2USIgoeQ0FOQ0VMTEFUSU9OX0NBVVNFX1VOU1BFQ0lGSUVEEAASHwobQ0FOQ0VMTEFUSU9OX0NBVVNFX0NVU1RPTUVSEAESHwobQ0FOQ0VMTEFUSU9OX0NBVVNFX09QRVJBVE9SEAISJQohQ0FOQ0VMTEFUSU9OX0NBVVNFX1BBWU1FTlRfRkFJTEVEEAMSJQohQ0FOQ0VMTEFUSU9OX0NBVVNFX1NURVBfVElNRURfT1VUEAQSKgomQ0FOQ0VMTEFUSU9OX0NBVVNFX1JFU0VSVkFUSU9OX0VYUElSRUQQBUK9AQoWY29tLm9wZW5vcmRlci5vcmRlci52MUIQT3JkZXJFdmVudHNQcm90b1ABWkRnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvb3JkZXIvdjE7b3JkZXJ2MaICB09PT3JkZXKqAhJPcGVuT3JkZXIuT3JkZXIuVjHKAhJPcGVuT3JkZXJcT3JkZXJcVjHqAhRPcGVuT3JkZXI6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_google_type_money, file_google_type_postal_address, file_openorder_event_v1_options, file_openorder_order_v1_order]);
 
 /**
  * `order.lifecycle.created`: an order was accepted.
@@ -121,8 +121,8 @@ export const OrderCreatedSchema: GenMessage<OrderCreated> = /*@__PURE__*/
   messageDesc(file_openorder_order_v1_order_events, 0);
 
 /**
- * `order.lifecycle.confirmed`: the stock of all lines is held, and the coupon if there is one; in automatic mode the
- * payment is due, unless the total is zero.
+ * `order.lifecycle.confirmed`: the stock of all lines is held, and the coupon if there is one; the payment is due, unless
+ * the total is zero.
  *
  * @generated from message openorder.order.v1.OrderConfirmed
  */
@@ -170,7 +170,8 @@ export type OrderConfirmed = Message<"openorder.order.v1.OrderConfirmed"> & {
   total?: Money | undefined;
 
   /**
-   * Who starts the payment: AUTOMATIC asks the payment service to take the total now.
+   * Who starts the payment: AUTOMATIC asks the payment service to take the total now; with MANUAL it waits for
+   * ProcessPayment.
    *
    * @generated from field: openorder.order.v1.PaymentMode payment_mode = 7;
    */
@@ -184,11 +185,20 @@ export type OrderConfirmed = Message<"openorder.order.v1.OrderConfirmed"> & {
   discount?: Money | undefined;
 
   /**
-   * The lines with their discounts; empty where there is no coupon, because they are as in OrderCreated.
+   * The lines with their discounts; empty where there is no coupon, because they are as in OrderCreated, or as in the last
+   * OrderModified after it.
    *
    * @generated from field: repeated openorder.order.v1.OrderLine lines = 9;
    */
   lines: OrderLine[];
+
+  /**
+   * Until when an order in manual mode has to be paid, or is cancelled; later, if the way of a payment is blocked meanwhile.
+   * Not set in automatic mode, and where the total is zero.
+   *
+   * @generated from field: google.protobuf.Timestamp payment_deadline = 10;
+   */
+  paymentDeadline?: Timestamp | undefined;
 };
 
 /**
@@ -197,6 +207,210 @@ export type OrderConfirmed = Message<"openorder.order.v1.OrderConfirmed"> & {
  */
 export const OrderConfirmedSchema: GenMessage<OrderConfirmed> = /*@__PURE__*/
   messageDesc(file_openorder_order_v1_order_events, 1);
+
+/**
+ * `order.lifecycle.modification_requested`: other lines were asked for. The order has its lines of before until
+ * `order.lifecycle.modified`.
+ *
+ * @generated from message openorder.order.v1.OrderModificationRequested
+ */
+export type OrderModificationRequested = Message<"openorder.order.v1.OrderModificationRequested"> & {
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * User id of the customer.
+   *
+   * @generated from field: string customer_id = 2;
+   */
+  customerId: string;
+
+  /**
+   * Version of the order after this event: 1, 2, 3 … without gaps in this topic.
+   *
+   * @generated from field: int64 version = 3;
+   */
+  version: bigint;
+
+  /**
+   * Status of the order after this event: as it was before.
+   *
+   * @generated from field: openorder.order.v1.OrderStatus status = 4;
+   */
+  status: OrderStatus;
+
+  /**
+   * Address that mail about the order goes to, at most 254 characters; may be empty.
+   *
+   * @generated from field: string customer_email = 5;
+   */
+  customerEmail: string;
+
+  /**
+   * What the customer pays as the order stands.
+   *
+   * @generated from field: google.type.Money total = 6;
+   */
+  total?: Money | undefined;
+
+  /**
+   * The lines that are asked for: 1 to 100, each SKU once.
+   *
+   * @generated from field: repeated openorder.order.v1.OrderLine requested_lines = 7;
+   */
+  requestedLines: OrderLine[];
+
+  /**
+   * What they cost together.
+   *
+   * @generated from field: google.type.Money requested_total = 8;
+   */
+  requestedTotal?: Money | undefined;
+};
+
+/**
+ * Describes the message openorder.order.v1.OrderModificationRequested.
+ * Use `create(OrderModificationRequestedSchema)` to create a new message.
+ */
+export const OrderModificationRequestedSchema: GenMessage<OrderModificationRequested> = /*@__PURE__*/
+  messageDesc(file_openorder_order_v1_order_events, 2);
+
+/**
+ * `order.lifecycle.modified`: the order has other lines from now on, and their stock is held.
+ *
+ * @generated from message openorder.order.v1.OrderModified
+ */
+export type OrderModified = Message<"openorder.order.v1.OrderModified"> & {
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * User id of the customer.
+   *
+   * @generated from field: string customer_id = 2;
+   */
+  customerId: string;
+
+  /**
+   * Version of the order after this event: 1, 2, 3 … without gaps in this topic.
+   *
+   * @generated from field: int64 version = 3;
+   */
+  version: bigint;
+
+  /**
+   * Status of the order after this event: as it was before.
+   *
+   * @generated from field: openorder.order.v1.OrderStatus status = 4;
+   */
+  status: OrderStatus;
+
+  /**
+   * Address that mail about the order goes to, at most 254 characters; may be empty.
+   *
+   * @generated from field: string customer_email = 5;
+   */
+  customerEmail: string;
+
+  /**
+   * What the customer pays from now on.
+   *
+   * @generated from field: google.type.Money total = 6;
+   */
+  total?: Money | undefined;
+
+  /**
+   * The lines of the order: 1 to 100, each SKU once.
+   *
+   * @generated from field: repeated openorder.order.v1.OrderLine lines = 7;
+   */
+  lines: OrderLine[];
+};
+
+/**
+ * Describes the message openorder.order.v1.OrderModified.
+ * Use `create(OrderModifiedSchema)` to create a new message.
+ */
+export const OrderModifiedSchema: GenMessage<OrderModified> = /*@__PURE__*/
+  messageDesc(file_openorder_order_v1_order_events, 3);
+
+/**
+ * `order.lifecycle.modification_rejected`: the order keeps its lines.
+ *
+ * @generated from message openorder.order.v1.OrderModificationRejected
+ */
+export type OrderModificationRejected = Message<"openorder.order.v1.OrderModificationRejected"> & {
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * User id of the customer.
+   *
+   * @generated from field: string customer_id = 2;
+   */
+  customerId: string;
+
+  /**
+   * Version of the order after this event: 1, 2, 3 … without gaps in this topic.
+   *
+   * @generated from field: int64 version = 3;
+   */
+  version: bigint;
+
+  /**
+   * Status of the order after this event: as it was before.
+   *
+   * @generated from field: openorder.order.v1.OrderStatus status = 4;
+   */
+  status: OrderStatus;
+
+  /**
+   * Address that mail about the order goes to, at most 254 characters; may be empty.
+   *
+   * @generated from field: string customer_email = 5;
+   */
+  customerEmail: string;
+
+  /**
+   * What the customer pays.
+   *
+   * @generated from field: google.type.Money total = 6;
+   */
+  total?: Money | undefined;
+
+  /**
+   * Why in stable UPPER_SNAKE, as in OrderModification.reason.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * Why for people to read, at most 500 characters; may be empty.
+   *
+   * @generated from field: string detail = 8;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message openorder.order.v1.OrderModificationRejected.
+ * Use `create(OrderModificationRejectedSchema)` to create a new message.
+ */
+export const OrderModificationRejectedSchema: GenMessage<OrderModificationRejected> = /*@__PURE__*/
+  messageDesc(file_openorder_order_v1_order_events, 4);
 
 /**
  * `order.lifecycle.paid`: the total was taken from the customer.
@@ -273,7 +487,7 @@ export type OrderPaid = Message<"openorder.order.v1.OrderPaid"> & {
  * Use `create(OrderPaidSchema)` to create a new message.
  */
 export const OrderPaidSchema: GenMessage<OrderPaid> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_events, 2);
+  messageDesc(file_openorder_order_v1_order_events, 5);
 
 /**
  * `order.lifecycle.preparing`: the order is being prepared for the carrier.
@@ -329,7 +543,7 @@ export type OrderPreparing = Message<"openorder.order.v1.OrderPreparing"> & {
  * Use `create(OrderPreparingSchema)` to create a new message.
  */
 export const OrderPreparingSchema: GenMessage<OrderPreparing> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_events, 3);
+  messageDesc(file_openorder_order_v1_order_events, 6);
 
 /**
  * `order.lifecycle.shipped`: the order was handed to the carrier; the stock held for it has left the warehouse.
@@ -392,7 +606,7 @@ export type OrderShipped = Message<"openorder.order.v1.OrderShipped"> & {
  * Use `create(OrderShippedSchema)` to create a new message.
  */
 export const OrderShippedSchema: GenMessage<OrderShipped> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_events, 4);
+  messageDesc(file_openorder_order_v1_order_events, 7);
 
 /**
  * `order.lifecycle.delivered`: the customer has the order.
@@ -455,7 +669,7 @@ export type OrderDelivered = Message<"openorder.order.v1.OrderDelivered"> & {
  * Use `create(OrderDeliveredSchema)` to create a new message.
  */
 export const OrderDeliveredSchema: GenMessage<OrderDelivered> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_events, 5);
+  messageDesc(file_openorder_order_v1_order_events, 8);
 
 /**
  * `order.lifecycle.cancelled`: the order was called off; what it held is being given back.
@@ -547,7 +761,7 @@ export type OrderCancelled = Message<"openorder.order.v1.OrderCancelled"> & {
  * Use `create(OrderCancelledSchema)` to create a new message.
  */
 export const OrderCancelledSchema: GenMessage<OrderCancelled> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_events, 6);
+  messageDesc(file_openorder_order_v1_order_events, 9);
 
 /**
  * `order.lifecycle.rejected`: the order could not be fulfilled; what was held for it is being given back.
@@ -624,7 +838,7 @@ export type OrderRejected = Message<"openorder.order.v1.OrderRejected"> & {
  * Use `create(OrderRejectedSchema)` to create a new message.
  */
 export const OrderRejectedSchema: GenMessage<OrderRejected> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_events, 7);
+  messageDesc(file_openorder_order_v1_order_events, 10);
 
 /**
  * `order.lifecycle.compensation_failed`: giving back was asked for as often as it may be and not answered. The
@@ -709,7 +923,7 @@ export type OrderCompensationFailed = Message<"openorder.order.v1.OrderCompensat
  * Use `create(OrderCompensationFailedSchema)` to create a new message.
  */
 export const OrderCompensationFailedSchema: GenMessage<OrderCompensationFailed> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_events, 8);
+  messageDesc(file_openorder_order_v1_order_events, 11);
 
 /**
  * `order.lifecycle.compensation_retried`: an operator has what a failed compensation owes asked for again.
@@ -779,7 +993,7 @@ export type OrderCompensationRetried = Message<"openorder.order.v1.OrderCompensa
  * Use `create(OrderCompensationRetriedSchema)` to create a new message.
  */
 export const OrderCompensationRetriedSchema: GenMessage<OrderCompensationRetried> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_events, 9);
+  messageDesc(file_openorder_order_v1_order_events, 12);
 
 /**
  * `order.lifecycle.compensation_settled`: an operator stated that what a failed compensation owed was put right by
@@ -871,7 +1085,7 @@ export type OrderCompensationSettled = Message<"openorder.order.v1.OrderCompensa
  * Use `create(OrderCompensationSettledSchema)` to create a new message.
  */
 export const OrderCompensationSettledSchema: GenMessage<OrderCompensationSettled> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_events, 10);
+  messageDesc(file_openorder_order_v1_order_events, 13);
 
 /**
  * Why an order was cancelled. More values may be added: readers treat an unknown one as UNSPECIFIED.

@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/order/v1/order_service.proto.
  */
 export const file_openorder_order_v1_order_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZvcGVub3JkZXIvb3JkZXIvdjEvb3JkZXJfc2VydmljZS5wcm90bxISb3Blbm9yZGVyLm9yZGVyLnYxIi4KDVJlcXVlc3RlZExpbmUSCwoDc2t1GAEgASgJEhAKCHF1YW50aXR5GAIgASgFIo4DChJDcmVhdGVPcmRlclJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIWCg5jdXN0b21lcl9lbWFpbBgDIAEoCRIwCgVsaW5lcxgEIAMoCzIhLm9wZW5vcmRlci5vcmRlci52MS5SZXF1ZXN0ZWRMaW5lEj0KEHJlc2VydmF0aW9uX21vZGUYBSABKA4yIy5vcGVub3JkZXIub3JkZXIudjEuUmVzZXJ2YXRpb25Nb2RlEjUKDHBheW1lbnRfbW9kZRgGIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5QYXltZW50TW9kZRIqCg5leHBlY3RlZF90b3RhbBgHIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EhgKEGlzc3VlZF9jb3Vwb25faWQYCCABKAkSNAoQc2hpcHBpbmdfYWRkcmVzcxgJIAEoCzIaLmdvb2dsZS50eXBlLlBvc3RhbEFkZHJlc3MSEwoLY2hlY2tvdXRfaWQYCiABKAkiPwoTQ3JlYXRlT3JkZXJSZXNwb25zZRIoCgVvcmRlchgBIAEoCzIZLm9wZW5vcmRlci5vcmRlci52MS5PcmRlciIjCg9HZXRPcmRlclJlcXVlc3QSEAoIb3JkZXJfaWQYASABKAkiPAoQR2V0T3JkZXJSZXNwb25zZRIoCgVvcmRlchgBIAEoCzIZLm9wZW5vcmRlci5vcmRlci52MS5PcmRlciIqChVCYXRjaEdldE9yZGVyc1JlcXVlc3QSEQoJb3JkZXJfaWRzGAEgAygJIkMKFkJhdGNoR2V0T3JkZXJzUmVzcG9uc2USKQoGb3JkZXJzGAEgAygLMhkub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyIu8BChFMaXN0T3JkZXJzUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRIxCghzdGF0dXNlcxgCIAMoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxI0ChBjcmVhdGVfdGltZV9mcm9tGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1ChFjcmVhdGVfdGltZV91bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcGFnZV9zaXplGAUgASgFEhIKCnBhZ2VfdG9rZW4YBiABKAkiWAoSTGlzdE9yZGVyc1Jlc3BvbnNlEikKBm9yZGVycxgBIAMoCzIZLm9wZW5vcmRlci5vcmRlci52MS5PcmRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiSgoSQ2FuY2VsT3JkZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEAoIb3JkZXJfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJIj8KE0NhbmNlbE9yZGVyUmVzcG9uc2USKAoFb3JkZXIYASABKAsyGS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXIiswEKGFVwZGF0ZU9yZGVyU3RhdHVzUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhAKCG9yZGVyX2lkGAIgASgJEjgKD3ByZXZpb3VzX3N0YXR1cxgDIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxI3Cg5jdXJyZW50X3N0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cyJFChlVcGRhdGVPcmRlclN0YXR1c1Jlc3BvbnNlEigKBW9yZGVyGAEgASgLMhkub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyIlIKF0dldE9yZGVyVGltZWxpbmVSZXF1ZXN0EhAKCG9yZGVyX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImsKGEdldE9yZGVyVGltZWxpbmVSZXNwb25zZRI2CgZldmVudHMYASADKAsyJi5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJUaW1lbGluZUVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJVChFXYXRjaE9yZGVyUmVxdWVzdBIQCghvcmRlcl9pZBgBIAEoCRIuCgV1bnRpbBgCIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cyI+ChJXYXRjaE9yZGVyUmVzcG9uc2USKAoFb3JkZXIYASABKAsyGS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXIidwoQTGlzdFNhZ2FzUmVxdWVzdBIqCgRzdGVwGAEgASgOMhwub3Blbm9yZGVyLm9yZGVyLnYxLlNhZ2FTdGVwEhAKCG9yZGVyX2lkGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIlUKEUxpc3RTYWdhc1Jlc3BvbnNlEicKBXNhZ2FzGAEgAygLMhgub3Blbm9yZGVyLm9yZGVyLnYxLlNhZ2ESFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlAKGFJldHJ5Q29tcGVuc2F0aW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhAKCG9yZGVyX2lkGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJFChlSZXRyeUNvbXBlbnNhdGlvblJlc3BvbnNlEigKBW9yZGVyGAEgASgLMhkub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyIlEKGVNldHRsZUNvbXBlbnNhdGlvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIQCghvcmRlcl9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiRgoaU2V0dGxlQ29tcGVuc2F0aW9uUmVzcG9uc2USKAoFb3JkZXIYASABKAsyGS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXIy7AgKDE9yZGVyU2VydmljZRJeCgtDcmVhdGVPcmRlchImLm9wZW5vcmRlci5vcmRlci52MS5DcmVhdGVPcmRlclJlcXVlc3QaJy5vcGVub3JkZXIub3JkZXIudjEuQ3JlYXRlT3JkZXJSZXNwb25zZRJVCghHZXRPcmRlchIjLm9wZW5vcmRlci5vcmRlci52MS5HZXRPcmRlclJlcXVlc3QaJC5vcGVub3JkZXIub3JkZXIudjEuR2V0T3JkZXJSZXNwb25zZRJnCg5CYXRjaEdldE9yZGVycxIpLm9wZW5vcmRlci5vcmRlci52MS5CYXRjaEdldE9yZGVyc1JlcXVlc3QaKi5vcGVub3JkZXIub3JkZXIudjEuQmF0Y2hHZXRPcmRlcnNSZXNwb25zZRJbCgpMaXN0T3JkZXJzEiUub3Blbm9yZGVyLm9yZGVyLnYxLkxpc3RPcmRlcnNSZXF1ZXN0GiYub3Blbm9yZGVyLm9yZGVyLnYxLkxpc3RPcmRlcnNSZXNwb25zZRJeCgtDYW5jZWxPcmRlchImLm9wZW5vcmRlci5vcmRlci52MS5DYW5jZWxPcmRlclJlcXVlc3QaJy5vcGVub3JkZXIub3JkZXIudjEuQ2FuY2VsT3JkZXJSZXNwb25zZRJwChFVcGRhdGVPcmRlclN0YXR1cxIsLm9wZW5vcmRlci5vcmRlci52MS5VcGRhdGVPcmRlclN0YXR1c1JlcXVlc3QaLS5vcGVub3JkZXIub3JkZXIudjEuVXBkYXRlT3JkZXJTdGF0dXNSZXNwb25zZRJtChBHZXRPcmRlclRpbWVsaW5lEisub3Blbm9yZGVyLm9yZGVyLnYxLkdldE9yZGVyVGltZWxpbmVSZXF1ZXN0Giwub3Blbm9yZGVyLm9yZGVyLnYxLkdldE9yZGVyVGltZWxpbmVSZXNwb25zZRJdCgpXYXRjaE9yZGVyEiUub3Blbm9yZGVyLm9yZGVyLnYxLldhdGNoT3JkZXJSZXF1ZXN0GiYub3Blbm9yZGVyLm9yZGVyLnYxLldhdGNoT3JkZXJSZXNwb25zZTABElgKCUxpc3RTYWdhcxIkLm9wZW5vcmRlci5vcmRlci52MS5MaXN0U2FnYXNSZXF1ZXN0GiUub3Blbm9yZGVyLm9yZGVyLnYxLkxpc3RTYWdhc1Jlc3BvbnNlEnAKEVJldHJ5Q29tcGVuc2F0aW9uEiwub3Blbm9yZGVyLm9yZGVyLnYxLlJldHJ5Q29tcGVuc2F0aW9uUmVxdWVzdBotLm9wZW5vcmRlci5vcmRlci52MS5SZXRyeUNvbXBlbnNhdGlvblJlc3BvbnNlEnMKElNldHRsZUNvbXBlbnNhdGlvbhItLm9wZW5vcmRlci5vcmRlci52MS5TZXR0bGVDb21wZW5zYXRpb25SZXF1ZXN0Gi4ub3Blbm9yZGVyLm9yZGVyLnYxLlNldHRsZUNvbXBlbnNhdGlvblJlc3BvbnNlQr4BChZjb20ub3Blbm9yZGVyLm9yZGVyLnYxQhFPcmRlclNlcnZpY2VQcm90b1ABWkRnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvb3JkZXIvdjE7b3JkZXJ2MaICB09PT3JkZXKqAhJPcGVuT3JkZXIuT3JkZXIuVjHKAhJPcGVuT3JkZXJcT3JkZXJcVjHqAhRPcGVuT3JkZXI6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_google_type_money, file_google_type_postal_address, file_openorder_order_v1_order, file_openorder_order_v1_saga]);
+  fileDesc("CiZvcGVub3JkZXIvb3JkZXIvdjEvb3JkZXJfc2VydmljZS5wcm90bxISb3Blbm9yZGVyLm9yZGVyLnYxIi4KDVJlcXVlc3RlZExpbmUSCwoDc2t1GAEgASgJEhAKCHF1YW50aXR5GAIgASgFIo4DChJDcmVhdGVPcmRlclJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIWCg5jdXN0b21lcl9lbWFpbBgDIAEoCRIwCgVsaW5lcxgEIAMoCzIhLm9wZW5vcmRlci5vcmRlci52MS5SZXF1ZXN0ZWRMaW5lEj0KEHJlc2VydmF0aW9uX21vZGUYBSABKA4yIy5vcGVub3JkZXIub3JkZXIudjEuUmVzZXJ2YXRpb25Nb2RlEjUKDHBheW1lbnRfbW9kZRgGIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5QYXltZW50TW9kZRIqCg5leHBlY3RlZF90b3RhbBgHIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5EhgKEGlzc3VlZF9jb3Vwb25faWQYCCABKAkSNAoQc2hpcHBpbmdfYWRkcmVzcxgJIAEoCzIaLmdvb2dsZS50eXBlLlBvc3RhbEFkZHJlc3MSEwoLY2hlY2tvdXRfaWQYCiABKAkiPwoTQ3JlYXRlT3JkZXJSZXNwb25zZRIoCgVvcmRlchgBIAEoCzIZLm9wZW5vcmRlci5vcmRlci52MS5PcmRlciIjCg9HZXRPcmRlclJlcXVlc3QSEAoIb3JkZXJfaWQYASABKAkiPAoQR2V0T3JkZXJSZXNwb25zZRIoCgVvcmRlchgBIAEoCzIZLm9wZW5vcmRlci5vcmRlci52MS5PcmRlciIqChVCYXRjaEdldE9yZGVyc1JlcXVlc3QSEQoJb3JkZXJfaWRzGAEgAygJIkMKFkJhdGNoR2V0T3JkZXJzUmVzcG9uc2USKQoGb3JkZXJzGAEgAygLMhkub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyIu8BChFMaXN0T3JkZXJzUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRIxCghzdGF0dXNlcxgCIAMoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxI0ChBjcmVhdGVfdGltZV9mcm9tGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1ChFjcmVhdGVfdGltZV91bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcGFnZV9zaXplGAUgASgFEhIKCnBhZ2VfdG9rZW4YBiABKAkiWAoSTGlzdE9yZGVyc1Jlc3BvbnNlEikKBm9yZGVycxgBIAMoCzIZLm9wZW5vcmRlci5vcmRlci52MS5PcmRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiSgoSQ2FuY2VsT3JkZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEAoIb3JkZXJfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJIj8KE0NhbmNlbE9yZGVyUmVzcG9uc2USKAoFb3JkZXIYASABKAsyGS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXIisgEKEk1vZGlmeU9yZGVyUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhAKCG9yZGVyX2lkGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAMSMAoFbGluZXMYBCADKAsyIS5vcGVub3JkZXIub3JkZXIudjEuUmVxdWVzdGVkTGluZRIqCg5leHBlY3RlZF90b3RhbBgFIAEoCzISLmdvb2dsZS50eXBlLk1vbmV5Ij8KE01vZGlmeU9yZGVyUmVzcG9uc2USKAoFb3JkZXIYASABKAsyGS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXIiswEKGFVwZGF0ZU9yZGVyU3RhdHVzUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhAKCG9yZGVyX2lkGAIgASgJEjgKD3ByZXZpb3VzX3N0YXR1cxgDIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cxI3Cg5jdXJyZW50X3N0YXR1cxgEIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cyJFChlVcGRhdGVPcmRlclN0YXR1c1Jlc3BvbnNlEigKBW9yZGVyGAEgASgLMhkub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyIlIKF0dldE9yZGVyVGltZWxpbmVSZXF1ZXN0EhAKCG9yZGVyX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImsKGEdldE9yZGVyVGltZWxpbmVSZXNwb25zZRI2CgZldmVudHMYASADKAsyJi5vcGVub3JkZXIub3JkZXIudjEuT3JkZXJUaW1lbGluZUVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJVChFXYXRjaE9yZGVyUmVxdWVzdBIQCghvcmRlcl9pZBgBIAEoCRIuCgV1bnRpbBgCIAEoDjIfLm9wZW5vcmRlci5vcmRlci52MS5PcmRlclN0YXR1cyI+ChJXYXRjaE9yZGVyUmVzcG9uc2USKAoFb3JkZXIYASABKAsyGS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXIidwoQTGlzdFNhZ2FzUmVxdWVzdBIqCgRzdGVwGAEgASgOMhwub3Blbm9yZGVyLm9yZGVyLnYxLlNhZ2FTdGVwEhAKCG9yZGVyX2lkGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIlUKEUxpc3RTYWdhc1Jlc3BvbnNlEicKBXNhZ2FzGAEgAygLMhgub3Blbm9yZGVyLm9yZGVyLnYxLlNhZ2ESFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlAKGFJldHJ5Q29tcGVuc2F0aW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhAKCG9yZGVyX2lkGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJFChlSZXRyeUNvbXBlbnNhdGlvblJlc3BvbnNlEigKBW9yZGVyGAEgASgLMhkub3Blbm9yZGVyLm9yZGVyLnYxLk9yZGVyIlEKGVNldHRsZUNvbXBlbnNhdGlvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIQCghvcmRlcl9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiRgoaU2V0dGxlQ29tcGVuc2F0aW9uUmVzcG9uc2USKAoFb3JkZXIYASABKAsyGS5vcGVub3JkZXIub3JkZXIudjEuT3JkZXIyiAoKDE9yZGVyU2VydmljZRJjCgtDcmVhdGVPcmRlchImLm9wZW5vcmRlci5vcmRlci52MS5DcmVhdGVPcmRlclJlcXVlc3QaJy5vcGVub3JkZXIub3JkZXIudjEuQ3JlYXRlT3JkZXJSZXNwb25zZSIDkAICEloKCEdldE9yZGVyEiMub3Blbm9yZGVyLm9yZGVyLnYxLkdldE9yZGVyUmVxdWVzdBokLm9wZW5vcmRlci5vcmRlci52MS5HZXRPcmRlclJlc3BvbnNlIgOQAgESbAoOQmF0Y2hHZXRPcmRlcnMSKS5vcGVub3JkZXIub3JkZXIudjEuQmF0Y2hHZXRPcmRlcnNSZXF1ZXN0Gioub3Blbm9yZGVyLm9yZGVyLnYxLkJhdGNoR2V0T3JkZXJzUmVzcG9uc2UiA5ACARJgCgpMaXN0T3JkZXJzEiUub3Blbm9yZGVyLm9yZGVyLnYxLkxpc3RPcmRlcnNSZXF1ZXN0GiYub3Blbm9yZGVyLm9yZGVyLnYxLkxpc3RPcmRlcnNSZXNwb25zZSIDkAIBEmMKC0NhbmNlbE9yZGVyEiYub3Blbm9yZGVyLm9yZGVyLnYxLkNhbmNlbE9yZGVyUmVxdWVzdBonLm9wZW5vcmRlci5vcmRlci52MS5DYW5jZWxPcmRlclJlc3BvbnNlIgOQAgISYwoLTW9kaWZ5T3JkZXISJi5vcGVub3JkZXIub3JkZXIudjEuTW9kaWZ5T3JkZXJSZXF1ZXN0Gicub3Blbm9yZGVyLm9yZGVyLnYxLk1vZGlmeU9yZGVyUmVzcG9uc2UiA5ACAhJ1ChFVcGRhdGVPcmRlclN0YXR1cxIsLm9wZW5vcmRlci5vcmRlci52MS5VcGRhdGVPcmRlclN0YXR1c1JlcXVlc3QaLS5vcGVub3JkZXIub3JkZXIudjEuVXBkYXRlT3JkZXJTdGF0dXNSZXNwb25zZSIDkAICEnIKEEdldE9yZGVyVGltZWxpbmUSKy5vcGVub3JkZXIub3JkZXIudjEuR2V0T3JkZXJUaW1lbGluZVJlcXVlc3QaLC5vcGVub3JkZXIub3JkZXIudjEuR2V0T3JkZXJUaW1lbGluZVJlc3BvbnNlIgOQAgESYgoKV2F0Y2hPcmRlchIlLm9wZW5vcmRlci5vcmRlci52MS5XYXRjaE9yZGVyUmVxdWVzdBomLm9wZW5vcmRlci5vcmRlci52MS5XYXRjaE9yZGVyUmVzcG9uc2UiA5ACATABEl0KCUxpc3RTYWdhcxIkLm9wZW5vcmRlci5vcmRlci52MS5MaXN0U2FnYXNSZXF1ZXN0GiUub3Blbm9yZGVyLm9yZGVyLnYxLkxpc3RTYWdhc1Jlc3BvbnNlIgOQAgESdQoRUmV0cnlDb21wZW5zYXRpb24SLC5vcGVub3JkZXIub3JkZXIudjEuUmV0cnlDb21wZW5zYXRpb25SZXF1ZXN0Gi0ub3Blbm9yZGVyLm9yZGVyLnYxLlJldHJ5Q29tcGVuc2F0aW9uUmVzcG9uc2UiA5ACAhJ4ChJTZXR0bGVDb21wZW5zYXRpb24SLS5vcGVub3JkZXIub3JkZXIudjEuU2V0dGxlQ29tcGVuc2F0aW9uUmVxdWVzdBouLm9wZW5vcmRlci5vcmRlci52MS5TZXR0bGVDb21wZW5zYXRpb25SZXNwb25zZSIDkAICQr4BChZjb20ub3Blbm9yZGVyLm9yZGVyLnYxQhFPcmRlclNlcnZpY2VQcm90b1ABWkRnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvb3JkZXIvdjE7b3JkZXJ2MaICB09PT3JkZXKqAhJPcGVuT3JkZXIuT3JkZXIuVjHKAhJPcGVuT3JkZXJcT3JkZXJcVjHqAhRPcGVuT3JkZXI6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_google_type_money, file_google_type_postal_address, file_openorder_order_v1_order, file_openorder_order_v1_saga]);
 
 /**
  * What is wanted of one product.
@@ -95,7 +95,7 @@ export type CreateOrderRequest = Message<"openorder.order.v1.CreateOrderRequest"
   reservationMode: ReservationMode;
 
   /**
-   * Who starts the payment; not given: automatic.
+   * Who starts the payment; not given: automatic. In either reservation mode.
    *
    * @generated from field: openorder.order.v1.PaymentMode payment_mode = 6;
    */
@@ -390,6 +390,76 @@ export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__P
   messageDesc(file_openorder_order_v1_order_service, 10);
 
 /**
+ * Request of ModifyOrder.
+ *
+ * @generated from message openorder.order.v1.ModifyOrderRequest
+ */
+export type ModifyOrderRequest = Message<"openorder.order.v1.ModifyOrderRequest"> & {
+  /**
+   * Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]; see CreateOrderRequest.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * UUID of the order.
+   *
+   * @generated from field: string order_id = 2;
+   */
+  orderId: string;
+
+  /**
+   * The version of the order that the caller has seen, from 1: the call is refused if it has another one by then.
+   *
+   * @generated from field: int64 expected_version = 3;
+   */
+  expectedVersion: bigint;
+
+  /**
+   * What the order is to be of, in place of its lines: 1 to 100 lines, each SKU at most once.
+   *
+   * @generated from field: repeated openorder.order.v1.RequestedLine lines = 4;
+   */
+  lines: RequestedLine[];
+
+  /**
+   * As in CreateOrderRequest, of the new lines.
+   *
+   * @generated from field: google.type.Money expected_total = 5;
+   */
+  expectedTotal?: Money | undefined;
+};
+
+/**
+ * Describes the message openorder.order.v1.ModifyOrderRequest.
+ * Use `create(ModifyOrderRequestSchema)` to create a new message.
+ */
+export const ModifyOrderRequestSchema: GenMessage<ModifyOrderRequest> = /*@__PURE__*/
+  messageDesc(file_openorder_order_v1_order_service, 11);
+
+/**
+ * Response of ModifyOrder.
+ *
+ * @generated from message openorder.order.v1.ModifyOrderResponse
+ */
+export type ModifyOrderResponse = Message<"openorder.order.v1.ModifyOrderResponse"> & {
+  /**
+   * The order as it stands after the call: with its lines of before, and the modification REQUESTED.
+   *
+   * @generated from field: openorder.order.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+};
+
+/**
+ * Describes the message openorder.order.v1.ModifyOrderResponse.
+ * Use `create(ModifyOrderResponseSchema)` to create a new message.
+ */
+export const ModifyOrderResponseSchema: GenMessage<ModifyOrderResponse> = /*@__PURE__*/
+  messageDesc(file_openorder_order_v1_order_service, 12);
+
+/**
  * Request of UpdateOrderStatus.
  *
  * @generated from message openorder.order.v1.UpdateOrderStatusRequest
@@ -431,7 +501,7 @@ export type UpdateOrderStatusRequest = Message<"openorder.order.v1.UpdateOrderSt
  * Use `create(UpdateOrderStatusRequestSchema)` to create a new message.
  */
 export const UpdateOrderStatusRequestSchema: GenMessage<UpdateOrderStatusRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 11);
+  messageDesc(file_openorder_order_v1_order_service, 13);
 
 /**
  * Response of UpdateOrderStatus.
@@ -452,7 +522,7 @@ export type UpdateOrderStatusResponse = Message<"openorder.order.v1.UpdateOrderS
  * Use `create(UpdateOrderStatusResponseSchema)` to create a new message.
  */
 export const UpdateOrderStatusResponseSchema: GenMessage<UpdateOrderStatusResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 12);
+  messageDesc(file_openorder_order_v1_order_service, 14);
 
 /**
  * Request of GetOrderTimeline.
@@ -487,7 +557,7 @@ export type GetOrderTimelineRequest = Message<"openorder.order.v1.GetOrderTimeli
  * Use `create(GetOrderTimelineRequestSchema)` to create a new message.
  */
 export const GetOrderTimelineRequestSchema: GenMessage<GetOrderTimelineRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 13);
+  messageDesc(file_openorder_order_v1_order_service, 15);
 
 /**
  * Response of GetOrderTimeline.
@@ -515,7 +585,7 @@ export type GetOrderTimelineResponse = Message<"openorder.order.v1.GetOrderTimel
  * Use `create(GetOrderTimelineResponseSchema)` to create a new message.
  */
 export const GetOrderTimelineResponseSchema: GenMessage<GetOrderTimelineResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 14);
+  messageDesc(file_openorder_order_v1_order_service, 16);
 
 /**
  * Request of WatchOrder.
@@ -544,7 +614,7 @@ export type WatchOrderRequest = Message<"openorder.order.v1.WatchOrderRequest"> 
  * Use `create(WatchOrderRequestSchema)` to create a new message.
  */
 export const WatchOrderRequestSchema: GenMessage<WatchOrderRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 15);
+  messageDesc(file_openorder_order_v1_order_service, 17);
 
 /**
  * One message of WatchOrder's stream.
@@ -565,7 +635,7 @@ export type WatchOrderResponse = Message<"openorder.order.v1.WatchOrderResponse"
  * Use `create(WatchOrderResponseSchema)` to create a new message.
  */
 export const WatchOrderResponseSchema: GenMessage<WatchOrderResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 16);
+  messageDesc(file_openorder_order_v1_order_service, 18);
 
 /**
  * Request of ListSagas. All conditions must hold.
@@ -574,8 +644,8 @@ export const WatchOrderResponseSchema: GenMessage<WatchOrderResponse> = /*@__PUR
  */
 export type ListSagasRequest = Message<"openorder.order.v1.ListSagasRequest"> & {
   /**
-   * Only sagas at this step: RESERVING, PAYING, COMPENSATING or COMPENSATION_FAILED, the steps that a saga does not
-   * end at. UNSPECIFIED: at any of them.
+   * Only sagas at this step: RESERVING, PAYING, MODIFYING, COMPENSATING or COMPENSATION_FAILED, the steps that a saga does
+   * not end at. UNSPECIFIED: at any of them.
    *
    * @generated from field: openorder.order.v1.SagaStep step = 1;
    */
@@ -608,7 +678,7 @@ export type ListSagasRequest = Message<"openorder.order.v1.ListSagasRequest"> & 
  * Use `create(ListSagasRequestSchema)` to create a new message.
  */
 export const ListSagasRequestSchema: GenMessage<ListSagasRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 17);
+  messageDesc(file_openorder_order_v1_order_service, 19);
 
 /**
  * Response of ListSagas.
@@ -636,7 +706,7 @@ export type ListSagasResponse = Message<"openorder.order.v1.ListSagasResponse"> 
  * Use `create(ListSagasResponseSchema)` to create a new message.
  */
 export const ListSagasResponseSchema: GenMessage<ListSagasResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 18);
+  messageDesc(file_openorder_order_v1_order_service, 20);
 
 /**
  * Request of RetryCompensation.
@@ -671,7 +741,7 @@ export type RetryCompensationRequest = Message<"openorder.order.v1.RetryCompensa
  * Use `create(RetryCompensationRequestSchema)` to create a new message.
  */
 export const RetryCompensationRequestSchema: GenMessage<RetryCompensationRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 19);
+  messageDesc(file_openorder_order_v1_order_service, 21);
 
 /**
  * Response of RetryCompensation.
@@ -692,7 +762,7 @@ export type RetryCompensationResponse = Message<"openorder.order.v1.RetryCompens
  * Use `create(RetryCompensationResponseSchema)` to create a new message.
  */
 export const RetryCompensationResponseSchema: GenMessage<RetryCompensationResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 20);
+  messageDesc(file_openorder_order_v1_order_service, 22);
 
 /**
  * Request of SettleCompensation.
@@ -728,7 +798,7 @@ export type SettleCompensationRequest = Message<"openorder.order.v1.SettleCompen
  * Use `create(SettleCompensationRequestSchema)` to create a new message.
  */
 export const SettleCompensationRequestSchema: GenMessage<SettleCompensationRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 21);
+  messageDesc(file_openorder_order_v1_order_service, 23);
 
 /**
  * Response of SettleCompensation.
@@ -749,7 +819,7 @@ export type SettleCompensationResponse = Message<"openorder.order.v1.SettleCompe
  * Use `create(SettleCompensationResponseSchema)` to create a new message.
  */
 export const SettleCompensationResponseSchema: GenMessage<SettleCompensationResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_order_v1_order_service, 22);
+  messageDesc(file_openorder_order_v1_order_service, 24);
 
 /**
  * Orders: made by customers, carried through stock, payment and delivery by the order saga.
@@ -770,7 +840,8 @@ export const OrderService: GenService<{
    * COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
    *
    * Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
-   * COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), CURRENCY_MISMATCH
+   * COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
+   * (INVALID_ARGUMENT: orders are not paid by hand here), CURRENCY_MISMATCH
    * (FAILED_PRECONDITION: the products are priced in different currencies), PRICE_CHANGED (FAILED_PRECONDITION: the order
    * costs something else than expected_total; metadata has expected_total and total),
    * REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
@@ -823,6 +894,28 @@ export const OrderService: GenService<{
     methodKind: "unary";
     input: typeof CancelOrderRequestSchema;
     output: typeof CancelOrderResponseSchema;
+  },
+  /**
+   * Asks for other lines of an order that is PENDING, or CONFIRMED in manual payment mode and not paid: all of them or none.
+   * Prices are looked up as in CreateOrder. The answer comes when the request is durable; whether the stock suffices is
+   * decided after that: Order.modification says it, and WatchOrder sends the order again.
+   *
+   * The order keeps its lines until the new ones are held, and keeps them for good if those cannot be. Meanwhile it cannot be
+   * paid. A payment that was taken before the payment service heard of it wins, and the order keeps its lines. Its
+   * payment_deadline stays what it was. One modification is under way at a time.
+   *
+   * Reasons: ORDER_NOT_FOUND (NOT_FOUND), ORDER_NOT_MODIFIABLE (FAILED_PRECONDITION: where it stands its lines are fixed;
+   * metadata has its status), MODIFICATION_UNDER_WAY (FAILED_PRECONDITION), ORDER_HAS_COUPON (FAILED_PRECONDITION: the discount
+   * is of the lines that the coupon is held for), ORDER_VERSION_MISMATCH (ABORTED: the order is not at expected_version;
+   * metadata has its version), UNKNOWN_SKU (FAILED_PRECONDITION), CURRENCY_MISMATCH (FAILED_PRECONDITION), PRICE_CHANGED
+   * (FAILED_PRECONDITION), REQUEST_ID_REUSED (ALREADY_EXISTS), field violations (INVALID_ARGUMENT).
+   *
+   * @generated from rpc openorder.order.v1.OrderService.ModifyOrder
+   */
+  modifyOrder: {
+    methodKind: "unary";
+    input: typeof ModifyOrderRequestSchema;
+    output: typeof ModifyOrderResponseSchema;
   },
   /**
    * Moves an order on to SHIPPED or DELIVERED, if it stands where the caller believes. For operators and services.
