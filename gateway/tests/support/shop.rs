@@ -115,6 +115,10 @@ impl OrderService for Shop {
         unimplemented()
     }
 
+    async fn modify_order(&self, _: Request<order::ModifyOrderRequest>) -> Answer<order::ModifyOrderResponse> {
+        unimplemented()
+    }
+
     async fn get_order_timeline(
         &self,
         _: Request<order::GetOrderTimelineRequest>,

@@ -73,6 +73,7 @@ fn made(payment_mode: PaymentMode) -> (Order, Saga) {
         expected_total: None,
         issued_coupon_id: None,
         shipping_address: None,
+        checkout_id: None,
         product_answers: ProductAnswers::new(),
     };
     let catalogue = catalogue();
