@@ -86,7 +86,9 @@ async fn serve(settings: ProcessSettings, explained: String, roles: &[Role]) -> 
     let telemetry = Arc::new(openorder_telemetry::init(&settings.telemetry)?);
     openorder_faults::init()?;
     let started = Instant::now();
-    let system = System::start_with(settings, roles, Some(Arc::clone(&telemetry)), Some(explained)).await?;
+    // Boxed: the settings of all roles are large, and read once.
+    let starting = Box::pin(System::start_with(settings, roles, Some(Arc::clone(&telemetry)), Some(explained)));
+    let system = starting.await?;
     install_signals(system.shutdown().clone()).context("signals cannot be received")?;
     announce(&system);
     tokio::select! {

@@ -82,7 +82,7 @@ impl System {
     /// [`StartError`]: all that is wrong with the settings, or the admin port. A role's port that is taken ends the
     /// system: see [`System::stop_requested`].
     pub async fn start(settings: ProcessSettings, roles: &[Role]) -> Result<Self, StartError> {
-        Self::start_with(settings, roles, None, None).await
+        Box::pin(Self::start_with(settings, roles, None, None)).await
     }
 
     /// As [`System::start`], with the telemetry of the process, and with what `/config` of the admin port shows: a JSON
