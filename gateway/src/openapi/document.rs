@@ -32,7 +32,7 @@ pub(super) fn document(contract: &Contract, routes: &RestRoutes) -> Json {
         let way = ways.entry(method.full_name()).or_default();
         *way += 1;
         let operation = operation(contract, &mut schemas, binding, *way);
-        let path = paths.entry(binding.template.to_string()).or_default();
+        let path = paths.entry(path_of(binding)).or_default();
         path.insert(binding.method.as_str().to_ascii_lowercase(), operation);
     }
     let tags: Vec<Json> =
@@ -50,6 +50,18 @@ pub(super) fn document(contract: &Contract, routes: &RestRoutes) -> Json {
         "paths": paths,
         "components": { "schemas": schemas.finish() },
     })
+}
+
+/// A path with the plain names of its fields: of two paths that differ in names alone OpenAPI has one.
+fn path_of(binding: &Binding) -> String {
+    binding.template.fields().fold(binding.template.to_string(), |path, field| {
+        path.replace(&format!("{{{field}}}"), &format!("{{{}}}", plain_name(field)))
+    })
+}
+
+/// `product_id` of `product.product_id`.
+fn plain_name(field: &str) -> &str {
+    field.rsplit_once('.').map_or(field, |(_, name)| name)
 }
 
 /// One way to call a method; `way` is its number among those of the method.
@@ -93,7 +105,7 @@ fn parameters(schemas: &mut Schemas<'_>, binding: &Binding) -> Vec<Json> {
     for (path, fields) in binding.template.fields().zip(&binding.variables) {
         let Some(field) = fields.last() else { continue };
         taken.push(path.to_owned());
-        parameters.push(parameter(schemas, "path", path, field));
+        parameters.push(parameter(schemas, "path", plain_name(path), field));
     }
     match &binding.body {
         BodyRule::Whole => {}
@@ -231,6 +243,23 @@ mod tests {
             operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
         assert_eq!(ids.len(), operations.len(), "no two have one name");
         assert!(ids.len() > 70, "{}", ids.len());
+        let shapes: Vec<String> = paths.keys().map(|path| shape(path)).collect();
+        assert!(
+            shapes.iter().all(|one| shapes.iter().filter(|other| *other == one).count() == 1),
+            "one in two spellings"
+        );
+    }
+
+    /// A path without the names of its fields.
+    fn shape(path: &str) -> String {
+        let (mut shape, mut is_name) = (String::new(), false);
+        for letter in path.chars() {
+            is_name = (is_name || letter == '{') && letter != '}';
+            if !is_name {
+                shape.push(letter);
+            }
+        }
+        shape
     }
 
     #[tokio::test]
@@ -256,9 +285,9 @@ mod tests {
         assert!(list.contains(&"statuses") && list.contains(&"pageToken"), "{list:?}");
         let watch = &document["paths"]["/v1/orders/{order_id}:watch"]["get"]["responses"]["200"]["content"];
         assert!(watch["application/x-ndjson"].is_object() && watch["text/event-stream"].is_object());
-        let patch = &document["paths"]["/v1/products/{product.product_id}"]["patch"]["parameters"];
+        let patch = &document["paths"]["/v1/products/{product_id}"]["patch"]["parameters"];
         let names: Vec<_> = patch.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["product.product_id", "requestId", "updateMask", "expectedVersion", "Idempotency-Key"]);
+        assert_eq!(names, ["product_id", "requestId", "updateMask", "expectedVersion", "Idempotency-Key"]);
     }
 
     #[tokio::test]
