@@ -156,7 +156,7 @@ async fn an_order_is_made_at_the_expected_total_alone_cancelled_and_found_page_b
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_paid_by_hand_or_called_off_when_its_time_is_over() {
-    let (system, _, sku, customer) = start(&[("order", "payment_deadline_ms = 6000")]).await;
+    let (system, _, sku, customer) = start(&[("order", "payment_deadline_ms = 30000")]).await;
     let line = format!("{sku}=2");
     let create = ["order", "create", "--customer", &customer, "--line", &line, "--pay", "manual"];
     let create = [&create[..], &["--until", "confirmed", "--timeout", "2m", "-o", "json"]].concat();

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::future::try_join_all;
 use openorder_messaging::{Scanned, Sequence, TopicScan, committed_offsets};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -368,11 +369,17 @@ async fn logs(check: &Check<'_>, topic: &str) -> anyhow::Result<Vec<PublisherLog
 }
 
 async fn groups(check: &Check<'_>, topic: &str) -> anyhow::Result<Vec<Group>> {
+    let following = Service::ALL.iter().filter_map(|service| {
+        let consumed = service.consumed().filter(|consumed| consumed.is_of(topic))?;
+        Some(async move {
+            let committed = committed_offsets(&check.settings.kafka, service.name(), topic).await;
+            let committed = committed.with_context(|| format!("offsets of {service} in topic {topic}"))?;
+            anyhow::Ok((service, consumed, committed))
+        })
+    });
     let mut groups = Vec::new();
-    for service in Service::ALL {
-        let Some(consumed) = service.consumed().filter(|consumed| consumed.is_of(topic)) else { continue };
-        let committed = committed_offsets(&check.settings.kafka, service.name(), topic).await;
-        let committed = committed.with_context(|| format!("offsets of {service} in topic {topic}"))?;
+    // Together: each client has to find the coordinator of its group first.
+    for (service, consumed, committed) in try_join_all(following).await? {
         let hours = i64::from(service.database_settings(check.settings).inbox_retention_hours);
         let remembers_from = chrono::Utc::now() - chrono::Duration::hours(hours) + chrono::Duration::minutes(10);
         groups.push(Group {

@@ -152,7 +152,7 @@ async fn too_little_money_decides_nothing_and_the_order_is_paid_once_there_is_en
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_is_not_paid_in_time_is_called_off_and_its_stock_is_given_back() {
-    let shop = Shop::open(|settings| settings.order.payment_deadline_ms = 1_500).await;
+    let shop = Shop::open(|settings| settings.order.payment_deadline_ms = 8_000).await;
     let name = shop.customer("late", STOCK, MONEY).await;
     let order = waiting(&shop, &name).await;
     shop.stock_until(&name, STOCK, 1).await;
@@ -170,7 +170,7 @@ async fn an_order_that_is_not_paid_in_time_is_called_off_and_its_stock_is_given_
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_to_pay_stands_still_while_nobody_can_pay() {
     let mut shop = Shop::open(|settings| {
-        settings.order.payment_deadline_ms = 2_000;
+        settings.order.payment_deadline_ms = 8_000;
         settings.order.saga_route_interval_ms = 100;
         settings.order.saga_timer_lease_ms = 1_000;
     })
@@ -178,7 +178,7 @@ async fn the_time_to_pay_stands_still_while_nobody_can_pay() {
     let name = shop.customer("away", STOCK, MONEY).await;
     let order = waiting(&shop, &name).await;
     shop.stop(Role::Payment).await;
-    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(12)).await;
     assert_eq!(
         shop.get(&order.order_id).await.status(),
         OrderStatus::Confirmed,
