@@ -156,24 +156,27 @@ impl Names {
     /// The key of a value; none when it is somebody else's variable.
     fn key(&self, given: &Given, sources: &Sources) -> Result<Option<&str>, Problem> {
         let name = given.name.as_str();
-        let (found, near) = match &given.source {
-            Source::Variable(_) => {
-                let found = self.by_variable.get(name).map(String::as_str);
-                if found.is_none() && is_others(name) {
-                    return Ok(None);
-                }
-                (found, nearest(name, self.by_variable.keys().map(String::as_str)))
-            }
-            _ => {
-                let found = self.by_key.get(name).map(String::as_str);
-                (found, nearest(name, self.by_key.iter().map(String::as_str)))
-            }
+        let is_variable = matches!(given.source, Source::Variable(_));
+        let found = if is_variable {
+            self.by_variable.get(name).map(String::as_str)
+        } else {
+            self.by_key.get(name).map(String::as_str)
         };
+        if found.is_none() && is_variable && is_others(name) {
+            return Ok(None);
+        }
+        // Only what is not found is compared with all names: that takes long for a file of all settings.
         found.map(Some).ok_or_else(|| {
-            let hint = match (sources.renamed(name), near) {
-                (Some(now), _) => format!(" any more; it is {now} now ({})", variable(now)),
-                (None, Some(near)) => format!("; did you mean {near}?"),
-                (None, None) => String::new(),
+            let near = || {
+                if is_variable {
+                    nearest(name, self.by_variable.keys().map(String::as_str))
+                } else {
+                    nearest(name, self.by_key.iter().map(String::as_str))
+                }
+            };
+            let hint = match sources.renamed(name) {
+                Some(now) => format!(" any more; it is {now} now ({})", variable(now)),
+                None => near().map(|near| format!("; did you mean {near}?")).unwrap_or_default(),
             };
             let what = format!("{name} is not a setting{hint}");
             Problem::of(given.source.clone(), what)
