@@ -34,5 +34,7 @@ pub use parts::ask_in_parts;
 pub use server::{ListenError, listen, serve};
 pub use settings::{BatchSettings, ConnectionSettings, IncomingTrace, RpcClientSettings, RpcServerSettings};
 pub use status::{Refusal, fault_of, passed_on, query_failed, reason_of, rejection, status};
-pub use values::{masked_fields, money, money_from_proto, money_to_proto, timestamp, timestamp_to_proto};
+pub use values::{
+    canonical_mask, masked_fields, money, money_from_proto, money_to_proto, timestamp, timestamp_to_proto,
+};
 pub use violations::{Violation, Violations};

@@ -40,6 +40,15 @@ pub fn masked_fields<F: Copy + PartialEq>(
     fields
 }
 
+/// The one form of a mask that can be written in several: each path once, sorted.
+#[must_use]
+pub fn canonical_mask(mask: Option<FieldMask>) -> FieldMask {
+    let mut paths = mask.unwrap_or_default().paths;
+    paths.sort_unstable();
+    paths.dedup();
+    FieldMask { paths }
+}
+
 /// Reads an amount of an event or an answer.
 ///
 /// # Errors

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use openorder_proto::notification::v1::{
     ListNotificationsRequest, NotificationPreferences, ResendNotificationRequest, UpdatePreferencesRequest,
 };
-use openorder_rpc::{Violations, page_size};
+use openorder_rpc::{Violations, canonical_mask, page_size};
 use openorder_types::{Rejection, RequestId, UserId, ValueError, parse_uuid};
-use prost_types::FieldMask;
 use uuid::Uuid;
 
 use crate::{
@@ -77,10 +76,8 @@ pub(super) fn update(message: &UpdatePreferencesRequest) -> Result<(String, User
 /// the mask left out.
 pub(super) fn canonical_update(message: &UpdatePreferencesRequest) -> UpdatePreferencesRequest {
     let mut canonical = message.clone();
-    let mut paths: Vec<String> = canonical.update_mask.take().unwrap_or_default().paths;
-    paths.sort_unstable();
-    paths.dedup();
-    let masked = |field: &str| paths.iter().any(|path| path == field);
+    let mask = canonical_mask(canonical.update_mask.take());
+    let masked = |field: &str| mask.paths.iter().any(|path| path == field);
     canonical.preferences = canonical.preferences.map(|given| {
         let mut kept = NotificationPreferences::default();
         if masked("email_enabled") {
@@ -104,7 +101,7 @@ pub(super) fn canonical_update(message: &UpdatePreferencesRequest) -> UpdatePref
         }
         kept
     });
-    canonical.update_mask = Some(FieldMask { paths });
+    canonical.update_mask = Some(mask);
     canonical
 }
 
@@ -161,6 +158,8 @@ fn muted_kinds(numbers: &[i32], violations: &mut Violations) -> BTreeSet<Kind> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use prost_types::FieldMask;
 
     use super::*;
 

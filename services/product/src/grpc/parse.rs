@@ -6,9 +6,8 @@ use openorder_proto::product::v1::{
     CreateProductRequest, DeleteProductRequest, GetProductRequest, ListProductsRequest, Product as ProductMessage,
     UpdateProductRequest, delete_product_request, get_product_request,
 };
-use openorder_rpc::{Violations, masked_fields, money, page_size};
+use openorder_rpc::{Violations, canonical_mask, masked_fields, money, page_size};
 use openorder_types::{Rejection, RequestId, Sku, parse_uuid};
-use prost_types::FieldMask;
 use uuid::Uuid;
 
 use crate::domain::{Changes, Command, Description, DisplayName, Field, InitialStock, NewProduct, Price, ProductKey};
@@ -60,10 +59,8 @@ pub(super) fn update(message: &UpdateProductRequest) -> Result<(RequestId, Comma
 /// product only what is in the mask and what names it.
 pub(super) fn canonical_update(message: &UpdateProductRequest) -> UpdateProductRequest {
     let mut canonical = message.clone();
-    let mut paths: Vec<String> = canonical.update_mask.take().unwrap_or_default().paths;
-    paths.sort_unstable();
-    paths.dedup();
-    let masked = |field: &str| paths.iter().any(|path| path == field);
+    let mask = canonical_mask(canonical.update_mask.take());
+    let masked = |field: &str| mask.paths.iter().any(|path| path == field);
     canonical.product = canonical.product.map(|given| {
         let mut kept = ProductMessage { product_id: given.product_id, ..Default::default() };
         if kept.product_id.is_empty() {
@@ -80,7 +77,7 @@ pub(super) fn canonical_update(message: &UpdateProductRequest) -> UpdateProductR
         }
         kept
     });
-    canonical.update_mask = Some(FieldMask { paths });
+    canonical.update_mask = Some(mask);
     canonical
 }
 
@@ -169,6 +166,7 @@ fn changes(product: &ProductMessage, fields: &[Field], violations: &mut Violatio
 #[cfg(test)]
 mod tests {
     use openorder_proto::google::r#type::Money as MoneyMessage;
+    use prost_types::FieldMask;
 
     use super::*;
 

@@ -6,9 +6,8 @@ use openorder_proto::promotion::v1::{
     IssuedCouponState, ListCouponsRequest, ListIssuedCouponsRequest, UpdateCouponRequest, get_coupon_request,
     issue_coupon_request,
 };
-use openorder_rpc::{Violations, masked_fields, page_size, timestamp};
+use openorder_rpc::{Violations, canonical_mask, masked_fields, page_size, timestamp};
 use openorder_types::{Rejection, RequestId, Timestamp, UserId, parse_uuid};
-use prost_types::FieldMask;
 use uuid::Uuid;
 
 use crate::{
@@ -103,10 +102,8 @@ pub(super) fn update(message: &UpdateCouponRequest) -> Result<(RequestId, Comman
 /// the mask left out.
 pub(super) fn canonical_update(message: &UpdateCouponRequest) -> UpdateCouponRequest {
     let mut canonical = message.clone();
-    let mut paths: Vec<String> = canonical.update_mask.take().unwrap_or_default().paths;
-    paths.sort_unstable();
-    paths.dedup();
-    let masked = |field: Field| paths.iter().any(|path| path == field.path());
+    let mask = canonical_mask(canonical.update_mask.take());
+    let masked = |field: Field| mask.paths.iter().any(|path| path == field.path());
     canonical.coupon = canonical.coupon.map(|given| {
         let mut kept = CouponMessage { coupon_id: given.coupon_id, ..Default::default() };
         if kept.coupon_id.is_empty() {
@@ -123,7 +120,7 @@ pub(super) fn canonical_update(message: &UpdateCouponRequest) -> UpdateCouponReq
         }
         kept
     });
-    canonical.update_mask = Some(FieldMask { paths });
+    canonical.update_mask = Some(mask);
     canonical
 }
 
@@ -255,6 +252,7 @@ fn by_code(field: &str, text: &str, violations: &mut Violations) -> Option<Coupo
 #[cfg(test)]
 mod tests {
     use openorder_proto::{google::r#type::Money, promotion::v1::coupon_terms};
+    use prost_types::FieldMask;
 
     use super::*;
 
