@@ -2,8 +2,11 @@
 
 use openorder::Role;
 use openorder_proto::{
-    order::v1::{CancelOrderRequest, Order, OrderStatus, UpdateOrderStatusRequest},
-    shipping::v1::{GetShipmentRequest, Shipment, ShipmentState, UpdateShipmentRequest, get_shipment_request::Key},
+    order::v1::{CancelOrderRequest, CancellationCause, Order, OrderStatus, UpdateOrderStatusRequest},
+    shipping::v1::{
+        CancelShipmentRequest, GetShipmentRequest, Shipment, ShipmentState, UpdateShipmentRequest,
+        get_shipment_request::Key,
+    },
 };
 use openorder_rpc::reason_of;
 use openorder_testing::eventually;
@@ -78,6 +81,20 @@ async fn an_order_and_its_parcel_follow_each_other_whichever_is_moved() {
     shop.until(&by_shipment, OrderStatus::Delivered).await;
     move_on(&shop, &by_order, OrderStatus::Shipped, OrderStatus::Delivered).await.unwrap();
     shipment_is(&shop, &by_order, ShipmentState::Delivered).await;
+
+    // The order service asked, and ended before it had the answer: the parcel's event has all of it.
+    let asked = shop.order(&name, &name).await;
+    shop.until(&asked, OrderStatus::Preparing).await;
+    let request = CancelShipmentRequest {
+        request_id: id(),
+        order_id: asked.clone(),
+        customer_id: name.clone(),
+        cause: CancellationCause::Customer.into(),
+        detail: "changed my mind".to_owned(),
+    };
+    shop.shipping.clone().cancel_shipment(call().request(request)).await.unwrap();
+    let off = shop.until(&asked, OrderStatus::Cancelled).await;
+    assert_eq!((off.status_reason.as_str(), off.status_detail.as_str()), ("CANCELLED_BY_CUSTOMER", "changed my mind"));
     shop.check_versions().await;
     shop.close().await;
 }
@@ -149,7 +166,8 @@ async fn a_cancellation_that_races_the_parcel_is_decided_once() {
         } else {
             (OrderStatus::Cancelled, ShipmentState::Cancelled)
         };
-        shop.until(order_id, status).await;
+        let order = shop.until(order_id, status).await;
+        assert_eq!(order.status_detail, if *left { "" } else { "changed my mind" }, "whoever told the order first");
         shipment_is(&shop, order_id, state).await;
     }
     let left = i32::try_from(left).unwrap();

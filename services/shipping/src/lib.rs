@@ -21,7 +21,7 @@ mod present;
 use std::sync::{Arc, LazyLock};
 
 use openorder_proto::topics;
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 
 pub use config::ShippingSettings;
@@ -42,7 +42,11 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<ShippingSettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<ShippingSettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<ShippingSettings>) -> anyhow::Result<()> {
     let shipments = Shipments::new(&host.settings);
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let committer = service.run_with(Arc::new(shipments), consumers::subscription());

@@ -16,6 +16,7 @@ pub(crate) fn shipment(shipment: &Shipment) -> proto::Shipment {
         carrier: shipment.carrier.as_ref().map_or("", Carrier::as_str).to_owned(),
         tracking_number: shipment.tracking_number.as_ref().map_or("", TrackingNumber::as_str).to_owned(),
         cancel_reason: shipment.cancel_reason.map_or("", CancelReason::as_str).to_owned(),
+        cancel_detail: shipment.cancel_detail.clone(),
         version: shipment.version,
         create_time: Some(timestamp_to_proto(&shipment.create_time)),
         update_time: Some(timestamp_to_proto(&shipment.update_time)),

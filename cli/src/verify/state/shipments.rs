@@ -24,6 +24,7 @@ pub(super) struct Shipment {
     carrier: String,
     tracking_number: String,
     cancel_reason: String,
+    cancel_detail: String,
     ship_time: String,
     deliver_time: String,
     event_count: i32,
@@ -38,7 +39,7 @@ impl Fold for Shipment {
     const TOPIC: &'static str = topics::SHIPPING_SHIPMENT;
     const TYPES: &'static [&'static str] = &[];
     const ROWS: &'static str = "select order_id::text as id, version, shipment_id::text as shipment_id, customer_id, body, \
-        state, carrier, tracking_number, cancel_reason, event_count, \
+        state, carrier, tracking_number, cancel_reason, cancel_detail, event_count, \
         (extract(epoch from ship_time) * 1000000)::bigint as ship_micros, \
         (extract(epoch from deliver_time) * 1000000)::bigint as deliver_micros, \
         (select coalesce(string_agg(format('%s %s %s %s %s', ordinal, type, \
@@ -58,6 +59,7 @@ impl Fold for Shipment {
             carrier: column(row, "carrier")?,
             tracking_number: column(row, "tracking_number")?,
             cancel_reason: reason.map(reason_word).unwrap_or_default(),
+            cancel_detail: column(row, "cancel_detail")?,
             ship_time: micros("ship_micros")?.unwrap_or_default(),
             deliver_time: micros("deliver_micros")?.unwrap_or_default(),
             event_count: column(row, "event_count")?,
@@ -97,6 +99,7 @@ impl Fold for Shipment {
             ("carrier", self.carrier),
             ("tracking_number", self.tracking_number),
             ("cancel_reason", self.cancel_reason),
+            ("cancel_detail", self.cancel_detail),
             ("ship_time", self.ship_time),
             ("deliver_time", self.deliver_time),
             ("event_count", self.event_count.to_string()),
@@ -116,7 +119,7 @@ impl Shipment {
         self.body = ShipmentMessage { lines, address, ..ShipmentMessage::default() }.encode_to_vec();
         (self.shipment_id, self.customer_id) = (message.shipment_id, message.customer_id);
         (self.carrier, self.tracking_number) = (message.carrier, message.tracking_number);
-        self.cancel_reason = message.cancel_reason;
+        (self.cancel_reason, self.cancel_detail) = (message.cancel_reason, message.cancel_detail);
     }
 
     fn hear(&mut self, event: &ShipmentEvent) {

@@ -21,11 +21,12 @@ pub(super) fn delivered(event: ShipmentDelivered) -> Result<Command, ValueError>
 }
 
 pub(super) fn cancelled(event: ShipmentCancelled) -> Result<Command, ValueError> {
-    let reason = event.shipment.as_ref().map_or("", |shipment| shipment.cancel_reason.as_str());
+    let shipment = event.shipment.unwrap_or_default();
     // A reason of a newer version: the parcel is not sent all the same.
     let mut causes = (1..).map_while(CancellationCause::from_number);
-    let cause = causes.find(|cause| cause.as_str() == reason).unwrap_or(CancellationCause::Operator);
-    fact(event.shipment.as_ref(), ShipmentFact::Cancelled { cause, detail: String::new() })
+    let cause = causes.find(|cause| cause.as_str() == shipment.cancel_reason).unwrap_or(CancellationCause::Operator);
+    let detail = shipment.cancel_detail.clone();
+    fact(Some(&shipment), ShipmentFact::Cancelled { cause, detail })
 }
 
 fn fact(shipment: Option<&Shipment>, fact: ShipmentFact) -> Result<Command, ValueError> {

@@ -45,7 +45,7 @@ impl OrderGrpc {
         let Command::Order { order_id, command } = command else { return Err(CallError::Internal) };
         let agreed = match command {
             OrderCommand::Cancel { cause, detail, owner, .. } => {
-                self.hold_parcel_back(call, order_id, cause).await?;
+                self.hold_parcel_back(call, order_id, cause, &detail).await?;
                 OrderCommand::Cancel { cause, detail, owner, is_held_back: true }
             }
             OrderCommand::UpdateStatus { previous, current, .. } => {
@@ -62,6 +62,7 @@ impl OrderGrpc {
         call: &CallContext,
         order_id: Uuid,
         cause: CancellationCause,
+        detail: &str,
     ) -> Result<(), CallError> {
         let order = self.orders.get(order_id).await.map_err(query_failed)?.ok_or(CallError::Internal)?.order;
         let request = CancelShipmentRequest {
@@ -69,6 +70,7 @@ impl OrderGrpc {
             order_id: order_id.to_string(),
             customer_id: order.customer_id.to_string(),
             cause: present::cancellation_cause(cause).into(),
+            detail: detail.to_owned(),
         };
         let call = self.to_shipping(call);
         match self.shipping.clone().cancel_shipment(call.retry_safe_request(request)).await {

@@ -40,6 +40,7 @@ pub(super) fn cancelled(event: OrderCancelled) -> Result<Option<Command>, ValueE
         order_id: order_id(&event.order_id)?,
         customer_id: UserId::parse(&event.customer_id)?,
         reason: CancelReason::of_cause(event.cause),
+        detail: event.status_detail,
     }))
 }
 

@@ -93,12 +93,12 @@ fn the_shipment_follows_its_order() {
     assert!(is_malformed(&OrderShipped::default()) && is_malformed(&OrderDelivered::default()));
 }
 
-/// Why.
-fn called_off<M: EventMessage>(message: &M) -> Option<CancelReason> {
+/// Why, and in which words.
+fn called_off<M: EventMessage>(message: &M) -> Option<(CancelReason, String)> {
     let command = decode(message).unwrap()?;
-    let Command::Cancel { order_id, customer_id, shipment_id, reason } = command else { panic!("{command:?}") };
+    let Command::Cancel { order_id, customer_id, shipment_id, reason, detail } = command else { panic!("{command:?}") };
     assert_eq!((order_id, customer_id, shipment_id.get_version_num()), (ORDER, UserId::parse("ada").unwrap(), 7));
-    Some(reason)
+    Some((reason, detail))
 }
 
 #[test]
@@ -108,14 +108,16 @@ fn an_order_that_was_paid_and_is_cancelled_calls_its_shipment_off() {
         customer_id: "ada".to_owned(),
         previous_status: previous.into(),
         cause,
+        status_detail: "lost in a flood".to_owned(),
         ..OrderCancelled::default()
     };
     let operator = CancellationCause::Operator.into();
+    let because = |reason| Some((reason, "lost in a flood".to_owned()));
     for previous in [OrderStatus::Pending, OrderStatus::Confirmed] {
         assert_eq!(called_off(&cancelled(previous, operator)), None);
     }
     for previous in [OrderStatus::Paid, OrderStatus::Preparing, OrderStatus::Unspecified] {
-        assert_eq!(called_off(&cancelled(previous, operator)), Some(CancelReason::Operator));
+        assert_eq!(called_off(&cancelled(previous, operator)), because(CancelReason::Operator));
     }
-    assert_eq!(called_off(&cancelled(OrderStatus::Paid, 99)), Some(CancelReason::Other));
+    assert_eq!(called_off(&cancelled(OrderStatus::Paid, 99)), because(CancelReason::Other));
 }

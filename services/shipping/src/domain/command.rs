@@ -67,6 +67,8 @@ pub enum Command {
         order_id: Uuid,
         customer_id: UserId,
         reason: CancelReason,
+        /// For people.
+        detail: String,
     },
     /// Moves a shipment on, or says who carries it.
     Update(Update),

@@ -84,14 +84,15 @@ pub fn decide(state: &State, command: &Command, context: &Decision) -> Result<Ve
             // Paid before there were shipments.
             None => Vec::new(),
         }),
-        Command::Cancel { shipment_id, order_id, customer_id, reason } => Ok(match state.shipment(*order_id) {
-            Some(shipment) => cancel(shipment, *reason, context.now),
+        Command::Cancel { shipment_id, order_id, customer_id, reason, detail } => Ok(match state.shipment(*order_id) {
+            Some(shipment) => cancel(shipment, *reason, detail, context.now),
             None => {
                 let (shipment_id, order_id, customer_id) = (*shipment_id, *order_id, customer_id.clone());
                 let new = NewShipment { shipment_id, order_id, customer_id, lines: Vec::new(), address: None };
                 let shipment = Shipment {
                     state: ShipmentState::Cancelled,
                     cancel_reason: Some(*reason),
+                    cancel_detail: detail.clone(),
                     ..Shipment::create(new, context.now)
                 };
                 vec![Event::Made(Box::new(shipment))]
@@ -103,10 +104,11 @@ pub fn decide(state: &State, command: &Command, context: &Decision) -> Result<Ve
 }
 
 /// The parcel leaves or is called off: whoever is first decides, and the other finds it so.
-fn cancel(shipment: &Shipment, reason: CancelReason, time: Timestamp) -> Vec<Event> {
-    let order_id = shipment.order_id;
-    let is_here = shipment.state == ShipmentState::Created;
-    is_here.then_some(Event::Cancelled { order_id, reason, time }).into_iter().collect()
+fn cancel(shipment: &Shipment, reason: CancelReason, detail: &str, time: Timestamp) -> Vec<Event> {
+    if shipment.state != ShipmentState::Created {
+        return Vec::new();
+    }
+    vec![Event::Cancelled { order_id: shipment.order_id, reason, detail: detail.to_owned(), time }]
 }
 
 fn update(shipment: &Shipment, changes: &Update, now: Timestamp) -> Result<Vec<Event>, Rejection> {
@@ -216,8 +218,9 @@ pub fn evolve(state: &mut State, event: &Event) {
             (shipment.state, shipment.deliver_time) = (ShipmentState::Delivered, Some(*deliver_time));
             *time
         }
-        Event::Cancelled { reason, time, .. } => {
+        Event::Cancelled { reason, detail, time, .. } => {
             (shipment.state, shipment.cancel_reason) = (ShipmentState::Cancelled, Some(*reason));
+            shipment.cancel_detail.clone_from(detail);
             *time
         }
     };

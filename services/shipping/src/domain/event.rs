@@ -19,7 +19,7 @@ pub enum Event {
     /// The customer has the parcel.
     Delivered { order_id: Uuid, deliver_time: Timestamp, time: Timestamp },
     /// The parcel has not left, and never will.
-    Cancelled { order_id: Uuid, reason: CancelReason, time: Timestamp },
+    Cancelled { order_id: Uuid, reason: CancelReason, detail: String, time: Timestamp },
 }
 
 impl Event {

@@ -77,6 +77,8 @@ pub struct Shipment {
     pub tracking_number: Option<TrackingNumber>,
     /// Of a cancelled one.
     pub cancel_reason: Option<CancelReason>,
+    /// Of a cancelled one, in words; empty where nothing was said.
+    pub cancel_detail: String,
     /// When the carrier took it.
     pub ship_time: Option<Timestamp>,
     /// When the customer got it.
@@ -101,6 +103,7 @@ impl Shipment {
             carrier: None,
             tracking_number: None,
             cancel_reason: None,
+            cancel_detail: String::new(),
             ship_time: None,
             deliver_time: None,
             event_count: 0,

@@ -114,7 +114,9 @@ impl ShippingGrpc {
         message: CancelShipmentRequest,
     ) -> Result<CancelShipmentResponse, CallError> {
         let (request_id, command) = parse::cancel(&message, Uuid::now_v7())?;
-        let fingerprint = RequestFingerprint::of("CancelShipment", &message);
+        // The words may be others when it is asked again: the parcel was called off for those of before.
+        let fingerprint =
+            RequestFingerprint::of("CancelShipment", &CancelShipmentRequest { detail: String::new(), ..message });
         let shipment: ShipmentMessage =
             self.committer.call(&call, fingerprint, request_id.into_string(), command).await?;
         if shipment.state() != ShipmentState::Cancelled {

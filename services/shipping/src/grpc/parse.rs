@@ -8,7 +8,7 @@ use openorder_proto::shipping::v1::{
     add_shipment_event_request, get_shipment_request,
 };
 use openorder_rpc::{Violations, page_size, timestamp};
-use openorder_types::{Rejection, RequestId, UserId, ValueError, parse_uuid};
+use openorder_types::{FreeText, Rejection, RequestId, TextRule, UserId, ValueError, parse_uuid};
 use uuid::Uuid;
 
 use crate::{
@@ -93,13 +93,12 @@ pub(super) fn cancel(message: &CancelShipmentRequest, shipment_id: Uuid) -> Resu
     if message.cause == CancellationCause::Unspecified as i32 {
         violations.add("cause", "FIELD_MISSING", "must be set");
     }
-    match (request_id, order_id, customer_id) {
-        (Some(request_id), Some(order_id), Some(customer_id)) if violations.is_empty() => {
-            let reason = CancelReason::of_cause(message.cause);
-            Ok((request_id, Command::Cancel { shipment_id, order_id, customer_id, reason }))
-        }
-        _ => Err(violations.into_rejection()),
-    }
+    let detail = violations.take("detail", TextRule::REASON.parse(&message.detail)).map(FreeText::into_string);
+    let named = request_id.zip(order_id).zip(customer_id).zip(detail);
+    violations.finish_with(named.map(|(((request_id, order_id), customer_id), detail)| {
+        let reason = CancelReason::of_cause(message.cause);
+        (request_id, Command::Cancel { shipment_id, order_id, customer_id, reason, detail })
+    }))
 }
 
 pub(super) fn add_event(

@@ -26,6 +26,7 @@ static SHIPMENT: LazyLock<Table<Shipment>> = LazyLock::new(|| {
         .text("carrier", |shipment| shipment.carrier.as_ref().map_or("", Carrier::as_str))
         .text("tracking_number", |shipment| shipment.tracking_number.as_ref().map_or("", TrackingNumber::as_str))
         .column("cancel_reason", |shipment| shipment.cancel_reason.map(CancelReason::number))
+        .text("cancel_detail", |shipment| &shipment.cancel_detail)
         .column("ship_time", |shipment| shipment.ship_time)
         .column("deliver_time", |shipment| shipment.deliver_time)
         .column("event_count", |shipment| shipment.event_count)
@@ -155,6 +156,7 @@ fn shipment(row: &PgRow) -> Result<Shipment, Fault> {
         carrier: said(carrier, Carrier::parse)?,
         tracking_number: said(tracking, TrackingNumber::parse)?,
         cancel_reason: reason.map(CancelReason::from_stored).transpose()?,
+        cancel_detail: row.try_get("cancel_detail")?,
         ship_time: row.try_get("ship_time")?,
         deliver_time: row.try_get("deliver_time")?,
         event_count: row.try_get("event_count")?,

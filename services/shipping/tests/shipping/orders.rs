@@ -50,7 +50,10 @@ async fn a_parcel_that_has_not_left_is_called_off_once_and_whoever_asks_again_is
     let order_id = bench.order("ada").await;
     let off = bench.cancel(cancel(order_id, "ada")).await.unwrap();
     assert_eq!((off.state(), off.cancel_reason.as_str(), off.lines.len()), (ShipmentState::Cancelled, "CUSTOMER", 1));
+    assert_eq!(off.cancel_detail, "changed my mind");
     assert_eq!(bench.cancel(cancel(order_id, "ada")).await.unwrap(), off, "the same request");
+    let in_other_words = CancelShipmentRequest { detail: "too dear".to_owned(), ..cancel(order_id, "ada") };
+    assert_eq!(bench.cancel(in_other_words).await.unwrap(), off, "whoever asked first is quoted");
     let another = CancelShipmentRequest { request_id: "another".to_owned(), ..cancel(order_id, "ada") };
     assert_eq!(bench.cancel(another).await.unwrap(), off);
     // The order's own event changes nothing, and nobody ships it.

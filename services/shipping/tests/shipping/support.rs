@@ -285,6 +285,7 @@ pub fn cancel(order_id: Uuid, customer_id: &str) -> CancelShipmentRequest {
         order_id: order_id.to_string(),
         customer_id: customer_id.to_owned(),
         cause: CancellationCause::Customer.into(),
+        detail: "changed my mind".to_owned(),
     }
 }
 

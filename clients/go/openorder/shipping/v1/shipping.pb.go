@@ -269,7 +269,10 @@ type Shipment struct {
 	ShipTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=ship_time,json=shipTime,proto3" json:"ship_time,omitempty"`
 	// When the customer got the parcel: the time of the carrier's event that said so first, else when that was recorded.
 	// Not set before.
-	DeliverTime   *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=deliver_time,json=deliverTime,proto3" json:"deliver_time,omitempty"`
+	DeliverTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=deliver_time,json=deliverTime,proto3" json:"deliver_time,omitempty"`
+	// The words of whoever called the order off, at most 500 characters. Empty for all other states, where nothing was
+	// said, and in shipments that were cancelled before this field existed.
+	CancelDetail  string `protobuf:"bytes,15,opt,name=cancel_detail,json=cancelDetail,proto3" json:"cancel_detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +405,13 @@ func (x *Shipment) GetDeliverTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Shipment) GetCancelDetail() string {
+	if x != nil {
+		return x.CancelDetail
+	}
+	return ""
+}
+
 // One thing that happened to a parcel, as its carrier says.
 type ShipmentEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -512,7 +522,7 @@ const file_openorder_shipping_v1_shipping_proto_rawDesc = "" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
 	"\bquantity\x18\x03 \x01(\x05R\bquantity\x12%\n" +
-	"\x0eproduct_number\x18\x04 \x01(\x03R\rproductNumber\"\x88\x05\n" +
+	"\x0eproduct_number\x18\x04 \x01(\x03R\rproductNumber\"\xad\x05\n" +
 	"\bShipment\x12\x1f\n" +
 	"\vshipment_id\x18\x01 \x01(\tR\n" +
 	"shipmentId\x12\x19\n" +
@@ -532,7 +542,8 @@ const file_openorder_shipping_v1_shipping_proto_rawDesc = "" +
 	"\vupdate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x127\n" +
 	"\tship_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bshipTime\x12=\n" +
-	"\fdeliver_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vdeliverTime\"\xd1\x02\n" +
+	"\fdeliver_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vdeliverTime\x12#\n" +
+	"\rcancel_detail\x18\x0f \x01(\tR\fcancelDetail\"\xd1\x02\n" +
 	"\rShipmentEvent\x12*\n" +
 	"\x11shipment_event_id\x18\x01 \x01(\tR\x0fshipmentEventId\x12<\n" +
 	"\x04type\x18\x02 \x01(\x0e2(.openorder.shipping.v1.ShipmentEventTypeR\x04type\x129\n" +

@@ -452,7 +452,10 @@ type CancelShipmentRequest struct {
 	// User id of the customer: 1 to 64 of [A-Za-z0-9._-].
 	CustomerId string `protobuf:"bytes,3,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
 	// Why. Required.
-	Cause         v1.CancellationCause `protobuf:"varint,4,opt,name=cause,proto3,enum=openorder.order.v1.CancellationCause" json:"cause,omitempty"`
+	Cause v1.CancellationCause `protobuf:"varint,4,opt,name=cause,proto3,enum=openorder.order.v1.CancellationCause" json:"cause,omitempty"`
+	// The same in words, for people to read, at most 500 characters; may be empty. No part of what the request_id stands
+	// for: whoever asks first is quoted.
+	Detail        string `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -513,6 +516,13 @@ func (x *CancelShipmentRequest) GetCause() v1.CancellationCause {
 		return x.Cause
 	}
 	return v1.CancellationCause(0)
+}
+
+func (x *CancelShipmentRequest) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
 }
 
 // Response of CancelShipment.
@@ -781,14 +791,15 @@ const file_openorder_shipping_v1_shipping_service_proto_rawDesc = "" +
 	"\acarrier\x18\x05 \x01(\tR\acarrier\x12'\n" +
 	"\x0ftracking_number\x18\x06 \x01(\tR\x0etrackingNumber\"U\n" +
 	"\x16UpdateShipmentResponse\x12;\n" +
-	"\bshipment\x18\x01 \x01(\v2\x1f.openorder.shipping.v1.ShipmentR\bshipment\"\xaf\x01\n" +
+	"\bshipment\x18\x01 \x01(\v2\x1f.openorder.shipping.v1.ShipmentR\bshipment\"\xc7\x01\n" +
 	"\x15CancelShipmentRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x03 \x01(\tR\n" +
 	"customerId\x12;\n" +
-	"\x05cause\x18\x04 \x01(\x0e2%.openorder.order.v1.CancellationCauseR\x05cause\"U\n" +
+	"\x05cause\x18\x04 \x01(\x0e2%.openorder.order.v1.CancellationCauseR\x05cause\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\"U\n" +
 	"\x16CancelShipmentResponse\x12;\n" +
 	"\bshipment\x18\x01 \x01(\v2\x1f.openorder.shipping.v1.ShipmentR\bshipment\"\xbe\x02\n" +
 	"\x17AddShipmentEventRequest\x12\x1d\n" +

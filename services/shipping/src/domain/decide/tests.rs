@@ -38,6 +38,7 @@ fn cancel() -> Command {
         order_id: ORDER,
         customer_id: UserId::parse("ada").unwrap(),
         reason: CancelReason::Customer,
+        detail: "changed my mind".to_owned(),
     }
 }
 
@@ -132,7 +133,7 @@ fn a_parcel_that_has_not_left_is_called_off_once_and_stays() {
     assert_eq!(run(&mut state, &said(CarrierEventType::PickedUp, None, None), 6), Err("SHIPMENT_CANCELLED"));
     let off = shipment(&state);
     assert_eq!((off.state, off.cancel_reason), (ShipmentState::Cancelled, Some(CancelReason::Customer)));
-    assert_eq!(off.version, 2);
+    assert_eq!((off.cancel_detail.as_str(), off.version), ("changed my mind", 2));
 }
 
 #[test]
@@ -151,6 +152,7 @@ fn a_request_that_comes_before_the_payment_leaves_no_shipment_to_be_made() {
     assert_eq!(run(&mut state, &paid(), 1), Ok(Vec::new()));
     let off = shipment(&state);
     assert_eq!((off.state, off.lines.len(), off.address.is_none()), (ShipmentState::Cancelled, 0, true));
+    assert_eq!(off.cancel_detail, "changed my mind");
     assert_eq!(run(&mut state, &cancel(), 2), Ok(Vec::new()));
 }
 

@@ -162,6 +162,7 @@ class Shipment(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     SHIP_TIME_FIELD_NUMBER: _builtins.int
     DELIVER_TIME_FIELD_NUMBER: _builtins.int
+    CANCEL_DETAIL_FIELD_NUMBER: _builtins.int
     shipment_id: _builtins.str
     """UUID version 7, given by the shipping service."""
     order_id: _builtins.str
@@ -180,6 +181,10 @@ class Shipment(_message.Message):
     """
     version: _builtins.int
     """1 for a new shipment, one more for every event of it."""
+    cancel_detail: _builtins.str
+    """The words of whoever called the order off, at most 500 characters. Empty for all other states, where nothing was
+    said, and in shipments that were cancelled before this field existed.
+    """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShipmentLine]:
         """What the parcel holds: the lines of the order, 1 to 100, each SKU once. Empty if the order was called off before
@@ -229,10 +234,11 @@ class Shipment(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         ship_time: _timestamp_pb2.Timestamp | None = ...,
         deliver_time: _timestamp_pb2.Timestamp | None = ...,
+        cancel_detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "deliver_time", b"deliver_time", "ship_time", b"ship_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cancel_reason", b"cancel_reason", "carrier", b"carrier", "create_time", b"create_time", "customer_id", b"customer_id", "deliver_time", b"deliver_time", "lines", b"lines", "order_id", b"order_id", "ship_time", b"ship_time", "shipment_id", b"shipment_id", "state", b"state", "tracking_number", b"tracking_number", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cancel_detail", b"cancel_detail", "cancel_reason", b"cancel_reason", "carrier", b"carrier", "create_time", b"create_time", "customer_id", b"customer_id", "deliver_time", b"deliver_time", "lines", b"lines", "order_id", b"order_id", "ship_time", b"ship_time", "shipment_id", b"shipment_id", "state", b"state", "tracking_number", b"tracking_number", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -227,6 +227,7 @@ class CancelShipmentRequest(_message.Message):
     ORDER_ID_FIELD_NUMBER: _builtins.int
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]; see UpdateShipmentRequest."""
     order_id: _builtins.str
@@ -235,6 +236,10 @@ class CancelShipmentRequest(_message.Message):
     """User id of the customer: 1 to 64 of [A-Za-z0-9._-]."""
     cause: _order_events_pb2.CancellationCause.ValueType
     """Why. Required."""
+    detail: _builtins.str
+    """The same in words, for people to read, at most 500 characters; may be empty. No part of what the request_id stands
+    for: whoever asks first is quoted.
+    """
     def __init__(
         self,
         *,
@@ -242,10 +247,11 @@ class CancelShipmentRequest(_message.Message):
         order_id: _builtins.str = ...,
         customer_id: _builtins.str = ...,
         cause: _order_events_pb2.CancellationCause.ValueType = ...,
+        detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "customer_id", b"customer_id", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "customer_id", b"customer_id", "detail", b"detail", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
