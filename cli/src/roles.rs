@@ -1,12 +1,8 @@
 //! The roles that a process can have: the gateway, and the services of the [list](crate::services).
 
 use std::fmt;
-use std::pin::Pin;
 
 pub use crate::services::Role;
-
-/// A role at work, until its process stops.
-pub(crate) type Serving = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 impl Role {
     /// The role of that name.

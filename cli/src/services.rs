@@ -15,11 +15,10 @@ use openorder_payment::PaymentSettings;
 use openorder_product::ProductSettings;
 use openorder_promotion::PromotionSettings;
 use openorder_rpc::PageTokens;
-use openorder_service::{Host, HostSettings, ServiceSpec, ServiceUrls};
+use openorder_service::{Host, HostSettings, ServiceSpec, ServiceUrls, Serving};
 use openorder_shipping::ShippingSettings;
 use openorder_telemetry::TelemetrySettings;
 
-use crate::roles::Serving;
 use crate::settings::{AdminSettings, RuntimeSettings};
 use crate::verify::Consumed;
 
@@ -66,13 +65,13 @@ macro_rules! services {
                         let (telemetry, readiness, shutdown) = (context.telemetry, context.readiness, context.shutdown);
                         openorder_gateway::serve(telemetry, &readiness, all.gateway, backends(&urls)?, &shutdown).await
                     }),
-                    $(Self::$role => Box::pin($service::serve(
+                    $(Self::$role => $service::serve(
                         Host::new(context, all.$section, all.kafka, page_tokens).with_urls(urls),
-                    )),)*
-                    Self::Operations => Box::pin(async move {
+                    ),)*
+                    Self::Operations => {
                         let host = Host::new(context, all.operations, all.kafka, page_tokens).with_urls(urls);
-                        openorder_operations::serve(host, &[$($service::SPEC.role,)*]).await
-                    }),
+                        openorder_operations::serve(host, &[$($service::SPEC.role,)*])
+                    }
                 }
             }
         }

@@ -8,12 +8,13 @@ use openorder_config::ConfigErrors;
 use openorder_messaging::RoleContext;
 use openorder_rpc::{ListenError, PageBytes, PageTokens};
 use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, State, Stopped, Tasks, serve_admin};
+use openorder_service::Serving;
 use openorder_telemetry::api::KeyValue;
 use openorder_telemetry::{RoleTelemetry, Telemetry};
 
 use crate::check::check;
 use crate::port;
-use crate::roles::{Role, Serving};
+use crate::roles::Role;
 use crate::settings::ProcessSettings;
 
 /// Pause between two looks at a port that nobody listens on.

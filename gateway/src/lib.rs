@@ -33,6 +33,7 @@ mod routes;
 mod shares;
 mod transcode;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,33 +84,36 @@ pub async fn serve(
 /// # Errors
 ///
 /// When a backend's address cannot be used, or the contract does not have its service.
-pub async fn serve_backends(
+pub fn serve_backends<'a>(
     role: RoleTelemetry,
-    readiness: &Readiness,
+    readiness: &'a Readiness,
     listener: TcpListener,
-    settings: &GatewaySettings,
+    settings: &'a GatewaySettings,
     descriptors: &'static [u8],
     backends: Vec<Backend>,
-    shutdown: &Shutdown,
-) -> anyhow::Result<()> {
-    let routes = RouteTable::new(descriptors, backends, &settings.client, &settings.batch, settings.admission())?;
-    let (reporter, health) = health_reporter();
-    let poll = HealthPoll::new(
-        reporter,
-        routes.services(),
-        readiness,
-        Duration::from_millis(settings.health_interval_ms),
-        Duration::from_millis(settings.health_timeout_ms),
-    );
-    poll.begin().await;
-    let services = routes.services().iter().map(|(backend, _)| backend.service);
-    let local = reflection(descriptors, services)?.add_service(health);
-    let (name, connection) = (role.role(), settings.connection());
-    let gateway = Gateway::new(shared(role, routes, settings)?, local);
-    tokio::select! {
-        () = serve_connections(name, listener, &connection, gateway, shutdown) => Ok(()),
-        () = poll.run() => Ok(()),
-    }
+    shutdown: &'a Shutdown,
+) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>> {
+    // Boxed, so that it is compiled here and not again in each program and test that runs a gateway.
+    Box::pin(async move {
+        let routes = RouteTable::new(descriptors, backends, &settings.client, &settings.batch, settings.admission())?;
+        let (reporter, health) = health_reporter();
+        let poll = HealthPoll::new(
+            reporter,
+            routes.services(),
+            readiness,
+            Duration::from_millis(settings.health_interval_ms),
+            Duration::from_millis(settings.health_timeout_ms),
+        );
+        poll.begin().await;
+        let services = routes.services().iter().map(|(backend, _)| backend.service);
+        let local = reflection(descriptors, services)?.add_service(health);
+        let (name, connection) = (role.role(), settings.connection());
+        let gateway = Gateway::new(shared(role, routes, settings)?, local);
+        tokio::select! {
+            () = serve_connections(name, listener, &connection, gateway, shutdown) => Ok(()),
+            () = poll.run() => Ok(()),
+        }
+    })
 }
 
 /// Reflection, both versions, of the services behind the gateway.

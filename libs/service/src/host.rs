@@ -1,6 +1,6 @@
 //! A service as a process runs it: its port, its database, its runners, its end.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use anyhow::Context;
 use openorder_messaging::{Application, Backbone, Committer, KafkaSettings, RoleContext, Subscription};
@@ -12,6 +12,12 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use crate::{ConsumingSettings, HostSettings, ServiceSettings};
+
+/// A role as it runs, until shutdown.
+///
+/// Boxed where it is written: async code is compiled where its type is needed, so each program and each test that runs a
+/// role would compile all of it again.
+pub type Serving = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// What a service is, besides its settings: the same in every process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,5 +28,5 @@ pub mod parts {
 
 pub use commands::{Commands, request_key};
 pub use events::{Aggregate, NewEvents};
-pub use host::{Host, Service, ServiceSpec, ServiceUrls};
+pub use host::{Host, Service, ServiceSpec, ServiceUrls, Serving};
 pub use settings::{ConsumingSettings, HostSettings, ServiceSettings};

@@ -27,7 +27,7 @@ mod upkeep;
 use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 
 pub use config::{AnalyticsSettings, RankingSettings, RebuildSettings};
@@ -50,7 +50,11 @@ pub const SPEC: ServiceSpec =
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<AnalyticsSettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<AnalyticsSettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<AnalyticsSettings>) -> anyhow::Result<()> {
     let orders = host.channel(consumers::ORDER_SERVICE, &host.settings.client)?;
     let redis = Connections::new(&host.settings).context("analytics.redis_url")?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;

@@ -32,7 +32,7 @@ use openorder_proto::{
     order::v1::order_service_client::OrderServiceClient, product::v1::product_service_client::ProductServiceClient,
 };
 use openorder_runtime::wait_for;
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 
 pub use config::CartSettings;
@@ -54,7 +54,11 @@ pub const SPEC: ServiceSpec =
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<CartSettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<CartSettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<CartSettings>) -> anyhow::Result<()> {
     let products = host.channel("product", &host.settings.client)?;
     let orders = host.channel("order", &host.settings.client)?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;

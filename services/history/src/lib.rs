@@ -22,7 +22,7 @@ mod present;
 
 use std::sync::{Arc, LazyLock};
 
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 use tokio::sync::Semaphore;
 
@@ -41,7 +41,11 @@ pub const SPEC: ServiceSpec =
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<HistorySettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<HistorySettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<HistorySettings>) -> anyhow::Result<()> {
     let sources = Sources::new(&host)?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let (settings, backbone) = (service.settings().clone(), Arc::clone(service.backbone()));

@@ -25,7 +25,7 @@ use openorder_proto::{
     order::v1::order_service_client::OrderServiceClient, product::v1::product_service_client::ProductServiceClient,
     topics,
 };
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 
 pub use config::InventorySettings;
@@ -46,7 +46,11 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<InventorySettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<InventorySettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<InventorySettings>) -> anyhow::Result<()> {
     let products = host.channel("product", &host.settings.client)?;
     let orders = host.channel("order", &host.settings.client)?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;

@@ -23,7 +23,7 @@ mod present;
 use std::sync::{Arc, LazyLock};
 
 use openorder_proto::topics;
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 
 pub use config::{
@@ -47,7 +47,11 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<NotificationSettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<NotificationSettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<NotificationSettings>) -> anyhow::Result<()> {
     let workers = Workers::new(&host.settings)?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let notifications = Notifications::new(service.role().telemetry.clone(), service.settings());

@@ -22,7 +22,7 @@ mod services;
 
 use std::sync::{Arc, LazyLock};
 
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 
 pub use config::OperationsSettings;
@@ -39,7 +39,11 @@ pub const SPEC: ServiceSpec =
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<OperationsSettings>, services: &[&'static str]) -> anyhow::Result<()> {
+pub fn serve(host: Host<OperationsSettings>, services: &'static [&'static str]) -> Serving {
+    Box::pin(run(host, services))
+}
+
+async fn run(host: Host<OperationsSettings>, services: &'static [&'static str]) -> anyhow::Result<()> {
     let services = Services::new(&host, services)?;
     let kafka = host.kafka.clone();
     let service = host.start(&SPEC, &MIGRATIONS).await?;

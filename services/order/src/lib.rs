@@ -30,7 +30,7 @@ use openorder_proto::{
     promotion::v1::promotion_service_client::PromotionServiceClient,
     shipping::v1::shipping_service_client::ShippingServiceClient, topics,
 };
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
@@ -57,7 +57,11 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<OrderSettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<OrderSettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<OrderSettings>) -> anyhow::Result<()> {
     host.settings.check()?;
     let products = host.channel("product", &host.settings.client)?;
     let inventory = host.channel("inventory", &host.settings.client)?;

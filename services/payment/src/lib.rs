@@ -25,7 +25,7 @@ use std::{
 };
 
 use openorder_proto::{order::v1::order_service_client::OrderServiceClient, topics};
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 
 pub use config::PaymentSettings;
@@ -46,7 +46,11 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<PaymentSettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<PaymentSettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<PaymentSettings>) -> anyhow::Result<()> {
     let orders = host.channel("order", &host.settings.client)?;
     let timeout = Duration::from_millis(host.settings.order_look_up_timeout_ms);
     let orders = Orders::new(OrderServiceClient::new(orders), timeout);

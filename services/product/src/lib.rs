@@ -19,7 +19,7 @@ mod present;
 use std::sync::{Arc, LazyLock};
 
 use openorder_proto::topics;
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 
 pub use config::ProductSettings;
@@ -39,7 +39,11 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<ProductSettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<ProductSettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<ProductSettings>) -> anyhow::Result<()> {
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let committer = service.run(Arc::new(Catalogue));
     let routes = grpc::service(Arc::clone(service.backbone()), committer, service.page_tokens());

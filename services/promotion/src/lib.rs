@@ -22,7 +22,7 @@ mod present;
 use std::sync::{Arc, LazyLock};
 
 use openorder_proto::topics;
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use sqlx::migrate::Migrator;
 
 pub use config::PromotionSettings;
@@ -43,7 +43,11 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<PromotionSettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<PromotionSettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<PromotionSettings>) -> anyhow::Result<()> {
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let committer = service.run_with(Arc::new(Promotions), consumers::subscription());
     let routes = grpc::service(Arc::clone(service.backbone()), committer, service.page_tokens());
