@@ -114,8 +114,12 @@ impl System {
 
     /// The settings with which nothing is done in batches.
     pub(crate) fn without_batches(&self) -> Vec<String> {
-        let batches = [".committer.batch_max", ".consumer.batch_max", ".relay.batch_max"];
-        let of_batches = self.keys.iter().filter(|key| batches.iter().any(|end| key.ends_with(end)));
+        let parts = [".committer", ".consumer", ".relay"];
+        let batches: Vec<String> = parts
+            .iter()
+            .flat_map(|part| ["batch_max", "linger_batch_min"].map(|setting| format!("{part}.{setting}")))
+            .collect();
+        let of_batches = self.keys.iter().filter(|key| batches.iter().any(|end| key.ends_with(end.as_str())));
         of_batches.map(|key| format!("{key}=1")).collect()
     }
 
