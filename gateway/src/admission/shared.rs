@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::{AdmissionSettings, CallerKey};
 
-/// Callers compete until no caller that waits for its answers called for this time.
+/// Callers compete until no caller that waits for its answers called beside a heavy one for this time.
 pub(super) const COMPETES_FOR: Duration = Duration::from_secs(2);
+/// A caller is heavy with so many times the calls under way that one has who waits for its answers. Callers that are alike
+/// have a few more or a few less at each moment: they do not compete.
+pub(super) const HEAVY_FACTOR: usize = 8;
 /// A call is slow when it takes more than so many times what one of its method takes while the service is quiet.
 const SLOW_FACTOR: f64 = 2.0;
 /// The limit grows while at most one call in so many is slow: the slowest calls are what a caller notices.
@@ -24,13 +27,11 @@ const SAMPLED_FOR_MAX: Duration = Duration::from_millis(500);
 const QUICKER_WEIGHT: f64 = 1.0 / 16.0;
 const SLOWER_WEIGHT: f64 = 1.0 / 64.0;
 
-/// Which callers wait for their answers, and whether any of them has company.
+/// Which callers wait for their answers, and whether any of them has heavy company.
 #[derive(Default)]
 pub(super) struct Competition {
-    /// The two callers that called last, the last one first.
-    last: [Option<(CallerKey, Instant)>; 2],
-    /// The last caller of those that wait for their answers.
-    last_single: Option<(CallerKey, Instant)>,
+    /// The caller that was heavy last.
+    heavy: Option<CallerKey>,
     until: Option<Instant>,
     known: Known,
 }
@@ -46,21 +47,23 @@ impl Competition {
         self.known.note(caller, is_single, now);
     }
 
-    /// Notes a call, and whether its caller waits for its answers; where competition begins anew, how long there was none.
-    pub(super) fn note(&mut self, key: CallerKey, is_single: bool, now: Instant) -> Option<Duration> {
-        if !matches!(self.last[0], Some((last, _)) if last == key) {
-            self.last.swap(0, 1);
-        }
-        self.last[0] = Some((key, now));
-        if is_single {
-            self.last_single = Some((key, now));
-        }
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < COMPETES_FOR;
-        let single = self.last_single.filter(|(_, at)| is_recent(*at));
-        let company = |single: CallerKey| self.last.iter().flatten().find(|(key, at)| *key != single && is_recent(*at));
-        let (_, since) = single.filter(|(single, _)| company(*single).is_some())?;
-        let over_for = self.over_for(now).filter(|_| !self.is_on(now));
-        self.until = Some(since + COMPETES_FOR);
+    /// Notes a caller with many calls under way.
+    pub(super) fn note_heavy(&mut self, key: CallerKey) {
+        self.heavy = Some(key);
+    }
+
+    /// The caller that was heavy last; whoever asks has to see whether it still is.
+    pub(super) fn last_heavy(&self) -> Option<CallerKey> {
+        self.heavy
+    }
+
+    /// Notes that a caller that waits for its answers calls beside a heavy one; where competition begins anew, how long
+    /// there was none.
+    ///
+    /// A heavy caller's call alone says nothing: after a moment in which nothing was answered all callers are heavy.
+    pub(super) fn note(&mut self, now: Instant) -> Option<Duration> {
+        let over_for = if self.is_on(now) { None } else { Some(self.over_for(now).unwrap_or(Duration::MAX)) };
+        self.until = Some(now + COMPETES_FOR);
         over_for
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::shared::{Competition, SharedLimit};
+use super::shared::{Competition, HEAVY_FACTOR, SharedLimit};
 use super::waiting::Queues;
 use super::{AdmissionSettings, CallerKey};
 
@@ -105,7 +105,12 @@ impl<W> State<W> {
     /// or are on their way back.
     pub(super) fn enter(&mut self, key: CallerKey, under_way: usize, now: Instant) -> Decision {
         let is_single = under_way <= self.settings.caller_in_flight_min && self.is_single(key);
-        if let Some(over_for) = self.competition.note(key, is_single, now) {
+        if self.is_heavy(key) {
+            self.competition.note_heavy(key);
+        } else if is_single
+            && self.has_heavy_company(key)
+            && let Some(over_for) = self.competition.note(now)
+        {
             self.shared.begin(over_for, now);
         }
         if self.has_to_wait(key, now) {
@@ -123,6 +128,16 @@ impl<W> State<W> {
     /// Whether the caller waits for its answers and begins anew.
     fn is_single(&self, key: CallerKey) -> bool {
         self.in_flight_of(key) == 0 && self.competition.is_single(key.caller)
+    }
+
+    /// Whether a caller has, with the one that it makes, many times the calls of one that waits for its answers.
+    fn is_heavy(&self, key: CallerKey) -> bool {
+        let under_way = self.in_flight_of(key) + self.waiting.count(key) + 1;
+        under_way >= self.settings.caller_in_flight_min.saturating_mul(HEAVY_FACTOR)
+    }
+
+    fn has_heavy_company(&self, key: CallerKey) -> bool {
+        self.competition.last_heavy().is_some_and(|heavy| heavy != key && self.is_heavy(heavy))
     }
 
     /// Whether the places that are left are those of other callers.

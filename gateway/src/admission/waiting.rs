@@ -33,6 +33,12 @@ impl<W> Queues<W> {
         self.peers.get(&key.peer).is_some_and(|peer| peer.callers.contains_key(&key.caller))
     }
 
+    /// How many calls of this caller wait.
+    pub(super) fn count(&self, key: CallerKey) -> usize {
+        let calls = self.peers.get(&key.peer).and_then(|peer| peer.callers.get(&key.caller));
+        calls.map_or(0, VecDeque::len)
+    }
+
     /// Adds a call; its ticket.
     pub(super) fn push(&mut self, key: CallerKey, waiter: W) -> u64 {
         self.tickets += 1;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::super::shared::COMPETES_FOR;
+use super::super::shared::{COMPETES_FOR, HEAVY_FACTOR};
 use super::*;
 
 const SETTINGS: AdmissionSettings = AdmissionSettings {
@@ -41,6 +41,32 @@ impl Calls {
     fn ends(&mut self, key: CallerKey, entered: Entered, now: Instant) -> Vec<Granted<u64>> {
         self.leave(key, &Ended { under_way: 0, entered, method: Some(0) }, now).1
     }
+}
+
+/// A caller, and how many calls it has under way.
+type KeyUnderWay = (CallerKey, usize);
+
+/// Calls from which a caller is heavy.
+const HEAVY: usize = SETTINGS.caller_in_flight_min * HEAVY_FACTOR;
+
+/// Lets in as many calls of each of these callers as make it heavy, and then one of a caller that waits for its answers.
+fn compete(
+    state: &mut Calls,
+    (single, under_way): KeyUnderWay,
+    heavy: &[CallerKey],
+    now: Instant,
+) -> Vec<(CallerKey, Entered)> {
+    for _ in 0..3 {
+        let Decision::Enter(entered) = state.enter(single, under_way, now) else { panic!("the first calls of all") };
+        state.leave(single, &Ended { under_way, entered, method: Some(0) }, now);
+    }
+    let mut held = Vec::new();
+    for key in heavy {
+        held.extend((0..HEAVY).filter_map(|_| state.enters(*key, now)).map(|entered| (*key, entered)));
+    }
+    assert_eq!(held.len(), HEAVY * heavy.len(), "beside nobody they do not wait");
+    assert!(matches!(state.enter(single, under_way, now), Decision::Enter(_)));
+    held
 }
 
 /// A service that answers `capacity` calls a second, and callers that always have a call to make.
@@ -139,12 +165,7 @@ fn a_peer_with_a_thousand_connections_leaves_room_for_another_peer() {
 fn what_waits_is_let_in_when_its_caller_is_alone_again() {
     let begin = Instant::now();
     let mut state = Calls::new(SETTINGS, begin);
-    // One call after another, as far as is seen.
-    let Some(first) = state.enters(neighbour(1), begin) else { panic!("the first call of all") };
-    state.ends(neighbour(1), first, begin);
-    assert!(state.enters(neighbour(1), begin).is_some());
-    let held: Vec<_> = std::iter::from_fn(|| state.enters(neighbour(2), begin)).collect();
-    assert_eq!(held.len(), SETTINGS.caller_in_flight_min);
+    compete(&mut state, (neighbour(1), 0), &[neighbour(2)], begin);
     for call in 0..20 {
         assert_eq!(state.enter(neighbour(2), 0, begin), Decision::Wait);
         state.wait(neighbour(2), call);
@@ -288,23 +309,19 @@ fn calls_that_are_committed_as_a_group_make_no_caller_look_as_if_it_waited() {
 fn a_caller_does_not_get_more_by_more_connections_than_a_call_at_a_time_for_each() {
     let now = Instant::now();
     let mut state = Calls::new(SETTINGS, now);
-    let Some(first) = state.enters(neighbour(0), now) else { panic!("the first call of all") };
-    state.ends(neighbour(0), first, now);
-    assert!(state.enters(neighbour(0), now).is_some(), "one that waits for its answers");
-    let connections = 1..=4;
-    let mut held = Vec::new();
-    for connection in connections.clone() {
-        held.extend(std::iter::from_fn(|| state.enters(neighbour(connection), now)).map(|one| (connection, one)));
+    let connections = [1, 2, 3, 4].map(neighbour);
+    let held = compete(&mut state, (neighbour(0), 0), &connections, now);
+    for connection in connections {
         for call in 0..20 {
-            assert_eq!(state.enter(neighbour(connection), 0, now), Decision::Wait);
-            state.wait(neighbour(connection), call);
+            assert_eq!(state.enter(connection, 0, now), Decision::Wait);
+            state.wait(connection, call);
         }
     }
     // What was let in before anything waited ends, and what waited takes its place.
     for (connection, entered) in held {
-        state.ends(neighbour(connection), entered, now);
+        state.ends(connection, entered, now);
     }
-    let in_flight: Vec<usize> = connections.map(|connection| state.in_flight_of(neighbour(connection))).collect();
+    let in_flight = connections.map(|connection| state.in_flight_of(connection));
     assert_eq!(in_flight, [1; 4], "each gets on, and none with more than a call");
 }
 
@@ -315,12 +332,37 @@ fn calls_on_their_way_to_admission_count_too() {
     for (under_way, waits) in [(0, true), (min, true), (min + 1, false)] {
         let mut state = Calls::new(SETTINGS, now);
         // One at a time at the service, by a caller that may have more to ask.
-        for _ in 0..3 {
-            let Decision::Enter(entered) = state.enter(neighbour(1), under_way, now) else { panic!("there is room") };
-            state.leave(neighbour(1), &Ended { under_way, entered, method: Some(0) }, now);
+        compete(&mut state, (neighbour(1), under_way), &[neighbour(2)], now);
+        let next = state.enter(neighbour(2), 0, now);
+        assert_eq!(next == Decision::Wait, waits, "{next:?} beside a caller with {under_way} under way");
+    }
+}
+
+/// 440 calls a second over four connections, as they come, to a service that answers all that it has every 20 ms; at times
+/// it stands still.
+#[test]
+fn callers_that_are_alike_do_not_wait_however_their_calls_come() {
+    let begin = Instant::now();
+    let mut state = Calls::new(AdmissionSettings { latency_target: Duration::from_secs(1), ..SETTINGS }, begin);
+    let mut held: Vec<(CallerKey, Entered)> = Vec::new();
+    let mut random = 1_u64;
+    for millisecond in 0..60_000_u64 {
+        let now = begin + Duration::from_millis(millisecond);
+        let stands_still = millisecond % 5_000 < 150;
+        if millisecond % 20 == 0 && !stands_still {
+            for (key, entered) in held.drain(..) {
+                state.ends(key, entered, now);
+            }
         }
-        let held = std::iter::from_fn(|| state.enters(neighbour(2), now)).count();
-        assert_eq!(held == min, waits, "{held} calls beside a caller with {under_way} under way");
+        // Numerical Recipes' generator: the upper bits are good enough.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if (random >> 33) % 100 < 44 {
+            let key = neighbour((random >> 50) % 4);
+            match state.enter(key, 0, now) {
+                Decision::Enter(entered) => held.push((key, entered)),
+                other => panic!("{other:?} at {millisecond} ms with {} in flight", held.len()),
+            }
+        }
     }
 }
 
