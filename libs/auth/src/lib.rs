@@ -30,6 +30,9 @@ pub const API_KEY_CLIENT_ID: &str = "api-key";
 /// Metadata key by which the gateway hands the `sid` of a caller's token on to services, beside subject and roles. Absent
 /// for a caller without a token of OpenOrder's own.
 pub const SESSION_METADATA: &str = "x-openorder-session";
+/// Metadata key by which the gateway hands on the network address that a call came from, without its port: sign-in is
+/// slowed down by it. Absent where it is not known.
+pub const PEER_METADATA: &str = "x-openorder-peer";
 
 /// Base64 as JWS writes it: base64url without padding, one text for each value.
 pub(crate) fn encode(bytes: &[u8]) -> String {
