@@ -1,6 +1,7 @@
 //! Compiles `proto/` in Rust alone: no protoc to install.
 
 mod events;
+mod secrets;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -27,8 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     std::fs::write(out_dir.join("events.rs"), events::table(&compiler.descriptor_pool())?)?;
 
+    let pool = compiler.descriptor_pool();
+    let secrets = secrets::of(&pool)?;
+    std::fs::write(out_dir.join("secrets.rs"), secrets::table(&secrets)?)?;
+    std::fs::write(out_dir.join("secret_debugs.rs"), secrets::debugs(&pool, &secrets)?)?;
+
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
+    config.skip_debug(secrets.keys().map(|message| format!(".{message}")));
     // Sorted, so that equal messages are equal bytes.
     config.btree_map(["."]);
     // Handed on as they are.

@@ -6,11 +6,13 @@
 //! - [`google`]: vendored common types; the well-known types are those of `prost_types`;
 //! - [`events`]: which message, type and topic belong together;
 //! - [`lists`]: requests for lists with pages;
-//! - [`reasons`]: the stable words behind the enums that say why.
+//! - [`reasons`]: the stable words behind the enums that say why;
+//! - [`secrets`]: the fields that nobody is to see.
 
 pub mod events;
 pub mod lists;
 pub mod reasons;
+pub mod secrets;
 
 #[allow(missing_docs, clippy::all, unreachable_pub, rustdoc::all)]
 mod contract {
@@ -21,6 +23,7 @@ pub use contract::google;
 pub use contract::openorder::*;
 pub use events::{EventMessage, by_type, event_types, topics};
 pub use lists::ListRequest;
+pub use secrets::secret_fields;
 
 /// The whole contract with its comments and imports, an encoded `google.protobuf.FileDescriptorSet`.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::{history, inventory, notification, operations, order, payment, promotion, shipping};
+use crate::{history, inventory, notification, operations, order, payment, promotion, shipping, user};
 
 /// A request for a list with pages (AIP-158).
 pub trait ListRequest: Message + Clone {
@@ -44,6 +44,8 @@ list_requests! {
     promotion::v1::ListCouponsRequest;
     promotion::v1::ListIssuedCouponsRequest;
     shipping::v1::ListShipmentsRequest;
+    user::v1::ListUserActivityRequest;
+    user::v1::ListUsersRequest;
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! Tells whether two requests ask for the same.
 
-use prost::Message;
+use openorder_proto::secret_fields;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost::{Message, Name};
 use sha2::{Digest, Sha256};
 
 /// What a request id is bound to: SHA-256 of a method and the meaning of its request.
 ///
 /// A default that is left out and the same one written out mean the same; so do a UUID in upper and in lower case. So a
 /// request is brought to one form first, in which defaults are left out. UUIDs are seen to here, for all requests.
+///
+/// Secrets are left out: a password is not to be found in the database as a hash that is quickly guessed. So two requests
+/// that differ in them alone mean the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestFingerprint {
     /// The method.
@@ -21,15 +26,20 @@ pub struct RequestFingerprint {
 impl RequestFingerprint {
     /// Of a request that can be written in one way only, but for the case of its UUIDs.
     #[must_use]
-    pub fn of(method: &'static str, request: &impl Message) -> Self {
-        Self::of_encoded(method, request.encode_to_vec(), None)
+    pub fn of<M: Message + Name>(method: &'static str, request: &M) -> Self {
+        Self::of_encoded(method, without_secrets::<M>(request.encode_to_vec()), None)
     }
 
     /// Of a request and its one form; `None` for one that is in that form already.
     #[must_use]
-    pub fn of_canonical<M: Message + PartialEq>(method: &'static str, sent: &M, canonical: Option<&M>) -> Self {
+    pub fn of_canonical<M: Message + Name + PartialEq>(
+        method: &'static str,
+        sent: &M,
+        canonical: Option<&M>,
+    ) -> Self {
         let canonical = canonical.filter(|canonical| *canonical != sent);
-        Self::of_encoded(method, sent.encode_to_vec(), canonical.map(Message::encode_to_vec))
+        let encoded = |message: &M| without_secrets::<M>(message.encode_to_vec());
+        Self::of_encoded(method, encoded(sent), canonical.map(encoded))
     }
 
     fn of_encoded(method: &'static str, sent: Vec<u8>, canonical: Option<Vec<u8>>) -> Self {
@@ -38,6 +48,26 @@ impl RequestFingerprint {
         let as_sent = (one_form != sent).then(|| hash(method, &sent));
         Self { method, meaning: hash(method, &one_form), as_sent }
     }
+}
+
+/// A message's encoding without its secret fields.
+fn without_secrets<M: Message + Name>(encoded: Vec<u8>) -> Vec<u8> {
+    let secrets = secret_fields(&M::full_name());
+    if secrets.is_empty() {
+        return encoded;
+    }
+    let (mut kept, mut rest) = (Vec::with_capacity(encoded.len()), encoded.as_slice());
+    while !rest.is_empty() {
+        let field = rest;
+        let Ok((number, wire_type)) = decode_key(&mut rest) else { break };
+        if skip_field(wire_type, number, &mut rest, DecodeContext::default()).is_err() {
+            break;
+        }
+        if !secrets.contains(&number) {
+            kept.extend_from_slice(&field[..field.len() - rest.len()]);
+        }
+    }
+    kept
 }
 
 /// Bytes of a UUID in its hyphenated form, the only one that is taken.
@@ -91,6 +121,23 @@ mod tests {
         assert_eq!(base, RequestFingerprint::of("Create", &time(1)));
         assert_ne!(base, RequestFingerprint::of("Create", &time(2)));
         assert_ne!(base, RequestFingerprint::of("Cancel", &time(1)));
+    }
+
+    #[test]
+    fn secrets_are_no_part_of_what_a_request_means_and_all_else_is() {
+        use openorder_proto::user::v1::RegisterUserRequest;
+        let request = |email: &str, password: &str, display_name: &str| RegisterUserRequest {
+            request_id: "r".to_owned(),
+            email: email.to_owned(),
+            password: password.to_owned(),
+            display_name: display_name.to_owned(),
+            ..RegisterUserRequest::default()
+        };
+        let of = |email, password, name| RequestFingerprint::of("RegisterUser", &request(email, password, name));
+        assert_eq!(of("a@b.c", "correct horse", "Ada"), of("a@b.c", "battery staple", "Ada"));
+        assert_eq!(of("a@b.c", "correct horse", "Ada"), of("a@b.c", "", "Ada"), "it is as if it were not there");
+        assert_ne!(of("a@b.c", "correct horse", "Ada"), of("a@b.d", "correct horse", "Ada"));
+        assert_ne!(of("a@b.c", "correct horse", "Ada"), of("a@b.c", "correct horse", "Bob"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use openorder_proto::{
 use openorder_rpc::{CallContext, RequestFingerprint, UpstreamChannel, calls, passed_on, status::status};
 use openorder_service::{Commands, request_key};
 use openorder_types::{CallError, Caller, RequestId, Sku};
-use prost::Message;
+use prost::{Message, Name};
 use tonic::{Status, service::Routes};
 use uuid::Uuid;
 
@@ -127,7 +127,7 @@ impl CartGrpc {
         self.committer.call_under(call, key, command).await
     }
 
-    async fn change<M: Message>(
+    async fn change<M: Message + Name>(
         &self,
         method: &'static str,
         call: &CallContext,
@@ -158,7 +158,7 @@ fn check_owner(caller: &Caller, owner: &Owner) -> Result<(), CallError> {
     }
 }
 
-fn request<M: Message>(method: &'static str, call: &CallContext, request_id: &RequestId, message: &M) -> Request {
+fn request<M: Message + Name>(method: &'static str, call: &CallContext, request_id: &RequestId, message: &M) -> Request {
     Request {
         caller: call.caller.subject.clone(),
         request_id: request_id.as_str().to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use openorder_rpc::{CallContext, RequestFingerprint, reason_of, rejection};
 use openorder_telemetry::{Traced, fail_work};
 use openorder_types::{Fault, Rejection};
-use prost::Message;
+use prost::{Message, Name};
 use serde_json::{Value, json};
 use sqlx::{Postgres, Transaction};
 use tonic::Status;
@@ -43,7 +43,7 @@ impl Begun {
 impl Operations {
     /// Claims the request id and writes the entry, both or neither: an intent without an entry would be an act that
     /// nobody can find. An act that has its outcome already gets no other entry.
-    pub(super) async fn begin<M: Message>(
+    pub(super) async fn begin<M: Message + Name>(
         &self,
         call: &CallContext,
         request: ActRequest<'_, M>,

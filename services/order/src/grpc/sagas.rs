@@ -7,7 +7,7 @@ use openorder_proto::order::v1::{
 use openorder_rpc::{CallContext, RequestFingerprint, query_failed};
 use openorder_service::Commands;
 use openorder_types::CallError;
-use prost::Message;
+use prost::{Message, Name};
 
 use crate::{
     domain::CompensationRequest,
@@ -77,7 +77,7 @@ impl OrderGrpc {
         Ok(SettleCompensationResponse { order: Some(order) })
     }
 
-    async fn compensate<M: Message + PartialEq>(
+    async fn compensate<M: Message + Name + PartialEq>(
         &self,
         call: &CallContext,
         [request_id, order_id, reason]: [&str; 3],
