@@ -16,6 +16,9 @@ pub const ROLES: &str = "x-openorder-roles";
 /// What all keys begin with that no caller from outside may send.
 pub const RESERVED_PREFIX: &str = "x-openorder-";
 
+/// Subject of a caller who has not signed in, where a method is open to those.
+pub const NOBODY: &str = "anonymous";
+
 /// Longest subject that is taken, in bytes.
 const SUBJECT_LENGTH_MAX: usize = 128;
 
@@ -97,12 +100,26 @@ impl CallContext {
     ///
     /// As [`caller_of`].
     pub fn of<T>(request: &tonic::Request<T>) -> Result<Self, Rejection> {
-        let caller = caller_of(request)?;
+        caller_of(request).map(|caller| Self::with_caller(request, caller))
+    }
+
+    /// As [`Self::of`], for a method that is open to those who have not signed in: they are [`NOBODY`], without a role.
+    ///
+    /// # Errors
+    ///
+    /// `CALLER_MALFORMED`.
+    pub fn of_anybody<T>(request: &tonic::Request<T>) -> Result<Self, Rejection> {
+        let is_silent = request.metadata().get(SUBJECT).is_none() && request.metadata().get(ROLES).is_none();
+        let caller = if is_silent { Caller::new(NOBODY, []) } else { caller_of(request)? };
+        Ok(Self::with_caller(request, caller))
+    }
+
+    fn with_caller<T>(request: &tonic::Request<T>, caller: Caller) -> Self {
         let (trace, deadline) = match request.extensions().get::<ServerCall>() {
             Some(call) => (call.trace.clone(), call.deadline),
             None => (trace_of(request.metadata()), None),
         };
-        Ok(Self { caller, trace, deadline })
+        Self { caller, trace, deadline }
     }
 
     /// The context of work that no call asked for, such as a consumer's: the service itself is the caller.
@@ -208,6 +225,15 @@ mod tests {
         assert_eq!(reason(&[(SUBJECT, "ada\tadmin"), (ROLES, "operator")]), "CALLER_MALFORMED");
         let none = caller_of(&request(&[(SUBJECT, "ada"), (ROLES, "")])).unwrap();
         assert!(none.roles.is_empty());
+    }
+
+    #[test]
+    fn only_who_says_nothing_of_itself_is_nobody() {
+        let anybody = |pairs: &[(&'static str, &str)]| CallContext::of_anybody(&request(pairs)).map(|call| call.caller);
+        assert_eq!(anybody(&[]).unwrap(), Caller::new(NOBODY, []));
+        assert_eq!(anybody(&[(SUBJECT, "ada"), (ROLES, "customer")]).unwrap(), Caller::new("ada", [Role::Customer]));
+        assert_eq!(anybody(&[(SUBJECT, "ada")]).unwrap_err().reason, "CALLER_MISSING");
+        assert_eq!(anybody(&[(SUBJECT, "ada"), (ROLES, "king")]).unwrap_err().reason, "CALLER_MALFORMED");
     }
 
     #[test]

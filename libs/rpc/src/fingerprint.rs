@@ -32,11 +32,7 @@ impl RequestFingerprint {
 
     /// Of a request and its one form; `None` for one that is in that form already.
     #[must_use]
-    pub fn of_canonical<M: Message + Name + PartialEq>(
-        method: &'static str,
-        sent: &M,
-        canonical: Option<&M>,
-    ) -> Self {
+    pub fn of_canonical<M: Message + Name + PartialEq>(method: &'static str, sent: &M, canonical: Option<&M>) -> Self {
         let canonical = canonical.filter(|canonical| *canonical != sent);
         let encoded = |message: &M| without_secrets::<M>(message.encode_to_vec());
         Self::of_encoded(method, encoded(sent), canonical.map(encoded))

@@ -158,7 +158,12 @@ fn check_owner(caller: &Caller, owner: &Owner) -> Result<(), CallError> {
     }
 }
 
-fn request<M: Message + Name>(method: &'static str, call: &CallContext, request_id: &RequestId, message: &M) -> Request {
+fn request<M: Message + Name>(
+    method: &'static str,
+    call: &CallContext,
+    request_id: &RequestId,
+    message: &M,
+) -> Request {
     Request {
         caller: call.caller.subject.clone(),
         request_id: request_id.as_str().to_owned(),

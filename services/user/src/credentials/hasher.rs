@@ -81,11 +81,7 @@ impl Hasher {
     ///
     /// # Errors
     /// `PASSWORD_QUEUE_FULL`.
-    pub async fn is_right(
-        &self,
-        password: Zeroizing<String>,
-        kept: Option<&PasswordHash>,
-    ) -> Result<bool, CallError> {
+    pub async fn is_right(&self, password: Zeroizing<String>, kept: Option<&PasswordHash>) -> Result<bool, CallError> {
         let (compared, is_somebody) = (kept.unwrap_or(&self.nobody).clone(), kept.is_some());
         let matches = self.run(move || is_of(&password, &compared)).await?;
         Ok(matches && is_somebody)

@@ -88,7 +88,8 @@ fn made(setting: &str, text: &str) -> anyhow::Result<LessSafeKey> {
     if text.len() < LENGTH_MIN {
         anyhow::bail!("{setting} is too short: it needs at least {LENGTH_MIN} characters");
     }
-    let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(Sha256::new_with_prefix(CONTEXT).chain_update(text).finalize().into());
+    let bytes: Zeroizing<[u8; 32]> =
+        Zeroizing::new(Sha256::new_with_prefix(CONTEXT).chain_update(text).finalize().into());
     let key = UnboundKey::new(&CHACHA20_POLY1305, &*bytes).map_err(|_| anyhow::anyhow!("{setting} cannot be used"))?;
     Ok(LessSafeKey::new(key))
 }

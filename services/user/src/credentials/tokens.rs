@@ -155,7 +155,8 @@ impl Tokens {
     /// # Errors
     /// Permanent: an id that is none.
     pub fn api_key(&self, api_key_id: &str, salt: &Salt) -> Result<ApiKeyText, Fault> {
-        let secret: [u8; 32] = self.mac("api key", &[api_key_id.as_bytes(), salt.bytes()]).finalize().into_bytes().into();
+        let secret: [u8; 32] =
+            self.mac("api key", &[api_key_id.as_bytes(), salt.bytes()]).finalize().into_bytes().into();
         let secret = Zeroizing::new(secret);
         ApiKeyText::with_id(api_key_id, &secret).ok_or_else(|| Fault::permanent("an API key has an id that is none"))
     }
@@ -285,7 +286,9 @@ mod tests {
         assert!(!of(&token(&session(3)), Salt::new([8; 32])));
         let forged = token(&session(3)).replace(".3.", ".2.");
         assert!(!of(&forged, Salt::new([9; 32])), "a number that was changed is no older token");
-        for wrong in ["", "..", "a.b.c", &token(&session(3)).replace(".3.", ".03."), &format!("{}.x", token(&session(3)))] {
+        for wrong in
+            ["", "..", "a.b.c", &token(&session(3)).replace(".3.", ".03."), &format!("{}.x", token(&session(3)))]
+        {
             assert!(RefreshToken::parse(wrong).is_none(), "{wrong}");
         }
     }

@@ -111,12 +111,22 @@ pub enum Command {
     /// A wrong password was given for this user.
     FailSignIn(UserId),
     /// A refresh token that this service has made is presented.
-    Refresh { session_id: Uuid, generation: i32 },
+    Refresh {
+        session_id: Uuid,
+        generation: i32,
+    },
     SignOut(SignOutTarget),
     ChangePassword(Box<ChangePassword>),
     UpdateProfile(ProfileUpdate),
-    AssignRoles { user_id: UserId, expected_version: Option<i64>, roles: Roles },
-    SetState { user_id: UserId, state: UserState },
+    AssignRoles {
+        user_id: UserId,
+        expected_version: Option<i64>,
+        roles: Roles,
+    },
+    SetState {
+        user_id: UserId,
+        state: UserState,
+    },
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey(String),
 }
@@ -152,7 +162,9 @@ impl Command {
     pub fn session_id(&self) -> Option<Uuid> {
         match self {
             Self::Refresh { session_id, .. }
-            | Self::SignOut(SignOutTarget::Proven(session_id) | SignOutTarget::Session(session_id)) => Some(*session_id),
+            | Self::SignOut(SignOutTarget::Proven(session_id) | SignOutTarget::Session(session_id)) => {
+                Some(*session_id)
+            }
             _ => None,
         }
     }

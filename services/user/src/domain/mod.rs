@@ -17,9 +17,9 @@ pub use command::{
 };
 pub use decide::{Decided, Rules, decide};
 pub use rejection::{
-    api_key_not_allowed, api_key_not_found, api_key_unknown, credentials_refused, operators_only, password_queue_full,
-    password_too_common, refresh_token_refused, refresh_token_reused, sign_in_delayed, user_not_found, CREDENTIALS_CHANGED,
-    CURRENT_PASSWORD_WRONG,
+    CREDENTIALS_CHANGED, CURRENT_PASSWORD_WRONG, api_key_not_allowed, api_key_not_found, api_key_unknown,
+    credentials_refused, operators_only, password_queue_full, password_too_common, refresh_token_refused,
+    refresh_token_reused, sign_in_delayed, user_not_found,
 };
 pub use session::{ApiKey, Presented, Session};
 pub use state::State;

@@ -61,11 +61,7 @@ pub async fn find_api_keys(
 ///
 /// # Errors
 /// [`Fault`] of the database.
-pub async fn list_api_keys(
-    executor: impl PgExecutor<'_>,
-    user_id: &UserId,
-    limit: i64,
-) -> Result<Vec<ApiKey>, Fault> {
+pub async fn list_api_keys(executor: impl PgExecutor<'_>, user_id: &UserId, limit: i64) -> Result<Vec<ApiKey>, Fault> {
     let rows = API_KEY
         .select("from api_key where user_id = $1 order by create_time desc, api_key_id limit $2")
         .bind(user_id.as_str().to_owned())

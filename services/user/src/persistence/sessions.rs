@@ -61,11 +61,7 @@ pub async fn find_sessions(
 ///
 /// # Errors
 /// [`Fault`] of the database.
-pub async fn save_sessions(
-    connection: &mut PgConnection,
-    new: &[&Session],
-    changed: &[&Session],
-) -> Result<(), Fault> {
+pub async fn save_sessions(connection: &mut PgConnection, new: &[&Session], changed: &[&Session]) -> Result<(), Fault> {
     SESSION.update(&mut *connection, changed).await?;
     SESSION.insert(connection, new).await
 }

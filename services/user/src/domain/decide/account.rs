@@ -4,8 +4,7 @@ use openorder_types::{EmailAddress, Rejection, UserId};
 
 use crate::domain::decide::{About, Asked, Decided, changed};
 use crate::domain::{
-    ActivityType, ChangePassword, Fact, NewUser, ProfileUpdate, Roles, User, UserRole, UserState,
-    rejection,
+    ActivityType, ChangePassword, Fact, NewUser, ProfileUpdate, Roles, User, UserRole, UserState, rejection,
 };
 
 impl Asked<'_> {

@@ -4,9 +4,7 @@ use openorder_types::{Rejection, UserId};
 use uuid::Uuid;
 
 use crate::domain::decide::{About, Asked, Decided, changed};
-use crate::domain::{
-    ActivityType, Change, Fact, Presented, Session, SignIn, SignOutTarget, User, rejection,
-};
+use crate::domain::{ActivityType, Change, Fact, Presented, Session, SignIn, SignOutTarget, User, rejection};
 
 impl Asked<'_> {
     pub(super) fn sign_in(&self, asked: &SignIn) -> Result<Decided, Rejection> {
@@ -33,8 +31,7 @@ impl Asked<'_> {
         };
         let about = About { session_id: Some(session.session_id), ..About::default() };
         let password = asked.rehashed.as_ref().unwrap_or(&user.password).clone();
-        let mut change =
-            self.told(User { password, ..user.clone() }, ActivityType::SignedIn, Fact::Activity, &about);
+        let mut change = self.told(User { password, ..user.clone() }, ActivityType::SignedIn, Fact::Activity, &about);
         // Who signed in is who did it: the caller was nobody before.
         if let Some((activity, _)) = &mut change.activity {
             activity.actor = user.user_id.to_string();
@@ -84,8 +81,7 @@ impl Asked<'_> {
             }
             Presented::Reused => {
                 let about = About { session_id: Some(session_id), ..About::default() };
-                let mut change =
-                    self.told(user.clone(), ActivityType::SessionCompromised, Fact::Session, &about);
+                let mut change = self.told(user.clone(), ActivityType::SessionCompromised, Fact::Session, &about);
                 self.end_session(&mut change, session);
                 Ok(Decided::Compromised(Box::new(change)))
             }
