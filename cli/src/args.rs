@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::config::ConfigArgs;
 use crate::demo::DemoArgs;
 use crate::load::LoadArgs;
+use crate::login::{LoginArgs, LogoutArgs};
 use crate::logs::LogsArgs;
 use crate::manual::{CompletionArgs, ManArgs};
 use crate::operate::audit::AuditArgs;
@@ -19,6 +20,7 @@ use crate::rebuild::RebuildArgs;
 use crate::serve::ServeArgs;
 use crate::settings_args::SettingsArgs;
 use crate::topic::TopicArgs;
+use crate::user::UserArgs;
 use crate::verify::VerifyArgs;
 
 const EXAMPLES: &str = "\
@@ -72,6 +74,9 @@ impl Cli {
             Command::Audit(args) => &args.through.settings,
             Command::Order(args) => args.settings(),
             Command::Topic(args) => args.settings(),
+            Command::User(args) => args.settings(),
+            Command::Login(args) => &args.settings,
+            Command::Logout(args) => &args.settings,
             Command::Completion(args) => &args.settings,
             Command::Man(args) => &args.settings,
         };
@@ -114,6 +119,12 @@ pub enum Command {
     Order(OrderArgs),
     /// Look at the events in Kafka, decoded
     Topic(TopicArgs),
+    /// Users, their roles and keys
+    User(UserArgs),
+    /// Sign in: the other commands act as whoever did
+    Login(LoginArgs),
+    /// Sign out
+    Logout(LogoutArgs),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
     /// Print or write the manual pages

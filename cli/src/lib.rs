@@ -9,6 +9,7 @@
 //! - [`demo`], [`load`]: using a running system through its gateway, as any caller would (`gateway_client/`);
 //! - [`verify`]: do the invariants hold, on the running system;
 //! - [`order`]: orders, made and looked at by hand; [`operate`]: what operators look at and do, through the gateway;
+//! - [`user`], [`login`]: users, and who this machine's user is (`session.rs`, `password.rs`);
 //! - [`rebuild`]: what services have made of events, made anew;
 //! - [`topic`]: the events in Kafka, decoded; [`manual`]: completion and manual pages;
 //! - [`output`]: the only place that writes to the terminal; `table.rs`, `time.rs`, `json.rs`, `show.rs`: how values look.
@@ -34,17 +35,20 @@ mod gateway_client;
 mod http;
 mod json;
 pub mod load;
+pub mod login;
 pub mod logs;
 pub mod manual;
 pub mod operate;
 pub mod order;
 pub mod output;
+mod password;
 mod port;
 pub mod probe;
 pub mod rebuild;
 pub mod roles;
 pub mod serve;
 mod services;
+mod session;
 pub mod settings;
 pub mod settings_args;
 mod show;
@@ -53,6 +57,7 @@ mod table;
 mod through;
 mod time;
 pub mod topic;
+pub mod user;
 pub mod verify;
 
 use clap::CommandFactory;
@@ -84,6 +89,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<bool> {
         Command::Replay(args) => operate::replay::run(settings, args).map(|()| true),
         Command::Rebuild(args) => rebuild::run(settings, args),
         Command::Topic(args) => topic::run(settings, args).map(|()| true),
+        Command::User(args) => user::run(settings, args).map(|()| true),
+        Command::Login(args) => login::login(settings, args).map(|()| true),
+        Command::Logout(args) => login::logout(settings, args).map(|()| true),
         Command::Completion(args) => {
             manual::completion(args, &mut Cli::command());
             Ok(true)

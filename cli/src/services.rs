@@ -18,6 +18,7 @@ use openorder_rpc::PageTokens;
 use openorder_service::{Host, HostSettings, ServiceSpec, ServiceUrls, Serving};
 use openorder_shipping::ShippingSettings;
 use openorder_telemetry::TelemetrySettings;
+use openorder_user::UserSettings;
 
 use crate::settings::{AdminSettings, RuntimeSettings};
 use crate::verify::Consumed;
@@ -192,6 +193,8 @@ services! {
     History = history: HistorySettings, openorder_history follows subscription;
     /// What customers and visitors mean to order.
     Cart = cart: CartSettings, openorder_cart follows subscription;
+    /// Users, and how they sign in.
+    User = user: UserSettings, openorder_user;
 }
 
 impl Role {

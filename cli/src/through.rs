@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::gateway_client::{self, GatewayClient};
 use crate::output::Format;
+use crate::session;
 use crate::settings_args::SettingsArgs;
 
 /// How a command reaches the system, and how it answers.
@@ -12,6 +13,9 @@ pub struct Through {
     /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
     #[arg(long, value_name = "URL")]
     pub gateway: Option<String>,
+    /// API key or access token to call with, instead of the sign-in of `openorder login`.
+    #[arg(long, value_name = "TOKEN", env = "OPENORDER_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     /// `text` for eyes; `json` for programs. Progress and questions go to standard error.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
@@ -27,7 +31,12 @@ impl Through {
     /// Settings that cannot be used; nobody is there, or somebody else.
     pub(crate) async fn gateway_client(&self, settings: &SettingsArgs) -> anyhow::Result<GatewayClient> {
         let gateway = gateway_client::address(settings, self.gateway.as_ref())?;
-        gateway_client::connect(&gateway).await
+        let client = gateway_client::connect(&gateway).await?;
+        let token = match &self.token {
+            Some(token) => Some(token.clone()),
+            None => session::access_token(&client, &gateway).await?,
+        };
+        client.with_token(token.as_deref())
     }
 
     pub(crate) fn is_json(&self) -> bool {

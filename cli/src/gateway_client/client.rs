@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{Request, Response};
+use anyhow::Context as _;
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use openorder_rpc::{Outbound, Refusal, RpcClientSettings, Upstream, UpstreamUrlError, timeout};
 use tonic::Status;
 use tonic::body::Body;
 
 /// The gateway, for generated clients. Every call is sent again while the gateway is away or has no room: all of them are
-/// reads, or carry a request id.
+/// reads, or carry a request id, or do no harm twice.
 #[derive(Clone)]
 pub(crate) struct GatewayClient {
     upstream: Arc<Upstream>,
+    authorization: Option<HeaderValue>,
 }
 
 impl GatewayClient {
@@ -32,7 +35,20 @@ impl GatewayClient {
             waits_for_room: true,
             ..Default::default()
         };
-        Ok(Self { upstream: Arc::new(Upstream::new(url, &settings)?) })
+        Ok(Self { upstream: Arc::new(Upstream::new(url, &settings)?), authorization: None })
+    }
+
+    /// The same gateway, called with an API key or an access token; without one, as whoever says nothing of itself.
+    ///
+    /// # Errors
+    /// What cannot be a token.
+    pub(crate) fn with_token(self, token: Option<&str>) -> anyhow::Result<Self> {
+        let authorization = token.map(|token| HeaderValue::from_str(&format!("Bearer {token}"))).transpose();
+        let mut authorization = authorization.ok().context("the token has characters that no token has")?;
+        if let Some(value) = &mut authorization {
+            value.set_sensitive(true);
+        }
+        Ok(Self { authorization, ..self })
     }
 
     /// `host:port`, as grpcurl wants it.
@@ -46,6 +62,9 @@ impl GatewayClient {
         let bound = timeout::parse(&parts.headers).unwrap_or(self.upstream.default_timeout());
         let deadline = Some(Instant::now() + bound);
         let mut headers = parts.headers;
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         headers.insert(timeout::GRPC_TIMEOUT, timeout::header(bound));
         let path = parts.uri.into_parts().path_and_query.ok_or_else(Refusal::internal)?;
         let outbound =

@@ -18,6 +18,7 @@ const OTHERS: &[&str] = &[
     "OPENORDER_REDIS_URL",
     "OPENORDER_SMTP_URL",
     "OPENORDER_STACK",
+    "OPENORDER_TOKEN",
 ];
 
 /// The environment variable of a key: `order.relay.batch_max` is `OPENORDER_ORDER_RELAY_BATCH_MAX`.

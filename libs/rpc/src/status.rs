@@ -164,6 +164,12 @@ pub fn is_unimplemented(status: &Status) -> bool {
     status.code() == Code::Unimplemented
 }
 
+/// Whether the caller is not known, or not any more.
+#[must_use]
+pub fn is_unauthenticated(status: &Status) -> bool {
+    status.code() == Code::Unauthenticated
+}
+
 /// Whether another try may succeed: the only code that is ever retried.
 #[must_use]
 pub fn is_unavailable(status: &Status) -> bool {

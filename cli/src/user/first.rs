@@ -1,0 +1,67 @@
+//! `openorder user create-operator`: the first operator. There is no account by default; whoever can reach the user service
+//! itself, behind the gateway, may make one.
+
+use clap::Args;
+use openorder_proto::user::v1::RegisterUserRequest;
+use openorder_proto::user::v1::user_service_client::UserServiceClient;
+use openorder_rpc::{CallContext, RpcClientSettings};
+use openorder_telemetry::{RoleTelemetry, TraceContext};
+use openorder_types::{Caller, Role};
+
+use super::{RoleName, facts, request_id};
+use crate::config;
+use crate::gateway_client::failed;
+use crate::password;
+use crate::settings_args::SettingsArgs;
+
+const HELP: &str = "\
+Examples:
+  openorder user create-operator --email root@example.com
+  openorder user create-operator --email root@example.com --user-id root < password-file
+
+The user service itself is called (services.user), not the gateway: this is for the machine that serves, or one inside its
+network. Later operators are made by operators: `openorder user assign-role`.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong arguments.";
+
+/// Subject of whoever makes operators on the machine.
+const SUBJECT: &str = "local-operator";
+
+/// Arguments of `openorder user create-operator`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub struct CreateOperatorArgs {
+    /// Mail address to sign in with.
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: String,
+    /// Name for people to read.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub name: String,
+    /// User id [default: the service makes one].
+    #[arg(long, value_name = "ID", default_value = "")]
+    pub user_id: String,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+pub(super) async fn create_operator(settings: &SettingsArgs, args: &CreateOperatorArgs) -> anyhow::Result<()> {
+    let url = config::load(settings, &[])?.settings.services.user;
+    let password = password::read_new()?;
+    let telemetry = RoleTelemetry::disabled("openorder");
+    let channel = openorder_rpc::channel(&telemetry, &url, &RpcClientSettings::default())?;
+    let caller = Caller::new(SUBJECT, [Role::Operator]);
+    let call = CallContext { caller, ..CallContext::of_service("openorder", TraceContext::NONE) };
+    let request = RegisterUserRequest {
+        request_id: request_id("create-operator"),
+        email: args.email.clone(),
+        password,
+        display_name: args.name.clone(),
+        user_id: args.user_id.clone(),
+        roles: vec![RoleName::Operator.number()],
+    };
+    let answer = UserServiceClient::new(channel).register_user(call.retry_safe_request(request)).await;
+    let answer = answer.map_err(|status| failed(&format!("no operator was made at {url}"), &status))?;
+    facts(&answer.into_inner().user.unwrap_or_default());
+    Ok(())
+}

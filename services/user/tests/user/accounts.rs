@@ -1,0 +1,141 @@
+//! What operators do with users, and what users see of themselves.
+
+use openorder_proto::internal::user::v1::revocation::Target;
+use openorder_proto::user::v1::{
+    AssignRoleRequest, DisableUserRequest, EnableUserRequest, GetUserRequest, ListUserActivityRequest,
+    ListUsersRequest, RegisterUserRequest, UpdateProfileRequest, UserActivityType, UserRole, UserState,
+};
+use openorder_testing::eventually;
+use tonic::Code;
+
+use crate::world::{BOUND, Bench, PASSWORD, as_customer, as_operator, is, refusal, registration, request_id};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_roles_are_in_the_next_token_and_the_one_before_is_refused() {
+    let bench = Bench::start().await;
+    let ada = bench.register("ada").await;
+    let session = bench.sign_in("ada").await;
+    let before = bench.claims(&session.access_token).await;
+    let mut users = bench.users();
+    let message = AssignRoleRequest {
+        request_id: request_id(),
+        user_id: ada.user_id.clone(),
+        expected_version: 1,
+        roles: vec![UserRole::Operator.into(), UserRole::Customer.into()],
+    };
+    let customer = users.assign_role(as_customer(&ada.user_id).request(message.clone())).await;
+    assert_eq!(refusal(customer), is(Code::PermissionDenied, "ROLE_REQUIRED"));
+    let assigned = users.assign_role(as_operator().request(message)).await.unwrap().into_inner().user.unwrap();
+    assert_eq!((assigned.version, assigned.roles), (2, vec![1, 2]));
+    let revocation = bench.trust(0).await.revocations.pop().unwrap();
+    assert_eq!(revocation.target, Some(Target::UserId(ada.user_id)));
+    let refreshed = bench.refresh(&session.refresh_token).await.unwrap();
+    let after = bench.claims(&refreshed.access_token).await;
+    assert_eq!(after.roles, ["customer", "operator"]);
+    let revoked = revocation.revoke_time.unwrap().seconds;
+    assert!(before.iat <= revoked && revoked < after.iat, "{} {revoked} {}", before.iat, after.iat);
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_user_is_nobody_until_it_is_enabled() {
+    let bench = Bench::start().await;
+    let ada = bench.register("ada").await;
+    let session = bench.sign_in("ada").await;
+    let mut users = bench.users();
+    let message = DisableUserRequest { request_id: request_id(), user_id: ada.user_id.clone() };
+    let disabled = users.disable_user(as_operator().request(message)).await.unwrap().into_inner().user.unwrap();
+    assert_eq!(disabled.state(), UserState::Disabled);
+    assert_eq!(
+        refusal(bench.authenticate("ada", PASSWORD, "").await),
+        is(Code::Unauthenticated, "CREDENTIALS_REFUSED")
+    );
+    assert_eq!(
+        refusal(bench.refresh(&session.refresh_token).await),
+        is(Code::Unauthenticated, "REFRESH_TOKEN_REFUSED")
+    );
+    let message = EnableUserRequest { request_id: request_id(), user_id: ada.user_id.clone() };
+    users.enable_user(as_operator().request(message)).await.unwrap();
+    bench.sign_in("ada").await;
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_sees_and_changes_itself_and_nobody_else_exists() {
+    let bench = Bench::start().await;
+    let (ada, bob) = (bench.register("ada").await, bench.register("bob").await);
+    let mut users = bench.users();
+    let call = as_customer(&ada.user_id);
+    let get = |user_id: &str| call.request(GetUserRequest { user_id: user_id.to_owned() });
+    assert_eq!(users.get_user(get(&ada.user_id)).await.unwrap().into_inner().user, Some(ada.clone()));
+    for other in [bob.user_id.as_str(), "nobody"] {
+        assert_eq!(refusal(users.get_user(get(other)).await), is(Code::NotFound, "USER_NOT_FOUND"), "{other}");
+        let activity = ListUserActivityRequest { user_id: other.to_owned(), ..Default::default() };
+        let refused = refusal(users.list_user_activity(call.request(activity)).await);
+        assert_eq!(refused, is(Code::NotFound, "USER_NOT_FOUND"));
+        let update = UpdateProfileRequest {
+            request_id: request_id(),
+            user_id: other.to_owned(),
+            display_name: Some("Eve".to_owned()),
+            ..Default::default()
+        };
+        assert_eq!(refusal(users.update_profile(call.request(update)).await), is(Code::NotFound, "USER_NOT_FOUND"));
+    }
+    let list = users.list_users(call.request(ListUsersRequest::default())).await;
+    assert_eq!(refusal(list), is(Code::PermissionDenied, "ROLE_REQUIRED"));
+    let update = UpdateProfileRequest {
+        request_id: request_id(),
+        user_id: ada.user_id.clone(),
+        expected_version: 1,
+        display_name: Some("Ada".to_owned()),
+        email: None,
+    };
+    let updated = users.update_profile(call.request(update)).await.unwrap().into_inner().user.unwrap();
+    assert_eq!((updated.version, updated.display_name.as_str()), (2, "Ada"));
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_find_users_page_by_page_and_what_they_did() {
+    let bench = Bench::start().await;
+    let mut users = bench.users();
+    let chosen = RegisterUserRequest {
+        user_id: "robot-7".to_owned(),
+        roles: vec![UserRole::Service.into()],
+        ..registration("robot")
+    };
+    let robot = users.register_user(as_operator().request(chosen)).await.unwrap().into_inner().user.unwrap();
+    assert_eq!((robot.user_id.as_str(), robot.roles.as_slice()), ("robot-7", &[3][..]));
+    for name in ["ada", "bob", "cid"] {
+        bench.register(name).await;
+    }
+    let (mut found, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let message =
+            ListUsersRequest { role: UserRole::Customer.into(), page_size: 2, page_token, ..Default::default() };
+        let page = users.list_users(as_operator().request(message)).await.unwrap().into_inner();
+        found.extend(page.users.into_iter().map(|user| user.email));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(found, ["cid@example.com", "bob@example.com", "ada@example.com"], "the newest first");
+    let by_email = ListUsersRequest { email: "ADA@example.com".to_owned(), ..Default::default() };
+    let page = users.list_users(as_operator().request(by_email)).await.unwrap().into_inner();
+    let [ada] = page.users.as_slice() else { panic!("{page:?}") };
+
+    assert!(bench.authenticate("ada", "wrong password", "192.0.2.1").await.is_err());
+    let activities = || async {
+        let message = ListUserActivityRequest { user_id: ada.user_id.clone(), ..Default::default() };
+        let page = bench.users().list_user_activity(as_customer(&ada.user_id).request(message)).await.unwrap();
+        Some(page.into_inner().activities).filter(|activities| activities.len() == 2)
+    };
+    // A failed sign-in is written down beside its answer.
+    let activities = eventually("both are written down", BOUND, activities).await;
+    let types: Vec<_> = activities.iter().map(|activity| (activity.number, activity.r#type())).collect();
+    assert_eq!(types, [(2, UserActivityType::SignInFailed), (1, UserActivityType::Registered)]);
+    assert_eq!(activities[0].peer_hash.len(), 16);
+    assert_eq!(activities[0].peer_hash, activities[1].peer_hash, "from one address");
+    bench.close().await;
+}
