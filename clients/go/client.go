@@ -29,6 +29,7 @@ import (
 	productv1 "github.com/openorder/openorder/clients/go/openorder/product/v1"
 	promotionv1 "github.com/openorder/openorder/clients/go/openorder/promotion/v1"
 	shippingv1 "github.com/openorder/openorder/clients/go/openorder/shipping/v1"
+	userv1 "github.com/openorder/openorder/clients/go/openorder/user/v1"
 )
 
 // Version of this client; its module has the same.
@@ -61,6 +62,7 @@ type Client struct {
 	Analytics     analyticsv1.AnalyticsServiceClient
 	History       historyv1.HistoryServiceClient
 	Carts         cartv1.CartServiceClient
+	Users         userv1.UserServiceClient
 	Operations    operationsv1.OperationsServiceClient
 
 	connection *grpc.ClientConn
@@ -177,6 +179,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 	client.Analytics = analyticsv1.NewAnalyticsServiceClient(connection)
 	client.History = historyv1.NewHistoryServiceClient(connection)
 	client.Carts = cartv1.NewCartServiceClient(connection)
+	client.Users = userv1.NewUserServiceClient(connection)
 	client.Operations = operationsv1.NewOperationsServiceClient(connection)
 	return client, nil
 }

@@ -26,6 +26,7 @@ import (
 	_ "github.com/openorder/openorder/clients/go/openorder/product/v1"
 	_ "github.com/openorder/openorder/clients/go/openorder/promotion/v1"
 	_ "github.com/openorder/openorder/clients/go/openorder/shipping/v1"
+	_ "github.com/openorder/openorder/clients/go/openorder/user/v1"
 )
 
 // Event is one record, decoded.

@@ -11,6 +11,7 @@ import { PaymentService } from "./gen/openorder/payment/v1/index.js";
 import { ProductService } from "./gen/openorder/product/v1/index.js";
 import { PromotionService } from "./gen/openorder/promotion/v1/index.js";
 import { ShippingService } from "./gen/openorder/shipping/v1/index.js";
+import { UserService } from "./gen/openorder/user/v1/index.js";
 import { defaultRetryPolicy, type RetryPolicy } from "./retry.js";
 import { watch } from "./watch.js";
 
@@ -37,6 +38,7 @@ export interface OpenOrder {
     readonly analytics: Client<typeof AnalyticsService>;
     readonly history: Client<typeof HistoryService>;
     readonly carts: Client<typeof CartService>;
+    readonly users: Client<typeof UserService>;
     readonly operations: Client<typeof OperationsService>;
     /**
      * The order as it stands and after each change, until it has reached `until`, is past it, or is DELIVERED, CANCELLED or
@@ -71,6 +73,7 @@ export function client(transport: Transport, options: ClientOptions = {}): OpenO
         analytics: createClient(AnalyticsService, calls),
         history: createClient(HistoryService, calls),
         carts: createClient(CartService, calls),
+        users: createClient(UserService, calls),
         operations: createClient(OperationsService, calls),
         watchOrder: (orderId, until = OrderStatus.UNSPECIFIED, { signal } = {}) =>
             watch(orders, orderId, until, timeoutMs, policy, signal),

@@ -58,6 +58,23 @@ const REASONS = [
     "ISSUE_LIMIT_BELOW_ISSUED", // failed precondition
     "NOT_YOUR_COUPON", // permission denied
     "VALIDITY_EMPTY", // failed precondition
+    // Users and sign-in
+    "API_KEY_LIMIT_REACHED", // failed precondition
+    "API_KEY_NOT_ALLOWED", // permission denied
+    "API_KEY_NOT_FOUND", // not found
+    "CREDENTIALS_REFUSED", // unauthenticated
+    "CURRENT_PASSWORD_WRONG", // failed precondition
+    "EMAIL_TAKEN", // already exists
+    "OPERATOR_IS_ONESELF", // failed precondition
+    "PASSWORD_QUEUE_FULL", // resource exhausted
+    "PASSWORD_TOO_COMMON", // failed precondition
+    "REFRESH_TOKEN_REFUSED", // unauthenticated
+    "REFRESH_TOKEN_REUSED", // unauthenticated
+    "SIGN_IN_DELAYED", // resource exhausted
+    "USER_DISABLED", // failed precondition
+    "USER_ID_TAKEN", // already exists
+    "USER_NOT_FOUND", // not found
+    "USER_VERSION_MISMATCH", // aborted
     // Shipments
     "CARRIER_EVENT_ID_REUSED", // already exists
     "SHIPMENT_ALREADY_SHIPPED", // failed precondition

@@ -23,6 +23,7 @@ from openorder.payment.v1.payment_service_pb2_grpc import PaymentServiceStub
 from openorder.product.v1.product_service_pb2_grpc import ProductServiceStub
 from openorder.promotion.v1.promotion_service_pb2_grpc import PromotionServiceStub
 from openorder.shipping.v1.shipping_service_pb2_grpc import ShippingServiceStub
+from openorder.user.v1.user_service_pb2_grpc import UserServiceStub
 
 DEADLINE_SECONDS = 10.0
 
@@ -89,6 +90,7 @@ class Client:
         self.analytics = AnalyticsServiceStub(intercepted)
         self.history = HistoryServiceStub(intercepted)
         self.carts = CartServiceStub(intercepted)
+        self.users = UserServiceStub(intercepted)
         self.operations = OperationsServiceStub(intercepted)
 
     def watch_order(

@@ -27,6 +27,7 @@ from openorder.payment.v1.payment_service_pb2_grpc import PaymentServiceStub
 from openorder.product.v1.product_service_pb2_grpc import ProductServiceStub
 from openorder.promotion.v1.promotion_service_pb2_grpc import PromotionServiceStub
 from openorder.shipping.v1.shipping_service_pb2_grpc import ShippingServiceStub
+from openorder.user.v1.user_service_pb2_grpc import UserServiceStub
 
 if TYPE_CHECKING:
     from openorder.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceAsyncStub
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from openorder.product.v1.product_service_pb2_grpc import ProductServiceAsyncStub
     from openorder.promotion.v1.promotion_service_pb2_grpc import PromotionServiceAsyncStub
     from openorder.shipping.v1.shipping_service_pb2_grpc import ShippingServiceAsyncStub
+    from openorder.user.v1.user_service_pb2_grpc import UserServiceAsyncStub
 
 __all__ = ["Client", "connect", "items", "pages"]
 
@@ -84,6 +86,7 @@ class Client:
         self.analytics: AnalyticsServiceAsyncStub = AnalyticsServiceStub(channel)
         self.history: HistoryServiceAsyncStub = HistoryServiceStub(channel)
         self.carts: CartServiceAsyncStub = CartServiceStub(channel)
+        self.users: UserServiceAsyncStub = UserServiceStub(channel)
         self.operations: OperationsServiceAsyncStub = OperationsServiceStub(channel)
 
     async def watch_order(

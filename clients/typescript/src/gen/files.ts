@@ -29,9 +29,14 @@ import { file_openorder_product_v1_product_service } from "./openorder/product/v
 import { file_openorder_promotion_v1_promotion_events } from "./openorder/promotion/v1/promotion_events_pb.js";
 import { file_openorder_promotion_v1_promotion } from "./openorder/promotion/v1/promotion_pb.js";
 import { file_openorder_promotion_v1_promotion_service } from "./openorder/promotion/v1/promotion_service_pb.js";
+import { file_openorder_secret_v1_options } from "./openorder/secret/v1/options_pb.js";
 import { file_openorder_shipping_v1_shipping_events } from "./openorder/shipping/v1/shipping_events_pb.js";
 import { file_openorder_shipping_v1_shipping } from "./openorder/shipping/v1/shipping_pb.js";
 import { file_openorder_shipping_v1_shipping_service } from "./openorder/shipping/v1/shipping_service_pb.js";
+import { file_openorder_user_v1_user_events } from "./openorder/user/v1/user_events_pb.js";
+import { file_openorder_user_v1_user } from "./openorder/user/v1/user_pb.js";
+import { file_openorder_user_v1_user_profile } from "./openorder/user/v1/user_profile_pb.js";
+import { file_openorder_user_v1_user_service } from "./openorder/user/v1/user_service_pb.js";
 
 export const files = [
   file_openorder_analytics_v1_analytics,
@@ -64,9 +69,14 @@ export const files = [
   file_openorder_promotion_v1_promotion_events,
   file_openorder_promotion_v1_promotion,
   file_openorder_promotion_v1_promotion_service,
+  file_openorder_secret_v1_options,
   file_openorder_shipping_v1_shipping_events,
   file_openorder_shipping_v1_shipping,
   file_openorder_shipping_v1_shipping_service,
+  file_openorder_user_v1_user_events,
+  file_openorder_user_v1_user,
+  file_openorder_user_v1_user_profile,
+  file_openorder_user_v1_user_service,
 ];
 
 // The files that have events.
@@ -78,4 +88,5 @@ export type EventFiles =
   | typeof import("./openorder/product/v1/product_events_pb.js")
   | typeof import("./openorder/promotion/v1/promotion_events_pb.js")
   | typeof import("./openorder/shipping/v1/shipping_events_pb.js")
+  | typeof import("./openorder/user/v1/user_events_pb.js")
 ;

@@ -24,6 +24,8 @@ import com.openorder.promotion.v1.PromotionServiceGrpc;
 import com.openorder.promotion.v1.PromotionServiceGrpc.PromotionServiceBlockingStub;
 import com.openorder.shipping.v1.ShippingServiceGrpc;
 import com.openorder.shipping.v1.ShippingServiceGrpc.ShippingServiceBlockingStub;
+import com.openorder.user.v1.UserServiceGrpc;
+import com.openorder.user.v1.UserServiceGrpc.UserServiceBlockingStub;
 import io.grpc.CallCredentials;
 import io.grpc.Channel;
 import io.grpc.ChannelCredentials;
@@ -138,6 +140,11 @@ public final class OpenOrder implements AutoCloseable {
     /** What customers, and visitors who did not sign in, mean to order. */
     public CartServiceBlockingStub carts() {
         return throwing(CartServiceGrpc.newBlockingStub(channel));
+    }
+
+    /** Users, and how they sign in. */
+    public UserServiceBlockingStub users() {
+        return throwing(UserServiceGrpc.newBlockingStub(channel));
     }
 
     /** What operators see and do. */

@@ -81,6 +81,24 @@ public final class Reason {
     public static final String NOT_YOUR_COUPON = "NOT_YOUR_COUPON";
     public static final String VALIDITY_EMPTY = "VALIDITY_EMPTY";
 
+    // Users and sign-in.
+    public static final String API_KEY_LIMIT_REACHED = "API_KEY_LIMIT_REACHED";
+    public static final String API_KEY_NOT_ALLOWED = "API_KEY_NOT_ALLOWED";
+    public static final String API_KEY_NOT_FOUND = "API_KEY_NOT_FOUND";
+    public static final String CREDENTIALS_REFUSED = "CREDENTIALS_REFUSED";
+    public static final String CURRENT_PASSWORD_WRONG = "CURRENT_PASSWORD_WRONG";
+    public static final String EMAIL_TAKEN = "EMAIL_TAKEN";
+    public static final String OPERATOR_IS_ONESELF = "OPERATOR_IS_ONESELF";
+    public static final String PASSWORD_QUEUE_FULL = "PASSWORD_QUEUE_FULL";
+    public static final String PASSWORD_TOO_COMMON = "PASSWORD_TOO_COMMON";
+    public static final String REFRESH_TOKEN_REFUSED = "REFRESH_TOKEN_REFUSED";
+    public static final String REFRESH_TOKEN_REUSED = "REFRESH_TOKEN_REUSED";
+    public static final String SIGN_IN_DELAYED = "SIGN_IN_DELAYED";
+    public static final String USER_DISABLED = "USER_DISABLED";
+    public static final String USER_ID_TAKEN = "USER_ID_TAKEN";
+    public static final String USER_NOT_FOUND = "USER_NOT_FOUND";
+    public static final String USER_VERSION_MISMATCH = "USER_VERSION_MISMATCH";
+
     // Shipments.
     public static final String CARRIER_EVENT_ID_REUSED = "CARRIER_EVENT_ID_REUSED";
     public static final String SHIPMENT_ALREADY_SHIPPED = "SHIPMENT_ALREADY_SHIPPED";

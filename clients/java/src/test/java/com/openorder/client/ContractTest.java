@@ -19,6 +19,7 @@ import com.openorder.payment.v1.PaymentServiceProto;
 import com.openorder.product.v1.ProductServiceProto;
 import com.openorder.promotion.v1.PromotionServiceProto;
 import com.openorder.shipping.v1.ShippingServiceProto;
+import com.openorder.user.v1.UserServiceProto;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -87,6 +88,7 @@ class ContractTest {
             ProductServiceProto.getDescriptor(),
             PromotionServiceProto.getDescriptor(),
             ShippingServiceProto.getDescriptor(),
+            UserServiceProto.getDescriptor(),
             HistoryServiceProto.getDescriptor()
         }) {
             for (Descriptor message : file.getMessageTypes()) {

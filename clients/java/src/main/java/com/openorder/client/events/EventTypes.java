@@ -13,6 +13,7 @@ import com.openorder.payment.v1.PaymentEventsProto;
 import com.openorder.product.v1.ProductEventsProto;
 import com.openorder.promotion.v1.PromotionEventsProto;
 import com.openorder.shipping.v1.ShippingEventsProto;
+import com.openorder.user.v1.UserEventsProto;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,7 +27,8 @@ final class EventTypes {
             PaymentEventsProto.getDescriptor(),
             ProductEventsProto.getDescriptor(),
             PromotionEventsProto.getDescriptor(),
-            ShippingEventsProto.getDescriptor());
+            ShippingEventsProto.getDescriptor(),
+            UserEventsProto.getDescriptor());
 
     static final Map<String, Parser<? extends Message>> PARSERS = parsers();
 
