@@ -10,7 +10,7 @@ mod keyring;
 mod sealer;
 mod tokens;
 
-pub use hasher::{Cost, Hasher};
+pub use hasher::Hasher;
 pub use keyring::{Keyring, Keys, Purpose, SealedKey};
-pub use sealer::{SealError, Sealer};
+pub use sealer::Sealer;
 pub use tokens::{RefreshToken, Tokens};

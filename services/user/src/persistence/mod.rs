@@ -14,4 +14,4 @@ pub use revocations::{add_revocations, find_revocations};
 pub use server_keys::{add_server_key, add_signing_key_after, delete_signing_key, read_server_keys, seal_anew};
 pub use sessions::{find_session_owners, find_sessions, save_sessions};
 pub use upkeep::delete_old;
-pub use users::{Filter, Place, find_user, find_user_by_email, list_users, lock_users, save_users};
+pub use users::{Filter, find_user, find_user_by_email, list_users, lock_users, save_users};

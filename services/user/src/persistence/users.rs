@@ -29,7 +29,7 @@ static USER: LazyLock<Table<User>> = LazyLock::new(|| {
 });
 
 /// Where a page of users begins: after this one.
-pub type Place = Uuid;
+type Place = Uuid;
 
 /// Conditions of a list; all must hold.
 #[derive(Debug, Default)]
