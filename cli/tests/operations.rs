@@ -156,7 +156,18 @@ async fn services_that_are_away_are_named_and_no_act_leaves_them_out() {
     let away: Vec<String> = listed.into_inner().unreachable.into_iter().map(|service| service.role).collect();
     assert_eq!(
         away,
-        ["order", "inventory", "payment", "notification", "promotion", "shipping", "analytics", "history", "cart"]
+        [
+            "order",
+            "inventory",
+            "payment",
+            "notification",
+            "promotion",
+            "shipping",
+            "analytics",
+            "history",
+            "cart",
+            "user"
+        ]
     );
     let health = operations.get_pipeline_health(operator.request(GetPipelineHealthRequest {})).await.unwrap();
     let health = health.into_inner();
