@@ -8,6 +8,7 @@ mod orders;
 mod payments;
 mod shipments;
 mod stock;
+mod users;
 
 use anyhow::Context;
 use sqlx::postgres::PgRow;
@@ -61,7 +62,9 @@ pub(super) async fn check(check: &Check<'_>, findings: &mut Findings) -> anyhow:
     coupons::check_uses(&mut snapshot, findings).await?;
     coupons::check_counts(&mut snapshot, findings).await?;
     let mut snapshot = check.databases.snapshot(Service::Shipping).await?;
-    compare::<shipments::Shipment>(&mut snapshot, None, findings).await
+    compare::<shipments::Shipment>(&mut snapshot, None, findings).await?;
+    let mut snapshot = check.databases.snapshot(Service::User).await?;
+    compare::<users::User>(&mut snapshot, None, findings).await
 }
 
 /// Where `debits` are given, aggregates are wallets, of which those of a slice are compared; payments make versions of
