@@ -13,7 +13,7 @@ async fn who_registers_signs_in_and_is_known_by_the_token() {
     let message = RegisterUserRequest { email: "Ada@Example.com".to_owned(), ..registration("ada") };
     let mut users = bench.users();
     let ada = users.register_user(from("", message.clone())).await.unwrap().into_inner().user.unwrap();
-    assert_eq!((ada.email.as_str(), ada.roles()), ("ada@example.com", UserRole::Customer));
+    assert_eq!((ada.email.as_str(), ada.roles.as_slice()), ("ada@example.com", &[UserRole::Customer as i32][..]));
     let again = RegisterUserRequest { password: "another password".to_owned(), ..message.clone() };
     let again = users.register_user(from("", again)).await.unwrap().into_inner().user.unwrap();
     assert_eq!(again, ada, "the same request, the same answer, and the first password");
