@@ -24,7 +24,7 @@ use std::sync::{Arc, LazyLock};
 
 use openorder_proto::topics;
 use openorder_runtime::wait_for;
-use openorder_service::{Host, ServiceSpec};
+use openorder_service::{Host, ServiceSpec, Serving};
 use openorder_types::Fault;
 use sqlx::migrate::Migrator;
 
@@ -48,7 +48,11 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 ///
 /// # Errors
 /// When a setting cannot be used, the keys in the database are sealed with another key, or the port cannot be bound.
-pub async fn serve(host: Host<UserSettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<UserSettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<UserSettings>) -> anyhow::Result<()> {
     let settings = host.settings.clone();
     let is_loopback = is_loopback(&settings.listen_address);
     let sealer = Arc::new(Sealer::new(&settings.sealing_key, &settings.sealing_key_before, is_loopback)?);
