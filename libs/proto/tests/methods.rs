@@ -1,4 +1,5 @@
-//! What every method of the contract says of itself: whether it may be sent twice, and how it is called over HTTP.
+//! What every method of the contract says of itself: whether it may be sent twice, how it is called over HTTP, and who may
+//! call it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -6,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
+use openorder_proto::access::v1::{Access, AccessRule, CustomerScope, Role};
+use prost_reflect::{DescriptorPool, DynamicMessage, EnumValueDescriptor, Kind, MethodDescriptor};
 use prost_types::method_options::IdempotencyLevel;
 
 /// The verbs of a rule, as `google/api/http.proto` names them.
@@ -119,4 +121,102 @@ fn no_two_methods_have_one_route() {
             assert_eq!(other, None, "{verb} {path} is {}'s too", method.full_name());
         }
     }
+}
+
+/// The word that says who may call a method; none where it does not say.
+fn word(method: &MethodDescriptor) -> Option<EnumValueDescriptor> {
+    let option = method.parent_pool().get_extension_by_name("openorder.access.v1.access").unwrap();
+    let options = method.options();
+    if !options.has_extension(&option) {
+        return None;
+    }
+    let Kind::Enum(words) = option.kind() else { panic!("access is no enum") };
+    words.get_value(options.get_extension(&option).as_enum_number().unwrap())
+}
+
+/// What a word means.
+fn rule(word: &EnumValueDescriptor) -> Option<AccessRule> {
+    let option = word.parent_enum().parent_pool().get_extension_by_name("openorder.access.v1.rule").unwrap();
+    let options = word.options();
+    let value = options.has_extension(&option).then(|| options.get_extension(&option).into_owned())?;
+    Some(value.as_message().unwrap().transcode_to().unwrap())
+}
+
+fn rule_of(method: &MethodDescriptor) -> AccessRule {
+    let word = word(method).unwrap_or_else(|| panic!("{} does not say who may call it", method.full_name()));
+    rule(&word).unwrap_or_else(|| panic!("{}: {} means nothing", method.full_name(), word.name()))
+}
+
+#[test]
+fn every_method_says_who_may_call_it() {
+    for method in methods() {
+        let (name, rule) = (method.full_name(), rule_of(&method));
+        let roles: Vec<Role> = rule.roles().collect();
+        assert!(!roles.is_empty(), "{name}: nobody may call it");
+        assert!(roles.contains(&Role::Operator), "{name}: operators may do everything");
+        let of_customers = rule.customer_scope() != CustomerScope::Unspecified;
+        assert_eq!(roles.contains(&Role::Customer), of_customers, "{name}: whose objects do customers reach?");
+    }
+}
+
+#[test]
+fn who_looks_on_changes_nothing_but_its_own_account() {
+    for method in methods() {
+        let (name, reads) = (method.full_name(), level(&method) == IdempotencyLevel::NoSideEffects);
+        let words_of_both = ["ACCESS_OPEN", "ACCESS_SELF"];
+        let word = word(&method).unwrap();
+        if words_of_both.contains(&word.name()) {
+            continue;
+        }
+        let viewers_may = rule_of(&method).roles().any(|role| role == Role::Viewer);
+        assert_eq!(viewers_may, reads, "{name}: {}", word.name());
+        assert_eq!(word.name().ends_with("_CHANGES"), !reads, "{name}: {}", word.name());
+    }
+}
+
+#[test]
+fn every_word_has_its_rule_and_its_own() {
+    let mut rules: Vec<AccessRule> = Vec::new();
+    let pool = DescriptorPool::decode(PUBLIC_FILE_DESCRIPTOR_SET).unwrap();
+    let words = pool.get_enum_by_name("openorder.access.v1.Access").unwrap();
+    for word in words.values() {
+        let rule = rule(&word);
+        assert_eq!(rule.is_none(), word.number() == Access::Unspecified as i32, "{}", word.name());
+        rules.extend(rule);
+    }
+    // `OWNER_READS` and `SELF` differ in what a service lets the other roles reach.
+    let different = rules.iter().enumerate().all(|(at, rule)| {
+        rules[..at].iter().filter(|other| *other == rule).count()
+            <= usize::from(rule.customer_scope() == CustomerScope::Own)
+    });
+    assert!(different && rules.len() > 5, "{rules:?}");
+}
+
+/// The rows of the table in the documents: a method, and what each role reaches by it.
+fn rows() -> Vec<String> {
+    let row = |method: &MethodDescriptor| {
+        let rule = rule_of(method);
+        let may = |role: Role| if rule.roles().any(|one| one == role) { "yes" } else { "–" };
+        let customer = match rule.customer_scope() {
+            CustomerScope::Own => "own",
+            CustomerScope::Any => "yes",
+            CustomerScope::Unspecified => "–",
+        };
+        let others = [Role::Operator, Role::Service, Role::Viewer].map(may).join(" | ");
+        let nobody = if rule.open { "yes" } else { "–" };
+        format!("| `{}.{}` | {customer} | {others} | {nobody} |", method.parent_service().name(), method.name())
+    };
+    methods().iter().map(row).collect()
+}
+
+#[test]
+fn the_page_about_security_has_the_table_of_methods_and_roles() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/security.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let is_row = |line: &&str| line.starts_with("| `") && line.contains("Service.");
+    let mut written: Vec<&str> = page.lines().filter(is_row).collect();
+    let mut expected = rows();
+    written.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(written, expected, "the table is now:\n{}", expected.join("\n"));
 }

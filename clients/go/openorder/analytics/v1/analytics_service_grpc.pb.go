@@ -31,7 +31,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// What is sold, and what becomes of orders. For operators and services; only operators rebuild.
+// What is sold, and what becomes of orders. For operators, services and viewers; only operators rebuild.
 //
 // Everything is counted from the events of orders, each once, a moment after it happened. An event counts in the period
 // in which it happened: a paid order that is cancelled later stays in the period in which it was paid, and is refunded in
@@ -128,7 +128,7 @@ func (c *analyticsServiceClient) CancelRebuild(ctx context.Context, in *CancelRe
 // All implementations must embed UnimplementedAnalyticsServiceServer
 // for forward compatibility.
 //
-// What is sold, and what becomes of orders. For operators and services; only operators rebuild.
+// What is sold, and what becomes of orders. For operators, services and viewers; only operators rebuild.
 //
 // Everything is counted from the events of orders, each once, a moment after it happened. An event counts in the period
 // in which it happened: a paid order that is cancelled later stays in the period in which it was paid, and is refunded in

@@ -35,8 +35,8 @@ const (
 // free words.
 //
 // What is answered follows the events of the other services, and so is a moment old: `as_of` says how old, and
-// `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators and services
-// all of them. An order that the caller may not see is answered as one that does not exist.
+// `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators, services and
+// viewers all of them. An order that the caller may not see is answered as one that does not exist.
 //
 // `as_of` means: every event that Kafka had acknowledged in a topic of orders, payments, shipments or notifications by
 // this time is in what is answered, by the clock of the history service. It is the earliest of what holds for each
@@ -62,7 +62,8 @@ type HistoryServiceClient interface {
 	// Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_UNDER_WAY (FAILED_PRECONDITION: metadata has the other one's
 	// rebuild_id), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	StartRebuild(ctx context.Context, in *StartRebuildRequest, opts ...grpc.CallOption) (*StartRebuildResponse, error)
-	// Returns how far a rebuild is. For operators. Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_NOT_FOUND (NOT_FOUND).
+	// Returns how far a rebuild is. For operators and viewers. Reasons: ROLE_REQUIRED (PERMISSION_DENIED),
+	// REBUILD_NOT_FOUND (NOT_FOUND).
 	GetRebuild(ctx context.Context, in *GetRebuildRequest, opts ...grpc.CallOption) (*GetRebuildResponse, error)
 	// Calls a rebuild off: the old documents stay in use. One whose documents are in use, or that has come to its end, stays as
 	// it is. For operators. Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED
@@ -146,8 +147,8 @@ func (c *historyServiceClient) CancelRebuild(ctx context.Context, in *CancelRebu
 // free words.
 //
 // What is answered follows the events of the other services, and so is a moment old: `as_of` says how old, and
-// `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators and services
-// all of them. An order that the caller may not see is answered as one that does not exist.
+// `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators, services and
+// viewers all of them. An order that the caller may not see is answered as one that does not exist.
 //
 // `as_of` means: every event that Kafka had acknowledged in a topic of orders, payments, shipments or notifications by
 // this time is in what is answered, by the clock of the history service. It is the earliest of what holds for each
@@ -173,7 +174,8 @@ type HistoryServiceServer interface {
 	// Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_UNDER_WAY (FAILED_PRECONDITION: metadata has the other one's
 	// rebuild_id), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	StartRebuild(context.Context, *StartRebuildRequest) (*StartRebuildResponse, error)
-	// Returns how far a rebuild is. For operators. Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_NOT_FOUND (NOT_FOUND).
+	// Returns how far a rebuild is. For operators and viewers. Reasons: ROLE_REQUIRED (PERMISSION_DENIED),
+	// REBUILD_NOT_FOUND (NOT_FOUND).
 	GetRebuild(context.Context, *GetRebuildRequest) (*GetRebuildResponse, error)
 	// Calls a rebuild off: the old documents stay in use. One whose documents are in use, or that has come to its end, stays as
 	// it is. For operators. Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED

@@ -32,8 +32,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Stock levels, and what is held of them for orders. Everybody may read stock; reservations and all changes
-// are for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
+// Stock levels, and what is held of them for orders. Everybody may read stock; reservations are for operators, services
+// and viewers, and all changes for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
 type InventoryServiceClient interface {
 	// Adds pieces to the stock of a SKU or takes some away; never more than are available.
 	//
@@ -147,8 +147,8 @@ func (c *inventoryServiceClient) ReleaseStock(ctx context.Context, in *ReleaseSt
 // All implementations must embed UnimplementedInventoryServiceServer
 // for forward compatibility.
 //
-// Stock levels, and what is held of them for orders. Everybody may read stock; reservations and all changes
-// are for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
+// Stock levels, and what is held of them for orders. Everybody may read stock; reservations are for operators, services
+// and viewers, and all changes for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
 type InventoryServiceServer interface {
 	// Adds pieces to the stock of a SKU or takes some away; never more than are available.
 	//

@@ -222,7 +222,8 @@ type Notification struct {
 	Subject string `protobuf:"bytes,6,opt,name=subject,proto3" json:"subject,omitempty"`
 	// Its text, at most 10,000 characters; 134 for a text message or a message to the app.
 	Body string `protobuf:"bytes,7,opt,name=body,proto3" json:"body,omitempty"`
-	// Where it goes, masked: "a***@example.com", "+49***21", "***k3Qz"; empty if there is no address.
+	// Where it goes, masked: "a***@example.com", "+49***21", "***k3Qz"; empty if there is no address. Viewers see neither
+	// this nor subject and body.
 	MaskedRecipient string `protobuf:"bytes,8,opt,name=masked_recipient,json=maskedRecipient,proto3" json:"masked_recipient,omitempty"`
 	// Where it stands.
 	Status NotificationStatus `protobuf:"varint,9,opt,name=status,proto3,enum=openorder.notification.v1.NotificationStatus" json:"status,omitempty"`
@@ -395,10 +396,10 @@ type NotificationPreferences struct {
 	// When the preferences last changed; not set while the user never said what it wants.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Telephone number that text messages go to, as E.164: "+" and 8 to 15 digits with the country code. Empty: none,
-	// and no text message can be sent.
+	// and no text message can be sent. Viewers see none.
 	PhoneNumber string `protobuf:"bytes,8,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
 	// What names the user's app to the push provider, which gave it out: at most 1,024 visible ASCII characters. Empty:
-	// none, and no message can be sent to the app.
+	// none, and no message can be sent to the app. Viewers see none.
 	PushToken     string `protobuf:"bytes,9,opt,name=push_token,json=pushToken,proto3" json:"push_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

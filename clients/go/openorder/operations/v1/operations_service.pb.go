@@ -335,11 +335,11 @@ type GetDeadLetterResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The letter.
 	DeadLetter *DeadLetter `protobuf:"bytes,1,opt,name=dead_letter,json=deadLetter,proto3" json:"dead_letter,omitempty"`
-	// Its value as it came.
+	// Its value as it came; empty for viewers.
 	Payload []byte `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
 	// Full name of the protobuf message that its type promises; empty for an unknown type.
 	PayloadMessage string `protobuf:"bytes,3,opt,name=payload_message,json=payloadMessage,proto3" json:"payload_message,omitempty"`
-	// The value in protobuf's JSON form; empty when it cannot be decoded.
+	// The value in protobuf's JSON form; empty when it cannot be decoded, and for viewers.
 	PayloadJson string `protobuf:"bytes,4,opt,name=payload_json,json=payloadJson,proto3" json:"payload_json,omitempty"`
 	// Why the value cannot be decoded; empty when it can.
 	PayloadError string `protobuf:"bytes,5,opt,name=payload_error,json=payloadError,proto3" json:"payload_error,omitempty"`

@@ -35,8 +35,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// What operators see of the pipeline, and what they do to it. For callers with the role operator alone
-// (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
+// What operators see of the pipeline, and what they do to it. For callers with the role operator alone; what is only
+// looked at for viewers, too (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
 //
 // Each service's database is the authority on its own messages; these calls ask the services. Where several are asked
 // and one does not answer, the others' answers come with its name in `unreachable`.
@@ -216,8 +216,8 @@ func (c *operationsServiceClient) ListAuditEntries(ctx context.Context, in *List
 // All implementations must embed UnimplementedOperationsServiceServer
 // for forward compatibility.
 //
-// What operators see of the pipeline, and what they do to it. For callers with the role operator alone
-// (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
+// What operators see of the pipeline, and what they do to it. For callers with the role operator alone; what is only
+// looked at for viewers, too (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
 //
 // Each service's database is the authority on its own messages; these calls ask the services. Where several are asked
 // and one does not answer, the others' answers come with its name in `unreachable`.

@@ -495,13 +495,13 @@ type Order struct {
 	ReservationMode ReservationMode `protobuf:"varint,12,opt,name=reservation_mode,json=reservationMode,proto3,enum=openorder.order.v1.ReservationMode" json:"reservation_mode,omitempty"`
 	// Who starts the payment; never UNSPECIFIED.
 	PaymentMode PaymentMode `protobuf:"varint,13,opt,name=payment_mode,json=paymentMode,proto3,enum=openorder.order.v1.PaymentMode" json:"payment_mode,omitempty"`
-	// Address that mail about the order goes to, at most 254 characters; may be empty.
+	// Address that mail about the order goes to, at most 254 characters; may be empty, and is for viewers.
 	CustomerEmail string `protobuf:"bytes,14,opt,name=customer_email,json=customerEmail,proto3" json:"customer_email,omitempty"`
 	// What the coupon takes off: the sum of the lines' discounts. Not set: nothing, or the coupon is not held yet.
 	Discount *money.Money `protobuf:"bytes,15,opt,name=discount,proto3" json:"discount,omitempty"`
 	// UUID of the coupon that the order uses, as it was issued to the customer; empty: none.
 	IssuedCouponId string `protobuf:"bytes,16,opt,name=issued_coupon_id,json=issuedCouponId,proto3" json:"issued_coupon_id,omitempty"`
-	// Where the order is sent; not set: not given.
+	// Where the order is sent; not set: not given. Viewers do not see it.
 	ShippingAddress *postaladdress.PostalAddress `protobuf:"bytes,17,opt,name=shipping_address,json=shippingAddress,proto3" json:"shipping_address,omitempty"`
 	// Until when the order has to be paid by ProcessPayment, or is CANCELLED with status_reason PAYMENT_DEADLINE_EXCEEDED.
 	// Later, if the way of a payment was blocked meanwhile. Set while an order in PAYMENT_MODE_MANUAL is CONFIRMED.

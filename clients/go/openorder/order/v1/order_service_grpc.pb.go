@@ -39,7 +39,7 @@ const (
 //
 // Orders: made by customers, carried through stock, payment and delivery by the order saga.
 //
-// A customer sees and changes its own orders only; operators and services all of them.
+// A customer sees and changes its own orders only; operators and services all of them, and viewers see all of them.
 // An order that the caller may not see is answered as one that does not exist.
 type OrderServiceClient interface {
 	// Makes an order of products at their current prices. The answer comes when the order is durable.
@@ -47,8 +47,9 @@ type OrderServiceClient interface {
 	// Prices come from a copy of the catalogue that is a moment old. With expected_total, an order is made at that total or
 	// not at all.
 	// An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU. So is one whose coupon cannot
-	// be used, once that is known: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
-	// COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
+	// be used, once that is known: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED,
+	// COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
+	// back.
 	//
 	// Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
 	// COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
@@ -94,7 +95,7 @@ type OrderServiceClient interface {
 	// Changes in quick succession may be sent as one. Reasons: ORDER_NOT_FOUND (NOT_FOUND), field violations
 	// (INVALID_ARGUMENT).
 	WatchOrder(ctx context.Context, in *WatchOrderRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOrderResponse], error)
-	// Returns sagas that are not at their end, those of the oldest orders first. For operators (PERMISSION_DENIED with
+	// Returns sagas that are not at their end, those of the oldest orders first. For operators and viewers (PERMISSION_DENIED with
 	// reason ROLE_REQUIRED for others).
 	ListSagas(ctx context.Context, in *ListSagasRequest, opts ...grpc.CallOption) (*ListSagasResponse, error)
 	// Asks again for what a saga in COMPENSATION_FAILED could not give back, with all its attempts. For operators.
@@ -253,7 +254,7 @@ func (c *orderServiceClient) SettleCompensation(ctx context.Context, in *SettleC
 //
 // Orders: made by customers, carried through stock, payment and delivery by the order saga.
 //
-// A customer sees and changes its own orders only; operators and services all of them.
+// A customer sees and changes its own orders only; operators and services all of them, and viewers see all of them.
 // An order that the caller may not see is answered as one that does not exist.
 type OrderServiceServer interface {
 	// Makes an order of products at their current prices. The answer comes when the order is durable.
@@ -261,8 +262,9 @@ type OrderServiceServer interface {
 	// Prices come from a copy of the catalogue that is a moment old. With expected_total, an order is made at that total or
 	// not at all.
 	// An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU. So is one whose coupon cannot
-	// be used, once that is known: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
-	// COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
+	// be used, once that is known: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED,
+	// COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
+	// back.
 	//
 	// Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
 	// COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
@@ -308,7 +310,7 @@ type OrderServiceServer interface {
 	// Changes in quick succession may be sent as one. Reasons: ORDER_NOT_FOUND (NOT_FOUND), field violations
 	// (INVALID_ARGUMENT).
 	WatchOrder(*WatchOrderRequest, grpc.ServerStreamingServer[WatchOrderResponse]) error
-	// Returns sagas that are not at their end, those of the oldest orders first. For operators (PERMISSION_DENIED with
+	// Returns sagas that are not at their end, those of the oldest orders first. For operators and viewers (PERMISSION_DENIED with
 	// reason ROLE_REQUIRED for others).
 	ListSagas(context.Context, *ListSagasRequest) (*ListSagasResponse, error)
 	// Asks again for what a saga in COMPENSATION_FAILED could not give back, with all its attempts. For operators.

@@ -88,7 +88,7 @@ const (
 	CouponRejectionReason_COUPON_REJECTION_REASON_UNSPECIFIED CouponRejectionReason = 0
 	// There is no such issued coupon.
 	CouponRejectionReason_COUPON_REJECTION_REASON_COUPON_NOT_FOUND CouponRejectionReason = 1
-	// It was issued to somebody else.
+	// It was issued to somebody else. Not sent any more: COUPON_NOT_FOUND is, as of one that does not exist.
 	CouponRejectionReason_COUPON_REJECTION_REASON_NOT_YOUR_COUPON CouponRejectionReason = 2
 	// Another order holds it or has used it.
 	CouponRejectionReason_COUPON_REJECTION_REASON_COUPON_ALREADY_USED CouponRejectionReason = 3

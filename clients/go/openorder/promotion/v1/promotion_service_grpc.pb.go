@@ -55,9 +55,9 @@ type PromotionServiceClient interface {
 	// Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
 	// answer. For services. The coupon is free again after a release_requested event.
 	//
-	// Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
-	// COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
-	// before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
+	// Reasons: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
+	// COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by
+	// the order before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
 	HoldCoupon(ctx context.Context, in *HoldCouponRequest, opts ...grpc.CallOption) (*HoldCouponResponse, error)
 	// Returns issued coupons, the newest first.
 	ListIssuedCoupons(ctx context.Context, in *ListIssuedCouponsRequest, opts ...grpc.CallOption) (*ListIssuedCouponsResponse, error)
@@ -168,9 +168,9 @@ type PromotionServiceServer interface {
 	// Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
 	// answer. For services. The coupon is free again after a release_requested event.
 	//
-	// Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
-	// COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
-	// before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
+	// Reasons: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
+	// COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by
+	// the order before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
 	HoldCoupon(context.Context, *HoldCouponRequest) (*HoldCouponResponse, error)
 	// Returns issued coupons, the newest first.
 	ListIssuedCoupons(context.Context, *ListIssuedCouponsRequest) (*ListIssuedCouponsResponse, error)

@@ -249,7 +249,7 @@ type Shipment struct {
 	// they were known.
 	Lines []*ShipmentLine `protobuf:"bytes,5,rep,name=lines,proto3" json:"lines,omitempty"`
 	// Where the parcel goes, as it was given with the order. Personal data: no log and no trace shows it. Not set if the
-	// order has none.
+	// order has none, and for viewers.
 	Address *postaladdress.PostalAddress `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
 	// Who carries the parcel, at most 64 characters; empty as long as nobody said.
 	Carrier string `protobuf:"bytes,7,opt,name=carrier,proto3" json:"carrier,omitempty"`

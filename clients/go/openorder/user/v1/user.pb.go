@@ -236,9 +236,10 @@ type User struct {
 	// Subject of its tokens, and the customer_id of its orders and carts: 1 to 64 of [A-Za-z0-9._-], beginning with a
 	// letter or digit. A UUID version 7 unless an operator chose another.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Mail address that it signs in with, at most 254 characters, in lower case. Personal data: no event has it.
+	// Mail address that it signs in with, at most 254 characters, in lower case. Personal data: no event has it, and
+	// viewers do not see it.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
-	// Name for people to read, 0 to 200 characters. Personal data: no event has it.
+	// Name for people to read, 0 to 200 characters. Personal data: no event has it, and viewers do not see it.
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// What it may do: at least one role, each once, by number.
 	Roles []UserRole `protobuf:"varint,4,rep,packed,name=roles,proto3,enum=openorder.user.v1.UserRole" json:"roles,omitempty"`

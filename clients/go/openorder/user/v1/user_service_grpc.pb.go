@@ -44,7 +44,8 @@ const (
 // Users, and how they sign in.
 //
 // RegisterUser, Authenticate, RefreshToken, and SignOut with a refresh token need no access token. Customers see and
-// change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all.
+// change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all, viewers
+// see all.
 //
 // Fields with the option openorder.secret.v1.secret are secrets. They stand in no log, trace, event, or stored answer,
 // and two requests with one request_id that differ in them alone count as the same.
@@ -108,7 +109,8 @@ type UserServiceClient interface {
 	//
 	// Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	EnableUser(ctx context.Context, in *EnableUserRequest, opts ...grpc.CallOption) (*EnableUserResponse, error)
-	// Returns users, the newest first. For operators and services. Reason: ROLE_REQUIRED (PERMISSION_DENIED).
+	// Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
+	// ROLE_REQUIRED (PERMISSION_DENIED).
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
 	// Returns what a user did and what was done to it, the newest first. Reason: USER_NOT_FOUND (NOT_FOUND).
 	ListUserActivity(ctx context.Context, in *ListUserActivityRequest, opts ...grpc.CallOption) (*ListUserActivityResponse, error)
@@ -308,7 +310,8 @@ func (c *userServiceClient) RotateSigningKeys(ctx context.Context, in *RotateSig
 // Users, and how they sign in.
 //
 // RegisterUser, Authenticate, RefreshToken, and SignOut with a refresh token need no access token. Customers see and
-// change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all.
+// change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all, viewers
+// see all.
 //
 // Fields with the option openorder.secret.v1.secret are secrets. They stand in no log, trace, event, or stored answer,
 // and two requests with one request_id that differ in them alone count as the same.
@@ -372,7 +375,8 @@ type UserServiceServer interface {
 	//
 	// Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	EnableUser(context.Context, *EnableUserRequest) (*EnableUserResponse, error)
-	// Returns users, the newest first. For operators and services. Reason: ROLE_REQUIRED (PERMISSION_DENIED).
+	// Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
+	// ROLE_REQUIRED (PERMISSION_DENIED).
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
 	// Returns what a user did and what was done to it, the newest first. Reason: USER_NOT_FOUND (NOT_FOUND).
 	ListUserActivity(context.Context, *ListUserActivityRequest) (*ListUserActivityResponse, error)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AnalyticsServiceStub:
-    """What is sold, and what becomes of orders. For operators and services; only operators rebuild.
+    """What is sold, and what becomes of orders. For operators, services and viewers; only operators rebuild.
 
     Everything is counted from the events of orders, each once, a moment after it happened. An event counts in the period
     in which it happened: a paid order that is cancelled later stays in the period in which it was paid, and is refunded in
@@ -72,7 +72,7 @@ class AnalyticsServiceStub:
 
 
 class AnalyticsServiceServicer:
-    """What is sold, and what becomes of orders. For operators and services; only operators rebuild.
+    """What is sold, and what becomes of orders. For operators, services and viewers; only operators rebuild.
 
     Everything is counted from the events of orders, each once, a moment after it happened. An event counts in the period
     in which it happened: a paid order that is cancelled later stays in the period in which it was paid, and is refunded in
@@ -168,7 +168,7 @@ def add_AnalyticsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalyticsService:
-    """What is sold, and what becomes of orders. For operators and services; only operators rebuild.
+    """What is sold, and what becomes of orders. For operators, services and viewers; only operators rebuild.
 
     Everything is counted from the events of orders, each once, a moment after it happened. An event counts in the period
     in which it happened: a paid order that is cancelled later stays in the period in which it was paid, and is refunded in

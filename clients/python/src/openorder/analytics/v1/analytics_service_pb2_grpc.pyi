@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnalyticsServiceStub:
-    """What is sold, and what becomes of orders. For operators and services; only operators rebuild.
+    """What is sold, and what becomes of orders. For operators, services and viewers; only operators rebuild.
 
     Everything is counted from the events of orders, each once, a moment after it happened. An event counts in the period
     in which it happened: a paid order that is cancelled later stays in the period in which it was paid, and is refunded in
@@ -62,7 +62,7 @@ class AnalyticsServiceStub:
 
 @_typing.type_check_only
 class AnalyticsServiceAsyncStub(AnalyticsServiceStub):
-    """What is sold, and what becomes of orders. For operators and services; only operators rebuild.
+    """What is sold, and what becomes of orders. For operators, services and viewers; only operators rebuild.
 
     Everything is counted from the events of orders, each once, a moment after it happened. An event counts in the period
     in which it happened: a paid order that is cancelled later stays in the period in which it was paid, and is refunded in
@@ -93,7 +93,7 @@ class AnalyticsServiceAsyncStub(AnalyticsServiceStub):
     """
 
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What is sold, and what becomes of orders. For operators and services; only operators rebuild.
+    """What is sold, and what becomes of orders. For operators, services and viewers; only operators rebuild.
 
     Everything is counted from the events of orders, each once, a moment after it happened. An event counts in the period
     in which it happened: a paid order that is cancelled later stays in the period in which it was paid, and is refunded in

@@ -31,8 +31,8 @@ class HistoryServiceStub:
     free words.
 
     What is answered follows the events of the other services, and so is a moment old: `as_of` says how old, and
-    `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators and services
-    all of them. An order that the caller may not see is answered as one that does not exist.
+    `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators, services and
+    viewers all of them. An order that the caller may not see is answered as one that does not exist.
 
     `as_of` means: every event that Kafka had acknowledged in a topic of orders, payments, shipments or notifications by
     this time is in what is answered, by the clock of the history service. It is the earliest of what holds for each
@@ -67,7 +67,9 @@ class HistoryServiceStub:
     rebuild_id), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     GetRebuild: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.GetRebuildRequest, _history_service_pb2.GetRebuildResponse]
-    """Returns how far a rebuild is. For operators. Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_NOT_FOUND (NOT_FOUND)."""
+    """Returns how far a rebuild is. For operators and viewers. Reasons: ROLE_REQUIRED (PERMISSION_DENIED),
+    REBUILD_NOT_FOUND (NOT_FOUND).
+    """
     CancelRebuild: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.CancelRebuildRequest, _history_service_pb2.CancelRebuildResponse]
     """Calls a rebuild off: the old documents stay in use. One whose documents are in use, or that has come to its end, stays as
     it is. For operators. Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED
@@ -80,8 +82,8 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     free words.
 
     What is answered follows the events of the other services, and so is a moment old: `as_of` says how old, and
-    `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators and services
-    all of them. An order that the caller may not see is answered as one that does not exist.
+    `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators, services and
+    viewers all of them. An order that the caller may not see is answered as one that does not exist.
 
     `as_of` means: every event that Kafka had acknowledged in a topic of orders, payments, shipments or notifications by
     this time is in what is answered, by the clock of the history service. It is the earliest of what holds for each
@@ -113,7 +115,9 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     rebuild_id), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     GetRebuild: _aio.UnaryUnaryMultiCallable[_history_service_pb2.GetRebuildRequest, _history_service_pb2.GetRebuildResponse]  # type: ignore[assignment]
-    """Returns how far a rebuild is. For operators. Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_NOT_FOUND (NOT_FOUND)."""
+    """Returns how far a rebuild is. For operators and viewers. Reasons: ROLE_REQUIRED (PERMISSION_DENIED),
+    REBUILD_NOT_FOUND (NOT_FOUND).
+    """
     CancelRebuild: _aio.UnaryUnaryMultiCallable[_history_service_pb2.CancelRebuildRequest, _history_service_pb2.CancelRebuildResponse]  # type: ignore[assignment]
     """Calls a rebuild off: the old documents stay in use. One whose documents are in use, or that has come to its end, stays as
     it is. For operators. Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED
@@ -125,8 +129,8 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     free words.
 
     What is answered follows the events of the other services, and so is a moment old: `as_of` says how old, and
-    `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators and services
-    all of them. An order that the caller may not see is answered as one that does not exist.
+    `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators, services and
+    viewers all of them. An order that the caller may not see is answered as one that does not exist.
 
     `as_of` means: every event that Kafka had acknowledged in a topic of orders, payments, shipments or notifications by
     this time is in what is answered, by the clock of the history service. It is the earliest of what holds for each
@@ -186,7 +190,9 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _history_service_pb2.GetRebuildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_history_service_pb2.GetRebuildResponse, _abc.Awaitable[_history_service_pb2.GetRebuildResponse]]:
-        """Returns how far a rebuild is. For operators. Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_NOT_FOUND (NOT_FOUND)."""
+        """Returns how far a rebuild is. For operators and viewers. Reasons: ROLE_REQUIRED (PERMISSION_DENIED),
+        REBUILD_NOT_FOUND (NOT_FOUND).
+        """
 
     @_abc_1.abstractmethod
     def CancelRebuild(

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class InventoryServiceStub:
-    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations and all changes
-    are for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
+    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations are for operators, services
+    and viewers, and all changes for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
     """
 
     def __init__(self, channel):
@@ -74,8 +74,8 @@ class InventoryServiceStub:
 
 
 class InventoryServiceServicer:
-    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations and all changes
-    are for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
+    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations are for operators, services
+    and viewers, and all changes for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
     """
 
     def AdjustStock(self, request, context):
@@ -188,8 +188,8 @@ def add_InventoryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InventoryService:
-    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations and all changes
-    are for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
+    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations are for operators, services
+    and viewers, and all changes for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
     """
 
     @staticmethod

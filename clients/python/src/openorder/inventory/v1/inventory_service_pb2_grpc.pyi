@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InventoryServiceStub:
-    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations and all changes
-    are for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
+    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations are for operators, services
+    and viewers, and all changes for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
     """
 
     @_typing.overload
@@ -70,8 +70,8 @@ class InventoryServiceStub:
 
 @_typing.type_check_only
 class InventoryServiceAsyncStub(InventoryServiceStub):
-    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations and all changes
-    are for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
+    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations are for operators, services
+    and viewers, and all changes for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -109,8 +109,8 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     """
 
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations and all changes
-    are for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
+    """Stock levels, and what is held of them for orders. Everybody may read stock; reservations are for operators, services
+    and viewers, and all changes for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
     """
 
     @_abc_1.abstractmethod

@@ -152,7 +152,9 @@ class Notification(_message.Message):
     body: _builtins.str
     """Its text, at most 10,000 characters; 134 for a text message or a message to the app."""
     masked_recipient: _builtins.str
-    """Where it goes, masked: "a***@example.com", "+49***21", "***k3Qz"; empty if there is no address."""
+    """Where it goes, masked: "a***@example.com", "+49***21", "***k3Qz"; empty if there is no address. Viewers see neither
+    this nor subject and body.
+    """
     status: Global___NotificationStatus.ValueType
     """Where it stands."""
     attempts: _builtins.int
@@ -225,11 +227,11 @@ class NotificationPreferences(_message.Message):
     """0 while the user never said what it wants, then one more for every change."""
     phone_number: _builtins.str
     """Telephone number that text messages go to, as E.164: "+" and 8 to 15 digits with the country code. Empty: none,
-    and no text message can be sent.
+    and no text message can be sent. Viewers see none.
     """
     push_token: _builtins.str
     """What names the user's app to the push provider, which gave it out: at most 1,024 visible ASCII characters. Empty:
-    none, and no message can be sent to the app.
+    none, and no message can be sent to the app. Viewers see none.
     """
     @_builtins.property
     def muted_kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___NotificationKind.ValueType]:

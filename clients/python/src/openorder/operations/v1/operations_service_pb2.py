@@ -24,12 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
 from openorder.operations.v1 import audit_pb2 as openorder_dot_operations_dot_v1_dot_audit__pb2
 from openorder.operations.v1 import dead_letter_pb2 as openorder_dot_operations_dot_v1_dot_dead__letter__pb2
 from openorder.operations.v1 import pipeline_pb2 as openorder_dot_operations_dot_v1_dot_pipeline__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0openorder/operations/v1/operations_service.proto\x12\x17openorder.operations.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#openorder/operations/v1/audit.proto\x1a)openorder/operations/v1/dead_letter.proto\x1a&openorder/operations/v1/pipeline.proto\"2\n\x12UnreachableService\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"\x92\x01\n\x16ListDeadLettersRequest\x12\x39\n\x06\x66ilter\x18\x01 \x01(\x0b\x32).openorder.operations.v1.DeadLetterFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x16\n\x0egroup_by_cause\x18\x04 \x01(\x08\"\xe9\x01\n\x17ListDeadLettersResponse\x12\x39\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32#.openorder.operations.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x38\n\x06\x63\x61uses\x18\x03 \x03(\x0b\x32(.openorder.operations.v1.DeadLetterCause\x12@\n\x0bunreachable\x18\x04 \x03(\x0b\x32+.openorder.operations.v1.UnreachableService\".\n\x14GetDeadLetterRequest\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\"\x9d\x02\n\x15GetDeadLetterResponse\x12\x38\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32#.openorder.operations.v1.DeadLetter\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x17\n\x0fpayload_message\x18\x03 \x01(\t\x12\x14\n\x0cpayload_json\x18\x04 \x01(\t\x12\x15\n\rpayload_error\x18\x05 \x01(\t\x12\x37\n\x07headers\x18\x06 \x03(\x0b\x32&.openorder.operations.v1.MessageHeader\x12:\n\x08\x61ttempts\x18\x07 \x03(\x0b\x32(.openorder.operations.v1.DeliveryAttempt\"\xac\x01\n\x13ReplayGroupProgress\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x10\n\x08released\x18\x03 \x01(\x03\x12\x11\n\tsucceeded\x18\x04 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x03\x12\x10\n\x08left_out\x18\x06 \x01(\x03\x12\x18\n\x10in_other_replays\x18\x07 \x01(\x03\x12\x16\n\x0ewaiting_behind\x18\x08 \x01(\x03\"\xbc\x01\n\x18ReplayDeadLettersRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x02 \x03(\t\x12\x39\n\x06\x66ilter\x18\x03 \x01(\x0b\x32).openorder.operations.v1.DeadLetterFilter\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x17\n\x0frate_per_second\x18\x05 \x01(\x05\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\"\xa6\x01\n\x19ReplayDeadLettersResponse\x12\x33\n\x05phase\x18\x01 \x01(\x0e\x32$.openorder.operations.v1.ReplayPhase\x12<\n\x06groups\x18\x02 \x03(\x0b\x32,.openorder.operations.v1.ReplayGroupProgress\x12\x16\n\x0e\x61udit_entry_id\x18\x03 \x01(\t\"\xa4\x01\n\x19\x44iscardDeadLettersRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x02 \x03(\t\x12\x39\n\x06\x66ilter\x18\x03 \x01(\x0b\x32).openorder.operations.v1.DeadLetterFilter\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\"9\n\x13\x43\x61ncelReplayRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"l\n\x14\x43\x61ncelReplayResponse\x12<\n\x06groups\x18\x01 \x03(\x0b\x32,.openorder.operations.v1.ReplayGroupProgress\x12\x16\n\x0e\x61udit_entry_id\x18\x02 \x01(\t\"I\n\x12\x44iscardGroupResult\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tdiscarded\x18\x02 \x01(\x03\x12\x11\n\tin_replay\x18\x03 \x01(\x03\"q\n\x1a\x44iscardDeadLettersResponse\x12;\n\x06groups\x18\x01 \x03(\x0b\x32+.openorder.operations.v1.DiscardGroupResult\x12\x16\n\x0e\x61udit_entry_id\x18\x02 \x01(\t\"n\n\x19ListParkedMessagesRequest\x12\x0e\n\x06groups\x18\x01 \x03(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xb8\x01\n\x1aListParkedMessagesResponse\x12?\n\x0fparked_messages\x18\x01 \x03(\x0b\x32&.openorder.operations.v1.ParkedMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12@\n\x0bunreachable\x18\x03 \x03(\x0b\x32+.openorder.operations.v1.UnreachableService\"\xbf\x01\n\x13ReplayEventsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x34\n\x06\x66ilter\x18\x03 \x01(\x0b\x32$.openorder.operations.v1.EventFilter\x12\x14\n\x0ctarget_group\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x17\n\x0frate_per_second\x18\x06 \x01(\x05\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\"\xa2\x01\n\x14ReplayEventsResponse\x12\x33\n\x05phase\x18\x01 \x01(\x0e\x32$.openorder.operations.v1.ReplayPhase\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x0c\n\x04read\x18\x03 \x01(\x03\x12\x11\n\tdelivered\x18\x04 \x01(\x03\x12\r\n\x05known\x18\x05 \x01(\x03\x12\x16\n\x0e\x61udit_entry_id\x18\x06 \x01(\t\"\'\n\x15GetConsumerLagRequest\x12\x0e\n\x06groups\x18\x01 \x03(\t\"}\n\x16GetConsumerLagResponse\x12\x31\n\x06groups\x18\x01 \x03(\x0b\x32!.openorder.operations.v1.GroupLag\x12\x30\n\x0cobserve_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1a\n\x18GetPipelineHealthRequest\"\xbe\x01\n\x19GetPipelineHealthResponse\x12\x0f\n\x07healthy\x18\x01 \x01(\x08\x12\x32\n\x05roles\x18\x02 \x03(\x0b\x32#.openorder.operations.v1.RoleHealth\x12\x17\n\x0funfinished_acts\x18\x03 \x01(\x03\x12\x11\n\tlag_error\x18\x04 \x01(\t\x12\x30\n\x0cobserve_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x94\x02\n\x17ListAuditEntriesRequest\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x0f\n\x07methods\x18\x02 \x03(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x33\n\x0fstart_time_from\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10start_time_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x05state\x18\x06 \x01(\x0e\x32#.openorder.operations.v1.AuditState\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\"i\n\x18ListAuditEntriesResponse\x12\x34\n\x07\x65ntries\x18\x01 \x03(\x0b\x32#.openorder.operations.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x90\x01\n\x0bReplayPhase\x12\x1c\n\x18REPLAY_PHASE_UNSPECIFIED\x10\x00\x12\x17\n\x13REPLAY_PHASE_FROZEN\x10\x01\x12\x18\n\x14REPLAY_PHASE_RUNNING\x10\x02\x12\x19\n\x15REPLAY_PHASE_SETTLING\x10\x03\x12\x15\n\x11REPLAY_PHASE_DONE\x10\x04\x32\xa4\x0c\n\x11OperationsService\x12\x90\x01\n\x0fListDeadLetters\x12/.openorder.operations.v1.ListDeadLettersRequest\x1a\x30.openorder.operations.v1.ListDeadLettersResponse\"\x1a\x90\x02\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/deadLetters\x12\x9f\x01\n\rGetDeadLetter\x12-.openorder.operations.v1.GetDeadLetterRequest\x1a..openorder.operations.v1.GetDeadLetterResponse\"/\x90\x02\x01\x82\xd3\xe4\x93\x02&\x12$/v1/deadLetters/{dead_letter_id=*/*}\x12\xa2\x01\n\x11ReplayDeadLetters\x12\x31.openorder.operations.v1.ReplayDeadLettersRequest\x1a\x32.openorder.operations.v1.ReplayDeadLettersResponse\"$\x90\x02\x02\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/deadLetters:replay:\x01*0\x01\x12\x9a\x01\n\x0c\x43\x61ncelReplay\x12,.openorder.operations.v1.CancelReplayRequest\x1a-.openorder.operations.v1.CancelReplayResponse\"-\x90\x02\x02\x82\xd3\xe4\x93\x02$\"\x1f/v1/replays/{request_id}:cancel:\x01*\x12\xa4\x01\n\x12\x44iscardDeadLetters\x12\x32.openorder.operations.v1.DiscardDeadLettersRequest\x1a\x33.openorder.operations.v1.DiscardDeadLettersResponse\"%\x90\x02\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/deadLetters:discard:\x01*\x12\x9c\x01\n\x12ListParkedMessages\x12\x32.openorder.operations.v1.ListParkedMessagesRequest\x1a\x33.openorder.operations.v1.ListParkedMessagesResponse\"\x1d\x90\x02\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/parkedMessages\x12\x8e\x01\n\x0cReplayEvents\x12,.openorder.operations.v1.ReplayEventsRequest\x1a-.openorder.operations.v1.ReplayEventsResponse\"\x1f\x90\x02\x02\x82\xd3\xe4\x93\x02\x16\"\x11/v1/events:replay:\x01*0\x01\x12\x8d\x01\n\x0eGetConsumerLag\x12..openorder.operations.v1.GetConsumerLagRequest\x1a/.openorder.operations.v1.GetConsumerLagResponse\"\x1a\x90\x02\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/consumerLag\x12\x99\x01\n\x11GetPipelineHealth\x12\x31.openorder.operations.v1.GetPipelineHealthRequest\x1a\x32.openorder.operations.v1.GetPipelineHealthResponse\"\x1d\x90\x02\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/pipelineHealth\x12\x94\x01\n\x10ListAuditEntries\x12\x30.openorder.operations.v1.ListAuditEntriesRequest\x1a\x31.openorder.operations.v1.ListAuditEntriesResponse\"\x1b\x90\x02\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/auditEntriesB\xe6\x01\n\x1b\x63om.openorder.operations.v1B\x16OperationsServiceProtoP\x01ZNgithub.com/openorder/openorder/clients/go/openorder/operations/v1;operationsv1\xa2\x02\x0cOOOperations\xaa\x02\x17OpenOrder.Operations.V1\xca\x02\x17OpenOrder\\Operations\\V1\xea\x02\x19OpenOrder::Operations::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0openorder/operations/v1/operations_service.proto\x12\x17openorder.operations.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!openorder/access/v1/options.proto\x1a#openorder/operations/v1/audit.proto\x1a)openorder/operations/v1/dead_letter.proto\x1a&openorder/operations/v1/pipeline.proto\"2\n\x12UnreachableService\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"\x92\x01\n\x16ListDeadLettersRequest\x12\x39\n\x06\x66ilter\x18\x01 \x01(\x0b\x32).openorder.operations.v1.DeadLetterFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x16\n\x0egroup_by_cause\x18\x04 \x01(\x08\"\xe9\x01\n\x17ListDeadLettersResponse\x12\x39\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32#.openorder.operations.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x38\n\x06\x63\x61uses\x18\x03 \x03(\x0b\x32(.openorder.operations.v1.DeadLetterCause\x12@\n\x0bunreachable\x18\x04 \x03(\x0b\x32+.openorder.operations.v1.UnreachableService\".\n\x14GetDeadLetterRequest\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\"\x9d\x02\n\x15GetDeadLetterResponse\x12\x38\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32#.openorder.operations.v1.DeadLetter\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x17\n\x0fpayload_message\x18\x03 \x01(\t\x12\x14\n\x0cpayload_json\x18\x04 \x01(\t\x12\x15\n\rpayload_error\x18\x05 \x01(\t\x12\x37\n\x07headers\x18\x06 \x03(\x0b\x32&.openorder.operations.v1.MessageHeader\x12:\n\x08\x61ttempts\x18\x07 \x03(\x0b\x32(.openorder.operations.v1.DeliveryAttempt\"\xac\x01\n\x13ReplayGroupProgress\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x10\n\x08released\x18\x03 \x01(\x03\x12\x11\n\tsucceeded\x18\x04 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x03\x12\x10\n\x08left_out\x18\x06 \x01(\x03\x12\x18\n\x10in_other_replays\x18\x07 \x01(\x03\x12\x16\n\x0ewaiting_behind\x18\x08 \x01(\x03\"\xbc\x01\n\x18ReplayDeadLettersRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x02 \x03(\t\x12\x39\n\x06\x66ilter\x18\x03 \x01(\x0b\x32).openorder.operations.v1.DeadLetterFilter\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x17\n\x0frate_per_second\x18\x05 \x01(\x05\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\"\xa6\x01\n\x19ReplayDeadLettersResponse\x12\x33\n\x05phase\x18\x01 \x01(\x0e\x32$.openorder.operations.v1.ReplayPhase\x12<\n\x06groups\x18\x02 \x03(\x0b\x32,.openorder.operations.v1.ReplayGroupProgress\x12\x16\n\x0e\x61udit_entry_id\x18\x03 \x01(\t\"\xa4\x01\n\x19\x44iscardDeadLettersRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x02 \x03(\t\x12\x39\n\x06\x66ilter\x18\x03 \x01(\x0b\x32).openorder.operations.v1.DeadLetterFilter\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\"9\n\x13\x43\x61ncelReplayRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"l\n\x14\x43\x61ncelReplayResponse\x12<\n\x06groups\x18\x01 \x03(\x0b\x32,.openorder.operations.v1.ReplayGroupProgress\x12\x16\n\x0e\x61udit_entry_id\x18\x02 \x01(\t\"I\n\x12\x44iscardGroupResult\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tdiscarded\x18\x02 \x01(\x03\x12\x11\n\tin_replay\x18\x03 \x01(\x03\"q\n\x1a\x44iscardDeadLettersResponse\x12;\n\x06groups\x18\x01 \x03(\x0b\x32+.openorder.operations.v1.DiscardGroupResult\x12\x16\n\x0e\x61udit_entry_id\x18\x02 \x01(\t\"n\n\x19ListParkedMessagesRequest\x12\x0e\n\x06groups\x18\x01 \x03(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xb8\x01\n\x1aListParkedMessagesResponse\x12?\n\x0fparked_messages\x18\x01 \x03(\x0b\x32&.openorder.operations.v1.ParkedMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12@\n\x0bunreachable\x18\x03 \x03(\x0b\x32+.openorder.operations.v1.UnreachableService\"\xbf\x01\n\x13ReplayEventsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x34\n\x06\x66ilter\x18\x03 \x01(\x0b\x32$.openorder.operations.v1.EventFilter\x12\x14\n\x0ctarget_group\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x17\n\x0frate_per_second\x18\x06 \x01(\x05\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\"\xa2\x01\n\x14ReplayEventsResponse\x12\x33\n\x05phase\x18\x01 \x01(\x0e\x32$.openorder.operations.v1.ReplayPhase\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x0c\n\x04read\x18\x03 \x01(\x03\x12\x11\n\tdelivered\x18\x04 \x01(\x03\x12\r\n\x05known\x18\x05 \x01(\x03\x12\x16\n\x0e\x61udit_entry_id\x18\x06 \x01(\t\"\'\n\x15GetConsumerLagRequest\x12\x0e\n\x06groups\x18\x01 \x03(\t\"}\n\x16GetConsumerLagResponse\x12\x31\n\x06groups\x18\x01 \x03(\x0b\x32!.openorder.operations.v1.GroupLag\x12\x30\n\x0cobserve_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1a\n\x18GetPipelineHealthRequest\"\xbe\x01\n\x19GetPipelineHealthResponse\x12\x0f\n\x07healthy\x18\x01 \x01(\x08\x12\x32\n\x05roles\x18\x02 \x03(\x0b\x32#.openorder.operations.v1.RoleHealth\x12\x17\n\x0funfinished_acts\x18\x03 \x01(\x03\x12\x11\n\tlag_error\x18\x04 \x01(\t\x12\x30\n\x0cobserve_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x94\x02\n\x17ListAuditEntriesRequest\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x0f\n\x07methods\x18\x02 \x03(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x33\n\x0fstart_time_from\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10start_time_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x05state\x18\x06 \x01(\x0e\x32#.openorder.operations.v1.AuditState\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\"i\n\x18ListAuditEntriesResponse\x12\x34\n\x07\x65ntries\x18\x01 \x03(\x0b\x32#.openorder.operations.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x90\x01\n\x0bReplayPhase\x12\x1c\n\x18REPLAY_PHASE_UNSPECIFIED\x10\x00\x12\x17\n\x13REPLAY_PHASE_FROZEN\x10\x01\x12\x18\n\x14REPLAY_PHASE_RUNNING\x10\x02\x12\x19\n\x15REPLAY_PHASE_SETTLING\x10\x03\x12\x15\n\x11REPLAY_PHASE_DONE\x10\x04\x32\xcc\x0c\n\x11OperationsService\x12\x94\x01\n\x0fListDeadLetters\x12/.openorder.operations.v1.ListDeadLettersRequest\x1a\x30.openorder.operations.v1.ListDeadLettersResponse\"\x1e\x90\x02\x01\xd8\xe2\"\x07\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/deadLetters\x12\xa3\x01\n\rGetDeadLetter\x12-.openorder.operations.v1.GetDeadLetterRequest\x1a..openorder.operations.v1.GetDeadLetterResponse\"3\x90\x02\x01\xd8\xe2\"\x07\x82\xd3\xe4\x93\x02&\x12$/v1/deadLetters/{dead_letter_id=*/*}\x12\xa6\x01\n\x11ReplayDeadLetters\x12\x31.openorder.operations.v1.ReplayDeadLettersRequest\x1a\x32.openorder.operations.v1.ReplayDeadLettersResponse\"(\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/deadLetters:replay:\x01*0\x01\x12\x9e\x01\n\x0c\x43\x61ncelReplay\x12,.openorder.operations.v1.CancelReplayRequest\x1a-.openorder.operations.v1.CancelReplayResponse\"1\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02$\"\x1f/v1/replays/{request_id}:cancel:\x01*\x12\xa8\x01\n\x12\x44iscardDeadLetters\x12\x32.openorder.operations.v1.DiscardDeadLettersRequest\x1a\x33.openorder.operations.v1.DiscardDeadLettersResponse\")\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/deadLetters:discard:\x01*\x12\xa0\x01\n\x12ListParkedMessages\x12\x32.openorder.operations.v1.ListParkedMessagesRequest\x1a\x33.openorder.operations.v1.ListParkedMessagesResponse\"!\x90\x02\x01\xd8\xe2\"\x07\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/parkedMessages\x12\x92\x01\n\x0cReplayEvents\x12,.openorder.operations.v1.ReplayEventsRequest\x1a-.openorder.operations.v1.ReplayEventsResponse\"#\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x16\"\x11/v1/events:replay:\x01*0\x01\x12\x91\x01\n\x0eGetConsumerLag\x12..openorder.operations.v1.GetConsumerLagRequest\x1a/.openorder.operations.v1.GetConsumerLagResponse\"\x1e\x90\x02\x01\xd8\xe2\"\x07\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/consumerLag\x12\x9d\x01\n\x11GetPipelineHealth\x12\x31.openorder.operations.v1.GetPipelineHealthRequest\x1a\x32.openorder.operations.v1.GetPipelineHealthResponse\"!\x90\x02\x01\xd8\xe2\"\x07\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/pipelineHealth\x12\x98\x01\n\x10ListAuditEntries\x12\x30.openorder.operations.v1.ListAuditEntriesRequest\x1a\x31.openorder.operations.v1.ListAuditEntriesResponse\"\x1f\x90\x02\x01\xd8\xe2\"\x07\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/auditEntriesB\xe6\x01\n\x1b\x63om.openorder.operations.v1B\x16OperationsServiceProtoP\x01ZNgithub.com/openorder/openorder/clients/go/openorder/operations/v1;operationsv1\xa2\x02\x0cOOOperations\xaa\x02\x17OpenOrder.Operations.V1\xca\x02\x17OpenOrder\\Operations\\V1\xea\x02\x19OpenOrder::Operations::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,73 +39,73 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\033com.openorder.operations.v1B\026OperationsServiceProtoP\001ZNgithub.com/openorder/openorder/clients/go/openorder/operations/v1;operationsv1\242\002\014OOOperations\252\002\027OpenOrder.Operations.V1\312\002\027OpenOrder\\Operations\\V1\352\002\031OpenOrder::Operations::V1'
   _globals['_OPERATIONSSERVICE'].methods_by_name['ListDeadLetters']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['ListDeadLetters']._serialized_options = b'\220\002\001\202\323\344\223\002\021\022\017/v1/deadLetters'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListDeadLetters']._serialized_options = b'\220\002\001\330\342\"\007\202\323\344\223\002\021\022\017/v1/deadLetters'
   _globals['_OPERATIONSSERVICE'].methods_by_name['GetDeadLetter']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['GetDeadLetter']._serialized_options = b'\220\002\001\202\323\344\223\002&\022$/v1/deadLetters/{dead_letter_id=*/*}'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['GetDeadLetter']._serialized_options = b'\220\002\001\330\342\"\007\202\323\344\223\002&\022$/v1/deadLetters/{dead_letter_id=*/*}'
   _globals['_OPERATIONSSERVICE'].methods_by_name['ReplayDeadLetters']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['ReplayDeadLetters']._serialized_options = b'\220\002\002\202\323\344\223\002\033\"\026/v1/deadLetters:replay:\001*'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ReplayDeadLetters']._serialized_options = b'\220\002\002\330\342\"\010\202\323\344\223\002\033\"\026/v1/deadLetters:replay:\001*'
   _globals['_OPERATIONSSERVICE'].methods_by_name['CancelReplay']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['CancelReplay']._serialized_options = b'\220\002\002\202\323\344\223\002$\"\037/v1/replays/{request_id}:cancel:\001*'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['CancelReplay']._serialized_options = b'\220\002\002\330\342\"\010\202\323\344\223\002$\"\037/v1/replays/{request_id}:cancel:\001*'
   _globals['_OPERATIONSSERVICE'].methods_by_name['DiscardDeadLetters']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['DiscardDeadLetters']._serialized_options = b'\220\002\002\202\323\344\223\002\034\"\027/v1/deadLetters:discard:\001*'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['DiscardDeadLetters']._serialized_options = b'\220\002\002\330\342\"\010\202\323\344\223\002\034\"\027/v1/deadLetters:discard:\001*'
   _globals['_OPERATIONSSERVICE'].methods_by_name['ListParkedMessages']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['ListParkedMessages']._serialized_options = b'\220\002\001\202\323\344\223\002\024\022\022/v1/parkedMessages'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListParkedMessages']._serialized_options = b'\220\002\001\330\342\"\007\202\323\344\223\002\024\022\022/v1/parkedMessages'
   _globals['_OPERATIONSSERVICE'].methods_by_name['ReplayEvents']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['ReplayEvents']._serialized_options = b'\220\002\002\202\323\344\223\002\026\"\021/v1/events:replay:\001*'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ReplayEvents']._serialized_options = b'\220\002\002\330\342\"\010\202\323\344\223\002\026\"\021/v1/events:replay:\001*'
   _globals['_OPERATIONSSERVICE'].methods_by_name['GetConsumerLag']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['GetConsumerLag']._serialized_options = b'\220\002\001\202\323\344\223\002\021\022\017/v1/consumerLag'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['GetConsumerLag']._serialized_options = b'\220\002\001\330\342\"\007\202\323\344\223\002\021\022\017/v1/consumerLag'
   _globals['_OPERATIONSSERVICE'].methods_by_name['GetPipelineHealth']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['GetPipelineHealth']._serialized_options = b'\220\002\001\202\323\344\223\002\024\022\022/v1/pipelineHealth'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['GetPipelineHealth']._serialized_options = b'\220\002\001\330\342\"\007\202\323\344\223\002\024\022\022/v1/pipelineHealth'
   _globals['_OPERATIONSSERVICE'].methods_by_name['ListAuditEntries']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['ListAuditEntries']._serialized_options = b'\220\002\001\202\323\344\223\002\022\022\020/v1/auditEntries'
-  _globals['_REPLAYPHASE']._serialized_start=3528
-  _globals['_REPLAYPHASE']._serialized_end=3672
-  _globals['_UNREACHABLESERVICE']._serialized_start=260
-  _globals['_UNREACHABLESERVICE']._serialized_end=310
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=313
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=459
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=462
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=695
-  _globals['_GETDEADLETTERREQUEST']._serialized_start=697
-  _globals['_GETDEADLETTERREQUEST']._serialized_end=743
-  _globals['_GETDEADLETTERRESPONSE']._serialized_start=746
-  _globals['_GETDEADLETTERRESPONSE']._serialized_end=1031
-  _globals['_REPLAYGROUPPROGRESS']._serialized_start=1034
-  _globals['_REPLAYGROUPPROGRESS']._serialized_end=1206
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=1209
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=1397
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=1400
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=1566
-  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_start=1569
-  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_end=1733
-  _globals['_CANCELREPLAYREQUEST']._serialized_start=1735
-  _globals['_CANCELREPLAYREQUEST']._serialized_end=1792
-  _globals['_CANCELREPLAYRESPONSE']._serialized_start=1794
-  _globals['_CANCELREPLAYRESPONSE']._serialized_end=1902
-  _globals['_DISCARDGROUPRESULT']._serialized_start=1904
-  _globals['_DISCARDGROUPRESULT']._serialized_end=1977
-  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_start=1979
-  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_end=2092
-  _globals['_LISTPARKEDMESSAGESREQUEST']._serialized_start=2094
-  _globals['_LISTPARKEDMESSAGESREQUEST']._serialized_end=2204
-  _globals['_LISTPARKEDMESSAGESRESPONSE']._serialized_start=2207
-  _globals['_LISTPARKEDMESSAGESRESPONSE']._serialized_end=2391
-  _globals['_REPLAYEVENTSREQUEST']._serialized_start=2394
-  _globals['_REPLAYEVENTSREQUEST']._serialized_end=2585
-  _globals['_REPLAYEVENTSRESPONSE']._serialized_start=2588
-  _globals['_REPLAYEVENTSRESPONSE']._serialized_end=2750
-  _globals['_GETCONSUMERLAGREQUEST']._serialized_start=2752
-  _globals['_GETCONSUMERLAGREQUEST']._serialized_end=2791
-  _globals['_GETCONSUMERLAGRESPONSE']._serialized_start=2793
-  _globals['_GETCONSUMERLAGRESPONSE']._serialized_end=2918
-  _globals['_GETPIPELINEHEALTHREQUEST']._serialized_start=2920
-  _globals['_GETPIPELINEHEALTHREQUEST']._serialized_end=2946
-  _globals['_GETPIPELINEHEALTHRESPONSE']._serialized_start=2949
-  _globals['_GETPIPELINEHEALTHRESPONSE']._serialized_end=3139
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=3142
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=3418
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=3420
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=3525
-  _globals['_OPERATIONSSERVICE']._serialized_start=3675
-  _globals['_OPERATIONSSERVICE']._serialized_end=5247
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListAuditEntries']._serialized_options = b'\220\002\001\330\342\"\007\202\323\344\223\002\022\022\020/v1/auditEntries'
+  _globals['_REPLAYPHASE']._serialized_start=3563
+  _globals['_REPLAYPHASE']._serialized_end=3707
+  _globals['_UNREACHABLESERVICE']._serialized_start=295
+  _globals['_UNREACHABLESERVICE']._serialized_end=345
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=348
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=494
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=497
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=730
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=732
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=778
+  _globals['_GETDEADLETTERRESPONSE']._serialized_start=781
+  _globals['_GETDEADLETTERRESPONSE']._serialized_end=1066
+  _globals['_REPLAYGROUPPROGRESS']._serialized_start=1069
+  _globals['_REPLAYGROUPPROGRESS']._serialized_end=1241
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=1244
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=1432
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=1435
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=1601
+  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_start=1604
+  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_end=1768
+  _globals['_CANCELREPLAYREQUEST']._serialized_start=1770
+  _globals['_CANCELREPLAYREQUEST']._serialized_end=1827
+  _globals['_CANCELREPLAYRESPONSE']._serialized_start=1829
+  _globals['_CANCELREPLAYRESPONSE']._serialized_end=1937
+  _globals['_DISCARDGROUPRESULT']._serialized_start=1939
+  _globals['_DISCARDGROUPRESULT']._serialized_end=2012
+  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_start=2014
+  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_end=2127
+  _globals['_LISTPARKEDMESSAGESREQUEST']._serialized_start=2129
+  _globals['_LISTPARKEDMESSAGESREQUEST']._serialized_end=2239
+  _globals['_LISTPARKEDMESSAGESRESPONSE']._serialized_start=2242
+  _globals['_LISTPARKEDMESSAGESRESPONSE']._serialized_end=2426
+  _globals['_REPLAYEVENTSREQUEST']._serialized_start=2429
+  _globals['_REPLAYEVENTSREQUEST']._serialized_end=2620
+  _globals['_REPLAYEVENTSRESPONSE']._serialized_start=2623
+  _globals['_REPLAYEVENTSRESPONSE']._serialized_end=2785
+  _globals['_GETCONSUMERLAGREQUEST']._serialized_start=2787
+  _globals['_GETCONSUMERLAGREQUEST']._serialized_end=2826
+  _globals['_GETCONSUMERLAGRESPONSE']._serialized_start=2828
+  _globals['_GETCONSUMERLAGRESPONSE']._serialized_end=2953
+  _globals['_GETPIPELINEHEALTHREQUEST']._serialized_start=2955
+  _globals['_GETPIPELINEHEALTHREQUEST']._serialized_end=2981
+  _globals['_GETPIPELINEHEALTHRESPONSE']._serialized_start=2984
+  _globals['_GETPIPELINEHEALTHRESPONSE']._serialized_end=3174
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=3177
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=3453
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=3455
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=3560
+  _globals['_OPERATIONSSERVICE']._serialized_start=3710
+  _globals['_OPERATIONSSERVICE']._serialized_end=5322
 # @@protoc_insertion_point(module_scope)

@@ -193,11 +193,11 @@ class GetDeadLetterResponse(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
-    """Its value as it came."""
+    """Its value as it came; empty for viewers."""
     payload_message: _builtins.str
     """Full name of the protobuf message that its type promises; empty for an unknown type."""
     payload_json: _builtins.str
-    """The value in protobuf's JSON form; empty when it cannot be decoded."""
+    """The value in protobuf's JSON form; empty when it cannot be decoded, and for viewers."""
     payload_error: _builtins.str
     """Why the value cannot be decoded; empty when it can."""
     @_builtins.property

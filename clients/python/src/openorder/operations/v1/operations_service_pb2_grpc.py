@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class OperationsServiceStub:
-    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone
-    (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
+    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone; what is only
+    looked at for viewers, too (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
 
     Each service's database is the authority on its own messages; these calls ask the services. Where several are asked
     and one does not answer, the others' answers come with its name in `unreachable`.
@@ -96,8 +96,8 @@ class OperationsServiceStub:
 
 
 class OperationsServiceServicer:
-    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone
-    (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
+    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone; what is only
+    looked at for viewers, too (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
 
     Each service's database is the authority on its own messages; these calls ask the services. Where several are asked
     and one does not answer, the others' answers come with its name in `unreachable`.
@@ -258,8 +258,8 @@ def add_OperationsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OperationsService:
-    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone
-    (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
+    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone; what is only
+    looked at for viewers, too (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
 
     Each service's database is the authority on its own messages; these calls ask the services. Where several are asked
     and one does not answer, the others' answers come with its name in `unreachable`.

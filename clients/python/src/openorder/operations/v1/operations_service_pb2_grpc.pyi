@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OperationsServiceStub:
-    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone
-    (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
+    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone; what is only
+    looked at for viewers, too (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
 
     Each service's database is the authority on its own messages; these calls ask the services. Where several are asked
     and one does not answer, the others' answers come with its name in `unreachable`.
@@ -88,8 +88,8 @@ class OperationsServiceStub:
 
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
-    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone
-    (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
+    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone; what is only
+    looked at for viewers, too (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
 
     Each service's database is the authority on its own messages; these calls ask the services. Where several are asked
     and one does not answer, the others' answers come with its name in `unreachable`.
@@ -145,8 +145,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     """Returns the acts of operators, the newest first."""
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone
-    (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
+    """What operators see of the pipeline, and what they do to it. For callers with the role operator alone; what is only
+    looked at for viewers, too (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
 
     Each service's database is the authority on its own messages; these calls ask the services. Where several are asked
     and one does not answer, the others' answers come with its name in `unreachable`.

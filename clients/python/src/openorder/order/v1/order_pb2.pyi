@@ -307,7 +307,7 @@ class Order(_message.Message):
     payment_mode: Global___PaymentMode.ValueType
     """Who starts the payment; never UNSPECIFIED."""
     customer_email: _builtins.str
-    """Address that mail about the order goes to, at most 254 characters; may be empty."""
+    """Address that mail about the order goes to, at most 254 characters; may be empty, and is for viewers."""
     issued_coupon_id: _builtins.str
     """UUID of the coupon that the order uses, as it was issued to the customer; empty: none."""
     @_builtins.property
@@ -334,7 +334,7 @@ class Order(_message.Message):
 
     @_builtins.property
     def shipping_address(self) -> _postal_address_pb2.PostalAddress:
-        """Where the order is sent; not set: not given."""
+        """Where the order is sent; not set: not given. Viewers do not see it."""
 
     @_builtins.property
     def payment_deadline(self) -> _timestamp_pb2.Timestamp:

@@ -28,7 +28,7 @@ if _version_not_supported:
 class OrderServiceStub:
     """Orders: made by customers, carried through stock, payment and delivery by the order saga.
 
-    A customer sees and changes its own orders only; operators and services all of them.
+    A customer sees and changes its own orders only; operators and services all of them, and viewers see all of them.
     An order that the caller may not see is answered as one that does not exist.
     """
 
@@ -103,7 +103,7 @@ class OrderServiceStub:
 class OrderServiceServicer:
     """Orders: made by customers, carried through stock, payment and delivery by the order saga.
 
-    A customer sees and changes its own orders only; operators and services all of them.
+    A customer sees and changes its own orders only; operators and services all of them, and viewers see all of them.
     An order that the caller may not see is answered as one that does not exist.
     """
 
@@ -113,8 +113,9 @@ class OrderServiceServicer:
         Prices come from a copy of the catalogue that is a moment old. With expected_total, an order is made at that total or
         not at all.
         An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU. So is one whose coupon cannot
-        be used, once that is known: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
-        COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
+        be used, once that is known: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED,
+        COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
+        back.
 
         Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
         COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
@@ -205,7 +206,7 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSagas(self, request, context):
-        """Returns sagas that are not at their end, those of the oldest orders first. For operators (PERMISSION_DENIED with
+        """Returns sagas that are not at their end, those of the oldest orders first. For operators and viewers (PERMISSION_DENIED with
         reason ROLE_REQUIRED for others).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -307,7 +308,7 @@ def add_OrderServiceServicer_to_server(servicer, server):
 class OrderService:
     """Orders: made by customers, carried through stock, payment and delivery by the order saga.
 
-    A customer sees and changes its own orders only; operators and services all of them.
+    A customer sees and changes its own orders only; operators and services all of them, and viewers see all of them.
     An order that the caller may not see is answered as one that does not exist.
     """
 

@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class OrderServiceStub:
     """Orders: made by customers, carried through stock, payment and delivery by the order saga.
 
-    A customer sees and changes its own orders only; operators and services all of them.
+    A customer sees and changes its own orders only; operators and services all of them, and viewers see all of them.
     An order that the caller may not see is answered as one that does not exist.
     """
 
@@ -43,8 +43,9 @@ class OrderServiceStub:
     Prices come from a copy of the catalogue that is a moment old. With expected_total, an order is made at that total or
     not at all.
     An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU. So is one whose coupon cannot
-    be used, once that is known: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
-    COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
+    be used, once that is known: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED,
+    COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
+    back.
 
     Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
     COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
@@ -95,7 +96,7 @@ class OrderServiceStub:
     (INVALID_ARGUMENT).
     """
     ListSagas: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListSagasRequest, _order_service_pb2.ListSagasResponse]
-    """Returns sagas that are not at their end, those of the oldest orders first. For operators (PERMISSION_DENIED with
+    """Returns sagas that are not at their end, those of the oldest orders first. For operators and viewers (PERMISSION_DENIED with
     reason ROLE_REQUIRED for others).
     """
     RetryCompensation: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.RetryCompensationRequest, _order_service_pb2.RetryCompensationResponse]
@@ -116,7 +117,7 @@ class OrderServiceStub:
 class OrderServiceAsyncStub(OrderServiceStub):
     """Orders: made by customers, carried through stock, payment and delivery by the order saga.
 
-    A customer sees and changes its own orders only; operators and services all of them.
+    A customer sees and changes its own orders only; operators and services all of them, and viewers see all of them.
     An order that the caller may not see is answered as one that does not exist.
     """
 
@@ -127,8 +128,9 @@ class OrderServiceAsyncStub(OrderServiceStub):
     Prices come from a copy of the catalogue that is a moment old. With expected_total, an order is made at that total or
     not at all.
     An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU. So is one whose coupon cannot
-    be used, once that is known: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
-    COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
+    be used, once that is known: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED,
+    COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
+    back.
 
     Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
     COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
@@ -179,7 +181,7 @@ class OrderServiceAsyncStub(OrderServiceStub):
     (INVALID_ARGUMENT).
     """
     ListSagas: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListSagasRequest, _order_service_pb2.ListSagasResponse]  # type: ignore[assignment]
-    """Returns sagas that are not at their end, those of the oldest orders first. For operators (PERMISSION_DENIED with
+    """Returns sagas that are not at their end, those of the oldest orders first. For operators and viewers (PERMISSION_DENIED with
     reason ROLE_REQUIRED for others).
     """
     RetryCompensation: _aio.UnaryUnaryMultiCallable[_order_service_pb2.RetryCompensationRequest, _order_service_pb2.RetryCompensationResponse]  # type: ignore[assignment]
@@ -199,7 +201,7 @@ class OrderServiceAsyncStub(OrderServiceStub):
 class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Orders: made by customers, carried through stock, payment and delivery by the order saga.
 
-    A customer sees and changes its own orders only; operators and services all of them.
+    A customer sees and changes its own orders only; operators and services all of them, and viewers see all of them.
     An order that the caller may not see is answered as one that does not exist.
     """
 
@@ -214,8 +216,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         Prices come from a copy of the catalogue that is a moment old. With expected_total, an order is made at that total or
         not at all.
         An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU. So is one whose coupon cannot
-        be used, once that is known: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
-        COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
+        be used, once that is known: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED,
+        COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
+        back.
 
         Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
         COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
@@ -320,7 +323,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListSagasRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.ListSagasResponse, _abc.Awaitable[_order_service_pb2.ListSagasResponse]]:
-        """Returns sagas that are not at their end, those of the oldest orders first. For operators (PERMISSION_DENIED with
+        """Returns sagas that are not at their end, those of the oldest orders first. For operators and viewers (PERMISSION_DENIED with
         reason ROLE_REQUIRED for others).
         """
 

@@ -60,7 +60,7 @@ class _CouponRejectionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     COUPON_REJECTION_REASON_COUPON_NOT_FOUND: _CouponRejectionReason.ValueType  # 1
     """There is no such issued coupon."""
     COUPON_REJECTION_REASON_NOT_YOUR_COUPON: _CouponRejectionReason.ValueType  # 2
-    """It was issued to somebody else."""
+    """It was issued to somebody else. Not sent any more: COUPON_NOT_FOUND is, as of one that does not exist."""
     COUPON_REJECTION_REASON_COUPON_ALREADY_USED: _CouponRejectionReason.ValueType  # 3
     """Another order holds it or has used it."""
     COUPON_REJECTION_REASON_COUPON_NOT_VALID_YET: _CouponRejectionReason.ValueType  # 4
@@ -80,7 +80,7 @@ COUPON_REJECTION_REASON_UNSPECIFIED: CouponRejectionReason.ValueType  # 0
 COUPON_REJECTION_REASON_COUPON_NOT_FOUND: CouponRejectionReason.ValueType  # 1
 """There is no such issued coupon."""
 COUPON_REJECTION_REASON_NOT_YOUR_COUPON: CouponRejectionReason.ValueType  # 2
-"""It was issued to somebody else."""
+"""It was issued to somebody else. Not sent any more: COUPON_NOT_FOUND is, as of one that does not exist."""
 COUPON_REJECTION_REASON_COUPON_ALREADY_USED: CouponRejectionReason.ValueType  # 3
 """Another order holds it or has used it."""
 COUPON_REJECTION_REASON_COUPON_NOT_VALID_YET: CouponRejectionReason.ValueType  # 4

@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
 from openorder.promotion.v1 import promotion_pb2 as openorder_dot_promotion_dot_v1_dot_promotion__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.openorder/promotion/v1/promotion_service.proto\x12\x16openorder.promotion.v1\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&openorder/promotion/v1/promotion.proto\"\x9f\x02\n\x13\x43reateCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x32\n\x05terms\x18\x04 \x01(\x0b\x32#.openorder.promotion.v1.CouponTerms\x12\x33\n\x0fvalid_from_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10valid_until_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bissue_limit\x18\x07 \x01(\x05\x12\x1c\n\x14issue_limit_per_user\x18\x08 \x01(\x05\"F\n\x14\x43reateCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\"\xa4\x01\n\x13UpdateCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x06\x63oupon\x18\x02 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x03\"F\n\x14UpdateCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\">\n\x10GetCouponRequest\x12\x13\n\tcoupon_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"C\n\x11GetCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\";\n\x12ListCouponsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x13ListCouponsResponse\x12/\n\x07\x63oupons\x18\x01 \x03(\x0b\x32\x1e.openorder.promotion.v1.Coupon\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x12IssueCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\tcoupon_id\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x63ode\x18\x03 \x01(\tH\x00\x12\x0f\n\x07user_id\x18\x04 \x01(\tB\x05\n\x03key\"R\n\x13IssueCouponResponse\x12;\n\rissued_coupon\x18\x01 \x01(\x0b\x32$.openorder.promotion.v1.IssuedCoupon\"\x97\x01\n\x11HoldCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x18\n\x10issued_coupon_id\x18\x04 \x01(\t\x12\x31\n\x05lines\x18\x05 \x03(\x0b\x32\".openorder.promotion.v1.CouponLine\"K\n\x12HoldCouponResponse\x12\x35\n\ncoupon_use\x18\x01 \x01(\x0b\x32!.openorder.promotion.v1.CouponUse\"\x9f\x01\n\x18ListIssuedCouponsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tcoupon_id\x18\x02 \x01(\t\x12\x38\n\x05state\x18\x03 \x01(\x0e\x32).openorder.promotion.v1.IssuedCouponState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"r\n\x19ListIssuedCouponsResponse\x12<\n\x0eissued_coupons\x18\x01 \x03(\x0b\x32$.openorder.promotion.v1.IssuedCoupon\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf3\x08\n\x10PromotionService\x12\x84\x01\n\x0c\x43reateCoupon\x12+.openorder.promotion.v1.CreateCouponRequest\x1a,.openorder.promotion.v1.CreateCouponResponse\"\x19\x90\x02\x02\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/coupons:\x01*\x12\xc5\x01\n\x0cUpdateCoupon\x12+.openorder.promotion.v1.UpdateCouponRequest\x1a,.openorder.promotion.v1.UpdateCouponResponse\"Z\x90\x02\x02\x82\xd3\xe4\x93\x02Q2\x1e/v1/coupons/{coupon.coupon_id}:\x06\x63ouponZ\'2\x1d/v1/couponCodes/{coupon.code}:\x06\x63oupon\x12\x9e\x01\n\tGetCoupon\x12(.openorder.promotion.v1.GetCouponRequest\x1a).openorder.promotion.v1.GetCouponResponse\"<\x90\x02\x01\x82\xd3\xe4\x93\x02\x33\x12\x17/v1/coupons/{coupon_id}Z\x18\x12\x16/v1/couponCodes/{code}\x12~\n\x0bListCoupons\x12*.openorder.promotion.v1.ListCouponsRequest\x1a+.openorder.promotion.v1.ListCouponsResponse\"\x16\x90\x02\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/coupons\x12\xb6\x01\n\x0bIssueCoupon\x12*.openorder.promotion.v1.IssueCouponRequest\x1a+.openorder.promotion.v1.IssueCouponResponse\"N\x90\x02\x02\x82\xd3\xe4\x93\x02\x45\"\x1d/v1/coupons/{coupon_id}:issue:\x01*Z!\"\x1c/v1/couponCodes/{code}:issue:\x01*\x12\x9c\x01\n\nHoldCoupon\x12).openorder.promotion.v1.HoldCouponRequest\x1a*.openorder.promotion.v1.HoldCouponResponse\"7\x90\x02\x02\x82\xd3\xe4\x93\x02.\")/v1/issuedCoupons/{issued_coupon_id}:hold:\x01*\x12\x96\x01\n\x11ListIssuedCoupons\x12\x30.openorder.promotion.v1.ListIssuedCouponsRequest\x1a\x31.openorder.promotion.v1.ListIssuedCouponsResponse\"\x1c\x90\x02\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/issuedCouponsB\xde\x01\n\x1a\x63om.openorder.promotion.v1B\x15PromotionServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\xa2\x02\x0bOOPromotion\xaa\x02\x16OpenOrder.Promotion.V1\xca\x02\x16OpenOrder\\Promotion\\V1\xea\x02\x18OpenOrder::Promotion::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.openorder/promotion/v1/promotion_service.proto\x12\x16openorder.promotion.v1\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!openorder/access/v1/options.proto\x1a&openorder/promotion/v1/promotion.proto\"\x9f\x02\n\x13\x43reateCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x32\n\x05terms\x18\x04 \x01(\x0b\x32#.openorder.promotion.v1.CouponTerms\x12\x33\n\x0fvalid_from_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10valid_until_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bissue_limit\x18\x07 \x01(\x05\x12\x1c\n\x14issue_limit_per_user\x18\x08 \x01(\x05\"F\n\x14\x43reateCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\"\xa4\x01\n\x13UpdateCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x06\x63oupon\x18\x02 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x03\"F\n\x14UpdateCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\">\n\x10GetCouponRequest\x12\x13\n\tcoupon_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"C\n\x11GetCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\";\n\x12ListCouponsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x13ListCouponsResponse\x12/\n\x07\x63oupons\x18\x01 \x03(\x0b\x32\x1e.openorder.promotion.v1.Coupon\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x12IssueCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\tcoupon_id\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x63ode\x18\x03 \x01(\tH\x00\x12\x0f\n\x07user_id\x18\x04 \x01(\tB\x05\n\x03key\"R\n\x13IssueCouponResponse\x12;\n\rissued_coupon\x18\x01 \x01(\x0b\x32$.openorder.promotion.v1.IssuedCoupon\"\x97\x01\n\x11HoldCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x18\n\x10issued_coupon_id\x18\x04 \x01(\t\x12\x31\n\x05lines\x18\x05 \x03(\x0b\x32\".openorder.promotion.v1.CouponLine\"K\n\x12HoldCouponResponse\x12\x35\n\ncoupon_use\x18\x01 \x01(\x0b\x32!.openorder.promotion.v1.CouponUse\"\x9f\x01\n\x18ListIssuedCouponsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tcoupon_id\x18\x02 \x01(\t\x12\x38\n\x05state\x18\x03 \x01(\x0e\x32).openorder.promotion.v1.IssuedCouponState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"r\n\x19ListIssuedCouponsResponse\x12<\n\x0eissued_coupons\x18\x01 \x03(\x0b\x32$.openorder.promotion.v1.IssuedCoupon\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x90\t\n\x10PromotionService\x12\x88\x01\n\x0c\x43reateCoupon\x12+.openorder.promotion.v1.CreateCouponRequest\x1a,.openorder.promotion.v1.CreateCouponResponse\"\x1d\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/coupons:\x01*\x12\xc9\x01\n\x0cUpdateCoupon\x12+.openorder.promotion.v1.UpdateCouponRequest\x1a,.openorder.promotion.v1.UpdateCouponResponse\"^\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02Q2\x1e/v1/coupons/{coupon.coupon_id}:\x06\x63ouponZ\'2\x1d/v1/couponCodes/{coupon.code}:\x06\x63oupon\x12\xa2\x01\n\tGetCoupon\x12(.openorder.promotion.v1.GetCouponRequest\x1a).openorder.promotion.v1.GetCouponResponse\"@\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x33\x12\x17/v1/coupons/{coupon_id}Z\x18\x12\x16/v1/couponCodes/{code}\x12\x82\x01\n\x0bListCoupons\x12*.openorder.promotion.v1.ListCouponsRequest\x1a+.openorder.promotion.v1.ListCouponsResponse\"\x1a\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/coupons\x12\xba\x01\n\x0bIssueCoupon\x12*.openorder.promotion.v1.IssueCouponRequest\x1a+.openorder.promotion.v1.IssueCouponResponse\"R\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\x45\"\x1d/v1/coupons/{coupon_id}:issue:\x01*Z!\"\x1c/v1/couponCodes/{code}:issue:\x01*\x12\xa0\x01\n\nHoldCoupon\x12).openorder.promotion.v1.HoldCouponRequest\x1a*.openorder.promotion.v1.HoldCouponResponse\";\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02.\")/v1/issuedCoupons/{issued_coupon_id}:hold:\x01*\x12\x9a\x01\n\x11ListIssuedCoupons\x12\x30.openorder.promotion.v1.ListIssuedCouponsRequest\x1a\x31.openorder.promotion.v1.ListIssuedCouponsResponse\" \x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/issuedCouponsB\xde\x01\n\x1a\x63om.openorder.promotion.v1B\x15PromotionServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\xa2\x02\x0bOOPromotion\xaa\x02\x16OpenOrder.Promotion.V1\xca\x02\x16OpenOrder\\Promotion\\V1\xea\x02\x18OpenOrder::Promotion::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,47 +38,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\032com.openorder.promotion.v1B\025PromotionServiceProtoP\001ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\242\002\013OOPromotion\252\002\026OpenOrder.Promotion.V1\312\002\026OpenOrder\\Promotion\\V1\352\002\030OpenOrder::Promotion::V1'
   _globals['_PROMOTIONSERVICE'].methods_by_name['CreateCoupon']._loaded_options = None
-  _globals['_PROMOTIONSERVICE'].methods_by_name['CreateCoupon']._serialized_options = b'\220\002\002\202\323\344\223\002\020\"\013/v1/coupons:\001*'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['CreateCoupon']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002\020\"\013/v1/coupons:\001*'
   _globals['_PROMOTIONSERVICE'].methods_by_name['UpdateCoupon']._loaded_options = None
-  _globals['_PROMOTIONSERVICE'].methods_by_name['UpdateCoupon']._serialized_options = b'\220\002\002\202\323\344\223\002Q2\036/v1/coupons/{coupon.coupon_id}:\006couponZ\'2\035/v1/couponCodes/{coupon.code}:\006coupon'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['UpdateCoupon']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002Q2\036/v1/coupons/{coupon.coupon_id}:\006couponZ\'2\035/v1/couponCodes/{coupon.code}:\006coupon'
   _globals['_PROMOTIONSERVICE'].methods_by_name['GetCoupon']._loaded_options = None
-  _globals['_PROMOTIONSERVICE'].methods_by_name['GetCoupon']._serialized_options = b'\220\002\001\202\323\344\223\0023\022\027/v1/coupons/{coupon_id}Z\030\022\026/v1/couponCodes/{code}'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['GetCoupon']._serialized_options = b'\220\002\001\330\342\"\002\202\323\344\223\0023\022\027/v1/coupons/{coupon_id}Z\030\022\026/v1/couponCodes/{code}'
   _globals['_PROMOTIONSERVICE'].methods_by_name['ListCoupons']._loaded_options = None
-  _globals['_PROMOTIONSERVICE'].methods_by_name['ListCoupons']._serialized_options = b'\220\002\001\202\323\344\223\002\r\022\013/v1/coupons'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['ListCoupons']._serialized_options = b'\220\002\001\330\342\"\002\202\323\344\223\002\r\022\013/v1/coupons'
   _globals['_PROMOTIONSERVICE'].methods_by_name['IssueCoupon']._loaded_options = None
-  _globals['_PROMOTIONSERVICE'].methods_by_name['IssueCoupon']._serialized_options = b'\220\002\002\202\323\344\223\002E\"\035/v1/coupons/{coupon_id}:issue:\001*Z!\"\034/v1/couponCodes/{code}:issue:\001*'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['IssueCoupon']._serialized_options = b'\220\002\002\330\342\"\004\202\323\344\223\002E\"\035/v1/coupons/{coupon_id}:issue:\001*Z!\"\034/v1/couponCodes/{code}:issue:\001*'
   _globals['_PROMOTIONSERVICE'].methods_by_name['HoldCoupon']._loaded_options = None
-  _globals['_PROMOTIONSERVICE'].methods_by_name['HoldCoupon']._serialized_options = b'\220\002\002\202\323\344\223\002.\")/v1/issuedCoupons/{issued_coupon_id}:hold:\001*'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['HoldCoupon']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002.\")/v1/issuedCoupons/{issued_coupon_id}:hold:\001*'
   _globals['_PROMOTIONSERVICE'].methods_by_name['ListIssuedCoupons']._loaded_options = None
-  _globals['_PROMOTIONSERVICE'].methods_by_name['ListIssuedCoupons']._serialized_options = b'\220\002\001\202\323\344\223\002\023\022\021/v1/issuedCoupons'
-  _globals['_CREATECOUPONREQUEST']._serialized_start=212
-  _globals['_CREATECOUPONREQUEST']._serialized_end=499
-  _globals['_CREATECOUPONRESPONSE']._serialized_start=501
-  _globals['_CREATECOUPONRESPONSE']._serialized_end=571
-  _globals['_UPDATECOUPONREQUEST']._serialized_start=574
-  _globals['_UPDATECOUPONREQUEST']._serialized_end=738
-  _globals['_UPDATECOUPONRESPONSE']._serialized_start=740
-  _globals['_UPDATECOUPONRESPONSE']._serialized_end=810
-  _globals['_GETCOUPONREQUEST']._serialized_start=812
-  _globals['_GETCOUPONREQUEST']._serialized_end=874
-  _globals['_GETCOUPONRESPONSE']._serialized_start=876
-  _globals['_GETCOUPONRESPONSE']._serialized_end=943
-  _globals['_LISTCOUPONSREQUEST']._serialized_start=945
-  _globals['_LISTCOUPONSREQUEST']._serialized_end=1004
-  _globals['_LISTCOUPONSRESPONSE']._serialized_start=1006
-  _globals['_LISTCOUPONSRESPONSE']._serialized_end=1101
-  _globals['_ISSUECOUPONREQUEST']._serialized_start=1103
-  _globals['_ISSUECOUPONREQUEST']._serialized_end=1204
-  _globals['_ISSUECOUPONRESPONSE']._serialized_start=1206
-  _globals['_ISSUECOUPONRESPONSE']._serialized_end=1288
-  _globals['_HOLDCOUPONREQUEST']._serialized_start=1291
-  _globals['_HOLDCOUPONREQUEST']._serialized_end=1442
-  _globals['_HOLDCOUPONRESPONSE']._serialized_start=1444
-  _globals['_HOLDCOUPONRESPONSE']._serialized_end=1519
-  _globals['_LISTISSUEDCOUPONSREQUEST']._serialized_start=1522
-  _globals['_LISTISSUEDCOUPONSREQUEST']._serialized_end=1681
-  _globals['_LISTISSUEDCOUPONSRESPONSE']._serialized_start=1683
-  _globals['_LISTISSUEDCOUPONSRESPONSE']._serialized_end=1797
-  _globals['_PROMOTIONSERVICE']._serialized_start=1800
-  _globals['_PROMOTIONSERVICE']._serialized_end=2939
+  _globals['_PROMOTIONSERVICE'].methods_by_name['ListIssuedCoupons']._serialized_options = b'\220\002\001\330\342\"\003\202\323\344\223\002\023\022\021/v1/issuedCoupons'
+  _globals['_CREATECOUPONREQUEST']._serialized_start=247
+  _globals['_CREATECOUPONREQUEST']._serialized_end=534
+  _globals['_CREATECOUPONRESPONSE']._serialized_start=536
+  _globals['_CREATECOUPONRESPONSE']._serialized_end=606
+  _globals['_UPDATECOUPONREQUEST']._serialized_start=609
+  _globals['_UPDATECOUPONREQUEST']._serialized_end=773
+  _globals['_UPDATECOUPONRESPONSE']._serialized_start=775
+  _globals['_UPDATECOUPONRESPONSE']._serialized_end=845
+  _globals['_GETCOUPONREQUEST']._serialized_start=847
+  _globals['_GETCOUPONREQUEST']._serialized_end=909
+  _globals['_GETCOUPONRESPONSE']._serialized_start=911
+  _globals['_GETCOUPONRESPONSE']._serialized_end=978
+  _globals['_LISTCOUPONSREQUEST']._serialized_start=980
+  _globals['_LISTCOUPONSREQUEST']._serialized_end=1039
+  _globals['_LISTCOUPONSRESPONSE']._serialized_start=1041
+  _globals['_LISTCOUPONSRESPONSE']._serialized_end=1136
+  _globals['_ISSUECOUPONREQUEST']._serialized_start=1138
+  _globals['_ISSUECOUPONREQUEST']._serialized_end=1239
+  _globals['_ISSUECOUPONRESPONSE']._serialized_start=1241
+  _globals['_ISSUECOUPONRESPONSE']._serialized_end=1323
+  _globals['_HOLDCOUPONREQUEST']._serialized_start=1326
+  _globals['_HOLDCOUPONREQUEST']._serialized_end=1477
+  _globals['_HOLDCOUPONRESPONSE']._serialized_start=1479
+  _globals['_HOLDCOUPONRESPONSE']._serialized_end=1554
+  _globals['_LISTISSUEDCOUPONSREQUEST']._serialized_start=1557
+  _globals['_LISTISSUEDCOUPONSREQUEST']._serialized_end=1716
+  _globals['_LISTISSUEDCOUPONSRESPONSE']._serialized_start=1718
+  _globals['_LISTISSUEDCOUPONSRESPONSE']._serialized_end=1832
+  _globals['_PROMOTIONSERVICE']._serialized_start=1835
+  _globals['_PROMOTIONSERVICE']._serialized_end=3003
 # @@protoc_insertion_point(module_scope)

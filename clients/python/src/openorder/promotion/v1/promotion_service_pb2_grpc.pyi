@@ -59,9 +59,9 @@ class PromotionServiceStub:
     """Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
     answer. For services. The coupon is free again after a release_requested event.
 
-    Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
-    COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
-    before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
+    Reasons: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
+    COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by
+    the order before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
     """
     ListIssuedCoupons: _grpc.UnaryUnaryMultiCallable[_promotion_service_pb2.ListIssuedCouponsRequest, _promotion_service_pb2.ListIssuedCouponsResponse]
     """Returns issued coupons, the newest first."""
@@ -97,9 +97,9 @@ class PromotionServiceAsyncStub(PromotionServiceStub):
     """Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
     answer. For services. The coupon is free again after a release_requested event.
 
-    Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
-    COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
-    before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
+    Reasons: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
+    COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by
+    the order before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
     """
     ListIssuedCoupons: _aio.UnaryUnaryMultiCallable[_promotion_service_pb2.ListIssuedCouponsRequest, _promotion_service_pb2.ListIssuedCouponsResponse]  # type: ignore[assignment]
     """Returns issued coupons, the newest first."""
@@ -168,9 +168,9 @@ class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Holds an issued coupon for an order, as a hold_requested event does, and answers at once; asked again, with the same
         answer. For services. The coupon is free again after a release_requested event.
 
-        Reasons: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET, COUPON_EXPIRED,
-        COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by the order
-        before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
+        Reasons: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
+        COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED, COUPON_RELEASED (FAILED_PRECONDITION: asked back by
+        the order before), REQUEST_ID_REUSED (ALREADY_EXISTS); each is final for this order.
         """
 
     @_abc_1.abstractmethod

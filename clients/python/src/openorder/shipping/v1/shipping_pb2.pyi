@@ -194,7 +194,7 @@ class Shipment(_message.Message):
     @_builtins.property
     def address(self) -> _postal_address_pb2.PostalAddress:
         """Where the parcel goes, as it was given with the order. Personal data: no log and no trace shows it. Not set if the
-        order has none.
+        order has none, and for viewers.
         """
 
     @_builtins.property

@@ -159,9 +159,11 @@ class User(_message.Message):
     letter or digit. A UUID version 7 unless an operator chose another.
     """
     email: _builtins.str
-    """Mail address that it signs in with, at most 254 characters, in lower case. Personal data: no event has it."""
+    """Mail address that it signs in with, at most 254 characters, in lower case. Personal data: no event has it, and
+    viewers do not see it.
+    """
     display_name: _builtins.str
-    """Name for people to read, 0 to 200 characters. Personal data: no event has it."""
+    """Name for people to read, 0 to 200 characters. Personal data: no event has it, and viewers do not see it."""
     state: Global___UserState.ValueType
     """Whether it may sign in."""
     version: _builtins.int

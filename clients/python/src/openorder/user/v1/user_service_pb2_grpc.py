@@ -29,7 +29,8 @@ class UserServiceStub:
     """Users, and how they sign in.
 
     RegisterUser, Authenticate, RefreshToken, and SignOut with a refresh token need no access token. Customers see and
-    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all.
+    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all, viewers
+    see all.
 
     Fields with the option openorder.secret.v1.secret are secrets. They stand in no log, trace, event, or stored answer,
     and two requests with one request_id that differ in them alone count as the same.
@@ -127,7 +128,8 @@ class UserServiceServicer:
     """Users, and how they sign in.
 
     RegisterUser, Authenticate, RefreshToken, and SignOut with a refresh token need no access token. Customers see and
-    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all.
+    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all, viewers
+    see all.
 
     Fields with the option openorder.secret.v1.secret are secrets. They stand in no log, trace, event, or stored answer,
     and two requests with one request_id that differ in them alone count as the same.
@@ -243,7 +245,8 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUsers(self, request, context):
-        """Returns users, the newest first. For operators and services. Reason: ROLE_REQUIRED (PERMISSION_DENIED).
+        """Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
+        ROLE_REQUIRED (PERMISSION_DENIED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -390,7 +393,8 @@ class UserService:
     """Users, and how they sign in.
 
     RegisterUser, Authenticate, RefreshToken, and SignOut with a refresh token need no access token. Customers see and
-    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all.
+    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all, viewers
+    see all.
 
     Fields with the option openorder.secret.v1.secret are secrets. They stand in no log, trace, event, or stored answer,
     and two requests with one request_id that differ in them alone count as the same.

@@ -30,7 +30,8 @@ class UserServiceStub:
     """Users, and how they sign in.
 
     RegisterUser, Authenticate, RefreshToken, and SignOut with a refresh token need no access token. Customers see and
-    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all.
+    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all, viewers
+    see all.
 
     Fields with the option openorder.secret.v1.secret are secrets. They stand in no log, trace, event, or stored answer,
     and two requests with one request_id that differ in them alone count as the same.
@@ -109,7 +110,9 @@ class UserServiceStub:
     Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     ListUsers: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ListUsersRequest, _user_service_pb2.ListUsersResponse]
-    """Returns users, the newest first. For operators and services. Reason: ROLE_REQUIRED (PERMISSION_DENIED)."""
+    """Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
+    ROLE_REQUIRED (PERMISSION_DENIED).
+    """
     ListUserActivity: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ListUserActivityRequest, _user_service_pb2.ListUserActivityResponse]
     """Returns what a user did and what was done to it, the newest first. Reason: USER_NOT_FOUND (NOT_FOUND)."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.CreateApiKeyRequest, _user_service_pb2.CreateApiKeyResponse]
@@ -140,7 +143,8 @@ class UserServiceAsyncStub(UserServiceStub):
     """Users, and how they sign in.
 
     RegisterUser, Authenticate, RefreshToken, and SignOut with a refresh token need no access token. Customers see and
-    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all.
+    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all, viewers
+    see all.
 
     Fields with the option openorder.secret.v1.secret are secrets. They stand in no log, trace, event, or stored answer,
     and two requests with one request_id that differ in them alone count as the same.
@@ -216,7 +220,9 @@ class UserServiceAsyncStub(UserServiceStub):
     Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     ListUsers: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ListUsersRequest, _user_service_pb2.ListUsersResponse]  # type: ignore[assignment]
-    """Returns users, the newest first. For operators and services. Reason: ROLE_REQUIRED (PERMISSION_DENIED)."""
+    """Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
+    ROLE_REQUIRED (PERMISSION_DENIED).
+    """
     ListUserActivity: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ListUserActivityRequest, _user_service_pb2.ListUserActivityResponse]  # type: ignore[assignment]
     """Returns what a user did and what was done to it, the newest first. Reason: USER_NOT_FOUND (NOT_FOUND)."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_user_service_pb2.CreateApiKeyRequest, _user_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
@@ -246,7 +252,8 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
     """Users, and how they sign in.
 
     RegisterUser, Authenticate, RefreshToken, and SignOut with a refresh token need no access token. Customers see and
-    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all.
+    change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all, viewers
+    see all.
 
     Fields with the option openorder.secret.v1.secret are secrets. They stand in no log, trace, event, or stored answer,
     and two requests with one request_id that differ in them alone count as the same.
@@ -386,7 +393,9 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_service_pb2.ListUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.ListUsersResponse, _abc.Awaitable[_user_service_pb2.ListUsersResponse]]:
-        """Returns users, the newest first. For operators and services. Reason: ROLE_REQUIRED (PERMISSION_DENIED)."""
+        """Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
+        ROLE_REQUIRED (PERMISSION_DENIED).
+        """
 
     @_abc_1.abstractmethod
     def ListUserActivity(

@@ -379,7 +379,7 @@ export const CancelRebuildResponseSchema: GenMessage<CancelRebuildResponse> = /*
   messageDesc(file_openorder_analytics_v1_analytics_service, 11);
 
 /**
- * What is sold, and what becomes of orders. For operators and services; only operators rebuild.
+ * What is sold, and what becomes of orders. For operators, services and viewers; only operators rebuild.
  *
  * Everything is counted from the events of orders, each once, a moment after it happened. An event counts in the period
  * in which it happened: a paid order that is cancelled later stays in the period in which it was paid, and is refunded in

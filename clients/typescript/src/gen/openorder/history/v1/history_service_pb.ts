@@ -445,8 +445,8 @@ export const CancelRebuildResponseSchema: GenMessage<CancelRebuildResponse> = /*
  * free words.
  *
  * What is answered follows the events of the other services, and so is a moment old: `as_of` says how old, and
- * `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators and services
- * all of them. An order that the caller may not see is answered as one that does not exist.
+ * `min_version` waits for a change that the caller knows of. A customer sees its own orders only; operators, services and
+ * viewers all of them. An order that the caller may not see is answered as one that does not exist.
  *
  * `as_of` means: every event that Kafka had acknowledged in a topic of orders, payments, shipments or notifications by
  * this time is in what is answered, by the clock of the history service. It is the earliest of what holds for each
@@ -508,7 +508,8 @@ export const HistoryService: GenService<{
     output: typeof StartRebuildResponseSchema;
   },
   /**
-   * Returns how far a rebuild is. For operators. Reasons: ROLE_REQUIRED (PERMISSION_DENIED), REBUILD_NOT_FOUND (NOT_FOUND).
+   * Returns how far a rebuild is. For operators and viewers. Reasons: ROLE_REQUIRED (PERMISSION_DENIED),
+   * REBUILD_NOT_FOUND (NOT_FOUND).
    *
    * @generated from rpc openorder.history.v1.HistoryService.GetRebuild
    */

@@ -408,8 +408,8 @@ export const ReleaseStockResponseSchema: GenMessage<ReleaseStockResponse> = /*@_
   messageDesc(file_openorder_inventory_v1_inventory_service, 13);
 
 /**
- * Stock levels, and what is held of them for orders. Everybody may read stock; reservations and all changes
- * are for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
+ * Stock levels, and what is held of them for orders. Everybody may read stock; reservations are for operators, services
+ * and viewers, and all changes for operators and services (PERMISSION_DENIED with reason ROLE_REQUIRED for others).
  *
  * @generated from service openorder.inventory.v1.InventoryService
  */

@@ -70,7 +70,8 @@ export type Notification = Message<"openorder.notification.v1.Notification"> & {
   body: string;
 
   /**
-   * Where it goes, masked: "a***@example.com", "+49***21", "***k3Qz"; empty if there is no address.
+   * Where it goes, masked: "a***@example.com", "+49***21", "***k3Qz"; empty if there is no address. Viewers see neither
+   * this nor subject and body.
    *
    * @generated from field: string masked_recipient = 8;
    */
@@ -190,7 +191,7 @@ export type NotificationPreferences = Message<"openorder.notification.v1.Notific
 
   /**
    * Telephone number that text messages go to, as E.164: "+" and 8 to 15 digits with the country code. Empty: none,
-   * and no text message can be sent.
+   * and no text message can be sent. Viewers see none.
    *
    * @generated from field: string phone_number = 8;
    */
@@ -198,7 +199,7 @@ export type NotificationPreferences = Message<"openorder.notification.v1.Notific
 
   /**
    * What names the user's app to the push provider, which gave it out: at most 1,024 visible ASCII characters. Empty:
-   * none, and no message can be sent to the app.
+   * none, and no message can be sent to the app. Viewers see none.
    *
    * @generated from field: string push_token = 9;
    */

@@ -167,7 +167,7 @@ export type GetDeadLetterResponse = Message<"openorder.operations.v1.GetDeadLett
   deadLetter?: DeadLetter | undefined;
 
   /**
-   * Its value as it came.
+   * Its value as it came; empty for viewers.
    *
    * @generated from field: bytes payload = 2;
    */
@@ -181,7 +181,7 @@ export type GetDeadLetterResponse = Message<"openorder.operations.v1.GetDeadLett
   payloadMessage: string;
 
   /**
-   * The value in protobuf's JSON form; empty when it cannot be decoded.
+   * The value in protobuf's JSON form; empty when it cannot be decoded, and for viewers.
    *
    * @generated from field: string payload_json = 4;
    */
@@ -1008,8 +1008,8 @@ export const ReplayPhaseSchema: GenEnum<ReplayPhase> = /*@__PURE__*/
   enumDesc(file_openorder_operations_v1_operations_service, 0);
 
 /**
- * What operators see of the pipeline, and what they do to it. For callers with the role operator alone
- * (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
+ * What operators see of the pipeline, and what they do to it. For callers with the role operator alone; what is only
+ * looked at for viewers, too (PERMISSION_DENIED, reason ROLE_REQUIRED, for others).
  *
  * Each service's database is the authority on its own messages; these calls ask the services. Where several are asked
  * and one does not answer, the others' answers come with its name in `unreachable`.

@@ -241,7 +241,7 @@ export type Order = Message<"openorder.order.v1.Order"> & {
   paymentMode: PaymentMode;
 
   /**
-   * Address that mail about the order goes to, at most 254 characters; may be empty.
+   * Address that mail about the order goes to, at most 254 characters; may be empty, and is for viewers.
    *
    * @generated from field: string customer_email = 14;
    */
@@ -262,7 +262,7 @@ export type Order = Message<"openorder.order.v1.Order"> & {
   issuedCouponId: string;
 
   /**
-   * Where the order is sent; not set: not given.
+   * Where the order is sent; not set: not given. Viewers do not see it.
    *
    * @generated from field: google.type.PostalAddress shipping_address = 17;
    */

@@ -824,7 +824,7 @@ export const SettleCompensationResponseSchema: GenMessage<SettleCompensationResp
 /**
  * Orders: made by customers, carried through stock, payment and delivery by the order saga.
  *
- * A customer sees and changes its own orders only; operators and services all of them.
+ * A customer sees and changes its own orders only; operators and services all of them, and viewers see all of them.
  * An order that the caller may not see is answered as one that does not exist.
  *
  * @generated from service openorder.order.v1.OrderService
@@ -836,8 +836,9 @@ export const OrderService: GenService<{
    * Prices come from a copy of the catalogue that is a moment old. With expected_total, an order is made at that total or
    * not at all.
    * An order of an unknown SKU is made and answered as REJECTED, status_reason UNKNOWN_SKU. So is one whose coupon cannot
-   * be used, once that is known: COUPON_NOT_FOUND, NOT_YOUR_COUPON, COUPON_ALREADY_USED, COUPON_NOT_VALID_YET,
-   * COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given back.
+   * be used, once that is known: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED,
+   * COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
+   * back.
    *
    * Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
    * COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
@@ -955,7 +956,7 @@ export const OrderService: GenService<{
     output: typeof WatchOrderResponseSchema;
   },
   /**
-   * Returns sagas that are not at their end, those of the oldest orders first. For operators (PERMISSION_DENIED with
+   * Returns sagas that are not at their end, those of the oldest orders first. For operators and viewers (PERMISSION_DENIED with
    * reason ROLE_REQUIRED for others).
    *
    * @generated from rpc openorder.order.v1.OrderService.ListSagas

@@ -418,7 +418,7 @@ export enum CouponRejectionReason {
   COUPON_NOT_FOUND = 1,
 
   /**
-   * It was issued to somebody else.
+   * It was issued to somebody else. Not sent any more: COUPON_NOT_FOUND is, as of one that does not exist.
    *
    * @generated from enum value: COUPON_REJECTION_REASON_NOT_YOUR_COUPON = 2;
    */

@@ -102,7 +102,7 @@ export type Shipment = Message<"openorder.shipping.v1.Shipment"> & {
 
   /**
    * Where the parcel goes, as it was given with the order. Personal data: no log and no trace shows it. Not set if the
-   * order has none.
+   * order has none, and for viewers.
    *
    * @generated from field: google.type.PostalAddress address = 6;
    */

@@ -30,14 +30,15 @@ export type User = Message<"openorder.user.v1.User"> & {
   userId: string;
 
   /**
-   * Mail address that it signs in with, at most 254 characters, in lower case. Personal data: no event has it.
+   * Mail address that it signs in with, at most 254 characters, in lower case. Personal data: no event has it, and
+   * viewers do not see it.
    *
    * @generated from field: string email = 2;
    */
   email: string;
 
   /**
-   * Name for people to read, 0 to 200 characters. Personal data: no event has it.
+   * Name for people to read, 0 to 200 characters. Personal data: no event has it, and viewers do not see it.
    *
    * @generated from field: string display_name = 3;
    */

@@ -965,7 +965,8 @@ export const RotateSigningKeysResponseSchema: GenMessage<RotateSigningKeysRespon
  * Users, and how they sign in.
  *
  * RegisterUser, Authenticate, RefreshToken, and SignOut with a refresh token need no access token. Customers see and
- * change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all.
+ * change themselves alone; others do not exist for them (USER_NOT_FOUND). Operators see and change all, viewers
+ * see all.
  *
  * Fields with the option openorder.secret.v1.secret are secrets. They stand in no log, trace, event, or stored answer,
  * and two requests with one request_id that differ in them alone count as the same.
@@ -1113,7 +1114,8 @@ export const UserService: GenService<{
     output: typeof EnableUserResponseSchema;
   },
   /**
-   * Returns users, the newest first. For operators and services. Reason: ROLE_REQUIRED (PERMISSION_DENIED).
+   * Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
+   * ROLE_REQUIRED (PERMISSION_DENIED).
    *
    * @generated from rpc openorder.user.v1.UserService.ListUsers
    */
