@@ -113,7 +113,7 @@ async fn a_coupon_that_cannot_be_used_rejects_the_order_with_its_reason_and_give
     let for_larger = CouponTerms { minimum_total: eur(PRICE + 1), ..off(1) };
     let cases = [
         (used, "COUPON_ALREADY_USED"),
-        (issued(&shop, &other, off(1), LONG).await, "NOT_YOUR_COUPON"),
+        (issued(&shop, &other, off(1), LONG).await, "COUPON_NOT_FOUND"),
         (issued(&shop, &name, for_others, LONG).await, "COUPON_NOT_APPLICABLE"),
         (issued(&shop, &name, for_larger, LONG).await, "COUPON_MINIMUM_NOT_REACHED"),
         (uuid::Uuid::now_v7().to_string(), "COUPON_NOT_FOUND"),

@@ -238,16 +238,16 @@ fn next(rows: &[i64], fitted: usize, after_all: Option<i64>) -> i64 {
 
 calls! {
     impl PipelineService for Server {
-        get_pipeline_state(GetPipelineStateRequest) -> GetPipelineStateResponse = state, operator;
-        list_group_dead_letters(ListGroupDeadLettersRequest) -> ListGroupDeadLettersResponse = dead_letters, operator;
-        list_group_causes(ListGroupCausesRequest) -> ListGroupCausesResponse = causes, operator;
-        get_group_dead_letter(GetGroupDeadLetterRequest) -> GetGroupDeadLetterResponse = dead_letter, operator;
+        get_pipeline_state(GetPipelineStateRequest) -> GetPipelineStateResponse = state, operator_reads;
+        list_group_dead_letters(ListGroupDeadLettersRequest) -> ListGroupDeadLettersResponse = dead_letters, operator_reads;
+        list_group_causes(ListGroupCausesRequest) -> ListGroupCausesResponse = causes, operator_reads;
+        get_group_dead_letter(GetGroupDeadLetterRequest) -> GetGroupDeadLetterResponse = dead_letter, operator_reads;
         count_group_replay(CountGroupReplayRequest) -> CountGroupReplayResponse = count, operator;
         start_group_replay(StartGroupReplayRequest) -> StartGroupReplayResponse = start, operator;
         get_group_replay(GetGroupReplayRequest) -> GetGroupReplayResponse = replay, operator;
         cancel_group_replay(CancelGroupReplayRequest) -> CancelGroupReplayResponse = cancel, operator;
         discard_group_dead_letters(DiscardGroupDeadLettersRequest) -> DiscardGroupDeadLettersResponse = discard, operator;
-        list_group_parked_messages(ListGroupParkedMessagesRequest) -> ListGroupParkedMessagesResponse = parked, operator;
+        list_group_parked_messages(ListGroupParkedMessagesRequest) -> ListGroupParkedMessagesResponse = parked, operator_reads;
         count_events(CountEventsRequest) -> CountEventsResponse = count_events, operator;
         read_events(ReadEventsRequest) -> ReadEventsResponse = read_events, operator;
         redeliver_events(RedeliverEventsRequest) -> RedeliverEventsResponse = redeliver, operator;

@@ -1,6 +1,6 @@
 //! The methods of a gRPC service as a table: who may call each one, and which function answers it.
 
-use openorder_types::{CallError, Rejection};
+use openorder_types::{CallError, Rejection, Role};
 use tonic::{Request, Status};
 
 use crate::{CallContext, rejection, status};
@@ -10,7 +10,7 @@ pub use tonic::{Request as TonicRequest, Response, Status as TonicStatus, async_
 
 /// Who may call a method: each function is one of the words that [`calls!`](crate::calls) knows.
 pub mod access {
-    use super::{CallContext, Rejection, Request, Status, rejection};
+    use super::{CallContext, Rejection, Request, Role, Status, rejection};
 
     /// Whoever says who it is.
     ///
@@ -32,6 +32,19 @@ pub mod access {
         Ok(call)
     }
 
+    /// Operators, services and viewers, of what is read alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`anyone`], and `ROLE_REQUIRED`.
+    pub fn staff_reads<T>(request: &Request<T>) -> Result<CallContext, Status> {
+        let call = anyone(request)?;
+        match call.caller.reads_all() {
+            true => Ok(call),
+            false => Err(refused("only operators, services and viewers may do this")),
+        }
+    }
+
     /// Operators only: a person answers for it, and a service is not one.
     ///
     /// # Errors
@@ -41,8 +54,25 @@ pub mod access {
         let call = anyone(request)?;
         match call.caller.is_operator() {
             true => Ok(call),
-            false => Err(rejection(Rejection::permission_denied("ROLE_REQUIRED", "only operators may do this"))),
+            false => Err(refused("only operators may do this")),
         }
+    }
+
+    /// Operators and viewers, of what is read alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`anyone`], and `ROLE_REQUIRED`.
+    pub fn operator_reads<T>(request: &Request<T>) -> Result<CallContext, Status> {
+        let call = anyone(request)?;
+        match call.caller.is_operator() || call.caller.has(Role::Viewer) {
+            true => Ok(call),
+            false => Err(refused("only operators and viewers may do this")),
+        }
+    }
+
+    fn refused(text: &str) -> Status {
+        rejection(Rejection::permission_denied("ROLE_REQUIRED", text))
     }
 }
 
@@ -105,7 +135,7 @@ macro_rules! calls {
 #[cfg(test)]
 mod tests {
     use openorder_telemetry::TraceContext;
-    use openorder_types::{Caller, Role};
+    use openorder_types::Caller;
 
     use super::*;
     use crate::reason_of;
@@ -117,8 +147,13 @@ mod tests {
             CallContext { caller, trace: TraceContext::NONE, deadline: None }.request(())
         };
         type Access = fn(&Request<()>) -> Result<CallContext, Status>;
-        let words: [(&str, Access); 3] =
-            [("anyone", access::anyone), ("staff", access::staff), ("operator", access::operator)];
+        let words: [(&str, Access); 5] = [
+            ("anyone", access::anyone),
+            ("staff", access::staff),
+            ("staff_reads", access::staff_reads),
+            ("operator", access::operator),
+            ("operator_reads", access::operator_reads),
+        ];
         let let_in = |roles: &[Role]| {
             let names = words.iter().filter(|(_, access)| match access(&request(roles)) {
                 Ok(call) => call.caller.subject == "ada",
@@ -131,8 +166,9 @@ mod tests {
         };
         assert_eq!(let_in(&[]), ["anyone"]);
         assert_eq!(let_in(&[Role::Customer]), ["anyone"]);
-        assert_eq!(let_in(&[Role::Service]), ["anyone", "staff"]);
-        assert_eq!(let_in(&[Role::Operator]), ["anyone", "staff", "operator"]);
+        assert_eq!(let_in(&[Role::Service]), ["anyone", "staff", "staff_reads"]);
+        assert_eq!(let_in(&[Role::Operator]), ["anyone", "staff", "staff_reads", "operator", "operator_reads"]);
+        assert_eq!(let_in(&[Role::Viewer]), ["anyone", "staff_reads", "operator_reads"]);
         for (name, access) in words {
             let Err(status) = access(&Request::new(())) else { panic!("{name} lets in who does not say who calls") };
             assert_eq!(reason_of(&status).as_deref(), Some("CALLER_MISSING"));

@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     fn callers() -> impl Strategy<Value = Caller> {
-        let roles = proptest::sample::subsequence(vec![Role::Customer, Role::Operator, Role::Service], 0..=3);
+        let roles = proptest::sample::subsequence(Role::ALL.to_vec(), 0..=4);
         ("[a-z]{0,6}", roles).prop_map(|(subject, roles)| Caller::new(subject, roles))
     }
 

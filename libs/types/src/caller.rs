@@ -10,25 +10,31 @@ pub enum Role {
     Customer,
     /// Runs the system: acts for everybody.
     Operator,
-    /// Another service of OpenOrder: acts for everybody.
+    /// A program that acts for everybody, such as another service of OpenOrder.
     Service,
+    /// Looks on: reads what belongs to anybody, without personal data, and changes nothing.
+    Viewer,
 }
 
 impl Role {
-    /// The name on the wire: `customer`, `operator` or `service`.
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Customer, Self::Operator, Self::Service, Self::Viewer];
+
+    /// The name on the wire: `customer`, `operator`, `service` or `viewer`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Customer => "customer",
             Self::Operator => "operator",
             Self::Service => "service",
+            Self::Viewer => "viewer",
         }
     }
 
     /// The role with this name on the wire.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Customer, Self::Operator, Self::Service].into_iter().find(|role| role.as_str() == name)
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
     }
 }
 
@@ -81,6 +87,19 @@ impl Caller {
         Err(Rejection::permission_denied("ROLE_REQUIRED", "only operators and services may do this"))
     }
 
+    /// Whether the caller reads what belongs to anybody: operators, services and viewers.
+    #[must_use]
+    pub fn reads_all(&self) -> bool {
+        self.is_staff() || self.has(Role::Viewer)
+    }
+
+    /// Whether the caller may read what belongs to the user. Personal data in it is for those alone who
+    /// [may act for](Self::may_act_for) the user.
+    #[must_use]
+    pub fn may_see(&self, user: &UserId) -> bool {
+        self.has(Role::Viewer) || self.may_act_for(user)
+    }
+
     /// Whether the caller may read and change what belongs to the user: operators and services may
     /// for everybody, a customer for itself.
     #[must_use]
@@ -120,12 +139,24 @@ mod tests {
     #[test]
     fn a_caller_without_a_role_may_nothing() {
         let ada = UserId::parse("ada").unwrap();
-        assert!(!Caller::new("ada", []).may_act_for(&ada));
+        assert!(!Caller::new("ada", []).may_act_for(&ada) && !Caller::new("ada", []).may_see(&ada));
+    }
+
+    #[test]
+    fn a_viewer_reads_everybodys_and_changes_nobodys() {
+        let ada = UserId::parse("ada").unwrap();
+        let viewer = Caller::new("ada", [Role::Viewer]);
+        assert!(viewer.reads_all() && viewer.may_see(&ada));
+        assert!(!viewer.may_act_for(&ada) && !viewer.is_staff() && !viewer.is_operator());
+        let both = Caller::new("ada", [Role::Viewer, Role::Customer]);
+        let bob = UserId::parse("bob").unwrap();
+        assert!(both.may_act_for(&ada) && both.may_see(&bob) && !both.may_act_for(&bob));
+        assert!(!Caller::new("ada", [Role::Customer]).reads_all() && Caller::service("order").reads_all());
     }
 
     #[test]
     fn role_names_go_both_ways() {
-        for role in [Role::Customer, Role::Operator, Role::Service] {
+        for role in Role::ALL {
             assert_eq!(Role::parse(role.as_str()), Some(role));
         }
         assert_eq!(Role::parse("Operator"), None);

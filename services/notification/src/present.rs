@@ -2,6 +2,7 @@
 
 use openorder_proto::notification::v1 as proto;
 use openorder_rpc::timestamp_to_proto;
+use openorder_types::Caller;
 
 use crate::domain::{Channel, Kind, Notification, PhoneNumber, Preferences, PushToken, Recipient, Status};
 
@@ -23,6 +24,25 @@ pub(crate) fn notification(one: &Notification) -> proto::Notification {
         trace_id: trace_id(&one.traceparent).to_owned(),
         version: one.version,
     }
+}
+
+/// The message as this caller sees it: one that only looks on sees neither its text nor where it went.
+pub(crate) fn notification_for(caller: &Caller, one: &Notification) -> proto::Notification {
+    let shown = notification(one);
+    if caller.may_act_for(&one.user_id) {
+        return shown;
+    }
+    let nothing = String::new;
+    proto::Notification { subject: nothing(), body: nothing(), masked_recipient: nothing(), ..shown }
+}
+
+/// The preferences as this caller sees them: one that only looks on sees no address.
+pub(crate) fn preferences_for(caller: &Caller, one: &Preferences) -> proto::NotificationPreferences {
+    let shown = preferences(one);
+    if caller.may_act_for(&one.user_id) {
+        return shown;
+    }
+    proto::NotificationPreferences { phone_number: String::new(), push_token: String::new(), ..shown }
 }
 
 pub(crate) fn preferences(preferences: &Preferences) -> proto::NotificationPreferences {

@@ -4,6 +4,7 @@ use openorder_proto::{
     google::r#type::PostalAddress, inventory::v1::StockLine, order::v1 as proto, promotion::v1::CouponLine,
 };
 use openorder_rpc::{money_to_proto, timestamp_to_proto};
+use openorder_types::Caller;
 
 use crate::{
     domain::{
@@ -37,6 +38,15 @@ pub(crate) fn order(record: &Record) -> proto::Order {
         modification: order.modification.as_deref().map(modification),
         payment_deadline: record.state().payment_deadline(None).as_ref().map(timestamp_to_proto),
     }
+}
+
+/// The order as this caller sees it: one that only looks on sees no personal data.
+pub(crate) fn order_for(caller: &Caller, record: &Record) -> proto::Order {
+    let shown = order(record);
+    if caller.may_act_for(&record.order.customer_id) {
+        return shown;
+    }
+    proto::Order { customer_email: String::new(), shipping_address: None, ..shown }
 }
 
 /// The saga as operators see it.

@@ -2,7 +2,7 @@
 
 use openorder_proto::{google::r#type::PostalAddress, shipping::v1 as proto};
 use openorder_rpc::timestamp_to_proto;
-use openorder_types::{DisplayName, Quantity, Sku, ValueError};
+use openorder_types::{Caller, DisplayName, Quantity, Sku, ValueError};
 use prost::Message;
 
 use crate::domain::{Address, CancelReason, Carrier, CarrierEvent, CarrierEventId, Line, Shipment, TrackingNumber};
@@ -24,6 +24,12 @@ pub(crate) fn shipment(shipment: &Shipment) -> proto::Shipment {
         deliver_time: shipment.deliver_time.as_ref().map(timestamp_to_proto),
         ..body(shipment)
     }
+}
+
+/// The shipment as this caller sees it: one that only looks on sees no address.
+pub(crate) fn shipment_for(caller: &Caller, one: &Shipment) -> proto::Shipment {
+    let shown = shipment(one);
+    if caller.may_act_for(&one.customer_id) { shown } else { proto::Shipment { address: None, ..shown } }
 }
 
 /// What is known of a shipment from the beginning and never changes: its lines and its address alone.

@@ -115,11 +115,11 @@ impl AnalyticsGrpc {
 
 calls! {
     impl AnalyticsService for AnalyticsGrpc {
-        top_products(TopProductsRequest) -> TopProductsResponse = top, staff;
-        sales_summary(SalesSummaryRequest) -> SalesSummaryResponse = summary, staff;
-        order_stats(OrderStatsRequest) -> OrderStatsResponse = stats, staff;
+        top_products(TopProductsRequest) -> TopProductsResponse = top, staff_reads;
+        sales_summary(SalesSummaryRequest) -> SalesSummaryResponse = summary, staff_reads;
+        order_stats(OrderStatsRequest) -> OrderStatsResponse = stats, staff_reads;
         start_rebuild(StartRebuildRequest) -> StartRebuildResponse = start, operator;
-        get_rebuild(GetRebuildRequest) -> GetRebuildResponse = rebuild, staff;
+        get_rebuild(GetRebuildRequest) -> GetRebuildResponse = rebuild, staff_reads;
         cancel_rebuild(CancelRebuildRequest) -> CancelRebuildResponse = cancel, operator;
     }
 }

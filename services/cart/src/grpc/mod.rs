@@ -44,7 +44,9 @@ pub(crate) struct CartGrpc {
 impl CartGrpc {
     async fn get(&self, call: CallContext, message: GetCartRequest) -> Result<GetCartResponse, CallError> {
         let owner = parse::get(&message)?;
-        check_owner(&call.caller, &owner)?;
+        if !is_visible(&call.caller, &owner) {
+            return Err(domain::not_yours().into());
+        }
         let cart = self.carts.read(&owner, &call.trace).await?;
         Ok(GetCartResponse { cart: Some(self.show(&call, &owner, cart.as_ref()).await) })
     }
@@ -147,6 +149,13 @@ impl CartGrpc {
         let skus: Vec<Sku> = lines.iter().map(|line| line.sku.clone()).collect();
         let products = self.prices.read(&skus, call).await;
         present::cart(owner, cart, &products, self.carts.expires(owner))
+    }
+}
+
+fn is_visible(caller: &Caller, owner: &Owner) -> bool {
+    match owner {
+        Owner::Customer(customer_id) => caller.may_see(customer_id),
+        Owner::Visitor(_) => true,
     }
 }
 

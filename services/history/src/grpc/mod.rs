@@ -104,7 +104,7 @@ calls! {
         list_order_views(ListOrderViewsRequest) -> ListOrderViewsResponse = list, anyone;
         search_orders(SearchOrdersRequest) -> SearchOrdersResponse = search, anyone;
         start_rebuild(StartRebuildRequest) -> StartRebuildResponse = start_rebuild, operator;
-        get_rebuild(GetRebuildRequest) -> GetRebuildResponse = rebuild, operator;
+        get_rebuild(GetRebuildRequest) -> GetRebuildResponse = rebuild, operator_reads;
         cancel_rebuild(CancelRebuildRequest) -> CancelRebuildResponse = cancel_rebuild, operator;
     }
 }

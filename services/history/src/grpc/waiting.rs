@@ -35,9 +35,8 @@ impl HistoryGrpc {
         // Before the look: what is looked at then has everything up to it.
         let as_of = self.as_of.get();
         let found = self.views.get(order_id).await.map_err(query_failed)?;
-        let visible = found.filter(|view| {
-            view.order.created.value().is_some_and(|created| call.caller.may_act_for(&created.customer_id))
-        });
+        let visible = found
+            .filter(|view| view.order.created.value().is_some_and(|created| call.caller.may_see(&created.customer_id)));
         Ok((visible, as_of))
     }
 

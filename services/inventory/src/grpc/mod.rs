@@ -130,9 +130,9 @@ calls! {
         adjust_stock(AdjustStockRequest) -> AdjustStockResponse = adjust, staff;
         get_stock(GetStockRequest) -> GetStockResponse = stock, anyone;
         batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse = stocks, anyone;
-        list_reservations(ListReservationsRequest) -> ListReservationsResponse = reservations, staff;
+        list_reservations(ListReservationsRequest) -> ListReservationsResponse = reservations, staff_reads;
         list_reservation_mismatches(ListReservationMismatchesRequest) -> ListReservationMismatchesResponse
-            = mismatches, staff;
+            = mismatches, staff_reads;
         reserve_stock(ReserveStockRequest) -> ReserveStockResponse = reserve, staff;
         release_stock(ReleaseStockRequest) -> ReleaseStockResponse = release, staff;
     }

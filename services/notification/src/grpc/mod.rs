@@ -12,7 +12,7 @@ use openorder_proto::notification::v1::{
 };
 use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, calls, query_failed};
 use openorder_service::Commands;
-use openorder_types::{CallError, Caller, Rejection, Role, UserId};
+use openorder_types::{CallError, Caller, Rejection, Role};
 use tonic::service::Routes;
 
 use crate::{
@@ -42,7 +42,7 @@ impl NotificationGrpc {
     ) -> Result<ListNotificationsResponse, CallError> {
         let list = self.page_tokens.open(NOTIFICATIONS, &call, &message)?;
         let (mut filter, size) = parse::list(&message, list.cursor())?;
-        if !call.caller.is_staff() {
+        if !call.caller.reads_all() {
             // Whatever a customer asks for, it gets what is its own.
             let own = needs_customer(&call.caller)?;
             if filter.user_id.is_some_and(|wanted| wanted != own) {
@@ -54,7 +54,8 @@ impl NotificationGrpc {
         let found =
             persistence::list_notifications(&mut *read, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
         let cursor = |last: &Notification| last.notification_id.into_bytes();
-        let (notifications, next_page_token) = list.page(size, &found, present::notification, cursor);
+        let show = |one: &Notification| present::notification_for(&call.caller, one);
+        let (notifications, next_page_token) = list.page(size, &found, show, cursor);
         Ok(ListNotificationsResponse { notifications, next_page_token })
     }
 
@@ -64,11 +65,13 @@ impl NotificationGrpc {
         message: GetPreferencesRequest,
     ) -> Result<GetPreferencesResponse, CallError> {
         let user_id = parse::user(&message.user_id)?;
-        visible(&call.caller, &user_id)?;
+        if !call.caller.may_see(&user_id) {
+            return Err(user_not_found(&user_id).into());
+        }
         let found =
             persistence::find_preferences(self.backbone.pool(), &[user_id.as_str()]).await.map_err(query_failed)?;
         let preferences = found.into_iter().next().unwrap_or_else(|| Preferences::default_of(user_id));
-        Ok(GetPreferencesResponse { preferences: Some(present::preferences(&preferences)) })
+        Ok(GetPreferencesResponse { preferences: Some(present::preferences_for(&call.caller, &preferences)) })
     }
 
     async fn update(
@@ -77,7 +80,9 @@ impl NotificationGrpc {
         message: UpdatePreferencesRequest,
     ) -> Result<UpdatePreferencesResponse, CallError> {
         let (request_id, user_id, change) = parse::update(&message)?;
-        visible(&call.caller, &user_id)?;
+        if !call.caller.may_act_for(&user_id) {
+            return Err(user_not_found(&user_id).into());
+        }
         let command = Command::UpdatePreferences { user_id, change };
         let canonical = parse::canonical_update(&message);
         let fingerprint = RequestFingerprint::of_canonical("UpdatePreferences", &message, Some(&canonical));
@@ -112,12 +117,4 @@ fn needs_customer(caller: &Caller) -> Result<String, Rejection> {
         return Ok(caller.subject.clone());
     }
     Err(Rejection::permission_denied("ROLE_REQUIRED", "the caller has no role that may do this"))
-}
-
-/// What a caller may not see does not exist for it.
-fn visible(caller: &Caller, user_id: &UserId) -> Result<(), Rejection> {
-    if caller.may_act_for(user_id) {
-        return Ok(());
-    }
-    Err(user_not_found(user_id))
 }

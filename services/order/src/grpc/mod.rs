@@ -113,7 +113,7 @@ impl OrderGrpc {
 
     async fn get(&self, call: CallContext, message: GetOrderRequest) -> Result<GetOrderResponse, CallError> {
         let record = self.visible(&call.caller, parse::order_id(&message.order_id)?).await?;
-        Ok(GetOrderResponse { order: Some(present::order(&record)) })
+        Ok(GetOrderResponse { order: Some(present::order_for(&call.caller, &record)) })
     }
 
     async fn list(&self, call: CallContext, message: ListOrdersRequest) -> Result<ListOrdersResponse, CallError> {
@@ -124,7 +124,8 @@ impl OrderGrpc {
         let found = persistence::list_orders(&mut read, &filter, i64::from(size), scan_max).await;
         let found = found.map_err(query_failed)?;
         let cursor = |last: &Record| last.order.order_id.into_bytes();
-        let (orders, mut next_page_token) = list.page(size, &found.records, present::order, cursor);
+        let show = |record: &Record| present::order_for(&call.caller, record);
+        let (orders, mut next_page_token) = list.page(size, &found.records, show, cursor);
         if let Some(below) = found.looked_down_to.filter(|_| next_page_token.is_empty()) {
             next_page_token = list.token(below.as_bytes());
         }
@@ -154,7 +155,7 @@ impl OrderGrpc {
     /// An order that the caller may see; any other is answered as one that does not exist.
     async fn visible(&self, caller: &Caller, order_id: Uuid) -> Result<Record, CallError> {
         let found = self.orders.get(order_id).await.map_err(query_failed)?;
-        let visible = found.filter(|record| caller.may_act_for(&record.order.customer_id));
+        let visible = found.filter(|record| caller.may_see(&record.order.customer_id));
         visible.ok_or_else(|| rejection::order_not_found(order_id).into())
     }
 }
@@ -179,7 +180,7 @@ calls! {
         get_order_timeline(GetOrderTimelineRequest) -> GetOrderTimelineResponse = timeline, anyone;
         watch_order(WatchOrderRequest) -> WatchStream as WatchOrderStream = watch, anyone;
         batch_get_orders(BatchGetOrdersRequest) -> BatchGetOrdersResponse = batch_get, anyone;
-        list_sagas(ListSagasRequest) -> ListSagasResponse = sagas, operator;
+        list_sagas(ListSagasRequest) -> ListSagasResponse = sagas, operator_reads;
         retry_compensation(RetryCompensationRequest) -> RetryCompensationResponse = retry, operator;
         settle_compensation(SettleCompensationRequest) -> SettleCompensationResponse = settle, operator;
     }

@@ -26,9 +26,10 @@ impl OrderGrpc {
     ) -> Result<BatchGetOrdersResponse, CallError> {
         let ids = parse::order_ids(&message.order_ids)?;
         let found = persistence::find_orders(self.backbone.pool(), &ids).await.map_err(query_failed)?;
-        let visible = found.into_iter().filter(|record| call.caller.may_act_for(&record.order.customer_id));
+        let visible = found.into_iter().filter(|record| call.caller.may_see(&record.order.customer_id));
         let visible: Vec<_> = visible.collect();
-        Ok(BatchGetOrdersResponse { orders: self.page_tokens.batch(&visible, present::order)? })
+        let show = |record: &_| present::order_for(&call.caller, record);
+        Ok(BatchGetOrdersResponse { orders: self.page_tokens.batch(&visible, show)? })
     }
 
     pub(super) async fn sagas(

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use openorder_messaging::{Backbone, Changes, SharedReads};
 use openorder_proto::order::v1::{WatchOrderRequest, WatchOrderResponse};
 use openorder_rpc::{CallContext, query_failed, status};
-use openorder_types::{AggregateId, CallError};
+use openorder_types::{AggregateId, CallError, Caller};
 use tokio::sync::{
     OwnedSemaphorePermit, broadcast,
     mpsc::{self, error::SendError},
@@ -37,8 +37,8 @@ impl OrderGrpc {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let poll = Duration::from_millis(self.settings.watch_poll_interval_ms);
         let orders = self.orders.clone();
-        let watch =
-            Watch { backbone: Arc::clone(&self.backbone), orders, order_id, until, sender, poll, _permit: permit };
+        let (backbone, caller) = (Arc::clone(&self.backbone), call.caller);
+        let watch = Watch { backbone, orders, caller, order_id, until, sender, poll, _permit: permit };
         // Ends with its order, the status that is waited for, its caller or the process.
         tokio::spawn(watch.run(record, changes));
         Ok(Box::pin(ReceiverStream::new(receiver)))
@@ -48,6 +48,7 @@ impl OrderGrpc {
 struct Watch {
     backbone: Arc<Backbone>,
     orders: SharedReads<Uuid, Record>,
+    caller: Caller,
     order_id: Uuid,
     /// The status that the caller waits for; none for a final one.
     until: Option<OrderStatus>,
@@ -61,7 +62,7 @@ impl Watch {
         let shutdown = self.backbone.shutdown().clone();
         let mut version = first.order.version;
         let mut settled = self.is_reached(first.order.status);
-        if self.send(Ok(answer(&first))).await.is_err() {
+        if self.send(Ok(self.answer(&first))).await.is_err() {
             return;
         }
         while !settled {
@@ -84,7 +85,7 @@ impl Watch {
             if record.order.version > version {
                 version = record.order.version;
                 settled = self.is_reached(record.order.status);
-                if self.send(Ok(answer(&record))).await.is_err() {
+                if self.send(Ok(self.answer(&record))).await.is_err() {
                     return;
                 }
             }
@@ -95,6 +96,10 @@ impl Watch {
     /// through, so that one that was passed over between two looks counts as reached.
     fn is_reached(&self, status: OrderStatus) -> bool {
         status.is_final() || self.until.is_some_and(|until| status >= until)
+    }
+
+    fn answer(&self, record: &Record) -> WatchOrderResponse {
+        WatchOrderResponse { order: Some(present::order_for(&self.caller, record)) }
     }
 
     async fn send(
@@ -117,8 +122,4 @@ impl Watch {
             }
         }
     }
-}
-
-fn answer(record: &Record) -> WatchOrderResponse {
-    WatchOrderResponse { order: Some(present::order(record)) }
 }

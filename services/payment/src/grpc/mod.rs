@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     application::{DueOrder, Orders, Payments},
-    domain::{Command, Payment, Wallet, not_your_wallet, payment_not_found, wallet_not_found},
+    domain::{Command, Payment, Wallet, not_your_wallet, order_not_found, payment_not_found, wallet_not_found},
     persistence::{self, Key},
     present,
 };
@@ -78,6 +78,10 @@ impl PaymentGrpc {
             Some(payment) => payment,
             None => {
                 let DueOrder { user_id, amount, version } = self.orders.due(&call, order_id).await?;
+                // Who may look at the order of another may not pay it.
+                if !call.caller.may_act_for(&user_id) {
+                    return Err(order_not_found(order_id).into());
+                }
                 let (payment_id, order_version) = (Uuid::now_v7(), version);
                 let command = Command::Process { payment_id, order_id, order_version, user_id, amount };
                 self.committer.call_under(&call, key, command).await?
@@ -88,7 +92,7 @@ impl PaymentGrpc {
 
     async fn wallet(&self, call: CallContext, message: GetWalletRequest) -> Result<GetWalletResponse, CallError> {
         let user_id = parse::user_id(&message.user_id)?;
-        if !call.caller.may_act_for(&user_id) {
+        if !call.caller.may_see(&user_id) {
             return Err(wallet_not_found(&user_id).into());
         }
         let found = self.wallets.get(user_id.clone()).await.map_err(query_failed)?;
@@ -99,7 +103,7 @@ impl PaymentGrpc {
     async fn payment(&self, call: CallContext, message: GetPaymentRequest) -> Result<GetPaymentResponse, CallError> {
         let key = parse::key(&message)?;
         let found = self.payments.get(key).await.map_err(query_failed)?;
-        let visible = found.filter(|payment| call.caller.may_act_for(&payment.user_id));
+        let visible = found.filter(|payment| call.caller.may_see(&payment.user_id));
         let payment = visible.ok_or_else(payment_not_found)?;
         Ok(GetPaymentResponse { payment: Some(present::payment(&payment)) })
     }
@@ -143,7 +147,7 @@ enum Visible {
 }
 
 fn visible_user(caller: &Caller, wanted: Option<UserId>) -> Visible {
-    if caller.is_staff() {
+    if caller.reads_all() {
         return Visible::Any(wanted);
     }
     // Nobody but a customer is left, and who is no user has no payments.
@@ -167,9 +171,9 @@ mod tests {
         assert_eq!(visible_user(&ada, None), Visible::Any(user("ada")));
         assert_eq!(visible_user(&ada, user("ada")), Visible::Any(user("ada")));
         assert_eq!(visible_user(&ada, user("bob")), Visible::Nothing);
-        for staff in [Caller::new("root", [Role::Operator]), Caller::service("order")] {
-            assert_eq!(visible_user(&staff, None), Visible::Any(None));
-            assert_eq!(visible_user(&staff, user("bob")), Visible::Any(user("bob")));
+        for reader in [Role::Operator, Role::Service, Role::Viewer].map(|role| Caller::new("root", [role])) {
+            assert_eq!(visible_user(&reader, None), Visible::Any(None));
+            assert_eq!(visible_user(&reader, user("bob")), Visible::Any(user("bob")));
         }
         assert_eq!(visible_user(&Caller::new("ada", []), None), Visible::Nothing);
         assert_eq!(visible_user(&Caller::new("no/user", [Role::Customer]), None), Visible::Nothing);

@@ -27,8 +27,9 @@ fn take_off(state: &State, hold: &HoldRequest, now: Timestamp) -> Result<Vec<Mon
     let UseRequest { user_id, issued_coupon_id, .. } = &hold.request;
     let issued = state.issued_coupon(*issued_coupon_id).ok_or(RefusalReason::CouponNotFound)?;
     let coupon = state.coupon(issued.coupon_id).ok_or(RefusalReason::CouponNotFound)?;
+    // What is another's does not exist for the order's customer, who reads the reason.
     if issued.user_id != *user_id {
-        return Err(RefusalReason::NotYourCoupon);
+        return Err(RefusalReason::CouponNotFound);
     }
     if issued.state != IssuedCouponState::Issued {
         return Err(RefusalReason::CouponAlreadyUsed);
@@ -181,7 +182,7 @@ mod tests {
         assert_eq!(reason(request(7, 1), -1), Some(RefusalReason::CouponNotValidYet));
         assert_eq!(reason(request(7, 1), 100), Some(RefusalReason::CouponExpired));
         let other = UseRequest { user_id: UserId::parse("bert").unwrap(), ..request(7, 1) };
-        assert_eq!(reason(other, 50), Some(RefusalReason::NotYourCoupon));
+        assert_eq!(reason(other, 50), Some(RefusalReason::CouponNotFound));
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl PromotionGrpc {
     ) -> Result<ListIssuedCouponsResponse, CallError> {
         let list = self.page_tokens.open(ISSUED_COUPONS, &call, &message)?;
         let (mut filter, size) = parse::list_issued(&message, list.cursor())?;
-        if !call.caller.is_staff() {
+        if !call.caller.reads_all() {
             // Nobody but a customer is left, and who is no user was issued nothing.
             let own = filter.user_id.or_else(|| UserId::parse(&call.caller.subject).ok());
             let Some(user_id) = own.filter(|user_id| call.caller.may_act_for(user_id)) else {

@@ -64,10 +64,10 @@ impl ShippingGrpc {
     async fn shipment(&self, call: CallContext, message: GetShipmentRequest) -> Result<GetShipmentResponse, CallError> {
         let key = parse::get(&message)?;
         let found = self.shipments.get(key).await.map_err(query_failed)?;
-        let visible = found.filter(|(shipment, _)| call.caller.may_act_for(&shipment.customer_id));
+        let visible = found.filter(|(shipment, _)| call.caller.may_see(&shipment.customer_id));
         let (shipment, events) = visible.ok_or_else(|| not_found(&key))?;
         Ok(GetShipmentResponse {
-            shipment: Some(present::shipment(&shipment)),
+            shipment: Some(present::shipment_for(&call.caller, &shipment)),
             events: events.iter().map(present::carrier_event).collect(),
         })
     }
@@ -79,7 +79,7 @@ impl ShippingGrpc {
     ) -> Result<ListShipmentsResponse, CallError> {
         let list = self.page_tokens.open(SHIPMENTS, &call, &message)?;
         let (mut filter, size) = parse::list(&message, list.cursor())?;
-        if !call.caller.is_staff() {
+        if !call.caller.reads_all() {
             // Nobody but a customer is left, and who is no user has ordered nothing.
             let own = filter.customer_id.or_else(|| UserId::parse(&call.caller.subject).ok());
             let Some(customer_id) = own.filter(|customer_id| call.caller.may_act_for(customer_id)) else {
@@ -91,8 +91,8 @@ impl ShippingGrpc {
         // One more shows whether there is another page.
         let found =
             persistence::list_shipments(&mut *read, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
-        let (shipments, next_page_token) =
-            list.page(size, &found, present::shipment, |last| last.shipment_id.into_bytes());
+        let show = |shipment: &Shipment| present::shipment_for(&call.caller, shipment);
+        let (shipments, next_page_token) = list.page(size, &found, show, |last| last.shipment_id.into_bytes());
         Ok(ListShipmentsResponse { shipments, next_page_token })
     }
 

@@ -21,7 +21,7 @@ impl UserGrpc {
         let user_id = user_id(&message.user_id)?;
         call.may_see(&user_id)?;
         let user = self.find(&user_id).await?;
-        Ok(GetUserResponse { user: Some(present::user(&user)) })
+        Ok(GetUserResponse { user: Some(call.shown(&user)) })
     }
 
     pub(super) async fn update(
@@ -71,12 +71,17 @@ impl UserGrpc {
         call: UserCall,
         message: ListUsersRequest,
     ) -> Result<ListUsersResponse, CallError> {
+        // Who sees no mail addresses does not try them either.
+        if !message.email.is_empty() {
+            call.context.caller.must_be_staff()?;
+        }
         let list = self.page_tokens.open(USERS, &call.context, &message)?;
         let (filter, size) = parse::list(&message, list.cursor())?;
         let mut read = self.backbone.read().await.map_err(query_failed)?;
         // One more shows whether there is another page.
         let found = persistence::list_users(&mut *read, &filter, i64::from(size) + 1).await.map_err(query_failed)?;
-        let (users, next_page_token) = list.page(size, &found, present::user, |last| last.registration_id.into_bytes());
+        let show = |user: &User| call.shown(user);
+        let (users, next_page_token) = list.page(size, &found, show, |last| last.registration_id.into_bytes());
         Ok(ListUsersResponse { users, next_page_token })
     }
 

@@ -2,12 +2,14 @@
 //! not signed in.
 
 use openorder_auth::{PEER_METADATA, SESSION_METADATA, api_key};
+use openorder_proto::user::v1::User as UserMessage;
 use openorder_rpc::{CallContext, calls::access, rejection};
 use openorder_types::{Rejection, UserId};
 use tonic::{Request, Status};
 
 use crate::credentials::Tokens;
-use crate::domain::{Actor, user_not_found};
+use crate::domain::{Actor, User, user_not_found};
+use crate::present;
 
 /// Longest network address, or session, that is taken.
 const LENGTH_MAX: usize = 64;
@@ -31,8 +33,8 @@ impl UserCall {
         access::anyone(request).map(|context| Self::of(context, request))
     }
 
-    pub(super) fn staff<T>(request: &Request<T>) -> Result<Self, Status> {
-        access::staff(request).map(|context| Self::of(context, request))
+    pub(super) fn staff_reads<T>(request: &Request<T>) -> Result<Self, Status> {
+        access::staff_reads(request).map(|context| Self::of(context, request))
     }
 
     pub(super) fn operator<T>(request: &Request<T>) -> Result<Self, Status> {
@@ -70,15 +72,24 @@ impl UserCall {
         Actor { subject, is_operator: self.is_operator(), peer_hash: tokens.peer_hash(&self.peer) }
     }
 
-    /// Lets those pass who may see the user: itself, operators and services. It does not exist for others.
+    /// Lets those pass who may see the user: itself, operators, services and viewers. It does not exist for others.
     ///
     /// # Errors
     /// `USER_NOT_FOUND`.
     pub(super) fn may_see(&self, user_id: &UserId) -> Result<(), Rejection> {
-        match self.is_user(user_id) || self.context.caller.is_staff() {
+        match self.is_user(user_id) || self.context.caller.reads_all() {
             true => Ok(()),
             false => Err(user_not_found(user_id)),
         }
+    }
+
+    /// The user as this caller sees it: one that only looks on sees neither mail address nor name.
+    pub(super) fn shown(&self, user: &User) -> UserMessage {
+        let shown = present::user(user);
+        if self.is_user(&user.user_id) || self.context.caller.is_staff() {
+            return shown;
+        }
+        UserMessage { email: String::new(), display_name: String::new(), ..shown }
     }
 
     /// Lets those pass who may change the user: itself and operators. It does not exist for others.

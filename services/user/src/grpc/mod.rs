@@ -121,7 +121,7 @@ user_calls! {
         assign_role(AssignRoleRequest) -> AssignRoleResponse = assign, operator;
         disable_user(DisableUserRequest) -> DisableUserResponse = disable, operator;
         enable_user(EnableUserRequest) -> EnableUserResponse = enable, operator;
-        list_users(ListUsersRequest) -> ListUsersResponse = users, staff;
+        list_users(ListUsersRequest) -> ListUsersResponse = users, staff_reads;
         list_user_activity(ListUserActivityRequest) -> ListUserActivityResponse = activities, anyone;
         create_api_key(CreateApiKeyRequest) -> CreateApiKeyResponse = create_key, anyone;
         revoke_api_key(RevokeApiKeyRequest) -> RevokeApiKeyResponse = revoke_key, anyone;
