@@ -45,6 +45,10 @@ pub struct ServeArgs {
     /// The roles of this process, or `all`.
     #[arg(required = true, value_name = "ROLE", value_parser = roles())]
     pub roles: Vec<String>,
+    /// Who a caller of the gateway without a token is: an operator, who may do everything, or nobody
+    /// (gateway.anonymous).
+    #[arg(long, value_name = "WHO", value_parser = ["operator", "none"])]
+    pub anonymous: Option<String>,
     /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -56,6 +60,12 @@ impl ServeArgs {
     pub fn roles(&self) -> Vec<Role> {
         let asked = |role: &Role| self.roles.iter().any(|name| name == ALL || name == role.name());
         Role::ALL.iter().copied().filter(asked).collect()
+    }
+
+    /// The settings that have an argument of their own.
+    fn given(&self) -> SettingsArgs {
+        let set = self.anonymous.iter().map(|who| format!("gateway.anonymous={who}")).collect();
+        SettingsArgs { set, ..SettingsArgs::default() }
     }
 }
 
@@ -69,7 +79,7 @@ fn roles() -> PossibleValuesParser {
 /// Settings that cannot be used; a task that failed, or had to be cut.
 pub fn run(settings: &SettingsArgs, args: &ServeArgs) -> anyhow::Result<()> {
     let roles = args.roles();
-    let loaded = config::load(settings, &roles)?;
+    let loaded = config::load(&settings.then(&args.given()), &roles)?;
     let explained = config::document(&loaded, &roles)?;
     let settings = loaded.settings;
     let mut threads = tokio::runtime::Builder::new_multi_thread();
@@ -167,5 +177,16 @@ mod tests {
         assert_eq!(served(&["inventory", "gateway", "inventory"]), [Role::Gateway, Role::Inventory]);
         assert!(Line::try_parse_from(["serve"]).is_err());
         assert!(Line::try_parse_from(["serve", "warehouse"]).is_err());
+    }
+
+    #[test]
+    fn who_a_caller_without_a_token_is_may_be_an_argument() {
+        let given = |arguments: &[&str]| {
+            let line = Line::try_parse_from([&["serve", "gateway"], arguments].concat());
+            line.map(|line| line.serve.given().set).map_err(|error| error.kind())
+        };
+        assert_eq!(given(&["--anonymous", "none"]), Ok(vec!["gateway.anonymous=none".to_owned()]));
+        assert_eq!(given(&[]), Ok(Vec::new()));
+        assert!(given(&["--anonymous", "king"]).is_err());
     }
 }

@@ -1,10 +1,11 @@
-//! Where the gateway may listen while its callers are not authenticated.
+//! Where the gateway may listen while it speaks no TLS, and who has no token may be an operator.
 
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
 
 use crate::config::GatewaySettings;
+use crate::identity::Anonymous;
 
 /// Refuses an address that other machines can reach, unless the operator allows it by a setting.
 pub(crate) async fn check(settings: &GatewaySettings) -> anyhow::Result<()> {
@@ -16,12 +17,25 @@ pub(crate) async fn check(settings: &GatewaySettings) -> anyhow::Result<()> {
         return Ok(());
     }
     if settings.allow_insecure_listen {
-        tracing::warn!(address, "the gateway listens beyond this machine, and every caller is an operator");
+        match settings.anonymous {
+            Anonymous::Operator => {
+                tracing::warn!(address, "the gateway listens beyond this machine, and who has no token is an operator");
+            }
+            Anonymous::Nobody => {
+                tracing::warn!(
+                    address,
+                    "the gateway listens beyond this machine, and passwords and tokens are in clear"
+                );
+            }
+        }
         return Ok(());
     }
+    let danger = match settings.anonymous {
+        Anonymous::Operator => "who has no token is an operator (gateway.anonymous)",
+        Anonymous::Nobody => "passwords and tokens would be readable on their way: the gateway speaks no TLS",
+    };
     bail!(
-        "gateway.listen_address {address} can be reached from other machines, and callers are not authenticated: \
-         every caller would be an operator. Listen on 127.0.0.1, or set gateway.allow_insecure_listen=true where the \
-         network itself keeps strangers out"
+        "gateway.listen_address {address} can be reached from other machines, and {danger}. Listen on 127.0.0.1, or set \
+         gateway.allow_insecure_listen=true where the network itself keeps strangers out"
     )
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use openorder_config::settings;
+use openorder_config::{Secret, settings};
 use openorder_rpc::{BatchSettings, ConnectionSettings, IncomingTrace, RpcClientSettings};
 
 use crate::admission::AdmissionSettings;
 use crate::body::ReadLimits;
+use crate::identity::Anonymous;
 use crate::shares::{Limit, Percent, Resource, Shares};
 
 settings! {
@@ -14,8 +15,38 @@ settings! {
     pub struct GatewaySettings {
         /// Address that the gateway listens on.
         listen_address: String = "127.0.0.1:8080";
-        /// Allows an address that other machines can reach, although callers are not authenticated.
+        /// Allows an address that other machines can reach, although whoever calls from there may be an operator
+        /// (`gateway.anonymous`), and what is said is not encrypted.
         allow_insecure_listen: bool = false;
+        /// Who a caller without a token is: `operator`, who may do everything; `none`, who may sign in and register, and
+        /// is refused everything else.
+        anonymous: Anonymous = Anonymous::Operator;
+        /// Other issuers whose tokens are believed, each as `name=corp;issuer=https://sso.example.com;audience=openorder;
+        /// roles=clerk:operator buyer:customer`, and `jwks_url` where there is no discovery, `algorithms` (RS256),
+        /// `typ` (at+jwt), `roles_claim` (roles) where they differ. The name stands before each subject.
+        issuers: Vec<String> = "";
+        /// How long an issuer may take to answer with its keys, in milliseconds.
+        issuer_timeout_ms: u64 = 3_000, 10..=60_000;
+        /// Time between two times that the user service is asked which tokens are valid, in milliseconds: what was revoked
+        /// is refused so much later.
+        trust_interval_ms: u64 = 2_000, 10..=60_000;
+        /// How long the user service may take to say so, or to exchange an API key, in milliseconds.
+        trust_timeout_ms: u64 = 2_000, 10..=60_000;
+        /// Tokens that are remembered, so that they need not be verified at each call.
+        token_cache_max: usize = 32_768, 16..=10_000_000;
+        /// Calls at a time that wait for their API key to be exchanged; more are refused at once.
+        api_keys_waiting_max: usize = 256, 1..=100_000;
+        /// How often one caller may call in a second, for long; 0: as often as it likes. A caller is who signed in, or else
+        /// an address.
+        caller_rate_per_second: u32 = 0, 0..=1_000_000;
+        /// Calls that a caller may make at once that has not called for a while.
+        caller_burst: u32 = 200, 1..=1_000_000;
+        /// Redis, where it is counted how often callers call; unused without a limit.
+        redis_url: Secret = "redis://127.0.0.1:16379";
+        /// How long Redis may take to answer, in milliseconds; while it is away each gateway counts for itself.
+        redis_timeout_ms: u64 = 100, 1..=60_000;
+        /// What the names in Redis begin with: gateways with the same one count together.
+        redis_prefix: String = "openorder";
         /// Largest request in bytes.
         request_body_limit_bytes: usize = 1_048_576, 1_024..=67_108_864;
         /// Bytes of requests in memory at a time, from their arrival until their calls are answered; more are refused at
@@ -95,6 +126,10 @@ impl GatewaySettings {
             header_list_bytes_max: self.connection.header_list_bytes_max.max(readable),
             ..self.connection.clone()
         }
+    }
+
+    pub(crate) fn issuer_timeout(&self) -> Duration {
+        Duration::from_millis(self.issuer_timeout_ms)
     }
 
     pub(crate) fn read_limits(&self) -> ReadLimits {

@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use openorder_rpc::caller::{CallerHeaders, RESERVED_PREFIX, write_trace};
+use openorder_rpc::caller::{RESERVED_PREFIX, write_trace};
 use openorder_rpc::server::{
     Call, CallFuture, CallMetrics, Connection, OVERLOADED_RETRY_AFTER, PerConnection, is_grpc_call,
 };
@@ -22,15 +22,16 @@ use tonic::body::Body;
 use tonic::service::Routes;
 
 use crate::admission::Place;
-use crate::answers::{AnswerBody, Answers, CallerAnswers};
+use crate::answers::{AnswerBody, Answers, CallerAnswers, Ending};
 use crate::body::{HeldBody, ReadLimits, Received, read_whole};
-use crate::identity::{CallCount, Identity};
+use crate::identity::{Arrival, CallCount, Identity, JWKS_PATH, SignIn};
 use crate::local::{LocalCall, LocalMethod};
 use crate::message::{Encoding, Expected, plain};
 use crate::openapi::{self, OpenApi};
 use crate::protocol::call::SpokenCall;
 use crate::protocol::cors::Cors;
 use crate::protocol::{AnswerForm, Refused, Spoken};
+use crate::rates::CallerRate;
 use crate::routes::{Route, RouteTable};
 use crate::shares::{Member, Part, Resource, Shares};
 
@@ -51,6 +52,8 @@ pub(crate) struct Gateway {
     calls: CallCount,
     /// Its answers.
     answers: CallerAnswers,
+    /// What its address has left, where callers have a limit.
+    rate: Option<Arc<CallerRate>>,
     /// None until there is one.
     connection: Option<Connection>,
     /// Reflection and health.
@@ -63,8 +66,7 @@ pub(crate) struct Shared {
     pub(crate) openapi: OpenApi,
     pub(crate) cors: Cors,
     pub(crate) metrics: Arc<CallMetrics>,
-    /// Every caller until there is sign-in.
-    pub(crate) anonymous: Arc<CallerHeaders>,
+    pub(crate) sign_in: SignIn,
     pub(crate) limits: Limits,
     pub(crate) incoming_trace: IncomingTrace,
     pub(crate) shares: Shares,
@@ -97,6 +99,7 @@ impl Gateway {
             member,
             calls: CallCount::default(),
             answers,
+            rate: None,
             connection: None,
             local: local.prepare(),
         }
@@ -150,9 +153,9 @@ impl Gateway {
                 let form = spoken.answer;
                 let deadline = shared.limits.deadline(spoken.route.streams, &parts.headers, started);
                 let head_deadline = shared.limits.head_deadline(deadline, started);
-                let (identity, answers) = (self.identify(&parts), self.answers.clone());
+                let (arrival, answers) = (self.arrival(&mut parts), self.answers.clone());
                 let (shared, trace) = (Arc::clone(&shared), call.trace().clone());
-                let work = SpokenCall { shared, spoken, identity, answers, trace, deadline, parts, body };
+                let work = SpokenCall { shared, spoken, arrival, answers, trace, deadline, parts, body };
                 (answer(call, work.answer(), head_deadline), form)
             }
         };
@@ -169,10 +172,11 @@ impl Gateway {
         if let Some(answer) = self.shared.cors.preflight(parts) {
             return Some(answer);
         }
-        if parts.uri.path() != openapi::PATH {
-            return None;
-        }
-        let mut answer = self.shared.openapi.answer(parts);
+        let mut answer = match parts.uri.path() {
+            openapi::PATH => self.shared.openapi.answer(parts),
+            JWKS_PATH => self.shared.sign_in.jwks(parts),
+            _ => return None,
+        };
         self.shared.cors.mark(self.shared.cors.origin(&parts.headers), answer.headers_mut());
         Some(answer)
     }
@@ -187,11 +191,9 @@ impl Gateway {
         crate::protocol::of(&self.shared.routes, parts)
     }
 
-    /// Who makes the call. Until callers sign in every caller is the same operator, its connection has a share of
-    /// everything, and the address that it comes from is a peer of many.
-    fn identify(&self, _: &Parts) -> Identity {
-        let under_way = self.calls.begin();
-        Identity { caller: Arc::clone(&self.shared.anonymous), member: Arc::clone(&self.member), under_way }
+    /// What is known of who makes the call before its token is looked at.
+    fn arrival(&self, parts: &mut Parts) -> Arrival {
+        Arrival::new(&self.member, &self.calls, self.rate.as_ref(), &mut parts.headers)
     }
 }
 
@@ -205,6 +207,7 @@ impl PerConnection for Gateway {
             answers: self.shared.answers.caller(&member),
             member,
             calls: CallCount::default(),
+            rate: self.shared.sign_in.rate_of(connection.peer()),
             connection: Some(connection.clone()),
             local: self.local.clone(),
         }
@@ -223,7 +226,7 @@ impl Service<Request<Incoming>> for Gateway {
 
     fn call(&self, request: Request<Incoming>) -> Answer {
         let started = Instant::now();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         if !is_grpc_call(&parts) {
             return self.call_spoken(parts, body, started);
         }
@@ -235,17 +238,18 @@ impl Service<Request<Incoming>> for Gateway {
         let limits = &self.shared.limits;
         let deadline = limits.deadline(target.streams(), &parts.headers, started);
         let head_deadline = limits.head_deadline(deadline, started);
-        let (identity, answers) = (self.identify(&parts), self.answers.clone());
+        let (arrival, answers) = (self.arrival(&mut parts), self.answers.clone());
         match target {
             Target::Service(route) => {
                 let (shared, route) = (Arc::clone(&self.shared), Arc::clone(route));
                 let trace = call.trace().clone();
-                let incoming = IncomingCall { shared, route, identity, answers, trace, deadline, parts, body };
+                let incoming = IncomingCall { shared, route, arrival, answers, trace, deadline, parts, body };
                 answer(call, incoming.answer(), head_deadline)
             }
             Target::Gateway(method) => {
                 let (routes, limits) = (self.local.clone(), limits.read);
-                let local = LocalCall { method, routes, identity, answers, limits, parts, body };
+                let (member, under_way) = arrival.into_connection();
+                let local = LocalCall { method, routes, member, under_way, answers, limits, parts, body };
                 answer(call, local.answer(), head_deadline)
             }
         }
@@ -309,7 +313,7 @@ impl Limits {
 struct IncomingCall {
     shared: Arc<Shared>,
     route: Arc<Route>,
-    identity: Identity,
+    arrival: Arrival,
     answers: CallerAnswers,
     trace: TraceContext,
     deadline: Option<Instant>,
@@ -326,8 +330,9 @@ pub(crate) struct Admitted {
 impl IncomingCall {
     /// First the request, whole; only then a place among the calls: a request that never arrives takes no place.
     async fn answer(self) -> Result<Response<HeldBody<AnswerBody>>, Status> {
-        let Self { shared, route, identity, answers, trace, deadline, parts, body } = self;
+        let Self { shared, route, arrival, answers, trace, deadline, parts, body } = self;
         let Parts { uri, mut headers, .. } = parts;
+        let identity = shared.sign_in.identify(arrival, route.access).await?;
         let read = shared.limits.read;
         let encoding = Encoding::take(&mut headers)?;
         let Received { bytes, place: _bytes } = read_whole(body, read, &identity.member).await?;
@@ -335,10 +340,11 @@ impl IncomingCall {
         let body = plain(bytes, expected)?;
         let admitted = admit(&route, &identity).await?;
         remove_foreign(&mut headers);
-        identity.caller.write(&mut headers);
+        identity.write(&mut headers, route.wants_address);
         write_trace(&trace, &mut headers);
         let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        forward(&route, &answers, admitted, Message { path, headers, body, deadline }).await
+        let ending = identity.ending(route.streams);
+        forward(&route, &answers, admitted, ending, Message { path, headers, body, deadline }).await
     }
 }
 
@@ -371,10 +377,11 @@ async fn forward(
     route: &Route,
     answers: &CallerAnswers,
     admitted: Admitted,
+    ending: Ending,
     message: Message,
 ) -> Result<Response<HeldBody<AnswerBody>>, Status> {
     let answer = send(route, message).await?;
-    let answer = if route.streams { answers.stream(answer) } else { answers.whole(answer).await };
+    let answer = if route.streams { answers.stream(answer, ending) } else { answers.whole(answer).await };
     let Admitted { place, at_service } = admitted;
     drop(at_service);
     Ok(answer.map(|body| HeldBody::new(body, Some(place))))

@@ -4,19 +4,22 @@
 //! Reading guide:
 //!
 //! * `routes.rs`: which method goes where, read from the contract;
+//! * `access.rs`: who may call each of them, read from there too;
 //! * `shares.rs`: how much of each bound one connection and one peer may have;
+//! * `rates/`: how often one caller may call;
 //! * `admission/`: how many calls a service is given at a time, and whose;
 //! * `body.rs`: the request's body, read before its call is let in; `message.rs`: the messages in it;
 //! * `local.rs`: what the gateway answers itself;
-//! * `identity.rs`: who makes a call, and whose share it counts against;
+//! * `identity/`: who makes a call, by its token or without one, and whose share it counts against;
 //! * `forward.rs`: one call: identified, read, admitted, forwarded; its trace and its deadline;
 //! * `protocol/`: what is spoken besides gRPC: REST, Connect, gRPC-Web; `transcode/`: how messages of these are made into
 //!   messages of gRPC and back; `openapi/`: what can be called so;
 //! * `answers/`: what is held of an answer until its caller has read it, and for how long;
 //! * `health.rs`: the health of all services as one;
-//! * `address.rs`: where the gateway may listen while callers are not authenticated;
+//! * `address.rs`: where the gateway may listen;
 //! * [`serve`]: how it is put together.
 
+mod access;
 mod address;
 mod admission;
 mod answers;
@@ -29,6 +32,7 @@ mod local;
 mod message;
 mod openapi;
 mod protocol;
+mod rates;
 mod routes;
 mod shares;
 mod transcode;
@@ -39,28 +43,26 @@ use std::time::Duration;
 
 use anyhow::Context;
 use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
-use openorder_rpc::caller::CallerHeaders;
+use openorder_rpc::UpstreamChannel;
 use openorder_rpc::server::{CallMetrics, serve_connections};
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::RoleTelemetry;
-use openorder_types::{Caller, Role};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic_health::server::health_reporter;
 
 pub use config::GatewaySettings;
+pub use identity::Anonymous;
 pub use routes::Backend;
 
 use crate::answers::Answers;
 use crate::forward::{Gateway, Limits, Shared};
 use crate::health::HealthPoll;
+use crate::identity::{SignIn, TrustPoll};
 use crate::local::LocalMethod;
 use crate::openapi::OpenApi;
 use crate::protocol::cors::Cors;
 use crate::routes::RouteTable;
-
-/// Every caller until there is sign-in.
-const ANONYMOUS: &str = "anonymous-operator";
 
 /// Runs the gateway in front of these services until shutdown.
 ///
@@ -108,12 +110,22 @@ pub fn serve_backends<'a>(
         let services = routes.services().iter().map(|(backend, _)| backend.service);
         let local = reflection(descriptors, services)?.add_service(health);
         let (name, connection) = (role.role(), settings.connection());
-        let gateway = Gateway::new(shared(role, routes, settings)?, local);
+        let (shared, trust) = shared(role, routes, settings)?;
+        let gateway = Gateway::new(shared, local);
         tokio::select! {
             () = serve_connections(name, listener, &connection, gateway, shutdown) => Ok(()),
             () = poll.run() => Ok(()),
+            () = keep_trust(trust) => Ok(()),
         }
     })
+}
+
+/// For ever, also where there is nobody to ask.
+async fn keep_trust(trust: Option<TrustPoll>) {
+    match trust {
+        Some(trust) => trust.run().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Reflection, both versions, of the services behind the gateway.
@@ -134,18 +146,23 @@ fn reflection(descriptors: &'static [u8], services: impl Iterator<Item = &'stati
     Ok(Routes::new(v1).add_service(v1alpha))
 }
 
-fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -> anyhow::Result<Shared> {
-    let caller = Caller::new(ANONYMOUS, [Role::Operator]);
+fn shared(
+    role: RoleTelemetry,
+    routes: RouteTable,
+    settings: &GatewaySettings,
+) -> anyhow::Result<(Shared, Option<TrustPoll>)> {
     let methods: Vec<String> =
         routes.paths().chain(LocalMethod::PATHS).map(|path| path.trim_start_matches('/').to_owned()).collect();
     let shares = settings.shares();
-    Ok(Shared {
+    let users = routes.users().map(|upstream| UpstreamChannel::new(role.clone(), Arc::clone(upstream)));
+    let (sign_in, trust) = SignIn::new(settings, users, &shares)?;
+    let shared = Shared {
         role,
         openapi: OpenApi::new(routes.contract(), routes.rest()),
         cors: Cors::new(&settings.cors_origins)?,
         routes,
         metrics: Arc::new(CallMetrics::of(methods.iter().map(String::as_str))),
-        anonymous: CallerHeaders::new(&caller).map(Arc::new).context("the anonymous caller")?,
+        sign_in,
         limits: Limits {
             read: settings.read_limits(),
             metadata_bytes: settings.metadata_bytes_max,
@@ -157,5 +174,6 @@ fn shared(role: RoleTelemetry, routes: RouteTable, settings: &GatewaySettings) -
         incoming_trace: settings.incoming_trace,
         answers: Answers::new(settings, &shares),
         shares,
-    })
+    };
+    Ok((shared, trust))
 }

@@ -1,6 +1,7 @@
 //! What the gateway answers itself: health and reflection.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Request, Response};
@@ -14,9 +15,9 @@ use tower::Service;
 
 use crate::answers::{AnswerBody, CallerAnswers};
 use crate::body::{HeldBody, ReadLimits, Received, read_whole};
-use crate::identity::Identity;
+use crate::identity::UnderWay;
 use crate::message::{Encoding, Expected, plain};
-use crate::shares::Resource;
+use crate::shares::{Member, Resource};
 
 const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 const REFLECTION: [&str; 2] = [
@@ -58,7 +59,8 @@ impl LocalMethod {
 pub(crate) struct LocalCall {
     pub(crate) method: LocalMethod,
     pub(crate) routes: Routes,
-    pub(crate) identity: Identity,
+    pub(crate) member: Arc<Member>,
+    pub(crate) under_way: UnderWay,
     pub(crate) answers: CallerAnswers,
     pub(crate) limits: ReadLimits,
     pub(crate) parts: Parts,
@@ -67,9 +69,9 @@ pub(crate) struct LocalCall {
 
 impl LocalCall {
     pub(crate) async fn answer(self) -> Result<Response<HeldBody<AnswerBody>>, Status> {
-        let Self { method, mut routes, identity, answers, limits, mut parts, body } = self;
+        let Self { method, mut routes, member, under_way: _under_way, answers, limits, mut parts, body } = self;
         let stream = || {
-            let place = identity.member.take(Resource::Streams, 1);
+            let place = member.take(Resource::Streams, 1);
             place.ok_or_else(|| Refusal::overloaded(OVERLOADED_RETRY_AFTER))
         };
         let (body, place) = match method {
@@ -77,7 +79,7 @@ impl LocalCall {
             LocalMethod::Reflection => (Body::new(LimitedBody::new(body, limits.body_bytes)), Some(stream()?)),
             LocalMethod::HealthCheck | LocalMethod::HealthWatch => {
                 let encoding = Encoding::take(&mut parts.headers)?;
-                let Received { bytes, place: _bytes } = read_whole(body, limits, &identity.member).await?;
+                let Received { bytes, place: _bytes } = read_whole(body, limits, &member).await?;
                 let expected = Expected { encoding, any_number: false, bytes_max: limits.body_bytes };
                 let body = Body::new(http_body_util::Full::new(plain(bytes, expected)?));
                 (body, if method.streams() { Some(stream()?) } else { None })

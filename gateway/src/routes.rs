@@ -7,9 +7,13 @@ use anyhow::Context;
 use http::uri::PathAndQuery;
 use openorder_rpc::{BatchSettings, RpcClientSettings, Upstream};
 
+use crate::access::Access;
 use crate::admission::{Admission, AdmissionSettings};
 use crate::transcode::contract::{Contract, Procedure};
 use crate::transcode::rest::RestRoutes;
+
+/// The role whose service knows who may sign in.
+const USER_ROLE: &str = "user";
 
 /// A service behind the gateway.
 #[derive(Clone, Debug)]
@@ -35,6 +39,10 @@ pub(crate) struct Route {
     pub(crate) streams: bool,
     /// Whether the request is a stream, of any number of messages.
     pub(crate) takes_stream: bool,
+    /// Who may call it.
+    pub(crate) access: Access,
+    /// Whether its service is told the address that a call came from.
+    pub(crate) wants_address: bool,
     /// What is known of it where its messages are made here.
     pub(crate) procedure: Procedure,
 }
@@ -63,13 +71,14 @@ impl RouteTable {
                 .with_context(|| format!("services.{}", backend.role))
                 .map(Arc::new)?;
             let admission = Admission::new(backend.role, admission);
-            table.add(backend.service, &upstream, &admission)?;
+            table.add(&backend, &upstream, &admission)?;
             table.services.push((backend, upstream));
         }
         Ok(table)
     }
 
-    fn add(&mut self, service: &str, upstream: &Arc<Upstream>, admission: &Admission) -> anyhow::Result<()> {
+    fn add(&mut self, backend: &Backend, upstream: &Arc<Upstream>, admission: &Admission) -> anyhow::Result<()> {
+        let service = backend.service;
         let procedures = self.contract.procedures(service);
         let procedures = procedures.with_context(|| format!("the contract has no service {service}"))?;
         for (number, procedure) in procedures.into_iter().enumerate() {
@@ -81,6 +90,8 @@ impl RouteTable {
                 number,
                 streams: procedure.streams(),
                 takes_stream: procedure.takes_stream(),
+                access: Access::of(&procedure.descriptor)?,
+                wants_address: backend.role == USER_ROLE,
                 procedure,
             });
             self.rest.add(&self.contract, &route)?;
@@ -106,6 +117,11 @@ impl RouteTable {
     /// All paths.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         self.methods.keys().map(String::as_str)
+    }
+
+    /// Where the service is that knows who may sign in, if there is one.
+    pub(crate) fn users(&self) -> Option<&Arc<Upstream>> {
+        self.services.iter().find(|(backend, _)| backend.role == USER_ROLE).map(|(_, upstream)| upstream)
     }
 
     /// All services with their upstreams.

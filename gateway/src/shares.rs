@@ -2,7 +2,8 @@
 //!
 //! A bound on the whole alone lets one caller take all of it. So each connection and each peer (an address, or for
 //! IPv6 its network) has a share in percent, and the last tenth of each bound is kept for those that use little: up to
-//! a tenth of an even part. A caller above its share is refused; it never makes others wait.
+//! a tenth of an even part. A caller above its share is refused; it never makes others wait. A caller that signed in has
+//! the share of a peer, whatever connections it comes by.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -105,11 +106,12 @@ struct Whole {
 
 struct Peer {
     number: u64,
-    address: IpAddr,
+    /// None of a caller that signed in: it is a peer of its own.
+    address: Option<IpAddr>,
     counts: Counts,
 }
 
-/// One who shares: today a connection, since nobody signs in.
+/// One who shares: a connection of callers that did not sign in, or a caller that did.
 pub(crate) struct Member {
     shares: Shares,
     peer: Arc<Peer>,
@@ -137,10 +139,16 @@ impl Shares {
     pub(crate) fn member(&self, address: IpAddr) -> Arc<Member> {
         let mut peers = self.lock();
         let peer = peers.get(&address).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let peer = Arc::new(Peer { number: self.number(), address, counts: Counts::default() });
+            let peer = Arc::new(Peer { number: self.number(), address: Some(address), counts: Counts::default() });
             peers.insert(address, Arc::downgrade(&peer));
             peer
         });
+        Arc::new(Member { shares: self.clone(), peer, number: self.number(), counts: Counts::default() })
+    }
+
+    /// A further caller that signed in. It has what a peer has, whatever connections it comes by.
+    pub(crate) fn caller(&self) -> Arc<Member> {
+        let peer = Arc::new(Peer { number: self.number(), address: None, counts: Counts::default() });
         Arc::new(Member { shares: self.clone(), peer, number: self.number(), counts: Counts::default() })
     }
 
@@ -157,8 +165,10 @@ impl Drop for Member {
     fn drop(&mut self) {
         let mut peers = self.shares.lock();
         // Nobody else can get hold of the peer meanwhile: the list is locked.
-        if Arc::strong_count(&self.peer) == 1 {
-            peers.remove(&self.peer.address);
+        if Arc::strong_count(&self.peer) == 1
+            && let Some(address) = &self.peer.address
+        {
+            peers.remove(address);
         }
     }
 }
@@ -167,6 +177,11 @@ impl Member {
     /// Tells this member from all others.
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The address of its peer; none of a caller that signed in.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.peer.address
     }
 
     /// Tells its peer from all others.
@@ -189,9 +204,12 @@ impl Member {
         let (all, of_peer, mine) =
             (whole.counts.used(resource), peer.counts.used(resource), self.counts.used(resource));
         let fits = |used: usize, bound| used.checked_add(amount).is_some_and(|sum| sum <= bound);
-        let connection_is_small = fits(mine, peer.counts.little(resource, limit.peer, mine == 0));
+        // A caller that signed in is all of its peer, and keeps nothing back for others of it.
+        let is_alone = peer.address.is_none();
+        let share = if is_alone { limit.peer } else { limit.connection };
+        let connection_is_small = is_alone || fits(mine, peer.counts.little(resource, limit.peer, mine == 0));
         let peer_is_small = fits(of_peer, whole.counts.little(resource, limit.all, of_peer == 0));
-        if !fits(mine, limit.connection)
+        if !fits(mine, share)
             || !fits(of_peer, bound(limit.peer, connection_is_small))
             || !fits(all, bound(limit.all, peer_is_small))
         {

@@ -29,6 +29,7 @@ use tonic::body::Body;
 pub(crate) use self::body::AnswerBody;
 use self::body::Piece;
 use self::sending::Sending;
+pub(crate) use self::stream::Ending;
 use crate::config::GatewaySettings;
 use crate::shares::{Member, Part, Resource, Shares};
 use crate::transcode::stream::Convert;
@@ -170,15 +171,15 @@ impl CallerAnswers {
     }
 
     /// An answer that is made of another one as that comes. It ends where its caller has too much of it unread.
-    pub(crate) fn converted(&self, body: UpstreamBody, convert: Box<dyn Convert>) -> AnswerBody {
-        AnswerBody::stream(self, stream::pump(self, body, Some(convert)))
+    pub(crate) fn converted(&self, body: UpstreamBody, ending: Ending, convert: Box<dyn Convert>) -> AnswerBody {
+        AnswerBody::stream(self, stream::pump(self, body, ending, Some(convert)))
     }
 
     /// An answer that is handed on as it comes. It ends where its caller has too much of it unread.
-    pub(crate) fn stream(&self, answer: Response<UpstreamBody>) -> Response<AnswerBody> {
+    pub(crate) fn stream(&self, answer: Response<UpstreamBody>, ending: Ending) -> Response<AnswerBody> {
         answer.map(|body| match body.is_end_stream() {
             true => AnswerBody::default(),
-            false => AnswerBody::stream(self, stream::pump(self, body, None)),
+            false => AnswerBody::stream(self, stream::pump(self, body, ending, None)),
         })
     }
 

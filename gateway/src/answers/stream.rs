@@ -1,5 +1,6 @@
 //! Answers that come bit by bit: taken off their connection as they come, whether they are read or not.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use openorder_rpc::{Refusal, UpstreamBody};
 use tokio::sync::mpsc;
+use tonic::Status;
 
 use super::body::{Piece, Unsent, trailers, unread};
 use super::{CallerAnswers, RETRY_AFTER, next_frame};
@@ -14,6 +16,9 @@ use crate::transcode::stream::Convert;
 
 /// Pieces that may wait, however small they are.
 const PIECES_MAX: usize = 1_024;
+
+/// What ends a stream before its service does, and with what; nothing for most.
+pub(crate) type Ending = Option<Pin<Box<dyn Future<Output = Status> + Send>>>;
 
 /// The other end of a pump.
 pub(super) struct Incoming {
@@ -25,15 +30,20 @@ pub(super) struct Incoming {
 
 /// Starts a task that takes the answer off its connection until it ends, its caller goes away, or more of it than the
 /// limit is unread. With `convert` another answer is made of it.
-pub(super) fn pump(caller: &CallerAnswers, body: UpstreamBody, convert: Option<Box<dyn Convert>>) -> Incoming {
+pub(super) fn pump(
+    caller: &CallerAnswers,
+    body: UpstreamBody,
+    ending: Ending,
+    convert: Option<Box<dyn Convert>>,
+) -> Incoming {
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let (end, unsent): (Arc<Mutex<Option<HeaderMap>>>, Arc<Unsent>) = Default::default();
-    let pump = Pump { caller: caller.clone(), body, sender, unsent: Arc::clone(&unsent), convert };
-    let ending = Arc::clone(&end);
+    let pump = Pump { caller: caller.clone(), body, ending, sender, unsent: Arc::clone(&unsent), convert };
+    let told = Arc::clone(&end);
     tokio::spawn(async move {
         let mut pump = pump;
         let last = pump.run().await;
-        *ending.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        *told.lock().unwrap_or_else(PoisonError::into_inner) = last;
         // Only now does the receiver see the end.
         drop(pump);
     });
@@ -43,6 +53,7 @@ pub(super) fn pump(caller: &CallerAnswers, body: UpstreamBody, convert: Option<B
 struct Pump {
     caller: CallerAnswers,
     body: UpstreamBody,
+    ending: Ending,
     sender: mpsc::Sender<Piece>,
     unsent: Arc<Unsent>,
     convert: Option<Box<dyn Convert>>,
@@ -71,6 +82,7 @@ impl Pump {
             let frame = tokio::select! {
                 frame = next_frame(&mut self.body) => frame,
                 () = self.sender.closed() => return None,
+                status = ended(&mut self.ending) => return Some(trailers(&status)),
                 bytes = pause(keep_alive) => {
                     // What its caller has not taken yet keeps the answer alive as well.
                     if self.unsent.bytes() == 0 && !self.send(bytes) {
@@ -107,6 +119,14 @@ impl Pump {
         }
         let Ok(piece) = self.caller.piece(data) else { return false };
         self.sender.try_send(piece.count(&self.unsent)).is_ok()
+    }
+}
+
+/// What ends the stream before its service does.
+async fn ended(ending: &mut Ending) -> Status {
+    match ending {
+        Some(ending) => ending.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -15,6 +15,10 @@ use crate::transcode::rest::{Binding, BodyRule, RestRoutes};
 const INTRODUCTION: &str = "An order backbone. Every method can be called over gRPC, Connect and gRPC-Web at the same \
     address, too. Names of fields are read in lowerCamelCase and in snake_case, whole numbers of 64 bits are texts, and \
     what is not set is left out of an answer.";
+/// The name of how callers say who they are.
+const TOKEN: &str = "token";
+const TOKEN_DESCRIPTION: &str = "An access token of Authenticate, or an API key. The names at each operation are the \
+    roles that may call it, one of which is enough. Where the server lets in callers without a token, they are operators.";
 /// Messages in messages whose fields may stand in a query.
 const QUERY_DEPTH_MAX: usize = 3;
 
@@ -48,7 +52,10 @@ pub(super) fn document(contract: &Contract, routes: &RestRoutes) -> Json {
         },
         "tags": tags,
         "paths": paths,
-        "components": { "schemas": schemas.finish() },
+        "components": {
+            "schemas": schemas.finish(),
+            "securitySchemes": { TOKEN: { "type": "http", "scheme": "bearer", "description": TOKEN_DESCRIPTION } },
+        },
     })
 }
 
@@ -87,6 +94,10 @@ fn operation(contract: &Contract, schemas: &mut Schemas<'_>, binding: &Binding, 
         }
     }
     operation.insert("responses".to_owned(), responses(contract, schemas, binding));
+    let access = binding.route.access;
+    let without_token = access.is_open.then(|| json!({}));
+    let security: Vec<Json> = without_token.into_iter().chain([json!({ TOKEN: access.names() })]).collect();
+    operation.insert("security".to_owned(), security.into());
     Json::Object(operation)
 }
 
@@ -273,6 +284,7 @@ mod tests {
         let reused = create["responses"]["409"]["description"].as_str().unwrap();
         assert!(reused.contains("REQUEST_ID_REUSED"), "{reused}");
         assert!(create["responses"]["400"]["description"].as_str().unwrap().contains("PRICE_CHANGED"));
+        assert_eq!(create["security"], json!([{"token": ["customer", "operator", "service"]}]));
         let get = &document["paths"]["/v1/orders/{order_id}"]["get"];
         assert_eq!((&get["parameters"][0]["in"], &get["parameters"][0]["required"]), (&json!("path"), &json!(true)));
         assert!(get["responses"]["404"]["description"].as_str().unwrap().contains("ORDER_NOT_FOUND"));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
+use openorder_rpc::reason_of;
 use openorder_rpc::status::web;
 use tonic::Status;
 use tonic::body::Body;
@@ -19,6 +20,8 @@ use crate::transcode::stream::connect_refusal;
 
 /// How a caller proves who it is; sent with 401 (RFC 9110, section 11.6.1).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer");
+/// The same to a caller whose token is not valid (RFC 6750, section 3.1).
+const CHALLENGE_AGAIN: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
 
 impl AnswerForm {
     /// The type of an answer that is no refusal.
@@ -102,7 +105,9 @@ fn say_what_to_do(headers: &mut HeaderMap, status: &Status) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if web::is_unauthenticated(status) {
-        headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        let reason = reason_of(status).unwrap_or_default();
+        let has_token = reason != "TOKEN_MISSING" && (reason.starts_with("TOKEN_") || reason == "API_KEY_UNKNOWN");
+        headers.insert(header::WWW_AUTHENTICATE, if has_token { CHALLENGE_AGAIN } else { CHALLENGE });
     }
 }
 

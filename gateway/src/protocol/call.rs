@@ -24,10 +24,10 @@ use tonic::Status;
 
 use super::headers::{for_service, from_service};
 use super::{AnswerForm, Codec, RequestForm, Spoken, accepts_gzip};
-use crate::answers::{AnswerBody, CallerAnswers};
+use crate::answers::{AnswerBody, CallerAnswers, Ending};
 use crate::body::{HeldBody, Received, read_whole};
 use crate::forward::{Admitted, Message, Shared, admit, remove_foreign, send};
-use crate::identity::Identity;
+use crate::identity::Arrival;
 use crate::message::{Encoding, Expected, packed, plain, unpacked};
 use crate::transcode::json::{UnknownFields, read};
 use crate::transcode::request::{IDEMPOTENCY_KEY, framed, framed_bytes, name_command, rest};
@@ -52,7 +52,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
 pub(crate) struct SpokenCall<B> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) spoken: Spoken,
-    pub(crate) identity: Identity,
+    pub(crate) arrival: Arrival,
     pub(crate) answers: CallerAnswers,
     pub(crate) trace: TraceContext,
     pub(crate) deadline: Option<Instant>,
@@ -62,21 +62,22 @@ pub(crate) struct SpokenCall<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> SpokenCall<B> {
     pub(crate) async fn answer(self) -> Result<Response<HeldBody<AnswerBody>>, Status> {
-        let Self { shared, spoken, identity, answers, trace, deadline, parts, body } = self;
+        let Self { shared, spoken, arrival, answers, trace, deadline, parts, body } = self;
         let Parts { uri, mut headers, .. } = parts;
+        let identity = shared.sign_in.identify(arrival, spoken.route.access).await?;
         let (limits, packs) = (shared.limits.read, accepts_gzip(&headers));
         let Received { bytes, place: _bytes } = read_whole(body, limits, &identity.member).await?;
         let message = message(&spoken, uri.query(), &mut headers, bytes, limits.body_bytes)?;
         let admitted = admit(&spoken.route, &identity).await?;
         for_service(&mut headers);
         remove_foreign(&mut headers);
-        identity.caller.write(&mut headers);
+        identity.write(&mut headers, spoken.route.wants_address);
         write_trace(&trace, &mut headers);
         let path = spoken.route.path.clone();
         let answer = send(&spoken.route, Message { path, headers, body: message, deadline }).await?;
         let Admitted { place, at_service } = admitted;
         let answer = match spoken.route.streams {
-            true => stream(&shared, &spoken, &answers, answer)?,
+            true => stream(&shared, &spoken, &answers, identity.ending(true), answer)?,
             false => unary(&spoken, &answers, answer, packs).await?,
         };
         drop(at_service);
@@ -241,6 +242,7 @@ fn stream(
     shared: &Shared,
     spoken: &Spoken,
     answers: &CallerAnswers,
+    ending: Ending,
     answer: Response<UpstreamBody>,
 ) -> Result<Response<AnswerBody>, Status> {
     let (head, body) = answer.into_parts();
@@ -257,7 +259,7 @@ fn stream(
         let body = answers.made(end)?;
         return Ok(response.map(|()| body));
     }
-    Ok(response.map(|()| answers.converted(body, convert)))
+    Ok(response.map(|()| answers.converted(body, ending, convert)))
 }
 
 fn convert(shared: &Shared, spoken: &Spoken, bytes_max: usize, keep_alive: Duration) -> Box<dyn Convert> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use openorder_telemetry::TraceContext;
 use openorder_types::{Caller, Rejection, Role};
 use tonic::metadata::MetadataMap;
@@ -49,6 +49,7 @@ pub fn caller_of<T>(request: &tonic::Request<T>) -> Result<Caller, Rejection> {
 pub struct CallerHeaders {
     subject: HeaderValue,
     roles: HeaderValue,
+    more: Option<(HeaderName, HeaderValue)>,
 }
 
 impl CallerHeaders {
@@ -57,13 +58,22 @@ impl CallerHeaders {
     pub fn new(caller: &Caller) -> Option<Self> {
         let roles: Vec<_> = caller.roles.iter().map(|role| role.as_str()).collect();
         let subject = HeaderValue::from_str(&caller.subject).ok()?;
-        Some(Self { subject, roles: HeaderValue::from_str(&roles.join(",")).ok()? })
+        Some(Self { subject, roles: HeaderValue::from_str(&roles.join(",")).ok()?, more: None })
+    }
+
+    /// With one header more, such as the caller's session.
+    #[must_use]
+    pub fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { more: Some((name, value)), ..self }
     }
 
     /// Sets the caller, whatever was said before.
     pub fn write(&self, headers: &mut HeaderMap) {
         headers.insert(SUBJECT, self.subject.clone());
         headers.insert(ROLES, self.roles.clone());
+        if let Some((name, value)) = &self.more {
+            headers.insert(name.clone(), value.clone());
+        }
     }
 }
 
@@ -213,6 +223,17 @@ mod tests {
         let caller = Caller::new("ada", [Role::Customer, Role::Operator]);
         let context = CallContext { caller: caller.clone(), trace: TraceContext::NONE, deadline: None };
         assert_eq!(caller_of(&context.request(())).unwrap(), caller);
+    }
+
+    #[test]
+    fn what_a_caller_says_besides_replaces_what_stood_there() {
+        let name = HeaderName::from_static("x-openorder-session");
+        let mut headers = HeaderMap::new();
+        headers.insert(name.clone(), HeaderValue::from_static("forged"));
+        let caller = CallerHeaders::new(&Caller::new("ada", [Role::Viewer])).unwrap();
+        caller.with(name, HeaderValue::from_static("s1")).write(&mut headers);
+        let pairs = [(SUBJECT, "ada"), (ROLES, "viewer"), ("x-openorder-session", "s1")];
+        assert!(pairs.iter().all(|(name, value)| headers[*name] == *value) && headers.len() == 3);
     }
 
     #[test]

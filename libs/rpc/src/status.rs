@@ -265,6 +265,18 @@ impl Refusal {
         Self::later(Code::ResourceExhausted, "OVERLOADED", "too many requests are in flight", retry_after)
     }
 
+    /// Tokens and API keys cannot be verified now, since whoever knows them is away: `SIGN_IN_UNAVAILABLE`.
+    #[must_use]
+    pub fn sign_in_unavailable(retry_after: Duration) -> Status {
+        Self::later(Code::Unavailable, "SIGN_IN_UNAVAILABLE", "callers cannot be told by their tokens now", retry_after)
+    }
+
+    /// The caller calls more often than it may: `CALLER_RATE_EXCEEDED`.
+    #[must_use]
+    pub fn rate_exceeded(retry_after: Duration) -> Status {
+        Self::later(Code::ResourceExhausted, "CALLER_RATE_EXCEEDED", "the caller calls too often", retry_after)
+    }
+
     /// The process is going down; another instance, or this one later, takes the call: `SHUTTING_DOWN`.
     #[must_use]
     pub fn shutting_down(retry_after: Duration) -> Status {

@@ -1,20 +1,17 @@
 //! Callers that take more than their part, beside one that does not.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use openorder_rpc::reason_of;
-use support::raw::{Raw, framed};
-use support::{
+use tonic::Code;
+
+use crate::support::raw::{Raw, framed};
+use crate::support::{
     GET_ORDER, HEALTH_CHECK, HEALTH_WATCH, REFLECTION, WATCH_ORDER, call, caller, gateway, orders, settings, until,
     watch,
 };
-use tonic::Code;
 
 #[tokio::test]
 async fn bodies_that_never_come_keep_nobody_out() {
