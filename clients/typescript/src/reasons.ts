@@ -111,6 +111,12 @@ const REASONS = [
     "REQUEST_ID_REUSED", // already exists
     "ROLE_REQUIRED", // permission denied
     // The gateway
+    "API_KEY_UNKNOWN", // unauthenticated
+    "CALLER_RATE_EXCEEDED", // resource exhausted
+    "SIGN_IN_UNAVAILABLE", // unavailable
+    "TOKEN_EXPIRED", // unauthenticated
+    "TOKEN_MISSING", // unauthenticated
+    "TOKEN_REVOKED", // unauthenticated
     "ANSWERS_UNREAD", // resource exhausted
     "ANSWER_TOO_LARGE", // resource exhausted
     "MALFORMED_REQUEST", // invalid argument

@@ -6,6 +6,12 @@ package com.openorder.client;
  */
 public final class Reason {
     // Of any call: the gateway's own.
+    public static final String API_KEY_UNKNOWN = "API_KEY_UNKNOWN";
+    public static final String CALLER_RATE_EXCEEDED = "CALLER_RATE_EXCEEDED";
+    public static final String SIGN_IN_UNAVAILABLE = "SIGN_IN_UNAVAILABLE";
+    public static final String TOKEN_EXPIRED = "TOKEN_EXPIRED";
+    public static final String TOKEN_MISSING = "TOKEN_MISSING";
+    public static final String TOKEN_REVOKED = "TOKEN_REVOKED";
     public static final String ANSWERS_UNREAD = "ANSWERS_UNREAD";
     public static final String ANSWER_TOO_LARGE = "ANSWER_TOO_LARGE";
     public static final String INVALID_ARGUMENT = "INVALID_ARGUMENT";
