@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
-use openorder_rpc::{Outbound, RpcClientSettings, Upstream};
+use openorder_rpc::{Outbound, Resend, RpcClientSettings, Upstream};
 use prost::Message;
 
 const CONNECTIONS: usize = 4;
@@ -80,8 +80,15 @@ impl Calls {
         headers.insert("te", HeaderValue::from_static("trailers"));
         let body = self.bodies.get(turn % self.bodies.len().max(1)).cloned().unwrap_or_default();
         let path = self.path.clone();
-        let outbound =
-            Outbound { path, headers, body, deadline, body_deadline: deadline, retry_safe: false, batchable: false };
+        let outbound = Outbound {
+            path,
+            headers,
+            body,
+            deadline,
+            body_deadline: deadline,
+            resend: Resend::Unsent,
+            batchable: false,
+        };
         let (head, body) = self.upstream.call(outbound).await?.into_parts();
         let body = body.collect().await?;
         let status = head.headers.get("grpc-status").or_else(|| body.trailers()?.get("grpc-status"));

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::certs::CertsArgs;
 use crate::config::ConfigArgs;
 use crate::demo::DemoArgs;
 use crate::load::LoadArgs;
@@ -77,6 +78,7 @@ impl Cli {
             Command::User(args) => args.settings(),
             Command::Login(args) => &args.settings,
             Command::Logout(args) => &args.settings,
+            Command::Certs(args) => args.settings(),
             Command::Completion(args) => &args.settings,
             Command::Man(args) => &args.settings,
         };
@@ -125,6 +127,8 @@ pub enum Command {
     Login(LoginArgs),
     /// Sign out
     Logout(LogoutArgs),
+    /// Make certificates for development
+    Certs(CertsArgs),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
     /// Print or write the manual pages

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use openorder_config::settings::{Leaf, Settings, Visitor};
 use openorder_config::{Problem, Source};
+use openorder_rpc::tls::ServerTls;
 
 use crate::roles::Role;
 use crate::settings::ProcessSettings;
@@ -20,6 +21,11 @@ pub fn check(settings: &ProcessSettings, roles: &[Role]) -> Vec<Problem> {
     settings.clone().visit("", &mut forms);
     problems.append(&mut forms.problems);
     problems.extend(shared_addresses(settings, roles));
+    if roles.contains(&Role::Gateway)
+        && let Err(error) = ServerTls::load(&settings.gateway.tls)
+    {
+        problems.push(problem("gateway.tls.certificate_file", error.to_string()));
+    }
     let security = settings.kafka.security_problems().into_iter();
     problems.extend(security.map(|(name, message)| problem(&format!("kafka.{name}"), message)));
     problems
@@ -126,6 +132,16 @@ mod tests {
         assert_eq!(keys(&settings, &[]), expected);
         let shown = check(&settings, &[]).iter().map(ToString::to_string).collect::<String>();
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_shown_is_found_where_the_gateway_is_served() {
+        let mut settings = ProcessSettings::default();
+        settings.gateway.tls.certificate_file = "/nowhere.pem".to_owned();
+        settings.gateway.tls.private_key_file = "/nowhere-key.pem".to_owned();
+        assert_eq!(keys(&settings, &[Role::Gateway]), ["gateway.tls.certificate_file"]);
+        assert!(check(&settings, &[Role::Gateway])[0].to_string().contains("/nowhere.pem cannot be read"));
+        assert!(keys(&settings, &[Role::Order]).is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! - [`order`]: orders, made and looked at by hand; [`operate`]: what operators look at and do, through the gateway;
 //! - [`user`], [`login`]: users, and who this machine's user is (`session.rs`, `password.rs`);
 //! - [`rebuild`]: what services have made of events, made anew;
-//! - [`topic`]: the events in Kafka, decoded; [`manual`]: completion and manual pages;
+//! - [`topic`]: the events in Kafka, decoded; [`certs`]: certificates for development; [`manual`]: completion and manual pages;
 //! - [`output`]: the only place that writes to the terminal; `table.rs`, `time.rs`, `json.rs`, `show.rs`: how values look.
 //!
 //! Tests start the system in their own process:
@@ -28,6 +28,7 @@
 
 pub mod args;
 mod block_on;
+pub mod certs;
 pub mod check;
 pub mod config;
 pub mod demo;
@@ -92,6 +93,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<bool> {
         Command::User(args) => user::run(settings, args).map(|()| true),
         Command::Login(args) => login::login(settings, args).map(|()| true),
         Command::Logout(args) => login::logout(settings, args).map(|()| true),
+        Command::Certs(args) => certs::run(args).map(|()| true),
         Command::Completion(args) => {
             manual::completion(args, &mut Cli::command());
             Ok(true)

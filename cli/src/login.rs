@@ -40,6 +40,10 @@ pub struct LoginArgs {
     /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
     #[arg(long, value_name = "URL")]
     pub gateway: Option<String>,
+    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
+    /// settings, else those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
     /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -52,6 +56,10 @@ pub struct LogoutArgs {
     /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
     #[arg(long, value_name = "URL")]
     pub gateway: Option<String>,
+    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
+    /// settings, else those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
     /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -62,7 +70,7 @@ pub struct LogoutArgs {
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn login(settings: &SettingsArgs, args: &LoginArgs) -> anyhow::Result<()> {
-    let gateway = gateway_client::address(settings, args.gateway.as_ref())?;
+    let gateway = gateway_client::address(settings, args.gateway.as_ref(), args.ca_file.as_ref())?;
     let password = password::read("Password")?;
     block_on(Box::pin(async {
         let client = gateway_client::connect(&gateway).await?;
@@ -70,7 +78,7 @@ pub fn login(settings: &SettingsArgs, args: &LoginArgs) -> anyhow::Result<()> {
         let answer = UserServiceClient::new(client).authenticate(request).await;
         let answer = answer.map_err(|status| failed("nobody is signed in", &status))?.into_inner();
         let user = answer.user.unwrap_or_default();
-        let path = Stored::of(&gateway, answer.session.unwrap_or_default()).save()?;
+        let path = Stored::of(gateway.url(), answer.session.unwrap_or_default()).save()?;
         line(format_args!("signed in as {} ({}); kept in {}", user.email, user.user_id, path.display()));
         Ok(())
     }))?
@@ -81,9 +89,9 @@ pub fn login(settings: &SettingsArgs, args: &LoginArgs) -> anyhow::Result<()> {
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn logout(settings: &SettingsArgs, args: &LogoutArgs) -> anyhow::Result<()> {
-    let gateway = gateway_client::address(settings, args.gateway.as_ref())?;
-    let Some(stored) = session::load(&gateway)? else {
-        line(format_args!("nobody is signed in at {gateway}"));
+    let gateway = gateway_client::address(settings, args.gateway.as_ref(), args.ca_file.as_ref())?;
+    let Some(stored) = session::load(gateway.url())? else {
+        line(format_args!("nobody is signed in at {}", gateway.url()));
         return Ok(());
     };
     block_on(Box::pin(async {

@@ -1,4 +1,4 @@
-//! Whether a role's port is served.
+//! Whether a port is served, and by what.
 
 use std::io;
 
@@ -9,17 +9,38 @@ use tokio::net::TcpStream;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 const FRAME_HEADER_LENGTH: usize = 9;
 const FRAME_TYPE_SETTINGS: u8 = 4;
+/// How an alert of TLS begins (RFC 8446, section 5.1): what is said to who does not speak it.
+const TLS_ALERT: [u8; 2] = [21, 3];
 
-/// Waits until whoever listens at the address speaks HTTP/2.
+/// What is spoken at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// HTTP/2, in the clear.
+    Http2,
+    /// TLS, and what within it nobody has asked.
+    Tls,
+}
+
+/// Waits until whoever listens at the address speaks HTTP/2, or says that it speaks TLS.
 ///
 /// A role binds its port first and serves it last, when all else is there: until then the connection waits in the
 /// listen queue, and so does this.
-pub(crate) async fn serves(address: &str) -> io::Result<()> {
+pub(crate) async fn serves(address: &str) -> io::Result<Speaks> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(PREFACE).await?;
-    let mut header = [0; FRAME_HEADER_LENGTH];
-    stream.read_exact(&mut header).await?;
-    if header[3] == FRAME_TYPE_SETTINGS { Ok(()) } else { Err(io::Error::other("it does not speak HTTP/2")) }
+    let (mut header, mut length) = ([0; FRAME_HEADER_LENGTH], 0);
+    while length < header.len() {
+        match stream.read(&mut header[length..]).await? {
+            0 if header.starts_with(&TLS_ALERT) => return Ok(Speaks::Tls),
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => length += read,
+        }
+    }
+    match header[3] {
+        FRAME_TYPE_SETTINGS => Ok(Speaks::Http2),
+        _ if header.starts_with(&TLS_ALERT) => Ok(Speaks::Tls),
+        _ => Err(io::Error::other("it does not speak HTTP/2")),
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +69,7 @@ mod tests {
             let role = RoleTelemetry::disabled("test");
             openorder_rpc::serve(role, listener, &settings, Routes::default(), &stop).await;
         });
-        waiting.await.unwrap().unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap(), Speaks::Http2);
         shutdown.trigger();
         server.await.unwrap();
     }

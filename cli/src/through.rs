@@ -16,6 +16,10 @@ pub struct Through {
     /// API key or access token to call with, instead of the sign-in of `openorder login`.
     #[arg(long, value_name = "TOKEN", env = "OPENORDER_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
+    /// settings, else those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
     /// `text` for eyes; `json` for programs. Progress and questions go to standard error.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
@@ -30,11 +34,11 @@ impl Through {
     /// # Errors
     /// Settings that cannot be used; nobody is there, or somebody else.
     pub(crate) async fn gateway_client(&self, settings: &SettingsArgs) -> anyhow::Result<GatewayClient> {
-        let gateway = gateway_client::address(settings, self.gateway.as_ref())?;
+        let gateway = gateway_client::address(settings, self.gateway.as_ref(), self.ca_file.as_ref())?;
         let client = gateway_client::connect(&gateway).await?;
         let token = match &self.token {
             Some(token) => Some(token.clone()),
-            None => session::access_token(&client, &gateway).await?,
+            None => session::access_token(&client, gateway.url()).await?,
         };
         client.with_token(token.as_deref())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use openorder_config::{Secret, settings};
-use openorder_rpc::{BatchSettings, ConnectionSettings, IncomingTrace, RpcClientSettings};
+use openorder_rpc::{BatchSettings, ConnectionSettings, IncomingTrace, RpcClientSettings, TlsServerSettings};
 
 use crate::admission::AdmissionSettings;
 use crate::body::ReadLimits;
@@ -64,6 +64,9 @@ settings! {
         peer_share_percent: usize = 90, 1..=100;
         /// Sites whose pages may call from a browser, such as `https://shop.example.com`; none by default.
         cors_origins: Vec<String> = "";
+        /// Names by which callers of HTTP and JSON may call, besides IP addresses and localhost, such as `api.example.com`: a
+        /// page that has its own name lead here is refused. Empty: on loopback no further name, elsewhere any; `*`: any.
+        allowed_hosts: Vec<String> = "";
         /// Metadata of a call in bytes, each key and value counted with 32 more; larger ones are refused.
         metadata_bytes_max: usize = 16_384, 1_024..=1_048_576;
         /// What becomes of the trace that a caller says its call belongs to: `link`, each call has a trace of its own that
@@ -105,6 +108,8 @@ settings! {
         health_interval_ms: u64 = 2_000, 10..=600_000;
         /// How long the answer to a look may take, in milliseconds.
         health_timeout_ms: u64 = 1_000, 10..=60_000;
+        /// TLS of the port.
+        tls: TlsServerSettings;
         /// Connections of callers.
         connection: ConnectionSettings;
         /// Connections to the services.

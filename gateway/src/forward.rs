@@ -24,14 +24,17 @@ use tonic::service::Routes;
 use crate::admission::Place;
 use crate::answers::{AnswerBody, Answers, CallerAnswers, Ending};
 use crate::body::{HeldBody, ReadLimits, Received, read_whole};
+use crate::docs::{self, DocsPage};
 use crate::identity::{Arrival, CallCount, Identity, JWKS_PATH, SignIn};
 use crate::local::{LocalCall, LocalMethod};
 use crate::message::{Encoding, Expected, plain};
 use crate::openapi::{self, OpenApi};
 use crate::protocol::call::SpokenCall;
 use crate::protocol::cors::Cors;
+use crate::protocol::site::Site;
 use crate::protocol::{AnswerForm, Refused, Spoken};
 use crate::rates::CallerRate;
+use crate::resend::resend;
 use crate::routes::{Route, RouteTable};
 use crate::shares::{Member, Part, Resource, Shares};
 
@@ -64,7 +67,9 @@ pub(crate) struct Shared {
     pub(crate) role: RoleTelemetry,
     pub(crate) routes: RouteTable,
     pub(crate) openapi: OpenApi,
+    pub(crate) docs: DocsPage,
     pub(crate) cors: Cors,
+    pub(crate) site: Site,
     pub(crate) metrics: Arc<CallMetrics>,
     pub(crate) sign_in: SignIn,
     pub(crate) limits: Limits,
@@ -133,11 +138,14 @@ impl Gateway {
 
     /// A call of another protocol than gRPC: made into one of gRPC, and its answer back.
     fn call_spoken(&self, mut parts: Parts, body: Incoming, started: Instant) -> Answer {
-        if let Some(answer) = self.answer_at_once(&parts) {
+        let led_astray = self.shared.site.refusal(&parts, &self.shared.cors);
+        if led_astray.is_none()
+            && let Some(answer) = self.answer_at_once(&parts)
+        {
             return Box::pin(std::future::ready(Ok(answer)));
         }
         let origin = self.shared.cors.origin(&parts.headers);
-        let spoken = self.spoken(&mut parts);
+        let spoken = self.spoken(&mut parts, led_astray);
         let method = match &spoken {
             Ok(spoken) => spoken.route.path.as_str(),
             Err(_) => parts.uri.path(),
@@ -147,7 +155,16 @@ impl Gateway {
         let (answered, form) = match spoken {
             Err(refused) => {
                 let Refused { status, answer: form } = *refused;
-                (refuse(call, status.into_http()), form)
+                // Over HTTP/1.1 the next request comes behind the rest of this one, or not at all.
+                let rest = (parts.version < http::Version::HTTP_2).then_some(body);
+                let (limits, member) = (shared.limits.read, Arc::clone(&self.member));
+                let work = async move {
+                    if let Some(rest) = rest {
+                        drop(read_whole(rest, limits, &member).await);
+                    }
+                    Err::<Response<HeldBody<AnswerBody>>, _>(status)
+                };
+                (answer(call, work, None), form)
             }
             Ok(spoken) => {
                 let form = spoken.answer;
@@ -175,20 +192,25 @@ impl Gateway {
         let mut answer = match parts.uri.path() {
             openapi::PATH => self.shared.openapi.answer(parts),
             JWKS_PATH => self.shared.sign_in.jwks(parts),
+            docs::PATH => return Some(self.shared.docs.answer(parts)),
             _ => return None,
         };
         self.shared.cors.mark(self.shared.cors.origin(&parts.headers), answer.headers_mut());
         Some(answer)
     }
 
-    /// What a request of another protocol means, or what it is refused with because of its head.
-    fn spoken(&self, parts: &mut Parts) -> Result<Spoken, Box<Refused>> {
+    /// What a request of another protocol means, or what it is refused with because of its head; `led_astray` is why a
+    /// browser's is.
+    fn spoken(&self, parts: &mut Parts, led_astray: Option<Status>) -> Result<Spoken, Box<Refused>> {
         let metadata_bytes_max = self.shared.limits.metadata_bytes;
         if metadata_bytes(&parts.headers) > metadata_bytes_max {
             let status = Refusal::metadata_too_large(metadata_bytes_max);
             return Err(Box::new(Refused { status, answer: AnswerForm::Rest }));
         }
-        crate::protocol::of(&self.shared.routes, parts)
+        let spoken = crate::protocol::of(&self.shared.routes, parts);
+        let Some(status) = led_astray else { return spoken };
+        let answer = spoken.map_or_else(|refused| refused.answer, |spoken| spoken.answer);
+        Err(Box::new(Refused { status, answer }))
     }
 
     /// What is known of who makes the call before its token is looked at.
@@ -399,13 +421,13 @@ pub(crate) async fn send(route: &Route, message: Message) -> Result<Response<Ups
         headers.insert(timeout::GRPC_TIMEOUT, timeout::header(left));
     }
     let outbound = Outbound {
+        resend: resend(&route.procedure, &body),
         path,
         headers,
         body,
         // The head's deadline is kept around all of this.
         deadline: None,
         body_deadline: deadline,
-        retry_safe: false,
         batchable: !(route.streams || route.takes_stream),
     };
     route.upstream.call(outbound).await

@@ -11,9 +11,10 @@
 //! * `body.rs`: the request's body, read before its call is let in; `message.rs`: the messages in it;
 //! * `local.rs`: what the gateway answers itself;
 //! * `identity/`: who makes a call, by its token or without one, and whose share it counts against;
-//! * `forward.rs`: one call: identified, read, admitted, forwarded; its trace and its deadline;
+//! * `forward.rs`: one call: identified, read, admitted, forwarded; its trace and its deadline; `resend.rs`: when it is sent
+//!   to its service again;
 //! * `protocol/`: what is spoken besides gRPC: REST, Connect, gRPC-Web; `transcode/`: how messages of these are made into
-//!   messages of gRPC and back; `openapi/`: what can be called so;
+//!   messages of gRPC and back; `openapi/`: what can be called so; `docs/`: the page that shows it;
 //! * `answers/`: what is held of an answer until its caller has read it, and for how long;
 //! * `health.rs`: the health of all services as one;
 //! * `address.rs`: where the gateway may listen;
@@ -25,6 +26,7 @@ mod admission;
 mod answers;
 mod body;
 mod config;
+mod docs;
 mod forward;
 mod health;
 mod identity;
@@ -33,6 +35,7 @@ mod message;
 mod openapi;
 mod protocol;
 mod rates;
+mod resend;
 mod routes;
 mod shares;
 mod transcode;
@@ -45,6 +48,7 @@ use anyhow::Context;
 use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
 use openorder_rpc::UpstreamChannel;
 use openorder_rpc::server::{CallMetrics, serve_connections};
+use openorder_rpc::tls::ServerTls;
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::RoleTelemetry;
 use tokio::net::TcpListener;
@@ -56,12 +60,14 @@ pub use identity::Anonymous;
 pub use routes::Backend;
 
 use crate::answers::Answers;
+use crate::docs::DocsPage;
 use crate::forward::{Gateway, Limits, Shared};
 use crate::health::HealthPoll;
 use crate::identity::{SignIn, TrustPoll};
 use crate::local::LocalMethod;
 use crate::openapi::OpenApi;
 use crate::protocol::cors::Cors;
+use crate::protocol::site::Site;
 use crate::routes::RouteTable;
 
 /// Runs the gateway in front of these services until shutdown.
@@ -77,6 +83,8 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     address::check(&settings).await?;
+    // What cannot be shown is found before a port is bound.
+    ServerTls::load(&settings.tls).context("gateway.tls")?;
     let listener = openorder_rpc::listen(&settings.listen_address).await?;
     serve_backends(role, readiness, listener, &settings, PUBLIC_FILE_DESCRIPTOR_SET, backends, shutdown).await
 }
@@ -85,7 +93,7 @@ pub async fn serve(
 ///
 /// # Errors
 ///
-/// When a backend's address cannot be used, or the contract does not have its service.
+/// When a backend's address or the certificate cannot be used, or the contract does not have its service.
 pub fn serve_backends<'a>(
     role: RoleTelemetry,
     readiness: &'a Readiness,
@@ -97,6 +105,7 @@ pub fn serve_backends<'a>(
 ) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>> {
     // Boxed, so that it is compiled here and not again in each program and test that runs a gateway.
     Box::pin(async move {
+        let tls = ServerTls::load(&settings.tls).context("gateway.tls")?;
         let routes = RouteTable::new(descriptors, backends, &settings.client, &settings.batch, settings.admission())?;
         let (reporter, health) = health_reporter();
         let poll = HealthPoll::new(
@@ -110,12 +119,15 @@ pub fn serve_backends<'a>(
         let services = routes.services().iter().map(|(backend, _)| backend.service);
         let local = reflection(descriptors, services)?.add_service(health);
         let (name, connection) = (role.role(), settings.connection());
-        let (shared, trust) = shared(role, routes, settings)?;
+        let is_on_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+        let site = Site::new(&settings.allowed_hosts, is_on_loopback);
+        let (shared, trust) = shared(role, routes, settings, site)?;
         let gateway = Gateway::new(shared, local);
         tokio::select! {
-            () = serve_connections(name, listener, &connection, gateway, shutdown) => Ok(()),
+            () = serve_connections(name, listener, tls.clone(), &connection, gateway, shutdown) => Ok(()),
             () = poll.run() => Ok(()),
             () = keep_trust(trust) => Ok(()),
+            () = keep_up(tls) => Ok(()),
         }
     })
 }
@@ -124,6 +136,14 @@ pub fn serve_backends<'a>(
 async fn keep_trust(trust: Option<TrustPoll>) {
     match trust {
         Some(trust) => trust.run().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Shows the certificate of now, until it is dropped.
+async fn keep_up(tls: Option<ServerTls>) {
+    match tls {
+        Some(tls) => tls.keep_up().await,
         None => std::future::pending().await,
     }
 }
@@ -150,6 +170,7 @@ fn shared(
     role: RoleTelemetry,
     routes: RouteTable,
     settings: &GatewaySettings,
+    site: Site,
 ) -> anyhow::Result<(Shared, Option<TrustPoll>)> {
     let methods: Vec<String> =
         routes.paths().chain(LocalMethod::PATHS).map(|path| path.trim_start_matches('/').to_owned()).collect();
@@ -159,7 +180,9 @@ fn shared(
     let shared = Shared {
         role,
         openapi: OpenApi::new(routes.contract(), routes.rest()),
+        docs: DocsPage::new(),
         cors: Cors::new(&settings.cors_origins)?,
+        site,
         routes,
         metrics: Arc::new(CallMetrics::of(methods.iter().map(String::as_str))),
         sign_in,

@@ -129,3 +129,19 @@ impl RouteTable {
         &self.services
     }
 }
+
+/// The routes of all services of the contract.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) fn of_contract() -> RouteTable {
+    use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
+
+    let pool = prost_reflect::DescriptorPool::decode(PUBLIC_FILE_DESCRIPTOR_SET).unwrap();
+    let backends = pool.services().filter(|service| service.full_name().starts_with("openorder.")).map(|service| {
+        let name: &'static str = service.full_name().to_owned().leak();
+        Backend { role: name, service: name, url: "http://127.0.0.1:1".to_owned() }
+    });
+    let (client, batch) = (RpcClientSettings::default(), BatchSettings::default());
+    let admission = crate::config::GatewaySettings::default().admission();
+    RouteTable::new(PUBLIC_FILE_DESCRIPTOR_SET, backends.collect(), &client, &batch, admission).unwrap()
+}

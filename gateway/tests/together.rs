@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use openorder_gateway::GatewaySettings;
-use openorder_rpc::{BatchSettings, RpcServerSettings, reason_of};
+use openorder_rpc::{BatchSettings, RpcClientSettings, RpcServerSettings, reason_of};
 use openorder_telemetry::{RoleTelemetry, SpanKind, testing};
 use support::wire::Wire;
-use support::{GET_ORDER, Running, call, caller, gateway, gateway_of, orders, orders_with, settings, until};
+use support::{
+    CREATE_ORDER, GET_ORDER, Running, call, call_with, caller, gateway, gateway_of, orders, orders_with, settings,
+    until,
+};
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 /// A service, and a gateway before it that sends calls together.
 struct World {
@@ -223,4 +226,70 @@ async fn a_service_that_is_replaced_loses_no_call() {
     let begun = begun.begun.load(std::sync::atomic::Ordering::SeqCst) + again.begun();
     assert_eq!(begun, answered, "each call that was begun was answered");
     assert!(again.begun() > 0);
+}
+
+/// A gateway whose connections to its service can be cut.
+struct Cuttable {
+    orders: Running,
+    wire: Wire,
+    gateway: Running,
+}
+
+impl Cuttable {
+    async fn begin(settings: GatewaySettings) -> Self {
+        let orders = orders().await;
+        let wire = Wire::to(orders.address).await;
+        let settings = GatewaySettings { health_interval_ms: 600_000, ..settings };
+        let gateway = gateway(&wire.url(), &wire.url(), settings).await;
+        until(async || gateway.readiness.is_ready()).await;
+        Self { orders, wire, gateway }
+    }
+
+    /// How a call ends whose connection is cut so often while the service has it in its hands, and how often the service got
+    /// it.
+    async fn cut(&self, cuts: u32, path: &'static str, request: Request<String>) -> (String, u32) {
+        let (outside, before) = (caller(&self.gateway).await, self.orders.begun());
+        let calling = tokio::spawn(async move { call_with(&outside, path, request).await });
+        for begun in 1..=cuts {
+            until(async || self.orders.begun() == before + begun).await;
+            self.wire.cut();
+        }
+        (told(calling.await.unwrap()), self.orders.begun() - before)
+    }
+}
+
+const LOST: &str = "Unavailable UPSTREAM_UNAVAILABLE";
+
+#[tokio::test]
+async fn a_call_that_may_come_twice_is_sent_once_more_when_its_connection_is_lost_and_no_other() {
+    // It has no request id: its text stands in a header.
+    let unnamed = || {
+        let mut request = Request::new(String::new());
+        request.metadata_mut().insert("x-text", "sleep 200".parse().unwrap());
+        request
+    };
+    let named = || Request::new("sleep 200".to_owned());
+    for together in [true, false] {
+        let batch = BatchSettings { enabled: together, ..BatchSettings::default() };
+        let world = Cuttable::begin(GatewaySettings { batch, ..settings() }).await;
+        let lost = (LOST.to_owned(), 1);
+        assert_eq!(world.cut(1, GET_ORDER, named()).await, ("slept".to_owned(), 2), "a read; {together}");
+        assert_eq!(world.cut(1, CREATE_ORDER, named()).await, ("slept".to_owned(), 2), "a named command; {together}");
+        assert_eq!(world.cut(1, CREATE_ORDER, unnamed()).await, lost, "a command without a name; {together}");
+        assert_eq!(world.cut(0, CREATE_ORDER, unnamed()).await, ("slept".to_owned(), 1), "it goes on; {together}");
+        assert_eq!(world.cut(2, GET_ORDER, named()).await, (LOST.to_owned(), 2), "only once; {together}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_once_more_has_a_budget_and_the_time_of_its_call() {
+    let client = RpcClientSettings { retry_percent: 0, retries_per_second_min: 0, ..settings().client };
+    let world = Cuttable::begin(GatewaySettings { client, ..settings() }).await;
+    assert_eq!(world.cut(1, GET_ORDER, Request::new("sleep 200".to_owned())).await, (LOST.to_owned(), 1));
+
+    let world = Cuttable::begin(GatewaySettings { default_timeout_ms: 700, ..settings() }).await;
+    let request = Request::new("sleep 60000".to_owned());
+    let started = Instant::now();
+    assert_eq!(world.cut(1, GET_ORDER, request).await, ("DeadlineExceeded DEADLINE_EXCEEDED".to_owned(), 2));
+    assert!(started.elapsed() < Duration::from_secs(5));
 }

@@ -45,6 +45,10 @@ pub struct DemoArgs {
     /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
     #[arg(long, value_name = "URL")]
     pub gateway: Option<String>,
+    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
+    /// settings, else those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
     /// Jaeger's page, for the link to the trace.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:16686")]
     pub jaeger: String,
@@ -69,7 +73,7 @@ pub struct DemoArgs {
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn run(settings: &SettingsArgs, args: &DemoArgs) -> anyhow::Result<bool> {
-    let gateway = gateway_client::address(settings, args.gateway.as_ref())?;
+    let gateway = gateway_client::address(settings, args.gateway.as_ref(), args.ca_file.as_ref())?;
     // Only shown: settings that cannot be used are reported where they are needed.
     let admin = config::load(settings, &[]).ok().map(|loaded| loaded.settings.admin.listen_address);
     let pages = Pages {
@@ -94,8 +98,8 @@ struct Pages<'a> {
     admin: Option<&'a str>,
 }
 
-async fn demo(gateway: &str, pages: &Pages<'_>) -> anyhow::Result<bool> {
-    line(format_args!("OpenOrder, through its gateway {gateway}\n"));
+async fn demo(gateway: &gateway_client::Address, pages: &Pages<'_>) -> anyhow::Result<bool> {
+    line(format_args!("OpenOrder, through its gateway {}\n", gateway.url()));
     let client = gateway_client::connect(gateway).await?;
     let world = World::make(&client).await?;
 
@@ -111,8 +115,9 @@ async fn demo(gateway: &str, pages: &Pages<'_>) -> anyhow::Result<bool> {
     let expected = settled && notified && outcomes.iter().all(|order| order.as_expected);
 
     line("\nGo on from here");
+    let flags = if gateway.is_protected() { "-cacert CA_FILE" } else { "-plaintext" };
     let gateway = pages.gateway.unwrap_or_else(|| client.authority());
-    try_it(gateway, &world);
+    try_it(gateway, flags, &world);
     if let Some(first) = outcomes.first() {
         line(format_args!("  {}", trace::link(pages.jaeger, pages.jaeger_api, &first.trace_id).await));
     }
@@ -141,14 +146,14 @@ fn stories(world: &World) -> [Story<'_>; 4] {
     ]
 }
 
-fn try_it(gateway: &str, world: &World) {
+fn try_it(gateway: &str, flags: &str, world: &World) {
     let request = serde_json::json!({
         "request_id": format!("try-{}", world.customer_id),
         "customer_id": world.customer_id,
         "lines": [{ "sku": world.sku, "quantity": 1 }],
     });
     line("  Place an order yourself (no grpcurl? `dev/tool grpcurl` is one; a new order needs a new request_id):");
-    line(format_args!("    grpcurl -plaintext -d '{request}' {gateway} openorder.order.v1.OrderService/CreateOrder"));
+    line(format_args!("    grpcurl {flags} -d '{request}' {gateway} openorder.order.v1.OrderService/CreateOrder"));
 }
 
 fn addresses(gateway: &str, pages: &Pages<'_>) {
@@ -158,7 +163,7 @@ fn addresses(gateway: &str, pages: &Pages<'_>) {
         line(format_args!("  Mail to the customer:  {mail}"));
     }
     if let Some(admin) = pages.admin {
-        let admin = gateway_client::url_of(admin);
+        let admin = gateway_client::url_of("http", admin);
         line(format_args!("  Metrics and readiness: {admin}/metrics  {admin}/readyz"));
     }
 }

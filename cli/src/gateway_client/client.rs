@@ -10,9 +10,11 @@ use anyhow::Context as _;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
-use openorder_rpc::{Outbound, Refusal, RpcClientSettings, Upstream, UpstreamUrlError, timeout};
+use openorder_rpc::{Outbound, Refusal, Resend, RpcClientSettings, Upstream, UpstreamUrlError, timeout};
 use tonic::Status;
 use tonic::body::Body;
+
+use super::Address;
 
 /// The gateway, for generated clients. Every call is sent again while the gateway is away or has no room: all of them are
 /// reads, or carry a request id, or do no harm twice.
@@ -23,11 +25,11 @@ pub(crate) struct GatewayClient {
 }
 
 impl GatewayClient {
-    /// The gateway at `url` (`http://host:port`); nothing is connected yet.
+    /// The gateway at this address; nothing is connected yet.
     ///
     /// # Errors
-    /// An `url` that is none.
-    pub(crate) fn new(url: &str) -> Result<Self, UpstreamUrlError> {
+    /// An address that is none.
+    pub(crate) fn new(address: &Address) -> Result<Self, UpstreamUrlError> {
         let settings = RpcClientSettings {
             default_timeout_ms: 10_000,
             attempts_max: 10,
@@ -35,7 +37,7 @@ impl GatewayClient {
             waits_for_room: true,
             ..Default::default()
         };
-        Ok(Self { upstream: Arc::new(Upstream::new(url, &settings)?), authorization: None })
+        Ok(Self { upstream: Arc::new(address.upstream(&settings)?), authorization: None })
     }
 
     /// The same gateway, called with an API key or an access token; without one, as whoever says nothing of itself.
@@ -68,7 +70,7 @@ impl GatewayClient {
         headers.insert(timeout::GRPC_TIMEOUT, timeout::header(bound));
         let path = parts.uri.into_parts().path_and_query.ok_or_else(Refusal::internal)?;
         let outbound =
-            Outbound { path, headers, body, deadline, body_deadline: deadline, retry_safe: true, batchable: false };
+            Outbound { path, headers, body, deadline, body_deadline: deadline, resend: Resend::Safe, batchable: false };
         Ok(self.upstream.call(outbound).await?.map(Body::new))
     }
 }
@@ -104,7 +106,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_finds_no_room_is_sent_again_until_it_is_answered() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = Address::in_the_clear(&listener.local_addr().unwrap().to_string());
         let calls = Arc::new(AtomicU32::new(0));
         let counted = calls.clone();
         let (_, health) = health_reporter();
@@ -116,7 +118,7 @@ mod tests {
         tokio::spawn(Server::builder().add_service(health).serve_with_incoming(TcpListenerStream::new(listener)));
         let mut request = tonic::Request::new(HealthCheckRequest::default());
         request.set_timeout(Duration::from_secs(60));
-        HealthClient::new(GatewayClient::new(&url).unwrap()).check(request).await.unwrap();
+        HealthClient::new(GatewayClient::new(&address).unwrap()).check(request).await.unwrap();
         assert_eq!(calls.load(Ordering::Relaxed), 13);
     }
 }

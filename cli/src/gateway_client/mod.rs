@@ -8,8 +8,11 @@ mod stranger;
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail, ensure};
+use http::uri::Authority;
 use openorder_rpc::status::{is_unavailable, reason_or_code, violations_of};
+use openorder_rpc::tls::ClientTls;
+use openorder_rpc::{RpcClientSettings, Upstream, UpstreamUrlError};
 use tokio::net::TcpStream;
 use tonic::Status;
 
@@ -22,61 +25,133 @@ pub(crate) use client::GatewayClient;
 /// How long to wait for somebody to listen.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where the gateway is: the flag, or what the settings say of its own address.
-///
-/// # Errors
-/// Settings that cannot be used, or a flag that is no address.
-pub(crate) fn address(settings: &SettingsArgs, flag: Option<&String>) -> anyhow::Result<String> {
-    match flag {
-        Some(text) => url(text),
-        None => Ok(url_of(&config::load(settings, &[])?.settings.gateway.listen_address)),
-    }
+/// Where the gateway is, and whose certificates are believed there.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    url: String,
+    /// None in the clear.
+    tls: Option<ClientTls>,
 }
 
-/// The gateway at `url`, once it is known that somebody listens there who may be one.
+/// Where the gateway is: the flag, or what the settings say of its own address; and whom to trust there, likewise.
+///
+/// # Errors
+/// Settings or certificates that cannot be used, or a flag that is no address.
+pub(crate) fn address(
+    settings: &SettingsArgs,
+    gateway: Option<&String>,
+    ca_file: Option<&String>,
+) -> anyhow::Result<Address> {
+    let of_settings = || anyhow::Ok(config::load(settings, &[])?.settings.gateway);
+    let text = match gateway {
+        Some(text) => text.clone(),
+        None => {
+            let gateway = of_settings()?;
+            let scheme = if gateway.tls.certificate_file.is_empty() { "http" } else { "https" };
+            format!("{scheme}://{}", gateway.listen_address)
+        }
+    };
+    let trusted = || match ca_file {
+        Some(file) => anyhow::Ok(file.clone()),
+        None => Ok(of_settings()?.tls.ca_file),
+    };
+    let address = Address::new(&text, trusted)?;
+    ensure!(ca_file.is_none() || address.is_protected(), "--ca-file is for a gateway that is called by https://");
+    Ok(address)
+}
+
+/// The gateway at an address, once it is known that somebody listens there who may be one.
 ///
 /// # Errors
 /// Nobody is there, or somebody else: who, and what to do.
-pub(crate) async fn connect(url: &str) -> anyhow::Result<GatewayClient> {
-    let client = GatewayClient::new(url)?;
-    reach(client.authority(), url).await?;
+pub(crate) async fn connect(address: &Address) -> anyhow::Result<GatewayClient> {
+    let client = GatewayClient::new(address)?;
+    address.reach().await?;
     stranger::recognise_service(&client).await?;
     Ok(client)
 }
 
-/// The URL of a gateway that is given as `host:port` or as `http://host:port`.
-fn url(text: &str) -> anyhow::Result<String> {
-    let form = "--gateway is host:port, such as 127.0.0.1:8080";
-    let address = match text.trim().split_once("://") {
-        None => text.trim(),
-        Some(("http", address)) => address,
-        Some(("https", _)) => bail!("{text}: the gateway does not speak TLS itself; {form}"),
-        Some((scheme, _)) => bail!("{text}: a gateway is not spoken to by {scheme}; {form}"),
-    };
-    let address = address.strip_suffix('/').unwrap_or(address);
-    if !is_address(address) {
-        bail!("{text} is no address of a gateway: {form}");
+impl Address {
+    /// The address that is given as `host:port`, `http://host:port` or `https://host:port`; `trusted` gives the file of
+    /// the certificates that are believed, empty for those of the system.
+    ///
+    /// # Errors
+    /// A text that is no address, certificates that cannot be used.
+    pub(crate) fn new(text: &str, trusted: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<Self> {
+        let form = "--gateway is host:port, http://host:port or https://host:port, such as 127.0.0.1:8080";
+        let (scheme, address) = match text.trim().split_once("://") {
+            None => ("http", text.trim()),
+            Some((scheme @ ("http" | "https"), address)) => (scheme, address),
+            Some((scheme, _)) => bail!("{text}: a gateway is not spoken to by {scheme}; {form}"),
+        };
+        let address = address.strip_suffix('/').unwrap_or(address);
+        if !is_address(address) {
+            bail!("{text} is no address of a gateway: {form}");
+        }
+        let tls = match scheme {
+            "https" => Some(ClientTls::trusting("--ca-file", &trusted()?)?),
+            _ => None,
+        };
+        Ok(Self { url: url_of(scheme, address), tls })
     }
-    Ok(url_of(address))
+
+    /// Calls to it.
+    ///
+    /// # Errors
+    /// A host that is no name.
+    pub(crate) fn upstream(&self, settings: &RpcClientSettings) -> Result<Upstream, UpstreamUrlError> {
+        match &self.tls {
+            Some(tls) => Upstream::over_tls(&self.url, settings, tls),
+            None => Upstream::new(&self.url, settings),
+        }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether it is called over TLS.
+    pub(crate) fn is_protected(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_the_clear(address: &str) -> Self {
+        Self { url: url_of("http", address), tls: None }
+    }
+
+    /// Tells "nobody is there" and "somebody else is there" from "somebody is not ready", which a call cannot.
+    async fn reach(&self) -> anyhow::Result<()> {
+        let url = &self.url;
+        let authority = url.split_once("://").map_or(url.as_str(), |(_, authority)| authority);
+        let failure = match &self.tls {
+            Some(tls) => {
+                let host: Authority = authority.parse().with_context(|| format!("{url} is no address"))?;
+                match tls.reach(&host, CONNECT_TIMEOUT).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) if error.to_string().contains("certificate") => bail!(
+                        "the gateway at {url} is not trusted: {error}. Name the certificates that you trust: --ca-file FILE"
+                    ),
+                    Err(error) => error.to_string(),
+                }
+            }
+            None => match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(authority)).await {
+                Ok(Ok(_)) => return stranger::recognise(authority).await,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {CONNECT_TIMEOUT:?}"),
+            },
+        };
+        bail!(
+            "no gateway at {url}: {failure}. Start the system (`make demo`, `openorder serve all`), or name its gateway: \
+             --gateway host:port"
+        )
+    }
 }
 
 /// An address that is listened on, as one to connect to: "every address" is this machine.
-pub(crate) fn url_of(listen_address: &str) -> String {
+pub(crate) fn url_of(scheme: &str, listen_address: &str) -> String {
     let address = listen_address.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1);
-    format!("http://{address}")
-}
-
-/// Tells "nobody is there" and "somebody else is there" from "somebody is not ready", which a call cannot.
-async fn reach(authority: &str, url: &str) -> anyhow::Result<()> {
-    let failure = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(authority)).await {
-        Ok(Ok(_)) => return stranger::recognise(authority).await,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {CONNECT_TIMEOUT:?}"),
-    };
-    bail!(
-        "no gateway at {url}: {failure}. Start the system (`make demo`, `openorder serve all`), or name its gateway: \
-         --gateway host:port"
-    )
+    format!("{scheme}://{address}")
 }
 
 /// A failed call in words: what was tried, what came back, and what to do where that is known.
@@ -113,10 +188,10 @@ mod tests {
 
     #[test]
     fn an_address_that_is_listened_on_can_be_connected_to() {
-        assert_eq!(url_of("0.0.0.0:8080"), "http://127.0.0.1:8080");
-        assert_eq!(url_of("[::]:8080"), "http://[::1]:8080");
-        assert_eq!(url_of("127.0.0.1:80"), "http://127.0.0.1:80");
-        assert_eq!(url_of("gateway:8080"), "http://gateway:8080");
+        assert_eq!(url_of("http", "0.0.0.0:8080"), "http://127.0.0.1:8080");
+        assert_eq!(url_of("https", "[::]:8080"), "https://[::1]:8080");
+        assert_eq!(url_of("http", "127.0.0.1:80"), "http://127.0.0.1:80");
+        assert_eq!(url_of("http", "gateway:8080"), "http://gateway:8080");
     }
 
     #[test]
@@ -128,23 +203,37 @@ mod tests {
             (" gateway:8080 ", "http://gateway:8080"),
             ("[::1]:8080", "http://[::1]:8080"),
             ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+            ("https://gateway:8443/", "https://gateway:8443"),
         ] {
-            assert_eq!(url(given).unwrap(), understood, "{given}");
+            let address = Address::new(given, || Ok(String::new())).unwrap();
+            assert_eq!(
+                (address.url(), address.is_protected()),
+                (understood, understood.starts_with("https")),
+                "{given}"
+            );
         }
-        for bad in
-            ["", "gateway", "8080", "https://gateway:8080", "tcp://gateway:8080", "http://gateway:8080/v1", "a b:1"]
-        {
-            let error = url(bad).unwrap_err().to_string();
+        for bad in ["", "gateway", "8080", "https://gateway", "tcp://gateway:8080", "http://gateway:8080/v1", "a b:1"] {
+            let error = Address::new(bad, || Ok(String::new())).unwrap_err().to_string();
             assert!(error.contains("127.0.0.1:8080"), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn whom_to_trust_is_said_of_https_alone() {
+        let (settings, file) = (SettingsArgs::default(), "Cargo.toml".to_owned());
+        let trusting =
+            |gateway: &str| address(&settings, Some(&gateway.to_owned()), Some(&file)).unwrap_err().to_string();
+        assert!(trusting("https://gateway:8443").contains("holds no certificate"));
+        assert!(trusting("gateway:8080").contains("https://"));
     }
 
     #[tokio::test]
     async fn nobody_there_is_an_error_with_advice() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = Address::in_the_clear(&listener.local_addr().unwrap().to_string());
+        let url = address.url().to_owned();
         drop(listener);
-        let error = connect(&url).await.err().unwrap().to_string();
+        let error = connect(&address).await.err().unwrap().to_string();
         assert!(error.contains(&url) && error.contains("serve all") && error.contains("--gateway"), "{error}");
     }
 }

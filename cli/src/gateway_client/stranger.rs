@@ -13,8 +13,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::client::GatewayClient;
+use crate::http;
+use crate::port::{self, Speaks};
 use crate::roles::Role;
-use crate::{http, port};
 
 /// How long one question may take. Whoever takes longer may be a gateway that starts, or that has much to do.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -31,7 +32,10 @@ const KAFKA_REQUEST: &[u8] = b"\x00\x00\x00\x0a\x00\x12\x00\x00open\xff\xff";
 pub(crate) async fn recognise(address: &str) -> anyhow::Result<()> {
     match tokio::time::timeout(QUESTION_TIMEOUT, port::serves(address)).await {
         // A port is bound before it is served.
-        Ok(Ok(())) | Err(_) => return Ok(()),
+        Ok(Ok(Speaks::Http2)) | Err(_) => return Ok(()),
+        Ok(Ok(Speaks::Tls)) => {
+            bail!("{address} speaks TLS: --gateway https://{address}, and --ca-file for an authority of your own")
+        }
         Ok(Err(_)) => {}
     }
     if let Some(who) = web_server(address).await {
@@ -119,7 +123,7 @@ mod tests {
     use tonic::transport::Server;
     use tonic_health::server::health_reporter;
 
-    use super::super::connect;
+    use super::super::{Address, connect};
     use super::*;
 
     /// Somebody who answers every connection with these bytes, as soon as it has heard something.
@@ -161,13 +165,13 @@ mod tests {
     #[tokio::test]
     async fn a_service_knows_its_own_health_alone() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = Address::in_the_clear(&listener.local_addr().unwrap().to_string());
         let (reporter, health) = health_reporter();
         reporter.set_service_status("openorder.payment.v1.PaymentService", tonic_health::ServingStatus::Serving).await;
         tokio::spawn(Server::builder().add_service(health).serve_with_incoming(TcpListenerStream::new(listener)));
-        let error = connect(&url).await.err().unwrap().to_string();
+        let error = connect(&address).await.err().unwrap().to_string();
         assert!(error.contains("payment service") && error.contains("gateway.listen_address"), "{error}");
         reporter.set_service_status("openorder.order.v1.OrderService", tonic_health::ServingStatus::NotServing).await;
-        assert!(connect(&url).await.is_ok(), "a gateway may wait for its services");
+        assert!(connect(&address).await.is_ok(), "a gateway may wait for its services");
     }
 }

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use openorder_rpc::status::reason_or_code;
-use openorder_rpc::{Outbound, Refusal, RpcClientSettings, Upstream, timeout};
+use openorder_rpc::{Outbound, Refusal, Resend, RpcClientSettings, Upstream, timeout};
 use openorder_runtime::Shutdown;
 use prost::Message;
 use tokio::sync::Semaphore;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::request::{FRAME_HEADER_LENGTH, Template};
 use super::world::World;
 use super::{LoadArgs, Shared};
+use crate::gateway_client::Address;
 
 const CREATE_ORDER: &str = "/openorder.order.v1.OrderService/CreateOrder";
 /// An order that was due in time is sent this late at most: a timer fires a little after its time.
@@ -75,7 +76,7 @@ struct AnsweredOrder {
 
 impl Callers {
     pub(super) fn new(
-        gateway: &str,
+        gateway: &Address,
         args: &LoadArgs,
         world: &World,
         statistics: Shared,
@@ -96,7 +97,7 @@ impl Callers {
         headers.insert("te", HeaderValue::from_static("trailers"));
         headers.insert(timeout::GRPC_TIMEOUT, timeout::header(args.timeout));
         let work = Work {
-            upstream: Upstream::new(gateway, &settings)?,
+            upstream: gateway.upstream(&settings)?,
             path: PathAndQuery::from_static(CREATE_ORDER),
             headers,
             template: Template::new(&world.names, args.lines),
@@ -208,7 +209,7 @@ impl Work {
             body,
             deadline,
             body_deadline: deadline,
-            retry_safe: true,
+            resend: Resend::Safe,
             batchable: false,
         };
         let again = || {

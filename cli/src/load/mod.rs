@@ -69,6 +69,10 @@ pub struct LoadArgs {
     /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
     #[arg(long, value_name = "URL")]
     pub gateway: Option<String>,
+    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
+    /// settings, else those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
     /// Callers that wait for an answer each.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub callers: u32,
@@ -134,7 +138,7 @@ fn share(text: &str) -> Result<f64, String> {
 pub fn run(settings: &SettingsArgs, args: &LoadArgs) -> anyhow::Result<bool> {
     ensure!(args.lines <= args.products, "--lines {} needs at least as many --products", args.lines);
     ensure!(!args.duration.is_zero(), "--duration must be more than nothing");
-    let gateway = gateway_client::address(settings, args.gateway.as_ref())?;
+    let gateway = gateway_client::address(settings, args.gateway.as_ref(), args.ca_file.as_ref())?;
     let kafka = config::load(settings, &[])?.settings.kafka;
     let report = block_on(Box::pin(load(&gateway, &kafka, args)))??;
     match args.output {
@@ -154,7 +158,7 @@ impl Shared {
     }
 }
 
-async fn load(gateway: &str, kafka: &KafkaSettings, args: &LoadArgs) -> anyhow::Result<Report> {
+async fn load(gateway: &gateway_client::Address, kafka: &KafkaSettings, args: &LoadArgs) -> anyhow::Result<Report> {
     let shutdown = Shutdown::new();
     install_signals(shutdown.clone()).context("signals cannot be received")?;
     let client = gateway_client::connect(gateway).await?;
@@ -170,7 +174,7 @@ async fn load(gateway: &str, kafka: &KafkaSettings, args: &LoadArgs) -> anyhow::
     let callers = Callers::new(gateway, args, &world, statistics.clone(), shutdown.clone())?;
     let places = callers.places();
     let reading = tokio::spawn(completions::read(tail, world.customer_prefix(), statistics.clone(), places));
-    note(format_args!("load on {gateway}: {}", callers.describe()));
+    note(format_args!("load on {}: {}", gateway.url(), callers.describe()));
     let started = Instant::now();
     statistics.lock().measure_from(started + args.warm_up);
     let progress = tokio::spawn(progress(statistics.clone(), started, args.warm_up));
@@ -183,7 +187,7 @@ async fn load(gateway: &str, kafka: &KafkaSettings, args: &LoadArgs) -> anyhow::
     // Aborted when the load was interrupted during the warm-up: then there is nothing to tell.
     let cost = if started.elapsed() > args.warm_up { cost.await.ok() } else { None };
     let costs = cost.map(cpu::Begun::end).unwrap_or_default();
-    let report = statistics.lock().report(args, gateway, costs, shutdown.is_requested());
+    let report = statistics.lock().report(args, gateway.url(), costs, shutdown.is_requested());
     Ok(report)
 }
 

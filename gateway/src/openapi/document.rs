@@ -221,26 +221,11 @@ fn refused(description: &str, schema: &Json) -> Json {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
-    use openorder_rpc::{BatchSettings, RpcClientSettings};
-
     use super::*;
-    use crate::config::GatewaySettings;
-    use crate::routes::{Backend, RouteTable};
-
-    fn table() -> RouteTable {
-        let pool = prost_reflect::DescriptorPool::decode(PUBLIC_FILE_DESCRIPTOR_SET).unwrap();
-        let backends = pool.services().filter(|service| service.full_name().starts_with("openorder.")).map(|service| {
-            let name: &'static str = service.full_name().to_owned().leak();
-            Backend { role: name, service: name, url: "http://127.0.0.1:1".to_owned() }
-        });
-        let (client, batch) = (RpcClientSettings::default(), BatchSettings::default());
-        let admission = GatewaySettings::default().admission();
-        RouteTable::new(PUBLIC_FILE_DESCRIPTOR_SET, backends.collect(), &client, &batch, admission).unwrap()
-    }
+    use crate::routes::of_contract;
 
     fn made() -> Json {
-        let table = table();
+        let table = of_contract();
         document(table.contract(), table.rest())
     }
 

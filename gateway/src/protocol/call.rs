@@ -21,6 +21,7 @@ use openorder_rpc::{Refusal, UpstreamBody};
 use openorder_telemetry::TraceContext;
 use prost_reflect::DynamicMessage;
 use tonic::Status;
+use tonic::metadata::MetadataMap;
 
 use super::headers::{for_service, from_service};
 use super::{AnswerForm, Codec, RequestForm, Spoken, accepts_gzip};
@@ -199,7 +200,7 @@ async fn unary(
     let (head, mut body) = answer.into_parts();
     let received = answers.read(&mut body).await?;
     let trailers = received.trailers.unwrap_or_default();
-    let status = status_of(&head.headers).or_else(|| status_of(&trailers));
+    let status = status_of(&head.headers).or_else(|| ended(&head.headers, &trailers, spoken.answer));
     // An answer without a status broke off.
     refuse(Some(status.unwrap_or_else(|| Refusal::upstream_unavailable(BROKEN_OFF_RETRY_AFTER))))?;
     let procedure = &spoken.route.procedure;
@@ -277,10 +278,79 @@ fn status_of(headers: &HeaderMap) -> Option<Status> {
     Status::from_header_map(headers)
 }
 
+/// How an answer ended by its trailers. A refusal also has what the head said before it was one.
+fn ended(head: &HeaderMap, trailers: &HeaderMap, form: AnswerForm) -> Option<Status> {
+    let mut status = status_of(trailers)?;
+    if !web::is_success(&status) {
+        let mut said = HeaderMap::new();
+        from_service(head, "", &mut said);
+        from_service(trailers, if matches!(form, AnswerForm::Connect(_)) { "trailer-" } else { "" }, &mut said);
+        *status.metadata_mut() = MetadataMap::from_headers(said);
+    }
+    Some(status)
+}
+
 /// A status that is not one of success is what the caller is told.
 fn refuse(status: Option<Status>) -> Result<(), Status> {
     match status {
         Some(status) if !web::is_success(&status) => Err(status),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (header::HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(header).collect()
+    }
+
+    #[test]
+    fn a_refusal_at_the_end_of_an_answer_has_what_its_head_said() {
+        let head = headers(&[("x-own", "head"), ("content-type", "application/grpc")]);
+        let trailers = headers(&[("grpc-status", "5"), ("grpc-message", "no"), ("x-own", "end")]);
+        let of = |form| {
+            let status = ended(&head, &trailers, form).unwrap();
+            assert_eq!(status.message(), "no");
+            let said = status.metadata().clone().into_headers();
+            let mut said: Vec<_> =
+                said.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+            said.sort();
+            said
+        };
+        assert_eq!(of(AnswerForm::Connect(Codec::Json)), ["trailer-x-own: end", "x-own: head"]);
+        assert_eq!(of(AnswerForm::Rest), ["x-own: end", "x-own: head"]);
+        assert!(ended(&head, &HeaderMap::new(), AnswerForm::Rest).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn texts_in_base64_one_behind_another_are_their_bytes(
+            pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..5),
+        ) {
+            let text: String = pieces.iter().map(|piece| BASE64_STANDARD.encode(piece)).collect();
+            prop_assert_eq!(of_text(text.as_bytes()).unwrap(), pieces.concat());
+        }
+
+        #[test]
+        fn no_body_and_no_query_is_a_failure_of_ours(
+            body in proptest::collection::vec(any::<u8>(), 0..60),
+            base64 in "[A-Za-z0-9+/=]{0,40}",
+            query in "((message|encoding|base64|compression|connect)=([A-Za-z0-9%_=+-]{0,20}|gzip|proto|1)&?){0,6}",
+        ) {
+            let of_bodies = [of_text(&body).err(), of_text(base64.as_bytes()).err()];
+            let refused = of_bodies.into_iter().chain([of_query(&query, 1_000).err()]).flatten();
+            for status in refused {
+                prop_assert!(web::http_status(&status).is_client_error(), "{status:?}");
+            }
+        }
     }
 }

@@ -34,6 +34,11 @@ impl Cors {
         Ok(Self { origins: origins.collect::<anyhow::Result<_>>()? })
     }
 
+    /// Whether pages of this site may call.
+    pub(crate) fn names(&self, origin: &HeaderValue) -> bool {
+        self.origins.contains(origin)
+    }
+
     /// The site that a request's page is of, if it may call.
     pub(crate) fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         headers.get(header::ORIGIN).filter(|origin| self.origins.contains(origin)).cloned()

@@ -2,12 +2,14 @@
 //!
 //! * this file: which method is called, in which form its message comes, in which form its answer goes;
 //! * `call.rs`: such a call, from its head to its answer; `answer.rs`: how answers and refusals are said;
-//! * `headers.rs`: what goes on of its headers; `cors.rs`: which pages of other sites may call.
+//! * `headers.rs`: what goes on of its headers; `cors.rs`: which pages of other sites may call; `site.rs`: which requests of
+//!   browsers are refused.
 
 pub(crate) mod answer;
 pub(crate) mod call;
 pub(crate) mod cors;
 pub(crate) mod headers;
+pub(crate) mod site;
 
 use std::sync::Arc;
 

@@ -47,6 +47,8 @@ pub(crate) struct Procedure {
     pub(crate) output: MessageDescriptor,
     /// Whether it changes nothing, and so may be asked for by GET.
     pub(crate) has_no_side_effects: bool,
+    /// Whether it has no second effect when it comes twice; where there is a `request_id`, only with one.
+    pub(crate) is_idempotent: bool,
     /// The field that names a command, where callers choose it.
     pub(crate) request_id: Option<FieldDescriptor>,
 }
@@ -88,6 +90,7 @@ impl Contract {
         Procedure {
             request_id: input.get_field_by_name(REQUEST_ID).filter(is_own),
             has_no_side_effects: level == IdempotencyLevel::NoSideEffects,
+            is_idempotent: level == IdempotencyLevel::Idempotent,
             descriptor: method,
             input,
             output,

@@ -375,4 +375,4 @@ fn map_key(kind: &Kind, text: &str) -> Option<MapKey> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use serde_json::Value as Json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Running;
@@ -12,8 +12,13 @@ use super::Running;
 /// Longer than anything that a test waits for.
 const BOUND: Duration = Duration::from_secs(20);
 
+/// A connection, protected or not.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
 pub struct Http1 {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     /// Arrived, and not read yet.
     arrived: Vec<u8>,
 }
@@ -58,7 +63,11 @@ impl Http1 {
     pub async fn connect(server: &Running) -> Self {
         let stream = TcpStream::connect(server.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, arrived: Vec::new() }
+        Self::over(stream)
+    }
+
+    pub fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Self { stream: Box::new(stream), arrived: Vec::new() }
     }
 
     pub async fn send_raw(&mut self, bytes: &[u8]) {
@@ -67,7 +76,7 @@ impl Http1 {
 
     /// A request; a body of nothing has no length.
     pub async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: gateway\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -7,6 +7,7 @@
 pub mod http1;
 pub mod raw;
 pub mod shop;
+pub mod tls;
 pub mod wire;
 
 use std::convert::Infallible;
@@ -57,7 +58,11 @@ pub struct Seen {
 async fn answer(seen: Seen, request: Request<String>) -> Result<Response<String>, Status> {
     seen.begun.fetch_add(1, Ordering::SeqCst);
     let headers = request.metadata().clone().into_headers();
-    let text = request.into_inner();
+    let mut text = request.into_inner();
+    if text.is_empty() {
+        // Of a request whose field has to be empty.
+        text = headers.get("x-text").map_or("", |text| text.to_str().unwrap()).to_owned();
+    }
     let (word, rest) = text.split_once(' ').unwrap_or((&text, ""));
     match word {
         "headers" => {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
@@ -29,11 +30,12 @@ impl Drop for Raw {
 
 impl Raw {
     pub async fn connect(server: &Running) -> Self {
-        Self::over(TcpStream::connect(server.address).await.unwrap()).await
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::over(stream).await
     }
 
-    pub async fn over(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let mut builder = h2::client::Builder::new();
         builder.max_header_list_size(1 << 20).initial_max_send_streams(10_000);
         let (sender, connection) = builder.handshake(stream).await.unwrap();
@@ -47,7 +49,7 @@ impl Raw {
 
     /// The head of a call; the headers stand instead of those of a gRPC client.
     pub async fn begin(&self, path: &str, headers: &[(&str, &str)]) -> RawCall {
-        let mut request = Request::post(format!("http://gateway{path}"));
+        let mut request = Request::post(format!("http://localhost{path}"));
         let given = |name: &str| headers.iter().any(|(known, _)| *known == name);
         for (name, value) in [("content-type", "application/grpc"), ("te", "trailers")] {
             if !given(name) {

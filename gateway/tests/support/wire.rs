@@ -1,4 +1,4 @@
-//! A wire between a gateway and a service that counts the streams that are opened over it.
+//! A wire between a gateway and a service that counts the streams that are opened over it, and that can be cut.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 const PREFACE_LENGTH: usize = 24;
 const FRAME_HEADER_LENGTH: usize = 9;
@@ -15,19 +16,26 @@ const HEADERS: u8 = 1;
 pub struct Wire {
     address: SocketAddr,
     streams: Arc<AtomicU32>,
+    cut: Arc<Notify>,
 }
 
 impl Wire {
     pub async fn to(service: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let wire = Self { address: listener.local_addr().unwrap(), streams: Arc::default() };
-        let streams = Arc::clone(&wire.streams);
+        let wire = Self { address: listener.local_addr().unwrap(), streams: Arc::default(), cut: Arc::default() };
+        let (streams, cut) = (Arc::clone(&wire.streams), Arc::clone(&wire.cut));
         tokio::spawn(async move {
             while let Ok((gateway, _)) = listener.accept().await {
                 let Ok(service) = TcpStream::connect(service).await else { continue };
                 gateway.set_nodelay(true).unwrap();
                 service.set_nodelay(true).unwrap();
-                tokio::spawn(carry(gateway, service, Arc::clone(&streams)));
+                let (streams, cut) = (Arc::clone(&streams), Arc::clone(&cut));
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = cut.notified() => {}
+                        () = carry(gateway, service, streams) => {}
+                    }
+                });
             }
         });
         wire
@@ -35,6 +43,11 @@ impl Wire {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Breaks the connections of now; new ones hold.
+    pub fn cut(&self) {
+        self.cut.notify_waiters();
     }
 
     /// Streams that were opened so far: each begins with headers, and has no trailers from this side.

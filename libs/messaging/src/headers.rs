@@ -131,6 +131,8 @@ mod tests {
 
     use bytes::Bytes;
     use chrono::Utc;
+    use proptest::prelude::*;
+    use proptest::sample::select;
 
     use super::*;
 
@@ -256,6 +258,43 @@ mod tests {
         let read = KnownHeaders::read(&headers);
         assert_eq!((read.event_id, read.event_type, read.trace), (None, "first", TraceContext::NONE));
         assert_eq!(KnownHeaders::read(&RawHeaders::default()), KnownHeaders::default());
+    }
+
+    /// Any header that a record may have, also those that mean something here.
+    fn header() -> impl Strategy<Value = (String, Vec<u8>)> {
+        let known = [TYPE, ID, SOURCE, SEQUENCE, SUBJECT, TIME, SPEC_VERSION, TRACEPARENT, TRACESTATE];
+        let name = prop_oneof![select(known.to_vec()).prop_map(str::to_owned), "\\PC{0,9}"];
+        let likely =
+            ["order.lifecycle.created", "123", "-1", "00000000-0000-0000-0000-000000000007", TRACE, "vendor=1"];
+        let likely = select(likely.to_vec()).prop_map(|text| text.as_bytes().to_vec());
+        let value = prop_oneof![likely, proptest::collection::vec(any::<u8>(), 0..40)];
+        (name, value)
+    }
+
+    proptest! {
+        #[test]
+        fn any_headers_are_read_and_the_first_of_a_name_counts(pairs in proptest::collection::vec(header(), 0..12)) {
+            let headers: RawHeaders = pairs.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            let back: Vec<_> = headers.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+            prop_assert_eq!(&back, &pairs);
+            let first = |name: &str| {
+                let (_, value) = pairs.iter().find(|(known, _)| known == name)?;
+                std::str::from_utf8(value).ok()
+            };
+            let read = KnownHeaders::read(&headers);
+            prop_assert_eq!(read.event_type, first(TYPE).unwrap_or_default());
+            prop_assert_eq!(read.event_id, first(ID).and_then(|id| Uuid::try_parse(id).ok()));
+            let is_former = pairs.iter().any(|(name, _)| name == TIME);
+            let position: Option<i64> = first(SEQUENCE).filter(|_| !is_former).and_then(|text| text.parse().ok());
+            prop_assert_eq!(read.position, position);
+        }
+
+        #[test]
+        fn no_bytes_that_headers_are_stored_as_break_their_reader(bytes in proptest::collection::vec(any::<u8>(), 0..90)) {
+            let headers = RawHeaders::written(bytes.into());
+            let read = KnownHeaders::read(&headers);
+            prop_assert!(read.event_type.len() <= 90 && headers.iter().count() <= 12);
+        }
     }
 
     #[test]

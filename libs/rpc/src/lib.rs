@@ -7,7 +7,8 @@
 //! * the methods of a service are a table, [`calls!`] (`calls.rs`), which also says who may call;
 //! * lists use [`PageTokens`], which [open](PageTokens::open) their [`List`]s, and [`page_size`] (`page.rs`), commands with a request id [`RequestFingerprint`];
 //! * [`listen`] and [`serve`] are the server (`server/`), [`channel`] makes the channels of clients (`client/`);
-//!   calls may travel together (`batch.rs`); an [`Upstream`] may find a service of its own process without a socket (`local.rs`).
+//!   calls may travel together (`batch.rs`); an [`Upstream`] may find a service of its own process without a socket (`local.rs`);
+//! * [`tls`] protects a port, and the connections to one.
 
 mod batch;
 pub mod caller;
@@ -22,17 +23,22 @@ pub mod server;
 mod settings;
 pub mod status;
 pub mod timeout;
+pub mod tls;
 mod values;
 mod violations;
 
 pub use caller::{CallContext, caller_of};
-pub use client::{Outbound, Resolver, Resume, Upstream, UpstreamBody, UpstreamChannel, UpstreamUrlError, channel};
+pub use client::{
+    Outbound, Resend, Resolver, Resume, Upstream, UpstreamBody, UpstreamChannel, UpstreamUrlError, channel,
+};
 pub use fingerprint::RequestFingerprint;
 pub use health::with_health;
 pub use page::{List, PageBytes, PageTokens, fill, page_size};
 pub use parts::ask_in_parts;
 pub use server::{ListenError, listen, serve};
-pub use settings::{BatchSettings, ConnectionSettings, IncomingTrace, RpcClientSettings, RpcServerSettings};
+pub use settings::{
+    BatchSettings, ConnectionSettings, IncomingTrace, RpcClientSettings, RpcServerSettings, TlsServerSettings,
+};
 pub use status::{Refusal, fault_of, passed_on, query_failed, reason_of, rejection, status};
 pub use values::{
     canonical_mask, masked_fields, money, money_from_proto, money_to_proto, timestamp, timestamp_to_proto,

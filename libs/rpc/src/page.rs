@@ -319,6 +319,15 @@ mod tests {
         }
 
         #[test]
+        fn no_text_that_was_not_made_here_is_a_token(text in "\\PC{1,60}", base64 in "[A-Za-z0-9_-]{1,120}") {
+            let tokens = PageTokens::new(b"secret");
+            for token in [text, base64] {
+                let refused = tokens.decode("orders", &Caller::service("order"), b"f", &token).unwrap_err();
+                prop_assert_eq!(refused.reason, "PAGE_TOKEN_INVALID");
+            }
+        }
+
+        #[test]
         fn a_flipped_bit_is_refused(cursor in proptest::collection::vec(any::<u8>(), 0..40), bit: prop::sample::Index) {
             let tokens = PageTokens::new(b"secret");
             let caller = Caller::service("order");

@@ -54,7 +54,7 @@ settings! {
         /// IPv4 address or an IPv6 network of 64 bits; all callers behind one proxy are one.
         peer_share_percent: usize = 90, 1..=100;
         /// How long a client may take to begin, in milliseconds: with HTTP/2's preface and settings, or at the gateway with
-        /// the first bytes of a request over HTTP/1.1.
+        /// the first bytes of a request over HTTP/1.1; the handshake of TLS included.
         handshake_timeout_ms: u64 = 5_000, 1..=600_000;
         /// How long a client of HTTP/1.1, which the gateway alone takes, may take from one answer to the whole head of its
         /// next request, in milliseconds.
@@ -74,6 +74,23 @@ settings! {
         keepalive_timeout_ms: u64 = 10_000, 100..=600_000;
         /// How long calls in flight may take at shutdown before they are cut, in milliseconds.
         drain_timeout_ms: u64 = 10_000, 0..=600_000;
+    }
+}
+
+settings! {
+    /// TLS of a port.
+    pub struct TlsServerSettings {
+        /// Certificate that the port shows, and behind it those that lead to its authority, in a PEM file. Empty: the port
+        /// speaks plain text.
+        certificate_file: String = "";
+        /// The certificate's private key, in a PEM file.
+        private_key_file: String = "";
+        /// How often both files are looked at, in milliseconds. New connections are shown what stands there; what cannot be
+        /// used leaves the last certificate in its place.
+        reload_interval_ms: u64 = 10_000, 10..=86_400_000;
+        /// Certificates that the commands of this program trust when they call this port, in a PEM file. Empty: those of the
+        /// system. No server uses it.
+        ca_file: String = "";
     }
 }
 

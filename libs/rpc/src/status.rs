@@ -17,8 +17,8 @@ use tonic::{Code, Status};
 use tonic_types::pb;
 
 use self::web::{
-    HTTP_VERSION_NOT_SUPPORTED, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, ROUTE_NOT_FOUND, UNSUPPORTED_CONTENT_ENCODING,
-    UNSUPPORTED_MEDIA_TYPE,
+    HOST_NOT_ALLOWED, HTTP_VERSION_NOT_SUPPORTED, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, ROUTE_NOT_FOUND,
+    UNSUPPORTED_CONTENT_ENCODING, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::page::ANSWER_TOO_LARGE;
 
@@ -416,6 +416,21 @@ impl Refusal {
     pub fn http_version_not_supported() -> Status {
         let message = "gRPC needs HTTP/2; over HTTP/1.1 there are JSON, Connect and gRPC-Web";
         Self::plain(Code::Unimplemented, HTTP_VERSION_NOT_SUPPORTED, message).into_status()
+    }
+
+    /// The name that the request was sent to does not lead here: `HOST_NOT_ALLOWED`. A page whose name was made to lead to this
+    /// machine calls so.
+    #[must_use]
+    pub fn host_not_allowed() -> Status {
+        let message = "this name does not lead here: call by an address or as localhost, or allow the name";
+        Self::plain(Code::PermissionDenied, HOST_NOT_ALLOWED, message).into_status()
+    }
+
+    /// Pages of the site that the request comes from may not call: `ORIGIN_NOT_ALLOWED`.
+    #[must_use]
+    pub fn origin_not_allowed() -> Status {
+        let message = "pages of this origin may not call here";
+        Self::plain(Code::PermissionDenied, "ORIGIN_NOT_ALLOWED", message).into_status()
     }
 
     /// Gives a status of foreign make (tonic's own, or a library's) its `ErrorInfo`; the reason is the code's name.

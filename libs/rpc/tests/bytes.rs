@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt;
-use openorder_rpc::{Outbound, RpcServerSettings, Upstream, UpstreamBody, reason_of};
+use openorder_rpc::{Outbound, Resend, RpcServerSettings, Upstream, UpstreamBody, reason_of};
 use openorder_telemetry::RoleTelemetry;
 use support::{client_settings, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,7 +23,7 @@ async fn send(url: &str, content_type: &'static str, body: Bytes) -> Response<Up
     let deadline = Some(Instant::now() + Duration::from_secs(5));
     let path = "/test.Echo/Sleep".parse().unwrap();
     let outbound =
-        Outbound { path, headers, body, deadline, body_deadline: deadline, retry_safe: false, batchable: false };
+        Outbound { path, headers, body, deadline, body_deadline: deadline, resend: Resend::Unsent, batchable: false };
     upstream.call(outbound).await.unwrap()
 }
 

@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use openorder_proto::internal::rpc::v1::batch_service_server::{BatchService, BatchServiceServer};
 use openorder_proto::internal::rpc::v1::{Answer, Call, ExchangeCallsRequest, ExchangeCallsResponse, Metadata};
 use openorder_rpc::server::{CallMetrics, serve_measured};
-use openorder_rpc::{BatchSettings, Outbound, RpcServerSettings, Upstream, listen, reason_of};
+use openorder_rpc::{BatchSettings, Outbound, Resend, RpcServerSettings, Upstream, listen, reason_of};
 use openorder_runtime::Shutdown;
 use openorder_telemetry::RoleTelemetry;
 use prost::Message;
@@ -165,7 +165,7 @@ fn outbound(what: &'static str) -> Outbound {
         body: frame("1"),
         deadline: Some(Instant::now() + Duration::from_secs(20)),
         body_deadline: Some(Instant::now() + Duration::from_secs(20)),
-        retry_safe: false,
+        resend: Resend::Unsent,
         batchable: true,
     }
 }
@@ -275,7 +275,7 @@ async fn a_lost_stream_fails_what_was_sent_and_only_what_may_be_sent_twice_is_se
     });
     let safe = tokio::spawn({
         let upstream = Arc::clone(&upstream);
-        async move { call(&upstream, Outbound { retry_safe: true, ..outbound("hold") }).await }
+        async move { call(&upstream, Outbound { resend: Resend::Safe, ..outbound("hold") }).await }
     });
     while peer.sizes().iter().sum::<usize>() < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use openorder_rpc::status::retry_after_of;
 use openorder_rpc::{
-    CallContext, ConnectionSettings, Outbound, Refusal, Resume, RpcClientSettings, RpcServerSettings, Upstream,
+    CallContext, ConnectionSettings, Outbound, Refusal, Resend, Resume, RpcClientSettings, RpcServerSettings, Upstream,
     channel, listen, reason_of,
 };
 use openorder_telemetry::RoleTelemetry;
@@ -144,7 +144,7 @@ async fn a_caller_counts_what_is_sent_again_and_stops_it() {
         body: bytes::Bytes::from_static(b"\0\0\0\0\x03\x0a\x01\x39"),
         deadline: Some(Instant::now() + Duration::from_secs(60)),
         body_deadline: None,
-        retry_safe: true,
+        resend: Resend::Safe,
         batchable: false,
     };
     let goes_on = || {

@@ -159,7 +159,7 @@ fn bytes_are_read_in_both_alphabets() {
 }
 
 /// Numbers that look random, all from one.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -186,7 +186,7 @@ impl Random {
         self.next() >> shift
     }
 
-    fn message(&mut self, descriptor: &MessageDescriptor, depth: u32) -> DynamicMessage {
+    pub(crate) fn message(&mut self, descriptor: &MessageDescriptor, depth: u32) -> DynamicMessage {
         match descriptor.full_name() {
             "google.protobuf.Timestamp" => {
                 let seconds = i64::try_from(self.below(315_537_897_599)).unwrap() - 62_135_596_800;

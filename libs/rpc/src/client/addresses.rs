@@ -16,8 +16,8 @@ use futures::future::select_ok;
 use h2::client::SendRequest;
 
 use crate::client::batch::Calls;
-use crate::client::connection::{Connection, Target, Unreachable};
-use crate::settings::{BatchSettings, RpcClientSettings};
+use crate::client::connection::{Connection, Manner, Target, Unreachable};
+use crate::settings::RpcClientSettings;
 
 /// After a failed resolution, or while an address is away, the name is resolved this many times as often.
 const SOONER: u32 = 10;
@@ -41,7 +41,7 @@ struct Inner {
     /// None for an upstream that is named by its only address.
     resolver: Option<Resolver>,
     settings: RpcClientSettings,
-    batch: Option<BatchSettings>,
+    manner: Manner,
     list: RwLock<Arc<[Arc<Address>]>>,
     /// Held by who resolves.
     resolving: tokio::sync::Mutex<()>,
@@ -53,26 +53,26 @@ struct Inner {
 
 impl Addresses {
     /// Of an upstream that has this one address for ever.
-    pub(crate) fn fixed(address: SocketAddr, settings: &RpcClientSettings, batch: Option<BatchSettings>) -> Self {
-        let only = Arc::new(Address::new(address, settings, batch.clone()));
-        Self::new(None, Arc::from([only]), settings, batch)
+    pub(crate) fn fixed(address: SocketAddr, settings: &RpcClientSettings, manner: Manner) -> Self {
+        let only = Arc::new(Address::new(address, settings, manner.clone()));
+        Self::new(None, Arc::from([only]), settings, manner)
     }
 
     /// Of a name; it is resolved when it is first called.
-    pub(crate) fn of_name(resolver: Resolver, settings: &RpcClientSettings, batch: Option<BatchSettings>) -> Self {
-        Self::new(Some(resolver), Arc::from([]), settings, batch)
+    pub(crate) fn of_name(resolver: Resolver, settings: &RpcClientSettings, manner: Manner) -> Self {
+        Self::new(Some(resolver), Arc::from([]), settings, manner)
     }
 
     fn new(
         resolver: Option<Resolver>,
         list: Arc<[Arc<Address>]>,
         settings: &RpcClientSettings,
-        batch: Option<BatchSettings>,
+        manner: Manner,
     ) -> Self {
         Self(Arc::new(Inner {
             resolver,
             settings: settings.clone(),
-            batch,
+            manner,
             list: RwLock::new(list),
             resolving: tokio::sync::Mutex::default(),
             born: Instant::now(),
@@ -206,7 +206,7 @@ impl Inner {
         let after: Arc<[Arc<Address>]> = found
             .iter()
             .map(|address| {
-                known(address).unwrap_or_else(|| Arc::new(Address::new(*address, &self.settings, self.batch.clone())))
+                known(address).unwrap_or_else(|| Arc::new(Address::new(*address, &self.settings, self.manner.clone())))
             })
             .collect();
         // Of those that vanished, the connections end with their last calls.
@@ -231,8 +231,8 @@ struct Address {
 }
 
 impl Address {
-    fn new(address: SocketAddr, settings: &RpcClientSettings, batch: Option<BatchSettings>) -> Self {
-        let target = Target::new(address, settings, batch);
+    fn new(address: SocketAddr, settings: &RpcClientSettings, manner: Manner) -> Self {
+        let target = Target::new(address, settings, manner);
         Self {
             address,
             connections: (0..settings.connections.max(1)).map(|_| Connection::new(target.clone())).collect(),

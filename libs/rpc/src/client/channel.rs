@@ -12,7 +12,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use crate::caller::{OutgoingCall, deadline_of, write_trace};
-use crate::client::upstream::{Outbound, Upstream};
+use crate::client::upstream::{Outbound, Resend, Upstream};
 use crate::status::{Refusal, code_name, code_of_head};
 use crate::timeout;
 
@@ -53,7 +53,7 @@ impl UpstreamChannel {
             body,
             deadline: Some(deadline),
             body_deadline: Some(deadline),
-            retry_safe,
+            resend: if retry_safe { Resend::Safe } else { Resend::Unsent },
             batchable: false,
         };
         let outcome = self.upstream.call(outbound).await;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::client::batch::Calls;
 use crate::settings::{BatchSettings, RpcClientSettings};
+use crate::tls::{Peer, Transport};
 
 /// Flow-control windows in bytes, as large as the server's.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -40,6 +41,15 @@ pub(crate) struct Connection {
     connecting: tokio::sync::Mutex<Option<(Instant, Unreachable)>>,
 }
 
+/// How an upstream is spoken to, besides what its settings say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Manner {
+    /// How calls travel together; not at all without.
+    pub(crate) batch: Option<BatchSettings>,
+    /// Who it has to prove to be, over TLS; in the clear without.
+    pub(crate) peer: Option<Peer>,
+}
+
 /// Where, and how patiently.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
@@ -47,18 +57,17 @@ pub(crate) struct Target {
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
-    /// How calls travel together; not at all without.
-    pub(crate) batch: Option<BatchSettings>,
+    pub(crate) manner: Manner,
 }
 
 impl Target {
-    pub(crate) fn new(address: SocketAddr, settings: &RpcClientSettings, batch: Option<BatchSettings>) -> Self {
+    pub(crate) fn new(address: SocketAddr, settings: &RpcClientSettings, manner: Manner) -> Self {
         Self {
             address,
             connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
             keepalive_interval: Duration::from_millis(settings.keepalive_interval_ms),
             keepalive_timeout: Duration::from_millis(settings.keepalive_timeout_ms),
-            batch,
+            manner,
         }
     }
 }
@@ -85,7 +94,7 @@ impl Connection {
     /// The calls that travel together over it, if the other end takes them so. Some time after their stream ended by
     /// itself, another one is opened.
     pub(crate) fn calls(&self) -> Option<Arc<Calls>> {
-        let settings = self.target.batch.as_ref()?;
+        let settings = self.target.manner.batch.as_ref()?;
         match &self.current.read().unwrap_or_else(PoisonError::into_inner).calls {
             Some(calls) if calls.is_open() => return Some(Arc::clone(calls)),
             Some(calls) if calls.may_be_opened_again() => {}
@@ -147,11 +156,15 @@ impl Connection {
         let connecting = async {
             let stream = TcpStream::connect(target.address).await?;
             stream.set_nodelay(true)?;
+            let transport = match &target.manner.peer {
+                None => Transport::Plain(stream),
+                Some(peer) => Box::pin(peer.connect(stream)).await?,
+            };
             h2::client::Builder::new()
                 .enable_push(false)
                 .initial_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
-                .handshake::<_, Bytes>(stream)
+                .handshake::<_, Bytes>(transport)
                 .await
                 .map_err(io::Error::other)
         };
@@ -159,7 +172,7 @@ impl Connection {
         let generation = {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
             current.generation += 1;
-            current.calls = target.batch.as_ref().map(|settings| Calls::open(sender.clone(), settings));
+            current.calls = target.manner.batch.as_ref().map(|settings| Calls::open(sender.clone(), settings));
             current.sender = Some(sender.clone());
             current.generation
         };

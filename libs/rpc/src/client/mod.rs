@@ -24,7 +24,7 @@ pub use addresses::Resolver;
 pub use body::UpstreamBody;
 pub use channel::UpstreamChannel;
 pub use resume::Resume;
-pub use upstream::{Outbound, Upstream, UpstreamUrlError};
+pub use upstream::{Outbound, Resend, Upstream, UpstreamUrlError};
 
 use std::sync::Arc;
 

@@ -16,10 +16,11 @@ use tower::retry::budget::{Budget, TpsBudget};
 use crate::client::addresses::{Addresses, Pending, Resolver, Way};
 use crate::client::batch::Unanswered;
 use crate::client::body::{UpstreamBody, broken_off};
-use crate::client::connection::Unreachable;
+use crate::client::connection::{Manner, Unreachable};
 use crate::local;
 use crate::settings::{BatchSettings, RpcClientSettings};
 use crate::status::{Refusal, is_unavailable, retry_after_of, room_after};
+use crate::tls::{ClientTls, host_of};
 
 /// When a caller may come again after the upstream was away.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -28,16 +29,18 @@ const BUDGET_MEMORY: Duration = Duration::from_secs(10);
 
 /// An upstream's address that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("{url:?} is no upstream address: it must look like http://host:port")]
+#[error("{url:?} is no upstream address: it must look like {scheme}://host:port")]
 pub struct UpstreamUrlError {
     url: String,
+    scheme: Scheme,
 }
 
 /// A service that is called over gRPC.
 pub struct Upstream {
+    scheme: Scheme,
     authority: Authority,
     addresses: Addresses,
-    batch: Option<BatchSettings>,
+    manner: Manner,
     /// Where to look for it in this process first.
     local: Option<SocketAddr>,
     budget: TpsBudget,
@@ -46,6 +49,18 @@ pub struct Upstream {
     backoff_max: Duration,
     default_timeout: Duration,
     waits_for_room: bool,
+}
+
+/// When a call is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resend {
+    /// While it is certain that nothing was sent: it may not be carried out twice.
+    Unsent,
+    /// Once more, too, after its connection was lost before the answer began. What the upstream says of itself is its
+    /// caller's answer: for who passes on the calls of others, who decide themselves whether they come again.
+    OnceLost,
+    /// As often as the settings allow, also while the upstream says that it is unavailable.
+    Safe,
 }
 
 /// A call on its way out.
@@ -61,8 +76,8 @@ pub struct Outbound {
     pub deadline: Option<Instant>,
     /// When its caller stops waiting for the answer's end; none for a stream.
     pub body_deadline: Option<Instant>,
-    /// Whether it may be sent twice. If not, it is only tried again while it is certain that nothing was done.
-    pub retry_safe: bool,
+    /// What has to have become of it before it is sent again.
+    pub resend: Resend,
     /// Whether it may travel together with others, where the upstream is [made for that](Upstream::with_batches): a call
     /// with one answer.
     pub batchable: bool,
@@ -102,7 +117,16 @@ impl Upstream {
     ///
     /// An `url` that is none, or not `http`.
     pub fn new(url: &str, settings: &RpcClientSettings) -> Result<Self, UpstreamUrlError> {
-        Self::made(url, settings, None)
+        Self::made(url, settings, None, None)
+    }
+
+    /// The upstream at `url` (`https://host:port`), which has to prove to be that host.
+    ///
+    /// # Errors
+    ///
+    /// An `url` that is none, or not `https`.
+    pub fn over_tls(url: &str, settings: &RpcClientSettings, tls: &ClientTls) -> Result<Self, UpstreamUrlError> {
+        Self::made(url, settings, None, Some(tls))
     }
 
     /// As [`Self::new`]; calls that are ready at the same time travel together, where the upstream takes them so.
@@ -115,26 +139,35 @@ impl Upstream {
         settings: &RpcClientSettings,
         batch: &BatchSettings,
     ) -> Result<Self, UpstreamUrlError> {
-        Self::made(url, settings, batch.enabled.then(|| batch.clone()))
+        Self::made(url, settings, batch.enabled.then(|| batch.clone()), None)
     }
 
-    fn made(url: &str, settings: &RpcClientSettings, batch: Option<BatchSettings>) -> Result<Self, UpstreamUrlError> {
-        let refuse = || UpstreamUrlError { url: url.to_owned() };
+    fn made(
+        url: &str,
+        settings: &RpcClientSettings,
+        batch: Option<BatchSettings>,
+        tls: Option<&ClientTls>,
+    ) -> Result<Self, UpstreamUrlError> {
+        let (scheme, usual_port) = if tls.is_some() { (Scheme::HTTPS, 443) } else { (Scheme::HTTP, 80) };
+        let refuse = || UpstreamUrlError { url: url.to_owned(), scheme: scheme.clone() };
         let parts = url.parse::<Uri>().map_err(|_| refuse())?.into_parts();
         let path_is_empty = parts.path_and_query.is_none_or(|path| path == "/");
-        let authority = parts.authority.filter(|_| parts.scheme == Some(Scheme::HTTP) && path_is_empty);
+        let authority = parts.authority.filter(|_| parts.scheme.as_ref() == Some(&scheme) && path_is_empty);
         let authority = authority.ok_or_else(refuse)?;
-        let local = if settings.in_memory { authority.as_str().parse().ok() } else { None };
-        let addresses = match address_of(&authority) {
-            Ok(address) => Addresses::fixed(address, settings, batch.clone()),
-            Err((host, port)) => Addresses::of_name(by_dns(host, port), settings, batch.clone()),
+        let peer = tls.map(|tls| tls.peer(host_of(&authority)).ok_or_else(refuse)).transpose()?;
+        let manner = Manner { batch, peer };
+        let local = if settings.in_memory && tls.is_none() { authority.as_str().parse().ok() } else { None };
+        let addresses = match address_of(&authority, usual_port) {
+            Ok(address) => Addresses::fixed(address, settings, manner.clone()),
+            Err((host, port)) => Addresses::of_name(by_dns(host, port), settings, manner.clone()),
         };
         // tower's budget takes its share as a factor.
         let share = f32::from(u16::try_from(settings.retry_percent).unwrap_or(u16::MAX)) / 100.0;
         Ok(Self {
+            scheme,
             authority,
             addresses,
-            batch,
+            manner,
             local,
             budget: TpsBudget::new(BUDGET_MEMORY, settings.retries_per_second_min, share.min(1_000.0)),
             attempts_max: settings.attempts_max.max(1),
@@ -148,7 +181,7 @@ impl Upstream {
     /// The same upstream, at the addresses that this resolver gives instead of those that its name has.
     #[must_use]
     pub fn resolved_by(self, resolver: Resolver, settings: &RpcClientSettings) -> Self {
-        Self { addresses: Addresses::of_name(resolver, settings, self.batch.clone()), ..self }
+        Self { addresses: Addresses::of_name(resolver, settings, self.manner.clone()), ..self }
     }
 
     /// `host:port`.
@@ -165,8 +198,8 @@ impl Upstream {
 
     /// Sends a call and waits for the head of its answer.
     ///
-    /// It is tried again, with growing pauses and within the budget and the deadline, while nothing was sent, or while
-    /// the upstream is unavailable and the call may be sent twice. Where the settings say so, a call that there is no room
+    /// It is tried again, with growing pauses and within the budget and the deadline, while nothing was sent, and
+    /// otherwise as [`Resend`] says. Where the settings say so, a call that there is no room
     /// for is sent again until its deadline; without one it is not.
     ///
     /// # Errors
@@ -201,11 +234,12 @@ impl Upstream {
         mut outbound: Outbound,
         mut goes_on: impl FnMut() -> bool + Send,
     ) -> Result<Response<UpstreamBody>, Status> {
-        let (mut attempt, mut waits) = (1, 0);
+        let (mut attempt, mut waits, mut losses) = (1, 0, 0);
         loop {
             let last = attempt >= self.attempts_max;
             let outcome = self.attempt(&mut outbound, last).await;
-            let pause = match self.again(&outcome, outbound.retry_safe) {
+            losses += u32::from(outcome.is_lost());
+            let pause = match self.again(&outcome, outbound.resend, losses) {
                 Again::Attempt(advised) if !last && self.budget.withdraw() => {
                     attempt += 1;
                     self.backoff(attempt - 1).max(advised)
@@ -225,23 +259,27 @@ impl Upstream {
         }
     }
 
-    fn again(&self, outcome: &Attempt, retry_safe: bool) -> Again {
+    /// `losses` counts this one, if it is one.
+    fn again(&self, outcome: &Attempt, resend: Resend, losses: u32) -> Again {
         match outcome {
             Attempt::Unreachable(_) => Again::Attempt(Duration::ZERO),
-            Attempt::Refused(_) | Attempt::Broken(_) | Attempt::Lost(_) if retry_safe => Again::Attempt(Duration::ZERO),
-            Attempt::Refused(_) | Attempt::Broken(_) | Attempt::Lost(_) => Again::Never,
-            Attempt::Answered(answer) => self.again_after(answer, retry_safe),
+            Attempt::Refused(_) | Attempt::Broken(_) | Attempt::Lost(_) => match resend {
+                Resend::Safe => Again::Attempt(Duration::ZERO),
+                Resend::OnceLost if losses <= 1 => Again::Attempt(Duration::ZERO),
+                Resend::OnceLost | Resend::Unsent => Again::Never,
+            },
+            Attempt::Answered(answer) => self.again_after(answer, resend == Resend::Safe),
         }
     }
 
     /// After an answer: when it is a refusal that says to come again.
-    fn again_after(&self, answer: &Response<UpstreamBody>, retry_safe: bool) -> Again {
+    fn again_after(&self, answer: &Response<UpstreamBody>, is_safe: bool) -> Again {
         // A status is only made of the headers of an answer that has no more than one.
-        if !(retry_safe || self.waits_for_room) || !answer.headers().contains_key("grpc-status") {
+        if !(is_safe || self.waits_for_room) || !answer.headers().contains_key("grpc-status") {
             return Again::Never;
         }
         let Some(status) = Status::from_header_map(answer.headers()) else { return Again::Never };
-        if retry_safe && is_unavailable(&status) {
+        if is_safe && is_unavailable(&status) {
             return Again::Attempt(retry_after_of(&status).unwrap_or_default());
         }
         match room_after(&status) {
@@ -252,6 +290,8 @@ impl Upstream {
 
     async fn attempt(&self, outbound: &mut Outbound, last: bool) -> Attempt {
         if let Some(service) = self.local.and_then(local::find) {
+            // It cannot be lost on its way.
+            let last = last || outbound.resend == Resend::OnceLost;
             let request = self.head(outbound, last).map(|()| Full::new(outbound.body.clone()));
             let Ok(answer) = Box::pin(service.answer(request)).await;
             return Attempt::Answered(answer.map(|body| UpstreamBody::local(body, outbound.body_deadline)));
@@ -309,7 +349,7 @@ impl Upstream {
 
     fn head(&self, outbound: &mut Outbound, last: bool) -> Request<()> {
         // Copied only when they may be needed again.
-        let headers = match (outbound.retry_safe && !last) || self.waits_for_room {
+        let headers = match (outbound.resend != Resend::Unsent && !last) || self.waits_for_room {
             true => outbound.headers.clone(),
             false => std::mem::take(&mut outbound.headers),
         };
@@ -323,7 +363,7 @@ impl Upstream {
 
     fn uri(&self, path: PathAndQuery) -> Uri {
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
+        parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(path);
         // All three are there, which is all that can be wrong.
@@ -357,10 +397,17 @@ impl Upstream {
     }
 }
 
+impl Attempt {
+    /// Whether it was sent, and nobody knows what became of it; or whether the upstream says that it did not begin.
+    fn is_lost(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Broken(_) | Self::Lost(_))
+    }
+}
+
 /// The address of an upstream that is named by it; else its name and port.
-fn address_of(authority: &Authority) -> Result<SocketAddr, (String, u16)> {
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let port = authority.port_u16().unwrap_or(80);
+fn address_of(authority: &Authority, usual_port: u16) -> Result<SocketAddr, (String, u16)> {
+    let host = host_of(authority);
+    let port = authority.port_u16().unwrap_or(usual_port);
     host.parse::<IpAddr>().map(|address| SocketAddr::new(address, port)).map_err(|_| (host.to_owned(), port))
 }
 

@@ -1,23 +1,26 @@
 //! Takes connections, and lets them end.
 
 use std::convert::Infallible;
-use std::io::{self, Cursor};
+use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use openorder_runtime::Shutdown;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Join};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::server::connections::{Connection, Connections, Ended, Entered};
+use crate::server::rewound::Rewound;
 use crate::server::stream::StreamExecutor;
 use crate::settings::ConnectionSettings;
+use crate::tls::{ServerTls, Transport};
 
 /// Flow-control windows in bytes. The protocol's own 64 KiB would stall a connection that many calls share.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -70,11 +73,12 @@ pub trait PerConnection {
 }
 
 /// Serves connections of a role until shutdown is requested, then lets calls in flight end within the drain timeout:
-/// HTTP/2, and HTTP/1.1 where the service takes it. A new connection is never left waiting: see [`ConnectionSettings`] for
-/// who gives way.
+/// HTTP/2, and HTTP/1.1 where the service takes it; over TLS where there is a certificate, and then not without. A new
+/// connection is never left waiting: see [`ConnectionSettings`] for who gives way.
 pub async fn serve_connections<S>(
     role: &'static str,
     listener: TcpListener,
+    tls: Option<ServerTls>,
     settings: &ConnectionSettings,
     service: S,
     shutdown: &Shutdown,
@@ -85,7 +89,7 @@ pub async fn serve_connections<S>(
         + 'static,
     S::Future: Send + 'static,
 {
-    let (http, limits) = (Http::new(settings, S::TAKES_HTTP1), Limits::new(settings));
+    let (http, limits) = (Http::new(settings, tls, S::TAKES_HTTP1), Limits::new(settings));
     let open = Connections::new(role, settings);
     let mut connections = JoinSet::new();
     loop {
@@ -121,11 +125,24 @@ struct Http {
     two: http2::Builder<StreamExecutor>,
     /// None where it is not.
     one: Option<http1::Builder>,
+    /// None where nothing is protected.
+    tls: Option<ServerTls>,
 }
 
 impl Http {
-    fn new(settings: &ConnectionSettings, takes_http1: bool) -> Self {
-        Self { two: http2(settings), one: takes_http1.then(|| http1(settings)) }
+    fn new(settings: &ConnectionSettings, tls: Option<ServerTls>, takes_http1: bool) -> Self {
+        Self { two: http2(settings), one: takes_http1.then(|| http1(settings)), tls }
+    }
+
+    /// What is agreed upon with a client before its first call: keys, and which version of HTTP it speaks.
+    async fn begin(&self, stream: TcpStream) -> io::Result<(Version, Rewound)> {
+        stream.set_nodelay(true)?;
+        let transport = match &self.tls {
+            None => Transport::Plain(stream),
+            // Boxed: other connections would have the room for it.
+            Some(tls) => Box::pin(tls.accept(stream)).await?,
+        };
+        handshake(transport, self.one.is_some()).await
     }
 }
 
@@ -183,7 +200,7 @@ where
 {
     let open = &entered.connection;
     let begun = tokio::select! {
-        begun = timeout(limits.handshake, handshake(stream, http.one.is_some())) => begun,
+        begun = timeout(limits.handshake, http.begin(stream)) => begun,
         () = open.gives_way() => return,
         () = shutdown.requested() => return,
     };
@@ -275,18 +292,13 @@ enum Version {
     Http2,
 }
 
-/// Reads how a client begins, which says what it speaks; the stream that is returned begins with it again. Without it
-/// nothing is spent on a connection.
-async fn handshake(
-    stream: TcpStream,
-    takes_http1: bool,
-) -> io::Result<(Version, Join<impl AsyncRead + Unpin, impl AsyncWrite + Unpin>)> {
-    stream.set_nodelay(true)?;
-    let (mut reader, writer) = stream.into_split();
+/// Reads how a client begins, which says what it speaks, whatever it agreed upon in TLS; the stream that is returned begins
+/// with it again. Without it nothing is spent on a connection.
+async fn handshake(mut transport: Transport, takes_http1: bool) -> io::Result<(Version, Rewound)> {
     let mut head = [0; PREFACE.len() + FRAME_HEADER_LENGTH];
     let (mut version, mut length) = (Version::Http2, 0);
     while length < head.len() {
-        let read = reader.read(&mut head[length..]).await?;
+        let read = transport.read(&mut head[length..]).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -303,6 +315,5 @@ async fn handshake(
     if version == Version::Http2 && head[PREFACE.len() + FRAME_KIND] != SETTINGS_FRAME {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "its first frame is not SETTINGS"));
     }
-    let head = Cursor::new(head).take(length as u64);
-    Ok((version, tokio::io::join(head.chain(reader), writer)))
+    Ok((version, Rewound::new(Bytes::copy_from_slice(&head[..length]), transport)))
 }

@@ -1,6 +1,7 @@
 //! The server side: what surrounds the handlers of a service.
 //!
-//! * `listen.rs` takes connections and drains them, `connections.rs` decides which one gives way;
+//! * `listen.rs` takes connections and drains them, `connections.rs` decides which one gives way; `rewound.rs` is one whose
+//!   first bytes were read;
 //! * `service.rs` decides which calls are taken, `limited.rs` how much of their bodies, `media.rs` what is gRPC;
 //! * `call.rs` surrounds each one: trace, log scope, deadline, panics;
 //! * `batch.rs` takes calls that came together, `outbox.rs` has their answers until they go back together;
@@ -17,6 +18,7 @@ mod media;
 mod metrics;
 mod observed;
 mod outbox;
+mod rewound;
 mod service;
 mod stream;
 
@@ -70,5 +72,5 @@ pub async fn serve_measured(
         let drain_timeout = Duration::from_millis(settings.connection.drain_timeout_ms);
         drop(tokio::time::timeout(drain_timeout, service.idle()).await);
     };
-    tokio::join!(serve_connections(name, listener, &settings.connection, service.clone(), shutdown), local_calls);
+    tokio::join!(serve_connections(name, listener, None, &settings.connection, service.clone(), shutdown), local_calls);
 }

@@ -13,6 +13,7 @@ pub(super) const UNSUPPORTED_MEDIA_TYPE: &str = "UNSUPPORTED_MEDIA_TYPE";
 pub(super) const UNSUPPORTED_CONTENT_ENCODING: &str = "UNSUPPORTED_CONTENT_ENCODING";
 pub(super) const NOT_ACCEPTABLE: &str = "NOT_ACCEPTABLE";
 pub(super) const HTTP_VERSION_NOT_SUPPORTED: &str = "HTTP_VERSION_NOT_SUPPORTED";
+pub(super) const HOST_NOT_ALLOWED: &str = "HOST_NOT_ALLOWED";
 
 /// The status code of a refusal over REST: by its code, or where HTTP has a word of its own for the reason, by that.
 #[must_use]
@@ -23,6 +24,7 @@ pub fn http_status(status: &Status) -> StatusCode {
         Some(NOT_ACCEPTABLE) => StatusCode::NOT_ACCEPTABLE,
         Some(UNSUPPORTED_MEDIA_TYPE | UNSUPPORTED_CONTENT_ENCODING) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Some(HTTP_VERSION_NOT_SUPPORTED) => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        Some(HOST_NOT_ALLOWED) => StatusCode::MISDIRECTED_REQUEST,
         Some("REQUEST_TOO_LARGE") => StatusCode::PAYLOAD_TOO_LARGE,
         Some("METADATA_TOO_LARGE") => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Some("REQUEST_TOO_SLOW") => StatusCode::REQUEST_TIMEOUT,
@@ -137,6 +139,8 @@ mod tests {
         assert_eq!(http_status(&refused).as_u16(), 405);
         assert_eq!(refused.metadata().get("allow").unwrap(), "GET, POST");
         assert_eq!(http_status(&Refusal::overloaded(Duration::from_secs(1))).as_u16(), 429);
+        assert_eq!(http_status(&Refusal::host_not_allowed()).as_u16(), 421);
+        assert_eq!(http_status(&Refusal::origin_not_allowed()).as_u16(), 403);
     }
 
     #[test]
