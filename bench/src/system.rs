@@ -8,9 +8,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use openorder_runtime::has_all_but;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::processes::Meter;
@@ -200,7 +199,7 @@ impl System {
         let mut ready_time = Duration::ZERO;
         for (process, port) in running.processes.iter_mut().zip(&self.admin_ports) {
             let admin = SocketAddr::from(([127, 0, 0, 1], *port));
-            while !is_ready(admin, &absent).await {
+            while !has_all_but(admin, &absent).await {
                 if let Some(status) = process.child.try_wait()? {
                     bail!("openorder serve {} ended with {status}:\n{}", process.roles, self.log_end());
                 }
@@ -279,41 +278,4 @@ async fn stop(process: &mut Process) -> anyhow::Result<()> {
         bail!("openorder serve {} did not end within {STOP_BOUND:?}", process.roles);
     }
     Ok(())
-}
-
-/// The part of the answer of `/readyz` that is looked at.
-#[derive(Deserialize)]
-struct Readyz {
-    status: String,
-    dependencies: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    role: String,
-    name: String,
-    state: String,
-}
-
-impl Readyz {
-    /// Not only that calls are answered: what is measured needs everything but the roles that nobody serves.
-    fn is_complete_without(&self, absent: &[&str]) -> bool {
-        let is_absent = |one: &Dependency| one.role == "gateway" && absent.contains(&one.name.as_str());
-        let lacks = self.dependencies.iter().filter(|one| one.state != "ready");
-        ["ready", "degraded"].contains(&self.status.as_str()) && lacks.into_iter().all(is_absent)
-    }
-}
-
-async fn is_ready(admin: SocketAddr, absent: &[&str]) -> bool {
-    let ask = async {
-        let mut stream = TcpStream::connect(admin).await?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        let answer = String::from_utf8_lossy(&answer);
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-        let readyz = serde_json::from_str::<Readyz>(body);
-        std::io::Result::Ok(readyz.is_ok_and(|readyz| readyz.is_complete_without(absent)))
-    };
-    matches!(tokio::time::timeout(Duration::from_secs(2), ask).await, Ok(Ok(true)))
 }

@@ -40,7 +40,7 @@ story_settings() {
     story_port address
     addresses[$service]=$address
     printf '[%s]\nlisten_address = "%s"\ndatabase_url = "%s"\n' "$service" "$address" "$server/${STORY_NAME}_$service$query"
-    if [[ "$service" =~ ^(notification|analytics|cart)$ ]]; then printf 'redis_url = "%s"\n' "$OPENORDER_REDIS_URL"; fi
+    if [[ "$service" =~ ^(order|notification|analytics|cart)$ ]]; then printf 'redis_url = "%s"\n' "$OPENORDER_REDIS_URL"; fi
     if [ "$service" = operations ]; then printf 'jaeger_url = "%s"\n' "$STORY_JAEGER_URL"; fi
   done
   printf '[services]\n'

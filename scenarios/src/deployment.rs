@@ -8,12 +8,9 @@ use std::{
     time::Duration,
 };
 
+use openorder_runtime::{asked, has_all_but};
 use openorder_testing::{World, eventually, free_address};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    process::{Child, Command},
-};
+use tokio::process::{Child, Command};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{Shop, Verified, roles};
@@ -68,6 +65,7 @@ impl Deployment {
                 ),
             ),
             ("gateway".to_owned(), format!("listen_address = \"{}\"", self.gateway)),
+            ("order".to_owned(), format!("redis_url = \"{}\"", openorder_testing::redis_url())),
             ("notification".to_owned(), format!("redis_url = \"{}\"", openorder_testing::redis_url())),
             ("analytics".to_owned(), format!("redis_url = \"{}\"", openorder_testing::redis_url())),
             ("cart".to_owned(), format!("redis_url = \"{}\"", openorder_testing::redis_url())),
@@ -130,7 +128,7 @@ impl Deployment {
         let admin = self.admin;
         let bound = tokio::time::Instant::now() + START_BOUND;
         loop {
-            if readiness(admin).await {
+            if has_all_but(admin, &[]).await {
                 return;
             }
             let child = self.process.as_mut().expect("a running process");
@@ -210,36 +208,9 @@ pub(crate) fn program() -> PathBuf {
     found.expect("the program is missing: run `cargo build -p openorder` first")
 }
 
-/// Whether `/readyz` says that everything is there, not only that calls are answered.
-pub(crate) async fn readiness(admin: SocketAddr) -> bool {
-    readiness_without(admin, &[]).await
-}
-
-/// The same, but for these roles, which nobody serves and the gateway misses.
-pub(crate) async fn readiness_without(admin: SocketAddr, absent: &[&str]) -> bool {
-    let Some(answer) = get(admin, "/readyz").await else { return false };
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-    let Ok(readyz) = serde_json::from_str::<serde_json::Value>(body) else { return false };
-    let lacks = readyz["dependencies"].as_array().into_iter().flatten().filter(|one| one["state"] != "ready");
-    let is_absent = |one: &serde_json::Value| {
-        one["role"] == "gateway" && one["name"].as_str().is_some_and(|name| absent.contains(&name))
-    };
-    (readyz["status"] == "ready" || readyz["status"] == "degraded") && lacks.into_iter().all(is_absent)
-}
-
-/// The whole answer to an HTTP GET; `None` when nobody answers.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.ok()?;
-    String::from_utf8(answer).ok()
-}
-
 impl Deployment {
     /// The answer of the admin port, its head included.
     pub async fn admin_get(&self, path: &str) -> String {
-        get(self.admin, path).await.expect("the admin port answers")
+        asked::get(self.admin, path).await.expect("the admin port answers")
     }
 }

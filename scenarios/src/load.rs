@@ -87,6 +87,11 @@ pub struct Names {
 }
 
 impl Names {
+    /// Ids that begin with what nobody else's begin with, some thirty characters.
+    pub(crate) fn new(run: String) -> Self {
+        Self { run }
+    }
+
     /// A product's SKU.
     pub fn sku(&self, number: usize) -> String {
         format!("{}-sku-{number}", self.run)
@@ -119,7 +124,7 @@ pub struct Load {
 impl Load {
     /// Makes products and wallets, then starts the callers.
     pub async fn start(fleet: &Fleet, plan: Plan) -> Self {
-        let (shop, names) = (fleet.shop(), Names { run: id("load") });
+        let (shop, names) = (fleet.shop(), Names::new(id("load")));
         for number in 0..plan.products {
             shop.product(&names.sku(number), eur(1, 0), plan.stock).await;
         }

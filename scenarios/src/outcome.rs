@@ -27,7 +27,7 @@ pub struct Outcome {
     pub offered: u64,
     /// Orders that were answered.
     pub accepted: usize,
-    /// Accepted orders that came to their end: prepared, cancelled or rejected.
+    /// Accepted orders that came to their end: prepared, sent or delivered, cancelled or rejected.
     pub completed: usize,
     /// Of these, prepared.
     pub prepared: usize,
@@ -189,6 +189,12 @@ async fn orders(fleet: &Fleet, names: &Names) -> Vec<(Uuid, i32, bool)> {
 }
 
 fn is_end(status: i32) -> bool {
-    let ends = [OrderStatus::Preparing, OrderStatus::Cancelled, OrderStatus::Rejected];
+    let ends = [
+        OrderStatus::Preparing,
+        OrderStatus::Shipped,
+        OrderStatus::Delivered,
+        OrderStatus::Cancelled,
+        OrderStatus::Rejected,
+    ];
     ends.iter().any(|end| *end as i32 == status)
 }

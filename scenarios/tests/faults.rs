@@ -2,16 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use openorder_scenarios::Servers;
-use openorder_scenarios::faults::{Length, hot_key, kill_at_random};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn roles_that_are_killed_at_random_lose_and_double_nothing() {
-    let (_, outcome) = kill_at_random(Servers::shared(), Length::Short).await;
-    assert!(outcome.is_sound(), "{}", outcome.line("kill"));
-}
+use openorder_scenarios::faults::{Length, hot_key, shop};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_hot_sku_exactly_the_pieces_are_sold() {
     let (_, outcome) = hot_key(Servers::shared(), Length::Short).await;
     assert!(outcome.is_sound(), "{}", outcome.line("hot-key"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_shop_goes_on_while_roles_are_killed_and_gives_nothing_twice() {
+    let (_, outcome) = shop(Servers::shared(), Length::Short).await;
+    assert!(outcome.is_sound(), "{}", outcome.line("shop"));
 }

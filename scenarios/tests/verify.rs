@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use openorder_proto::order::v1::{CancelOrderRequest, OrderStatus, UpdateOrderStatusRequest};
+use openorder_proto::{
+    cart::v1::{AddItemRequest, CheckoutRequest},
+    order::v1::{CancelOrderRequest, OrderStatus, UpdateOrderStatusRequest},
+};
 use openorder_scenarios::{Deployment, Shop, eur, id};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -55,6 +58,32 @@ async fn ship(shop: &Shop, order_id: &str) {
     shop.orders.clone().update_order_status(ship).await.unwrap();
 }
 
+/// Orders a cart: the checkout, and its order.
+async fn checkout(system: &Deployment, shop: &Shop) -> (String, String) {
+    let (sku, customer) = (id("vase"), id("cora"));
+    shop.product(&sku, eur(1, 0), 10).await;
+    shop.charge(&customer, eur(10, 0)).await;
+    let add = AddItemRequest {
+        request_id: id("add"),
+        customer_id: customer.clone(),
+        sku,
+        quantity: 2,
+        ..AddItemRequest::default()
+    };
+    shop.carts.clone().add_item(add).await.unwrap();
+    let request = CheckoutRequest { request_id: id("cart"), customer_id: customer, ..CheckoutRequest::default() };
+    let order = shop.carts.clone().checkout(request).await.unwrap().into_inner().order.unwrap();
+    shop.until(&order.order_id, OrderStatus::Preparing).await;
+    let of = format!("where order_id = '{}'", order.order_id);
+    system
+        .eventually("the cart service has heard of it", || async {
+            let known = one(system, "cart", &format!("select count(*)::text from checkout {of}")).await;
+            (known == "1").then_some(())
+        })
+        .await;
+    (one(system, "cart", &format!("select checkout_id::text from checkout {of}")).await, order.order_id)
+}
+
 async fn run(system: &Deployment, service: &str, sql: &str) {
     let url = system.world.database_url(service);
     let mut connection = PgConnection::connect(url.expose()).await.unwrap();
@@ -76,10 +105,11 @@ async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
     let coupon = shop.coupon("VERA-10", 1, 1).await.coupon_id;
     let issued = shop.issue("VERA-10", &customer).await.unwrap().issued_coupon_id;
     assert!(shop.issue("VERA-10", "eve").await.is_err(), "there is one");
+    let (checkout_id, ordered) = checkout(&system, &shop).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let sound = system.verify(SETTLE).await;
     assert!(sound.holds(), "{:#}", sound.report);
-    assert_eq!(sound.number("orders", "checked"), 6);
+    assert_eq!((sound.number("orders", "checked"), sound.number("checkouts", "checked")), (7, 1));
     assert!(sound.number("versions", "messages consumed") > 20, "{:#}", sound.report);
 
     let created =
@@ -221,6 +251,22 @@ async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
             "sales",
             "SALES_DIFFER",
             "EUR",
+        ),
+        (
+            "cart",
+            "create table kept as select * from checkout; delete from checkout".to_owned(),
+            "insert into checkout select * from kept".to_owned(),
+            "checkouts",
+            "CHECKOUT_MISSING",
+            &checkout_id,
+        ),
+        (
+            "cart",
+            "update checkout set order_id = null, order_time = null".to_owned(),
+            format!("update checkout set order_id = '{ordered}', order_time = now()"),
+            "checkouts",
+            "CHECKOUT_NOT_NOTED",
+            &checkout_id,
         ),
     ];
     for (service, sql, mend, invariant, reason, broken) in breaks {

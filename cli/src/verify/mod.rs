@@ -4,7 +4,8 @@
 //! - `database.rs`: a snapshot of a service's database, read in pages;
 //! - `log.rs`: an event log, aggregate by aggregate; `floor.rs`: where it begins; `difference.rs`: two large sets, compared in little memory;
 //! - `services.rs`: which service publishes and consumes what;
-//! - one file an invariant: `orders.rs`, `stock.rs`, `money.rs`, `versions.rs` (with `topics.rs`), `state/`, `agreement/`, `sales.rs`.
+//! - one file an invariant: `orders.rs`, `stock.rs`, `money.rs`, `versions.rs` (with `topics.rs`), `state/`, `agreement/`, `sales.rs`,
+//!   `checkouts.rs`.
 //!
 //! Within one database state and events are read in one snapshot, where they have to agree exactly. What spans databases
 //! or topics is judged once it is older than the bound that it may take (`--settle`), and looked at again before it is
@@ -12,6 +13,7 @@
 
 mod aggregates;
 mod agreement;
+mod checkouts;
 mod database;
 mod debits;
 mod difference;
@@ -47,7 +49,7 @@ use report::{Findings, Invariant, Outcome, Report};
 
 const HELP: &str = "\
 Examples:
-  openorder verify                                     all seven, on the system of the settings
+  openorder verify                                     all eight, on the system of the settings
   openorder verify --only stock,money
   openorder verify --settle 2m --output json > verified.json
   openorder verify --topics-since 30m                  topics from half an hour ago, not from their beginning
@@ -62,6 +64,7 @@ The invariants:
   agreement  order, reservation, payment, shipment, notification and document say the same
   sales      what analytics has counted, orders and money by currency, is what the orders come to; while orders change it
              is in flight
+  checkouts  each cart that was ordered is one order, of the lines that the checkout fixed; and the checkout knows it
 
 It reads only, in pages, and the system goes on working. What is younger than --settle, or still has a deadline ahead, is
 in flight and not judged. PREPARING counts as the end of an order while nothing ships by itself.
@@ -153,6 +156,7 @@ async fn verify(settings: &ProcessSettings, args: &VerifyArgs) -> Report {
             Invariant::State => Box::pin(state::check(&check, &mut findings)).await,
             Invariant::Agreement => Box::pin(agreement::check(&check, &mut findings)).await,
             Invariant::Sales => Box::pin(sales::check(&check, &mut findings)).await,
+            Invariant::Checkouts => Box::pin(checkouts::check(&check, &mut findings)).await,
         };
         report.add(findings, result.err().map(|error| format!("{error:#}")));
     }

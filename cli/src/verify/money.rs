@@ -111,22 +111,7 @@ async fn wallets(
             while log.next_of(snapshot, &user_id).await?.is_some() {}
             continue;
         }
-        let debit = debits.of(&user_id);
-        let mut balances: BTreeMap<String, i128> = BTreeMap::new();
-        if first.version != 1 && snapshot.floor.may_hide(&user_id) {
-            findings.count("wallets whose first events are pruned", 1);
-            let before = match debit.filter(|debit| debit.versions.lowest() < Some(first.version)) {
-                Some(debit) => Money::new(debit.before_minor_units, debit.currency),
-                None => balance_before(&first)?,
-            };
-            let currency = before.currency();
-            *balances.entry(currency.as_str().to_owned()).or_default() += i128::from(before.minor_units());
-            sums.entry(currency.as_str().to_owned()).or_default().before += i128::from(before.minor_units());
-        }
-        if let Some(debit) = debit {
-            *balances.entry(debit.currency.as_str().to_owned()).or_default() -= debit.minor_units;
-            of_others(debit, &user_id, findings);
-        }
+        let mut balances = balances_before(&first, snapshot.floor, debits.of(&user_id), sums, findings)?;
         let mut next = Some(first);
         while let Some(event) = next {
             let (amount, sign) = movement(&event, movements, sums)?;
@@ -139,18 +124,8 @@ async fn wallets(
                 Met::Before(user_id, wallet) => {
                     unexplained(snapshot.floor, &user_id, &wallet, debits, sums, findings);
                 }
-                Met::Same((currency, balance)) => {
-                    findings.checked();
-                    findings.count("wallets", 1);
-                    sums.entry(currency.clone()).or_default().in_wallets += i128::from(balance);
-                    let due = balances.remove(&currency).unwrap_or_default();
-                    if i128::from(balance) != due || !balances.is_empty() {
-                        let detail = format!("{balance} {currency} in it; charges - debits + refunds is {due}");
-                        findings.violated("BALANCE_DIFFERS", &user_id, detail);
-                    }
-                    if balance < 0 {
-                        findings.violated("BALANCE_NEGATIVE", &user_id, format!("{balance} {currency}"));
-                    }
+                Met::Same(wallet) => {
+                    explained(&user_id, &wallet, balances, sums, findings);
                     break;
                 }
                 Met::None => {
@@ -164,6 +139,54 @@ async fn wallets(
         unexplained(snapshot.floor, &user_id, &wallet, debits, sums, findings);
     }
     Ok(())
+}
+
+/// What was in a wallet before the first event that is kept of it, less what payments say that they took; by currency.
+fn balances_before(
+    first: &Event,
+    floor: Floor,
+    debit: Option<&Debit>,
+    sums: &mut BTreeMap<String, Sums>,
+    findings: &mut Findings,
+) -> anyhow::Result<BTreeMap<String, i128>> {
+    let mut balances: BTreeMap<String, i128> = BTreeMap::new();
+    if first.version != 1 && floor.may_hide(&first.aggregate_id) {
+        findings.count("wallets whose first events are pruned", 1);
+        let before = match debit.filter(|debit| debit.versions.lowest() < Some(first.version)) {
+            Some(debit) => Money::new(debit.before_minor_units, debit.currency),
+            None => balance_before(first)?,
+        };
+        let currency = before.currency();
+        *balances.entry(currency.as_str().to_owned()).or_default() += i128::from(before.minor_units());
+        sums.entry(currency.as_str().to_owned()).or_default().before += i128::from(before.minor_units());
+    }
+    if let Some(debit) = debit {
+        *balances.entry(debit.currency.as_str().to_owned()).or_default() -= debit.minor_units;
+        of_others(debit, &first.aggregate_id, findings);
+    }
+    Ok(balances)
+}
+
+/// A wallet, and what is due in it by its events.
+fn explained(
+    user_id: &str,
+    wallet: &Wallet,
+    mut due: BTreeMap<String, i128>,
+    sums: &mut BTreeMap<String, Sums>,
+    findings: &mut Findings,
+) {
+    let (currency, balance) = wallet;
+    findings.checked();
+    findings.count("wallets", 1);
+    sums.entry(currency.clone()).or_default().in_wallets += i128::from(*balance);
+    let expected = due.remove(currency).unwrap_or_default();
+    if i128::from(*balance) != expected || !due.is_empty() {
+        let detail = format!("{balance} {currency} in it; charges - debits + refunds is {expected}");
+        findings.violated("BALANCE_DIFFERS", user_id, detail);
+    }
+    if *balance < 0 {
+        findings.violated("BALANCE_NEGATIVE", user_id, format!("{balance} {currency}"));
+    }
 }
 
 /// A wallet pays in its own currency.

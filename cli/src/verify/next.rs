@@ -28,6 +28,10 @@ pub(super) fn next(invariant: Invariant, reason: &str) -> &'static str {
             "openorder lag, openorder parked and openorder dlq list, each with --group analytics, say whether events wait; else \
              openorder rebuild analytics --from-events counts all orders anew"
         }
+        "CHECKOUT_NOT_NOTED" => {
+            "openorder dlq list and openorder lag --group cart say whether its event waits or is dead; else openorder replay \
+             --from order --to cart gives it again"
+        }
         "VIEW_MISSING" | "VIEW_DISAGREES" | "VIEW_WITHOUT_ORDER" => {
             "openorder lag and openorder dlq list say whether an event waits or is dead; else openorder rebuild history makes \
              the documents anew"
@@ -38,7 +42,7 @@ pub(super) fn next(invariant: Invariant, reason: &str) -> &'static str {
 
 fn of_invariant(invariant: Invariant) -> &'static str {
     match invariant {
-        Invariant::Orders | Invariant::Agreement => {
+        Invariant::Orders | Invariant::Agreement | Invariant::Checkouts => {
             "openorder order get ID --timeline shows what happened and its trace; openorder audit whether somebody changed it"
         }
         Invariant::Stock => {

@@ -32,11 +32,21 @@ pub enum Invariant {
     Agreement,
     /// What analytics has counted is what the orders come to.
     Sales,
+    /// Checkouts of carts agree with orders.
+    Checkouts,
 }
 
 impl Invariant {
-    pub(super) const ALL: &[Self] =
-        &[Self::Orders, Self::Stock, Self::Money, Self::Versions, Self::State, Self::Agreement, Self::Sales];
+    pub(super) const ALL: &[Self] = &[
+        Self::Orders,
+        Self::Stock,
+        Self::Money,
+        Self::Versions,
+        Self::State,
+        Self::Agreement,
+        Self::Sales,
+        Self::Checkouts,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -47,6 +57,7 @@ impl Invariant {
             Self::State => "state",
             Self::Agreement => "agreement",
             Self::Sales => "sales",
+            Self::Checkouts => "checkouts",
         }
     }
 }

@@ -6,7 +6,8 @@ use openorder::Role;
 use openorder_proto::{
     cart::v1::{AddItemRequest, Cart, CheckoutRequest, GetCartRequest},
     google::r#type::Money,
-    order::v1::{Order, OrderStatus},
+    inventory::v1::AdjustStockRequest,
+    order::v1::{ListOrdersRequest, Order, OrderStatus, ReservationMode},
 };
 use openorder_rpc::{reason_of, status::metadata_of};
 use openorder_testing::eventually;
@@ -125,5 +126,46 @@ async fn orders_go_on_without_the_cart_service_and_leave_the_cart_when_it_is_bac
     add(&shop, &name, 1).await;
     assert_eq!(pieces(&shop, &name).await, Some(1), "an order that comes of no cart takes nothing out");
     assert_eq!(checkout(&shop, ordering("c-1", &name)).await.unwrap().order_id, order.order_id);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_immediate_mode_refuses_comes_back_into_the_cart_and_is_ordered_once_there_is_stock() {
+    let mut shop = Shop::open(|_| {}).await;
+    shop.start(Role::Cart).await;
+    let name = shop.customer("vain", 2, MONEY).await;
+    add(&shop, &name, 3).await;
+    let at_once = |request_id: &str| CheckoutRequest {
+        reservation_mode: ReservationMode::Immediate.into(),
+        ..ordering(request_id, &name)
+    };
+    let refused = checkout(&shop, at_once("c-1")).await.unwrap_err();
+    assert_eq!((refused.code(), reason_of(&refused).as_deref()), (Code::FailedPrecondition, Some("OUT_OF_STOCK")));
+    let cart = shop.database("cart").await;
+    let put_back = async |orders: usize| {
+        eventually("it was taken out and put back", BOUND, || async {
+            let noted = "select count(put_back_time) from checkout";
+            let count: i64 = sqlx::query_scalar(noted).fetch_one(&cart).await.unwrap();
+            (usize::try_from(count) == Ok(orders)).then_some(())
+        })
+        .await;
+        assert_eq!(pieces(&shop, &name).await, Some(3));
+    };
+    put_back(1).await;
+    // The second one may find out before there is an order: then nothing has left.
+    let refused = checkout(&shop, at_once("c-2")).await.unwrap_err();
+    assert_eq!(reason_of(&refused).as_deref(), Some("OUT_OF_STOCK"));
+    let list = ListOrdersRequest { customer_id: name.clone(), ..ListOrdersRequest::default() };
+    let orders = shop.orders.clone().list_orders(call().request(list)).await.unwrap().into_inner().orders;
+    assert!(orders.iter().all(|order| order.status() == OrderStatus::Rejected), "{orders:?}");
+    put_back(orders.len()).await;
+    cart.close().await;
+
+    let more = AdjustStockRequest { request_id: id(), sku: name.clone(), delta: 5, reason: String::new() };
+    shop.inventory.clone().adjust_stock(call().request(more)).await.unwrap();
+    let order = checkout(&shop, at_once("c-3")).await.unwrap();
+    assert_eq!(order.lines[0].quantity, 3);
+    until_pieces(&shop, &name, 0).await;
+    shop.until(&order.order_id, OrderStatus::Preparing).await;
     shop.close().await;
 }

@@ -3,7 +3,7 @@
 use openorder::Role;
 use openorder_proto::{
     google::r#type::Money,
-    order::v1::{CreateOrderRequest, Order, OrderStatus, ReservationMode},
+    order::v1::{CancelOrderRequest, CreateOrderRequest, Order, OrderStatus, ReservationMode},
     promotion::v1::{
         CouponTerms, CreateCouponRequest, IssueCouponRequest, IssuedCoupon, IssuedCouponState,
         ListIssuedCouponsRequest, coupon_terms, issue_coupon_request,
@@ -174,4 +174,47 @@ async fn made_while_promotion_is_away(shop: &mut Shop, name: &str) -> Order {
     assert_eq!(shop.get(&made.order_id).await.status(), OrderStatus::Pending, "the coupon is waited for");
     shop.start(Role::Promotion).await;
     made
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_go_their_way_though_another_instance_leaves_coupons_and_parcels_out() {
+    const PIECES: i32 = 30;
+    let shop = Shop::open(|_| {}).await;
+    // As newer instances are started beside those of a version that knows neither.
+    let (without, orders) = shop.order_beside(|settings| settings.order.steps.clear()).await;
+    let name = shop.customer("beside", PIECES, 5 * MONEY).await;
+    let coupon = issued(&shop, &name, off(4), LONG).await;
+    let request = CreateOrderRequest { issued_coupon_id: coupon.clone(), ..shop.request(&name, &name) };
+    let refused = orders.clone().create_order(call().request(request)).await.unwrap_err();
+    assert_eq!(reason_of(&refused).as_deref(), Some("COUPONS_NOT_SUPPORTED"));
+    let mut made = vec![order_with(&shop, &name, &coupon).await.order_id];
+    for number in 0..10 {
+        let client = if number % 2 == 0 { &orders } else { &shop.orders };
+        let answer = client.clone().create_order(call().request(shop.request(&name, &name))).await.unwrap();
+        made.push(answer.into_inner().order.unwrap().order_id);
+    }
+    // Whichever of them heard of what the others said.
+    for order_id in &made {
+        shop.until(order_id, OrderStatus::Preparing).await;
+    }
+    coupon_is(&shop, &name, &coupon, IssuedCouponState::Redeemed).await;
+    assert_eq!(shop.balance(&name).await, 5 * MONEY - 11 * PRICE + 4);
+    shop.cancel(&name, &made[1]).await;
+    let off = CancelOrderRequest { request_id: id(), order_id: made[2].clone(), ..CancelOrderRequest::default() };
+    orders.clone().cancel_order(call().request(off)).await.unwrap();
+    for order_id in &made[1..=2] {
+        shop.until(order_id, OrderStatus::Cancelled).await;
+    }
+    shop.stock_until(&name, PIECES, 9).await;
+    eventually("the money is back", BOUND, || async {
+        (shop.balance(&name).await == 5 * MONEY - 9 * PRICE + 4).then_some(())
+    })
+    .await;
+
+    // Afterwards all instances have all steps.
+    assert!(without.stop().await.is_clean());
+    let last = shop.order(&name, &name).await;
+    shop.until(&last, OrderStatus::Preparing).await;
+    shop.check_versions().await;
+    shop.close().await;
 }

@@ -5,6 +5,7 @@
 //! - `carts`: a cart is ordered once, and what was ordered leaves it;
 //! - `catalogue`: what is sold while copies of the catalogue are behind;
 //! - `coupons`: what an order pays with a coupon, and what becomes of that when the order does not go its way;
+//! - `hints`: what instances tell each other spares work and decides nothing;
 //! - `lists`: what a page looks at is bounded;
 //! - `undo`: each step fails, each undo runs twice, and stock and money are as before;
 //! - `modifications`: an order whose lines are changed;
@@ -20,6 +21,7 @@ mod by_hand;
 mod carts;
 mod catalogue;
 mod coupons;
+mod hints;
 mod lists;
 mod modifications;
 mod operators;

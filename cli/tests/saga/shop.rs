@@ -67,6 +67,11 @@ pub fn id() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
+fn channel(address: &str) -> UpstreamChannel {
+    let settings = RpcClientSettings { in_memory: false, ..Default::default() };
+    openorder_rpc::channel(&RoleTelemetry::disabled("test"), &format!("http://{address}"), &settings).unwrap()
+}
+
 impl Shop {
     /// All services running; quick timers, and deadlines that do not pass unless `change` has them pass.
     pub async fn open(change: impl FnOnce(&mut ProcessSettings)) -> Self {
@@ -78,6 +83,7 @@ impl Shop {
         settings.listen_on(Role::Cart, &free_address().to_string());
         settings.cart.database_url = world.database_url("cart");
         settings.cart.redis_url = openorder_testing::redis_url().as_str().into();
+        settings.order.redis_url = openorder_testing::redis_url().as_str().into();
         settings.order.database_url = world.database_url("order");
         settings.product.database_url = world.database_url("product");
         settings.inventory.database_url = world.database_url("inventory");
@@ -100,15 +106,6 @@ impl Shop {
         settings.inventory.reservation_timer_lease_ms = 1_000;
         settings.inventory.reconcile_interval_ms = 100;
         change(&mut settings);
-        let telemetry = RoleTelemetry::disabled("test");
-        let channel = |address: &str| {
-            openorder_rpc::channel(
-                &telemetry,
-                &format!("http://{address}"),
-                &RpcClientSettings { in_memory: false, ..Default::default() },
-            )
-            .unwrap()
-        };
         let mut shop = Self {
             orders: OrderServiceClient::new(channel(&settings.order.listen_address)),
             inventory: InventoryServiceClient::new(channel(&settings.inventory.listen_address)),
@@ -135,6 +132,22 @@ impl Shop {
         let waiting = tokio::time::timeout(BOUND, system.readiness().wait_ready()).await;
         assert!(waiting.is_ok(), "not ready: {:?}", system.readiness().snapshot());
         self.running.insert(role, system);
+    }
+
+    /// One more instance of the order service, with settings of its own, and a client of it.
+    pub async fn order_beside(
+        &self,
+        change: impl FnOnce(&mut ProcessSettings),
+    ) -> (System, OrderServiceClient<UpstreamChannel>) {
+        let mut settings = self.settings.clone();
+        settings.listen_on(Role::Order, &free_address().to_string());
+        settings.admin.listen_address = free_address().to_string();
+        change(&mut settings);
+        let client = OrderServiceClient::new(channel(&settings.order.listen_address));
+        let system = Box::pin(System::start(*settings, &[Role::Order])).await.unwrap();
+        let waiting = tokio::time::timeout(BOUND, system.readiness().wait_ready()).await;
+        assert!(waiting.is_ok(), "not ready: {:?}", system.readiness().snapshot());
+        (system, client)
     }
 
     pub async fn stop(&mut self, role: Role) {

@@ -20,12 +20,13 @@ use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use openorder_telemetry::{SpanKind, TraceContext, work_span};
 use openorder_types::{CallError, Fault};
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::{
-    Application, Backbone, CommitterSettings, Envelope, Outcomes, RequestKey, UnitOfWork,
+    Application, Backbone, CommitterSettings, Envelope, Outcomes, RequestKey, SharedReads, UnitOfWork,
     committer::{isolation::Verdict, plan::Plan},
     metrics::Metrics,
-    request_results::{self, Key},
+    request_results::{self, Key, Stored},
 };
 
 type Answer<R> = Result<R, CallError>;
@@ -103,6 +104,7 @@ impl<'a, A: Application> Batch<'a, A> {
 pub struct Committer<A: Application> {
     backbone: Arc<Backbone>,
     queue: mpsc::Sender<Pending<A>>,
+    results: SharedReads<Uuid, Stored>,
     retry_after: Duration,
     deadline_default: Duration,
 }
@@ -112,6 +114,7 @@ impl<A: Application> Clone for Committer<A> {
         Self {
             backbone: Arc::clone(&self.backbone),
             queue: self.queue.clone(),
+            results: self.results.clone(),
             retry_after: self.retry_after,
             deadline_default: self.deadline_default,
         }
@@ -126,9 +129,13 @@ impl<A: Application> Committer<A> {
         settings: CommitterSettings,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, commands) = mpsc::channel(settings.queue_max);
+        let results = backbone.shared_reads(|pool, ids: Vec<Uuid>| async move {
+            Ok(request_results::find(&pool, ids).await?.into_iter().collect())
+        });
         let committer = Self {
             backbone: Arc::clone(&backbone),
             queue,
+            results,
             retry_after: Duration::from_millis(settings.retry_after_ms),
             deadline_default: Duration::from_millis(settings.deadline_default_ms),
         };
@@ -138,15 +145,19 @@ impl<A: Application> Committer<A> {
     }
 
     /// What a command with this key answered before; `None` of one that was not done. For handlers that have to ask
-    /// somebody before they [`Self::submit`]: what is done already needs nobody any more.
+    /// somebody before they [`Self::submit`], or were told that it may be done: what is done already needs nobody, and no
+    /// batch, any more. What is asked for at the same time shares a query.
     ///
     /// # Errors
     /// `REQUEST_ID_REUSED` as [`Self::submit`]; `Unavailable` while the database is away.
     pub async fn recall(&self, key: &RequestKey) -> Result<Option<A::Reply>, CallError> {
-        let mut connection = self.backbone.pool().acquire().await?;
         let key = Key::new(key.clone());
-        let seen = request_results::load(&mut connection, &[&key], self.backbone.reads_former_results()).await?;
-        seen.into_values().next().map(|stored| stored.answer(&key)).transpose()
+        let mut stored = self.results.get(key.id()).await?;
+        if stored.is_none() && self.backbone.reads_former_results() {
+            let mut connection = self.backbone.pool().acquire().await?;
+            stored = request_results::load(&mut connection, &[&key], true).await?.into_values().next();
+        }
+        stored.map(|stored| stored.answer(&key)).transpose()
     }
 
     /// Submits a command and waits for its commit.

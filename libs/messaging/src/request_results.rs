@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use openorder_types::{CallError, Fault, Rejection, Timestamp};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
 pub(crate) use former::is_empty as is_former_empty;
@@ -91,6 +91,7 @@ fn first_half(hash: [u8; 32]) -> Uuid {
 }
 
 /// What was answered before.
+#[derive(Clone)]
 pub(crate) struct Stored {
     fingerprint: Vec<u8>,
     reply: Vec<u8>,
@@ -154,13 +155,14 @@ async fn insert(connection: &mut PgConnection, replies: &[(&Key, &[u8])], now: T
     Ok(())
 }
 
-async fn find(connection: &mut PgConnection, ids: Vec<Uuid>) -> Result<Seen, Fault> {
+/// The results that are kept under these ids; those of the version before are not among them.
+pub(crate) async fn find(executor: impl PgExecutor<'_>, ids: Vec<Uuid>) -> Result<Seen, Fault> {
     if ids.is_empty() {
         return Ok(Seen::new());
     }
     let rows = sqlx::query("select command_key, fingerprint, reply from command_result where command_key = any ($1)")
         .bind(ids)
-        .fetch_all(connection)
+        .fetch_all(executor)
         .await?;
     let stored = |row: &PgRow| {
         let fingerprint: Uuid = row.try_get(1)?;

@@ -75,6 +75,31 @@ async fn a_command_that_can_never_succeed_costs_its_neighbours_one_more_transact
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_is_recalled_without_a_batch() {
+    let world = World::new();
+    let instance = start(&world, world.role("ledger"), "ledger").await;
+    let committer = instance.committer();
+    let key = || foreseen("anna", "r1", 1, &Added(1));
+    let command = Add { key: "k".to_owned(), number: 1 };
+    committer.submit(Some(key()), command, TraceContext::default(), None).await.unwrap();
+    let batches = instance.ledger.batches.lock().unwrap().len();
+    // Results can be read and not be written.
+    let mut blocking = instance.pool().begin().await.unwrap();
+    sqlx::query("lock table command_result in exclusive mode").execute(&mut *blocking).await.unwrap();
+    let recalled = join_all((0..500).map(|_| async { committer.recall(&key()).await })).await;
+    assert!(recalled.iter().all(|recalled| *recalled == Ok(Some(Added(1)))));
+    assert_eq!(committer.recall(&request("anna", "r2", 1)).await, Ok(None));
+    assert_eq!(committer.recall(&request("bert", "r1", 1)).await, Ok(None), "another caller's");
+    let Err(CallError::Rejected(reused)) = committer.recall(&request("anna", "r1", 2)).await else {
+        panic!("recalled")
+    };
+    assert_eq!(reused.reason, "REQUEST_ID_REUSED");
+    blocking.rollback().await.unwrap();
+    assert_eq!(instance.ledger.batches.lock().unwrap().len(), batches);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_id_is_done_once_and_answered_again_and_refuses_other_content() {
     let world = World::new();
     let instance = start(&world, world.role("ledger"), "ledger").await;

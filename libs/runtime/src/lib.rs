@@ -8,10 +8,11 @@
 //! - [`readiness`]: which dependency of which role is there;
 //! - [`rounds`]: work that is done again and again until a stop;
 //! - [`wait`]: waiting for a dependency while saying what is waited for;
-//! - [`admin`]: `/livez`, `/readyz` and `/metrics`;
+//! - [`admin`]: `/livez`, `/readyz` and `/metrics`; [`asked`]: what they say, to whoever started the process;
 //! - [`signals`]: SIGTERM and SIGINT.
 
 pub mod admin;
+pub mod asked;
 pub mod readiness;
 pub mod rounds;
 pub mod shutdown;
@@ -20,6 +21,7 @@ pub mod tasks;
 pub mod wait;
 
 pub use admin::serve_admin;
+pub use asked::has_all_but;
 pub use readiness::{Condition, Dependency, DependencyState, Need, Readiness, State};
 pub use rounds::{Again, Rounds, every};
 pub use shutdown::Shutdown;

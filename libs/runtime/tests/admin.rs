@@ -3,7 +3,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
-use openorder_runtime::{Readiness, Shutdown, admin, serve_admin};
+use openorder_runtime::{Readiness, Shutdown, admin, has_all_but, serve_admin};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -134,4 +134,24 @@ async fn settings_are_shown_where_they_are_known() {
         (status, kind.as_str(), body.as_slice()),
         (StatusCode::OK, "application/json", &b"{\"settings\": []}"[..])
     );
+}
+
+#[tokio::test]
+async fn who_started_a_process_is_told_what_it_lacks_but_for_roles_that_nobody_serves() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = serve_admin(listener, world.readiness.clone(), String::new, None, world.shutdown.clone());
+    let serving = tokio::spawn(serving);
+    assert!(!has_all_but(address, &[]).await, "it is starting");
+    let (kafka, order) = (world.readiness.background("order", "kafka"), world.readiness.background("gateway", "order"));
+    kafka.ready();
+    order.down("nobody is there");
+    assert!(has_all_but(address, &["order"]).await && !has_all_but(address, &["payment"]).await);
+    order.ready();
+    assert!(has_all_but(address, &[]).await);
+    kafka.down("no broker answers");
+    assert!(!has_all_but(address, &["kafka", "order"]).await, "calls are answered, and something is missing");
+    world.shutdown.trigger();
+    serving.await.unwrap().unwrap();
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use openorder_proto::order::v1::GetOrderRequest;
 use openorder_proto::product::v1::get_product_request::Key;
 use openorder_proto::product::v1::{CreateProductRequest, GetProductRequest};
+use openorder_runtime::asked;
 use tonic::Status;
 
-use crate::deployment::get;
 use crate::hostile::Hostile;
 use crate::load::{Load, Plan};
 use crate::{Fleet, Outcome, Servers, Shop, eur, faults::Length, id};
@@ -195,7 +195,7 @@ struct State {
 impl State {
     async fn of(fleet: &Fleet) -> Self {
         let gateway = &fleet.instances[fleet.running("gateway")[0]];
-        let metrics_bytes = get(gateway.admin, "/metrics").await.map_or(0, |text| text.len());
+        let metrics_bytes = asked::get(gateway.admin, "/metrics").await.map_or(0, |text| text.len());
         let running = fleet.instances.iter().filter(|one| ["gateway", "product"].contains(&one.role));
         let resident = running.filter_map(|one| Some((one.role, one.resident_mib()?)));
         Self { metrics_bytes, resident_mib: resident.collect() }

@@ -15,6 +15,7 @@ mod postgres;
 mod redis;
 mod replay;
 mod scale;
+mod shop;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::{Fleet, Outcome, Servers};
 pub use callers::callers;
 pub use hot_key::hot_key;
 pub use kill::{kill_at_random, kill_in_turn};
+pub use shop::shop;
 
 /// A failed scenario keeps its system until the program is interrupted, to be looked at.
 pub static KEEP: AtomicBool = AtomicBool::new(false);
@@ -95,6 +97,7 @@ scenarios! {
     "hot-coupon" within 400 s: hot_coupon::hot_coupon,
     "scale" within 300 s: scale::scale,
     "late" within 600 s: late::late,
+    "shop" within 600 s: shop::shop,
     "zombie" within 300 s: scale::zombie,
     "postgres" within 400 s: postgres::postgres,
     "read-only" within 300 s: postgres::read_only,

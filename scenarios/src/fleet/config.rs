@@ -22,7 +22,7 @@ pub(super) fn write(
     all.set("kafka", "partitions", "4");
     all.set("kafka", "session_timeout_ms", "6000");
     all.set("telemetry", "otlp_endpoint", "\"\"");
-    for service in ["notification", "analytics", "cart"] {
+    for service in ["order", "notification", "analytics", "cart"] {
         all.set(service, "redis_url", &format!("\"{}\"", servers.redis));
     }
     for service in roles::behind_gateway() {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use openorder_runtime::has_all_but;
 use tokio::process::{Child, Command};
 
 use super::WHOLE;
-use crate::deployment::readiness_without;
 use crate::signal::{Signal, send};
 
 /// How long a start or a drain may take, on a busy machine.
@@ -108,7 +108,7 @@ impl Instance {
     /// Waits until it has everything but these roles, which nobody serves.
     pub(super) async fn ready(&mut self, absent: &[&str]) {
         let bound = tokio::time::Instant::now() + BOUND;
-        while !readiness_without(self.admin, absent).await {
+        while !has_all_but(self.admin, absent).await {
             let child = self.process.as_mut().expect("a running process");
             if let Some(status) = child.try_wait().expect("a process of ours") {
                 panic!("{} ended with {status}:\n{}", self.role, self.tail());

@@ -56,7 +56,7 @@ pub fn serve(host: Host<AnalyticsSettings>) -> Serving {
 
 async fn run(host: Host<AnalyticsSettings>) -> anyhow::Result<()> {
     let orders = host.channel(consumers::ORDER_SERVICE, &host.settings.client)?;
-    let redis = Connections::new(&host.settings).context("analytics.redis_url")?;
+    let redis = Connections::new(&host.settings, &host.role.telemetry).context("analytics.redis_url")?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let (settings, backbone) = (service.settings().clone(), Arc::clone(service.backbone()));
     let committer = service.run_with(Arc::new(Analytics::new(&settings)), consumers::subscription());

@@ -71,7 +71,8 @@ async fn run(host: Host<CartSettings>) -> anyhow::Result<()> {
     let store = Store::new(&settings.redis_url, timeout, Keys::new(store_id), lives, role.telemetry.clone());
     let store = Arc::new(store.context("cart.redis_url")?);
     let interval = Duration::from_millis(settings.redis_check_interval_ms);
-    let watch = store::watch(Arc::clone(&store), Arc::clone(&backbone), role.background(store::REDIS), interval);
+    let watch =
+        store::watch(Arc::clone(&store), Arc::clone(&backbone), role.background(openorder_redis::REDIS), interval);
     service.task("redis", watch);
     let carts = Arc::new(Carts::new(store, &settings));
     let checkouts = Checkouts::new(backbone.pool().clone(), Arc::clone(&carts));

@@ -26,6 +26,7 @@ pub(crate) fn stock(level: &StockLevel, update_time: Timestamp) -> proto::Stock 
         available_quantity: quantity(level.available_quantity()),
         version: level.version,
         update_time: Some(timestamp_to_proto(&update_time)),
+        product_number: level.product_number,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use openorder_config::{Secret, settings};
 use openorder_service::service_settings;
 
 use crate::saga::SagaSettings;
@@ -9,6 +10,28 @@ use crate::saga::SagaSettings;
 /// The steps that are optional: roles of services.
 const PROMOTION: &str = "promotion";
 const SHIPPING: &str = "shipping";
+
+settings! {
+    /// Hints: what an instance saw a moment ago and tells the others, so that they ask the databases before they work. They
+    /// decide nothing.
+    pub struct HintSettings {
+        /// Whether instances tell each other, by Redis. If not, each goes by what it has seen itself.
+        in_redis: bool = true;
+        /// How often an instance and Redis tell each other at most, in milliseconds. No call waits for it.
+        interval_ms: u64 = 100, 10..=60_000;
+        /// How long a hint is followed at least, in milliseconds; twice that at most.
+        keep_ms: u64 = 30_000, 100..=3_600_000;
+        /// Hints of a kind that an instance keeps at most.
+        names_max: usize = 100_000, 100..=10_000_000;
+        /// Hints of a kind that Redis keeps at most.
+        told_max: usize = 10_000, 10..=1_000_000;
+        /// How long Redis may take to answer, in milliseconds; also how long it is left alone after it did not.
+        timeout_ms: u64 = 1_000, 10..=60_000;
+        /// How long the inventory service may take to say how much there is of a product that was sold out a moment ago, in
+        /// milliseconds; then the order is made, and finds out.
+        stock_timeout_ms: u64 = 250, 10..=60_000;
+    }
+}
 
 service_settings! {
     /// Order service.
@@ -55,6 +78,10 @@ service_settings! {
         watchers_max: usize = 1_000, 1..=1_000_000;
         /// How often a watched order is looked at when nothing was heard of it, in milliseconds.
         watch_poll_interval_ms: u64 = 1_000, 10..=60_000;
+        /// What instances tell each other.
+        hints: HintSettings;
+        /// Redis, by which they do.
+        redis_url: Secret = "redis://127.0.0.1:16379";
     }
     keeps {
         saga_compensation_timeout_ms <= saga_compensation_timeout_max_ms;

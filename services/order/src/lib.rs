@@ -22,6 +22,7 @@ pub mod saga;
 
 use std::sync::{Arc, LazyLock};
 
+use anyhow::Context;
 use openorder_messaging::RouteMonitor;
 use openorder_pipeline::Pipeline;
 use openorder_proto::{
@@ -30,14 +31,16 @@ use openorder_proto::{
     promotion::v1::promotion_service_client::PromotionServiceClient,
     shipping::v1::shipping_service_client::ShippingServiceClient, topics,
 };
+use openorder_runtime::wait_for;
 use openorder_service::{Host, ServiceSpec, Serving};
+use openorder_types::Sku;
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
-pub use config::OrderSettings;
+pub use config::{HintSettings, OrderSettings};
 pub use consumers::subscription;
 
-use crate::application::{Catalogue, CatalogueAge, Orders};
+use crate::application::{Catalogue, CatalogueAge, OrderHints, Orders};
 
 static MIGRATIONS: LazyLock<Migrator> = openorder_messaging::migrations!();
 
@@ -67,6 +70,8 @@ async fn run(host: Host<OrderSettings>) -> anyhow::Result<()> {
     let inventory = host.channel("inventory", &host.settings.client)?;
     let promotion = host.channel("promotion", &host.settings.client)?;
     let shipping = host.channel("shipping", &host.settings.client)?;
+    let redis = OrderHints::connection(&host.settings.hints, &host.settings.redis_url, &host.role.telemetry);
+    let redis = redis.context("order.redis_url")?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let (settings, backbone) = (service.settings().clone(), Arc::clone(service.backbone()));
     // What happened to an order is looked at until its saga is at its end.
@@ -78,13 +83,23 @@ async fn run(host: Host<OrderSettings>) -> anyhow::Result<()> {
     service.task("catalogue-age", watch);
     let deadlines = application::watch_deadlines(Arc::clone(&backbone), committer.clone(), route, settings.clone());
     service.task("saga-deadlines", deadlines);
+    let role = service.role();
+    let database = role.dependency(openorder_messaging::POSTGRES);
+    let store_id = wait_for(&database, &role.shutdown, || persistence::hint_store_id(backbone.pool())).await?;
     let pipeline = application::with_saga_counts(Pipeline::new(&backbone), &backbone);
     let orders = backbone.shared_reads(|pool, ids: Vec<Uuid>| async move {
         let found = persistence::find_orders(&pool, &ids).await?;
         Ok(found.into_iter().map(|record| (record.order.order_id, record)).collect())
     });
+    let products_read = backbone.shared_reads(|pool, skus: Vec<Sku>| async move {
+        let names: Vec<&str> = skus.iter().map(Sku::as_str).collect();
+        let found = persistence::load_catalogue(&pool, &names).await?;
+        Ok(found.into_iter().map(|item| (item.sku.clone(), item)).collect())
+    });
     let routes = grpc::service(grpc::OrderGrpc {
         orders,
+        products: products_read,
+        hints: OrderHints::new(redis, store_id, &settings.hints),
         catalogue: Catalogue::new(backbone.pool().clone(), ProductServiceClient::new(products), age),
         inventory: InventoryServiceClient::new(inventory),
         promotion: PromotionServiceClient::new(promotion),

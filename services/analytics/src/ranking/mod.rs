@@ -12,7 +12,9 @@ mod writer;
 use std::{sync::Arc, time::Duration};
 
 use openorder_messaging::{Backbone, RoleContext};
+use openorder_redis::{Connection, REDIS};
 use openorder_runtime::{OnExit, Stopped, wait_for};
+use openorder_telemetry::RoleTelemetry;
 use redis::RedisError;
 
 pub(crate) use reader::{Ranked, Reader};
@@ -21,13 +23,10 @@ use crate::{config::AnalyticsSettings, persistence};
 use store::{Keys, Store, Top};
 use writer::Writer;
 
-/// Name of the dependency.
-pub(crate) const REDIS: &str = "redis";
-
 /// Connections to Redis that are opened when they are first used.
 pub(crate) struct Connections {
-    writing: redis::aio::ConnectionManager,
-    reading: redis::aio::ConnectionManager,
+    writing: Connection,
+    reading: Connection,
 }
 
 impl Connections {
@@ -35,13 +34,13 @@ impl Connections {
     ///
     /// # Errors
     /// A setting that cannot be used.
-    pub(crate) fn new(settings: &AnalyticsSettings) -> Result<Option<Self>, RedisError> {
+    pub(crate) fn new(settings: &AnalyticsSettings, telemetry: &RoleTelemetry) -> Result<Option<Self>, RedisError> {
         if !settings.ranking.in_redis {
             return Ok(None);
         }
         let timeout = Duration::from_millis(settings.ranking.timeout_ms);
         // Two, so that nobody waits for the writer's pages.
-        let connect = || store::connection(&settings.redis_url, timeout);
+        let connect = || Connection::new(&settings.redis_url, timeout, telemetry.clone());
         Ok(Some(Self { writing: connect()?, reading: connect()? }))
     }
 
@@ -62,6 +61,6 @@ impl Connections {
         let writer = Writer::new(Arc::clone(backbone), store, role.background(REDIS), settings.ranking.clone());
         role.tasks.spawn("ranking", OnExit::StopProcess, writer.run());
         let age_max = Duration::from_millis(settings.ranking.age_max_ms);
-        Ok(Reader::new(Top::new(self.reading, keys), age_max, Duration::from_millis(settings.ranking.timeout_ms)))
+        Ok(Reader::new(Top::new(self.reading, keys), age_max))
     }
 }

@@ -1,10 +1,6 @@
 //! Rankings as callers get them out of Redis.
 
-use std::{
-    str::FromStr,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{str::FromStr, time::Duration};
 
 use chrono::{NaiveDate, Utc};
 use openorder_proto::analytics::v1::TopProduct;
@@ -20,17 +16,15 @@ pub(crate) struct Ranked {
     pub(crate) as_of: Timestamp,
 }
 
-/// Reads rankings, and leaves a Redis alone for a while that did not answer: callers do not wait for it one by one.
+/// Reads rankings.
 pub(crate) struct Reader {
     top: Top,
     age_max: Duration,
-    pause: Duration,
-    paused_until: Mutex<Option<Instant>>,
 }
 
 impl Reader {
-    pub(super) fn new(top: Top, age_max: Duration, pause: Duration) -> Self {
-        Self { top, age_max, pause, paused_until: Mutex::default() }
+    pub(super) fn new(top: Top, age_max: Duration) -> Self {
+        Self { top, age_max }
     }
 
     /// The first products of a ranking; none where Redis has no whole one that is young enough, or is away.
@@ -41,36 +35,11 @@ impl Reader {
         currency: Option<Currency>,
         limit: u32,
     ) -> Option<Ranked> {
-        if self.is_paused() {
-            return None;
-        }
-        // The connection has its own time limits, one for each thing that it waits for.
-        let read = tokio::time::timeout(self.pause * 2, self.top.read(window, today, currency, limit)).await;
-        let parts = match read {
-            Ok(Ok(found)) => found?,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "no ranking from Redis");
-                self.begin_pause();
-                return None;
-            }
-            Err(_) => {
-                self.begin_pause();
-                return None;
-            }
-        };
+        let read = self.top.read(window, today, currency, limit).await;
+        let parts = read.inspect_err(|fault| tracing::debug!(%fault, "no ranking from Redis")).ok()??;
         let ranked = ranked(&parts, currency)?;
         let age = (Utc::now() - ranked.as_of).to_std().unwrap_or_default();
         (age <= self.age_max).then_some(ranked)
-    }
-
-    fn is_paused(&self) -> bool {
-        let until = *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
-    }
-
-    fn begin_pause(&self) {
-        let until = Instant::now() + self.pause;
-        *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 }
 

@@ -1,22 +1,17 @@
 //! Rankings in Redis: their keys, and the scripts that read and write them. Each script is one step for everybody else.
 
-use std::time::Duration;
-
 use chrono::NaiveDate;
-use openorder_config::Secret;
+use openorder_redis::Connection;
+use openorder_telemetry::TraceContext;
 use openorder_types::{Currency, Fault, Timestamp};
 use prost::Message;
-use redis::{
-    Client, RedisError, Script, ScriptInvocation,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-};
+use redis::{Script, ScriptInvocation};
 use uuid::Uuid;
 
 use crate::{
     domain::{ProductSales, Window},
     persistence::Turn,
     present,
-    ranking::REDIS,
 };
 
 /// The order of products by pieces in all currencies.
@@ -26,19 +21,6 @@ macro_rules! writing {
     ($file:literal) => {
         Script::new(concat!(include_str!("scripts/shared.lua"), "\n", include_str!($file)))
     };
-}
-
-/// A connection that is opened when it is first used, and again when it was lost.
-///
-/// # Errors
-/// A URL that is none.
-pub(super) fn connection(url: &Secret, timeout: Duration) -> Result<ConnectionManager, RedisError> {
-    // Whoever calls tries again by itself, or asks somebody else.
-    let config = ConnectionManagerConfig::new()
-        .set_number_of_retries(0)
-        .set_connection_timeout(Some(timeout))
-        .set_response_timeout(Some(timeout));
-    ConnectionManager::new_lazy_with_config(Client::open(url.expose())?, config)
 }
 
 /// The names of a deployment's rankings. What stands in braces has a cluster keep all of them on one server.
@@ -87,7 +69,7 @@ pub(super) enum Place {
 
 /// The writer's end.
 pub(super) struct Store {
-    connection: ConnectionManager,
+    connection: Connection,
     keys: Keys,
     keep_ms: u64,
     look: Script,
@@ -98,7 +80,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(connection: ConnectionManager, keys: Keys, keep_ms: u64) -> Self {
+    pub(super) fn new(connection: Connection, keys: Keys, keep_ms: u64) -> Self {
         Self {
             connection,
             keys,
@@ -111,10 +93,9 @@ impl Store {
         }
     }
 
-    /// Whether anybody answers.
+    /// Whether anybody answers; then it is asked again.
     pub(super) async fn ping(&self) -> Result<(), Fault> {
-        let answered: Result<String, RedisError> = redis::cmd("PING").query_async(&mut self.connection.clone()).await;
-        answered.map(drop).map_err(away)
+        self.connection.ping().await
     }
 
     /// Whether the ranking of a window is whole, and of the turn's epoch; then it stays for longer.
@@ -180,8 +161,8 @@ impl Store {
     }
 
     async fn step(&self, call: ScriptInvocation<'_>) -> Result<Step, Fault> {
-        let answer: Result<i64, RedisError> = call.invoke_async(&mut self.connection.clone()).await;
-        Ok(match answer.map_err(away)? {
+        let answer: i64 = self.connection.invoke("write ranking", &call, &TraceContext::NONE).await?;
+        Ok(match answer {
             1 => Step::Done,
             0 => Step::NotWhole,
             _ => Step::Refused,
@@ -194,35 +175,33 @@ fn place_of(quantity: i64) -> String {
     if quantity > 0 { quantity.to_string() } else { String::new() }
 }
 
-/// Whatever Redis fails with, it waits until it does not: what is written is written anew.
-fn away(error: RedisError) -> Fault {
-    Fault::outage(REDIS, error)
-}
-
 /// The readers' end.
 pub(super) struct Top {
-    connection: ConnectionManager,
+    connection: Connection,
     keys: Keys,
     script: Script,
 }
 
 impl Top {
-    pub(super) fn new(connection: ConnectionManager, keys: Keys) -> Self {
+    pub(super) fn new(connection: Connection, keys: Keys) -> Self {
         Self { connection, keys, script: Script::new(include_str!("scripts/top.lua")) }
     }
 
     /// As of when the ranking is, in milliseconds, then pieces and product for each of the first `limit`; none where there
     /// is no whole one.
+    ///
+    /// # Errors
+    /// An outage of Redis.
     pub(super) async fn read(
         &self,
         window: Window,
         today: NaiveDate,
         currency: Option<Currency>,
         limit: u32,
-    ) -> Result<Option<Vec<Vec<u8>>>, RedisError> {
+    ) -> Result<Option<Vec<Vec<u8>>>, Fault> {
         let order = currency.as_ref().map_or(ALL_CURRENCIES, Currency::as_str);
         let mut call = self.script.key(self.keys.ranking(window, today));
         call.arg(order).arg(limit);
-        call.invoke_async(&mut self.connection.clone()).await
+        self.connection.invoke("read ranking", &call, &TraceContext::NONE).await
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     config::CartSettings,
-    domain::{self, Cart, Change, Checkout, Context, Limits, Ordered, Owner},
+    domain::{self, Cart, Change, Checkout, Context, Limits, Ordered, Owner, Rejected},
     store::{Proof, Saved, Store, Write},
 };
 
@@ -122,18 +122,40 @@ impl Carts {
     /// # Errors
     /// An outage of Redis; retryable, while others change the cart all the time.
     pub(crate) async fn take_out(&self, checkout: &Checkout, ordered: &Ordered) -> Result<(), Fault> {
+        let key = self.store.keys().taken(&checkout.customer_id, checkout.checkout_id);
+        self.change_once(checkout, key, ordered.order_id, |cart, context| {
+            cart.and_then(|cart| domain::take(cart, checkout, &ordered.lines, context))
+        })
+        .await
+    }
+
+    /// Puts back what was ordered by a checkout whose order is rejected, unless that was done.
+    ///
+    /// # Errors
+    /// As [`Self::take_out`].
+    pub(crate) async fn put_back(&self, checkout: &Checkout, rejected: &Rejected) -> Result<(), Fault> {
+        let key = self.store.keys().put_back(&checkout.customer_id, checkout.checkout_id);
+        self.change_once(checkout, key, rejected.order_id, |cart, context| {
+            domain::put_back(cart, &rejected.lines, context)
+        })
+        .await
+    }
+
+    /// Changes the cart of a checkout by what became of its order, unless that was done.
+    async fn change_once(
+        &self,
+        checkout: &Checkout,
+        key: String,
+        order_id: Uuid,
+        decide: impl Fn(Option<&Cart>, &Context) -> Option<Cart> + Send + Sync,
+    ) -> Result<(), Fault> {
         let owner = Owner::Customer(checkout.customer_id.clone());
-        let proof = Proof {
-            key: self.store.keys().taken(&checkout.customer_id, checkout.checkout_id),
-            value: ordered.order_id.to_string().into_bytes(),
-            keep_ms: self.checkout_keep_ms,
-        };
+        let proof = Proof { key, value: order_id.to_string().into_bytes(), keep_ms: self.checkout_keep_ms };
         let decide = |carts: &[Option<Cart>], context: &Context| {
-            let cart = carts.first().and_then(Option::as_ref);
-            Ok(vec![cart.and_then(|cart| domain::take(cart, checkout, &ordered.lines, context))])
+            Ok(vec![decide(carts.first().and_then(Option::as_ref), context)])
         };
         match self.attempt_all(&proof, &[&owner], decide, &TraceContext::NONE).await? {
-            // Of another order by the same checkout nothing is taken out either.
+            // Of another order by the same checkout nothing is done either.
             Ok(Ended::Done(_) | Ended::Reused) => Ok(()),
             Ok(Ended::Busy) => Err(Fault::retryable("others change the cart all the time").because("CART_BUSY")),
             Err(rejection) => Err(Fault::permanent(rejection)),

@@ -2,7 +2,7 @@
 
 mod order_lifecycle;
 
-use openorder_proto::order::v1::OrderCreated;
+use openorder_proto::order::v1::{OrderCreated, OrderRejected};
 use openorder_service::subscription;
 
 use crate::domain::Command;
@@ -12,6 +12,7 @@ subscription! {
     pub fn subscription() -> Subscription<Command> {
         ORDER_LIFECYCLE {
             OrderCreated => order_lifecycle::created,
+            OrderRejected => order_lifecycle::rejected,
         }
     }
 }

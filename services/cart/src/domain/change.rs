@@ -1,4 +1,5 @@
-//! What a change makes of a cart, what two carts make together, and what an order takes out of one.
+//! What a change makes of a cart, what two carts make together, what an order takes out of one, and what one that is
+//! rejected puts back.
 
 use openorder_types::{Quantity, Rejection, Sku};
 
@@ -79,4 +80,22 @@ pub fn take(cart: &Cart, checkout: &Checkout, ordered: &[(Sku, Quantity)], conte
         None => true,
     });
     (after.lines != cart.lines).then_some(after)
+}
+
+/// The cart when what was ordered in vain is back in it; none where nothing comes back.
+///
+/// It comes back as pieces of now, beside those that are there, as far as the limits have room.
+pub fn put_back(cart: Option<&Cart>, ordered: &[(Sku, Quantity)], context: &Context) -> Option<Cart> {
+    let mut after = Cart::next(cart, context);
+    for (sku, quantity) in ordered {
+        let present = after.line(sku).map_or(0, Line::quantity);
+        let room = quantity.get().min(context.limits.quantity_max - present);
+        if room > 0 {
+            // A cart that has as many lines as it may stays without this one.
+            drop(after.add(sku, room, &context.limits));
+        }
+    }
+    after.sort();
+    let before = cart.map_or(&[][..], |cart| cart.lines.as_slice());
+    (after.lines.as_slice() != before).then_some(after)
 }

@@ -23,6 +23,15 @@ pub struct Ordered {
     pub lines: Vec<(Sku, Quantity)>,
 }
 
+/// An order that cannot be fulfilled, whoever made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    pub order_id: Uuid,
+    /// Who ordered.
+    pub customer_id: UserId,
+    pub lines: Vec<(Sku, Quantity)>,
+}
+
 /// What is written down of checkouts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -34,4 +43,6 @@ pub enum Command {
     },
     /// The order was made.
     Ordered(Box<Ordered>),
+    /// An order was rejected.
+    Rejected(Box<Rejected>),
 }

@@ -1,5 +1,5 @@
 //! The rules of carts, pure: no clock, no network, no database. What a change makes of a cart, what two carts make
-//! together, and what an order takes out of one.
+//! together, what an order takes out of one, and what one that is rejected puts back.
 
 mod cart;
 mod change;
@@ -8,8 +8,8 @@ mod line;
 mod rejection;
 
 pub use cart::{Cart, Context, Limits, Owner};
-pub use change::{Change, change, merge, take};
-pub use checkout::{Checkout, Command, Ordered};
+pub use change::{Change, change, merge, put_back, take};
+pub use checkout::{Checkout, Command, Ordered, Rejected};
 pub use line::{Addition, Line};
 pub use rejection::{busy, empty, not_yours, request_id_reused, unknown_sku, version_mismatch};
 

@@ -215,3 +215,44 @@ fn what_does_not_fit_into_one_cart_is_not_merged() {
     let source = after(None, &[add(3, 1), add(4, 1)]);
     assert_eq!(merge(target.as_ref(), source.as_ref(), &context()).unwrap_err().reason, "CART_LINE_LIMIT_REACHED");
 }
+
+proptest! {
+    /// What an order has taken out and puts back is what was there, in whatever way the cart has changed meanwhile.
+    #[test]
+    fn what_is_taken_and_put_back_is_there_as_before_beside_what_came_since(
+        before in prop::collection::vec(any_change(), 1..15),
+        since in prop::collection::vec(any_change(), 0..7),
+    ) {
+        let Some(cart) = after(None, &before) else { return Ok(()) };
+        let order = ordered(&cart);
+        let taken = take(&cart, &checkout_of(&cart), &order, &context()).unwrap_or_else(|| cart.clone());
+        let now = after(Some(taken), &since).unwrap();
+        let back = put_back(Some(&now), &order, &context());
+        let mut expected = pieces(Some(&now));
+        for (sku, quantity) in &order {
+            let present = expected.entry(sku.clone()).or_insert(0);
+            *present = (*present + quantity.get()).min(LIMITS.quantity_max);
+        }
+        prop_assert_eq!(pieces(Some(back.as_ref().unwrap_or(&now))), expected);
+        if let Some(back) = back {
+            prop_assert_eq!(back.version, now.version + 1);
+            // They are pieces of now: the same order does not take them once more.
+            prop_assert_eq!(take(&back, &checkout_of(&cart), &order, &context()), None);
+        }
+    }
+}
+
+#[test]
+fn what_is_put_back_makes_a_cart_where_there_is_none_and_is_left_out_where_there_is_no_room() {
+    let order = [(sku(1), quantity(2)), (sku(2), quantity(1))];
+    let made = put_back(None, &order, &context()).unwrap();
+    assert_eq!(
+        (made.cart_id, made.version, pieces(Some(&made))),
+        (CART, 1, BTreeMap::from([(sku(1), 2), (sku(2), 1)]))
+    );
+    let full = after(None, &[add(1, 50), add(3, 1), add(4, 1)]).unwrap();
+    assert_eq!(put_back(Some(&full), &order, &context()), None);
+    let nearly = after(None, &[add(1, 49)]).unwrap();
+    let back = put_back(Some(&nearly), &order, &context()).unwrap();
+    assert_eq!(pieces(Some(&back)), BTreeMap::from([(sku(1), 50), (sku(2), 1)]));
+}

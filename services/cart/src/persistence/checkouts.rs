@@ -81,6 +81,42 @@ pub(crate) async fn note_ordered(
     Ok(())
 }
 
+/// The checkouts of these orders whose lines were not put back, each with its order.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub(crate) async fn taken_checkouts(pool: &PgPool, orders: &[Uuid]) -> Result<Vec<(Uuid, Checkout)>, Fault> {
+    let rows = sqlx::query(
+        "select checkout_id, cart_id, cart_version, customer_id, order_id from checkout \
+         where order_id = any ($1) and put_back_time is null",
+    )
+    .bind(orders.to_vec())
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| Ok((row.try_get("order_id")?, checkout(row)?))).collect()
+}
+
+/// Notes that the lines of these orders were put back, of those that came of a checkout.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub(crate) async fn note_put_back(connection: &mut PgConnection, orders: &[Uuid], now: Timestamp) -> Result<(), Fault> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    // In one order for all transactions, so that none deadlock.
+    sqlx::query(
+        "with locked as (select checkout_id from checkout where order_id = any ($1) and put_back_time is null \
+                         order by checkout_id for update) \
+         update checkout set put_back_time = $2 from locked where checkout.checkout_id = locked.checkout_id",
+    )
+    .bind(orders.to_vec())
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Deletes checkouts that are older than `keep`, at most `limit` of them; whether there may be more.
 ///
 /// # Errors

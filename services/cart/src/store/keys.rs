@@ -37,6 +37,11 @@ impl Keys {
         format!("{}:taken:{checkout_id}", self.cart(&Owner::Customer(customer_id.clone())))
     }
 
+    /// What was put back of an order that was rejected.
+    pub(crate) fn put_back(&self, customer_id: &UserId, checkout_id: Uuid) -> String {
+        format!("{}:put-back:{checkout_id}", self.cart(&Owner::Customer(customer_id.clone())))
+    }
+
     /// What stands there as long as Redis keeps what it was given.
     pub(super) fn mark(&self) -> String {
         format!("{}:mark", self.prefix)
@@ -63,6 +68,7 @@ mod tests {
             keys.request(&user("ada"), "1:a", "b"),
             keys.request(&visitor, "a", "b"),
             keys.taken(&UserId::parse("ada").unwrap(), Uuid::from_u128(1)),
+            keys.put_back(&UserId::parse("ada").unwrap(), Uuid::from_u128(1)),
         ];
         let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());

@@ -2,10 +2,8 @@
 //!
 //! - `keys.rs`: the names; `fields.rs`: a cart as the fields of a hash;
 //! - `scripts/`: the two steps that there are, each of which is one instant for everybody else;
-//! - `connection.rs`: a connection that never hangs, and is left alone after it failed;
 //! - `watch.rs`: whether Redis is there, and has what it was given.
 
-mod connection;
 mod fields;
 mod keys;
 mod watch;
@@ -13,6 +11,7 @@ mod watch;
 use std::time::Duration;
 
 use openorder_config::Secret;
+use openorder_redis::Connection;
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use openorder_types::Fault;
 use redis::{RedisError, Script};
@@ -22,10 +21,6 @@ pub(crate) use keys::Keys;
 pub(crate) use watch::watch;
 
 use crate::domain::{Cart, Owner};
-use connection::Connection;
-
-/// Name of the dependency.
-pub(crate) const REDIS: &str = "redis";
 
 /// How long carts are kept, in milliseconds.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,9 @@
-//! What was ordered leaves the cart: once, in the quantity that was ordered, and nothing else.
+//! What was ordered leaves the cart: once, in the quantity that was ordered, and nothing else. What was ordered in vain
+//! comes back, once.
 
 use openorder_proto::{
     cart::v1::UpdateItemRequest,
-    order::v1::{CreateOrderRequest, Order, OrderCreated, OrderLine, OrderStatus},
+    order::v1::{CreateOrderRequest, Order, OrderCreated, OrderLine, OrderRejected, OrderStatus},
 };
 use uuid::Uuid;
 
@@ -25,6 +26,19 @@ pub fn created(asked: &CreateOrderRequest, order: &Order) -> OrderCreated {
         lines: asked.lines.iter().map(line).collect(),
         checkout_id: asked.checkout_id.clone(),
         ..OrderCreated::default()
+    }
+}
+
+/// What the order service publishes of an order that cannot be fulfilled.
+fn rejected(created: &OrderCreated) -> OrderRejected {
+    OrderRejected {
+        order_id: created.order_id.clone(),
+        customer_id: created.customer_id.clone(),
+        version: 2,
+        status: OrderStatus::Rejected.into(),
+        lines: created.lines.clone(),
+        status_reason: "OUT_OF_STOCK".to_owned(),
+        ..OrderRejected::default()
     }
 }
 
@@ -183,4 +197,71 @@ async fn old_checkouts_are_deleted_and_their_orders_take_nothing_out() {
     bench.wait_behind(&made).await;
     assert_eq!(lines(&get(client, &ada, "ada").await.unwrap()), [("TEA", 2)]);
     bench.close([instance]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_ordered_in_vain_comes_back_once_beside_what_came_since() {
+    let bench = Bench::start().await;
+    let instance = bench.instance().await;
+    let (client, ada) = (&instance.client, customer("ada"));
+    add(client, &ada, pieces("ada", "TEA", 2)).await.unwrap();
+    let (made, event) = order(&bench, client, "ada").await;
+    bench.publish(&made, &event).await;
+    until_lines(client, "ada", &[]).await;
+    add(client, &ada, pieces("ada", "CUP", 1)).await.unwrap();
+    add(client, &ada, pieces("ada", "TEA", 3)).await.unwrap();
+    let (no, event_id) = (rejected(&event), Uuid::now_v7());
+    bench.publish_as(&made, &no, event_id).await;
+    let back = until_lines(client, "ada", &[("CUP", 1), ("TEA", 5)]).await;
+    // The same event, the same fact as another event, the order once more, and then as if the effect had come and its
+    // transaction had not.
+    bench.publish_as(&made, &no, event_id).await;
+    bench.publish(&made, &no).await;
+    bench.publish(&made, &event).await;
+    bench.wait_behind(&made).await;
+    bench.run("update checkout set put_back_time = null where customer_id = 'ada'").await;
+    bench.publish(&made, &no).await;
+    bench.wait_behind(&made).await;
+    assert_eq!(get(client, &ada, "ada").await.unwrap().version, back.version);
+    let noted = "select (put_back_time is not null)::text from checkout where customer_id = 'ada'";
+    assert_eq!(bench.one(noted).await, "true");
+
+    // Orders that come of no cart, or of somebody else's, put nothing back.
+    for no in [
+        OrderRejected { order_id: Uuid::now_v7().to_string(), ..no.clone() },
+        OrderRejected { customer_id: "bob".to_owned(), ..no.clone() },
+    ] {
+        bench.publish(&made, &no).await;
+    }
+    bench.wait_behind(&made).await;
+    assert_eq!(lines(&get(client, &ada, "ada").await.unwrap()), [("CUP", 1), ("TEA", 5)]);
+    assert!(lines(&get(client, &customer("bob"), "bob").await.unwrap()).is_empty());
+    bench.close([instance]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_are_made_and_rejected_at_once_leave_the_cart_as_it_was() {
+    let bench = Bench::start().await;
+    let (first, second) = (bench.instance().await, bench.instance().await);
+    let customers: Vec<String> = (0..20).map(|number| format!("ada-{number}")).collect();
+    let mut events = Vec::new();
+    for name in &customers {
+        add(&first.client, &customer(name), pieces(name, "TEA", 3)).await.unwrap();
+        events.push(order(&bench, &first.client, name).await);
+    }
+    // Together, so that both are in one batch of many.
+    for (made, event) in &events {
+        bench.publish(made, event).await;
+        bench.publish(made, &rejected(event)).await;
+    }
+    let noted = "select count(put_back_time)::text from checkout";
+    openorder_testing::eventually("all are back", crate::world::BOUND, || async {
+        (bench.one(noted).await == "20").then_some(())
+    })
+    .await;
+    for name in &customers {
+        let cart = get(&second.client, &customer(name), name).await.unwrap();
+        assert_eq!((lines(&cart), cart.version), (vec![("TEA", 3)], 3), "put in, taken out, put back");
+    }
+    bench.close([first, second]).await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use openorder_cart::{CartSettings, serve};
 use openorder_config::Secret;
 use openorder_proto::{
+    EventMessage,
     cart::v1::{
         AddItemRequest, Cart, CheckoutRequest, ClearCartRequest, GetCartRequest, MergeCartRequest, RemoveItemRequest,
         UpdateItemRequest, cart_service_client::CartServiceClient,
@@ -115,12 +116,12 @@ impl Bench {
     }
 
     /// Publishes what the order service publishes of an order, by the request that it was made by.
-    pub async fn publish(&self, order: &Order, event: &OrderCreated) {
+    pub async fn publish<M: EventMessage>(&self, order: &Order, event: &M) {
         self.publish_as(order, event, Uuid::now_v7()).await;
     }
 
     /// As [`Self::publish`]: an event that comes again has its id.
-    pub async fn publish_as(&self, order: &Order, event: &OrderCreated, event_id: Uuid) {
+    pub async fn publish_as<M: EventMessage>(&self, order: &Order, event: &M, event_id: Uuid) {
         self.producer.publish_as(&order.order_id, event, event_id).await;
     }
 

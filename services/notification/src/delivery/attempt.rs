@@ -10,7 +10,7 @@ use crate::{
     application::deliver_span_name,
     delivery::{
         breaker::Gate,
-        claim::{Claim, Claims, REDIS, Token},
+        claim::{Claim, Claims, Token},
         provider::{Answer, Outage, Provider},
         worker::{Handled, Worker, after},
     },
@@ -26,7 +26,7 @@ impl<P: Provider> Worker<P> {
     pub(super) async fn deliver(&self, one: &Due) -> Result<Handled, Fault> {
         let claim_began = Instant::now();
         let claim = self.claims.claim(one).await;
-        let claim = claim.map_err(|error| self.redis_away(&error))?;
+        let claim = claim.inspect_err(|fault| self.redis.down(fault))?;
         self.redis.ready();
         match claim {
             // Another worker is at it. Should it have died, the claim ends before the lease that we now hold does.
@@ -91,8 +91,8 @@ impl<P: Provider> Worker<P> {
             return Handled::Done;
         }
         if outcome == DeliveryOutcome::Accepted {
-            if let Err(error) = self.claims.sent(one).await {
-                tracing::warn!(%error, "a sent message could not be noted in redis");
+            if let Err(fault) = self.claims.sent(one).await {
+                tracing::warn!(%fault, "a sent message could not be noted in redis");
             }
             self.record(one, started_at, outcome, None, &trace).await;
         } else {
@@ -133,11 +133,6 @@ impl<P: Provider> Worker<P> {
         self.dependency.down(outage);
     }
 
-    fn redis_away(&self, error: &redis::RedisError) -> Fault {
-        self.redis.down(error);
-        Fault::outage(REDIS, error)
-    }
-
     async fn record(
         &self,
         one: &Due,
@@ -162,8 +157,8 @@ impl<P: Provider> Worker<P> {
     }
 
     async fn release(&self, one: &Due, token: &Token) {
-        if let Err(error) = self.claims.release(one, token).await {
-            tracing::debug!(%error, "a claim could not be given back; it ends by itself");
+        if let Err(fault) = self.claims.release(one, token).await {
+            tracing::debug!(%fault, "a claim could not be given back; it ends by itself");
         }
     }
 

@@ -7,27 +7,23 @@
 use std::time::Duration;
 
 use openorder_config::Secret;
-use redis::{
-    AsyncCommands, Client, RedisError, Script, SetExpiry, SetOptions,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-};
+use openorder_redis::{Connection, REDIS};
+use openorder_telemetry::RoleTelemetry;
+use openorder_types::Fault;
 use uuid::Uuid;
 
 use crate::persistence::Due;
-
-/// Name of the dependency.
-pub(crate) const REDIS: &str = "redis";
 
 /// How long Redis may take to answer.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What stands under the key of a message that the server took.
 const SENT: &str = "sent";
+/// Deletes the key if it still holds the token.
+const RELEASE: &str = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end";
 
-/// The claims of one worker.
+/// The claims of one worker, which has pauses of its own while Redis is away.
 pub(crate) struct Claims {
-    connection: ConnectionManager,
-    /// Deletes the key if it still holds the token.
-    release: Script,
+    connection: Connection,
     claim_for: Duration,
     sent_for: Duration,
 }
@@ -53,44 +49,50 @@ impl Claims {
     pub(crate) const MARGIN: Duration = Duration::from_secs(10);
 
     /// Connects. `send_timeout` is how long sending may take; `sent_for` is how long a sent message is remembered.
-    pub(crate) async fn connect(url: &Secret, send_timeout: Duration, sent_for: Duration) -> Result<Self, RedisError> {
-        let claim_for = send_timeout + Self::MARGIN;
-        let client = Client::open(url.expose())?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let connection = ConnectionManager::new_with_config(client, config).await?;
-        let release =
-            Script::new("if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end");
-        Ok(Self { connection, release, claim_for, sent_for })
+    ///
+    /// # Errors
+    /// Redis does not answer, or its URL is none.
+    pub(crate) async fn connect(
+        url: &Secret,
+        telemetry: &RoleTelemetry,
+        send_timeout: Duration,
+        sent_for: Duration,
+    ) -> Result<Self, Fault> {
+        let connection = Connection::new(url, RESPONSE_TIMEOUT, telemetry.clone());
+        let connection = connection.map_err(|error| Fault::outage(REDIS, error))?;
+        connection.ping().await?;
+        Ok(Self { connection, claim_for: send_timeout + Self::MARGIN, sent_for })
     }
 
     /// Tries to claim.
-    pub(crate) async fn claim(&self, one: &Due) -> Result<Claim, RedisError> {
-        let mut connection = self.connection.clone();
+    ///
+    /// # Errors
+    /// An outage of Redis, as of all that is asked here.
+    pub(crate) async fn claim(&self, one: &Due) -> Result<Claim, Fault> {
         let (key, token) = (key(one), Uuid::new_v4().to_string());
-        let options = SetOptions::default()
-            .conditional_set(redis::ExistenceCheck::NX)
-            .with_expiration(SetExpiry::PX(millis(self.claim_for)));
-        let taken: Option<String> = connection.set_options(&key, &token, options).await?;
-        if taken.is_some() {
-            return Ok(Claim::Ours(Token(token)));
-        }
-        let holder: Option<String> = connection.get(&key).await?;
-        Ok(if holder.as_deref() == Some(SENT) { Claim::Sent } else { Claim::Taken })
+        let mut claim = redis::pipe();
+        claim.cmd("SET").arg(&key).arg(&token).arg("NX").arg("PX").arg(millis(self.claim_for));
+        claim.cmd("GET").arg(&key);
+        let (taken, holder): (Option<String>, Option<String>) = self.connection.look(&claim).await?;
+        Ok(match (taken, holder.as_deref()) {
+            (Some(_), _) => Claim::Ours(Token(token)),
+            (None, Some(SENT)) => Claim::Sent,
+            (None, _) => Claim::Taken,
+        })
     }
 
     /// Notes that the server took the message, whoever holds the claim by now: it is true in any case.
-    pub(crate) async fn sent(&self, one: &Due) -> Result<(), RedisError> {
-        self.connection.clone().pset_ex(key(one), SENT, millis(self.sent_for)).await
+    pub(crate) async fn sent(&self, one: &Due) -> Result<(), Fault> {
+        let mut note = redis::pipe();
+        note.cmd("SET").arg(key(one)).arg(SENT).arg("PX").arg(millis(self.sent_for)).ignore();
+        self.connection.look(&note).await
     }
 
     /// Gives a claim back, if it is still ours.
-    pub(crate) async fn release(&self, one: &Due, token: &Token) -> Result<(), RedisError> {
-        let mut connection = self.connection.clone();
-        let _: Option<i64> = self.release.key(key(one)).arg(&token.0).invoke_async(&mut connection).await?;
-        Ok(())
+    pub(crate) async fn release(&self, one: &Due, token: &Token) -> Result<(), Fault> {
+        let mut release = redis::pipe();
+        release.cmd("EVAL").arg(RELEASE).arg(1).arg(key(one)).arg(&token.0).ignore();
+        self.connection.look(&release).await
     }
 }
 

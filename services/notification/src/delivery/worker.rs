@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use openorder_messaging::{Backbone, Changes, Committer, RoleContext};
 use openorder_proto::topics;
+use openorder_redis::REDIS;
 use openorder_runtime::{Dependency, wait_for};
 use openorder_telemetry::{
     OwnedGauge, Series,
@@ -26,7 +27,7 @@ use crate::{
     config::{DeliverySettings, NotificationSettings},
     delivery::{
         breaker::{Breaker, Gate},
-        claim::{Claims, REDIS},
+        claim::Claims,
         provider::Provider,
     },
     persistence::{self, Due},
@@ -82,7 +83,8 @@ impl<P: Provider> Worker<P> {
     ) {
         let (redis, dependency) = (role.background(REDIS), role.background(provider.name()));
         let sent_for = Duration::from_millis(settings.delivery.sent_memory_ms);
-        let connect = || Claims::connect(&settings.redis_url, provider.timeout(), sent_for);
+        let telemetry = &role.telemetry;
+        let connect = || Claims::connect(&settings.redis_url, telemetry, provider.timeout(), sent_for);
         let Ok(claims) = wait_for(&redis, &role.shutdown, connect).await else { return };
         let Ok(_) = wait_for(&dependency, &role.shutdown, || Box::pin(provider.probe())).await else { return };
         let durations = meter()

@@ -51,17 +51,6 @@ pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEven
                 payment_deadline: payment_deadline(order).as_ref().map(timestamp_to_proto));
             events.append(&message, aggregate);
         }
-        OrderEvent::ModificationRequested { lines, total } => {
-            let message = event!(OrderModificationRequested, order,
-                requested_lines: present::order_lines(lines),
-                requested_total: Some(money_to_proto(total)));
-            events.append(&message, aggregate);
-        }
-        OrderEvent::Modified => events.append(&event!(OrderModified, order, lines: present::lines(order)), aggregate),
-        OrderEvent::ModificationRejected { reason, detail } => {
-            let message = event!(OrderModificationRejected, order, reason: reason.clone(), detail: detail.clone());
-            events.append_because(&message, aggregate, reason);
-        }
         OrderEvent::Paid { payment_id } => {
             let message = event!(OrderPaid, order,
                 lines: present::lines(order),
@@ -88,6 +77,38 @@ pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEven
                 status_detail: detail.clone());
             events.append_because(&message, aggregate, reason);
         }
+        OrderEvent::ModificationRequested { .. } | OrderEvent::Modified | OrderEvent::ModificationRejected { .. } => {
+            modified(events, order, event);
+        }
+        OrderEvent::CompensationFailed { .. }
+        | OrderEvent::CompensationRetried { .. }
+        | OrderEvent::CompensationSettled { .. } => compensation(events, order, event),
+    }
+}
+
+/// The events of an order whose lines somebody asked to be changed.
+fn modified(events: &mut NewEvents, order: &Order, event: &OrderEvent) {
+    let aggregate = aggregate(order, order.version);
+    match event {
+        OrderEvent::ModificationRequested { lines, total } => {
+            let message = event!(OrderModificationRequested, order,
+                requested_lines: present::order_lines(lines),
+                requested_total: Some(money_to_proto(total)));
+            events.append(&message, aggregate);
+        }
+        OrderEvent::Modified => events.append(&event!(OrderModified, order, lines: present::lines(order)), aggregate),
+        OrderEvent::ModificationRejected { reason, detail } => {
+            let message = event!(OrderModificationRejected, order, reason: reason.clone(), detail: detail.clone());
+            events.append_because(&message, aggregate, reason);
+        }
+        _ => {}
+    }
+}
+
+/// The events of an order whose compensation failed.
+fn compensation(events: &mut NewEvents, order: &Order, event: &OrderEvent) {
+    let aggregate = aggregate(order, order.version);
+    match event {
         OrderEvent::CompensationFailed { stock_open, payment_open, coupon_open, undo_attempts } => {
             let message = event!(OrderCompensationFailed, order,
                 stock_open: *stock_open,
@@ -109,6 +130,7 @@ pub(crate) fn lifecycle(events: &mut NewEvents, order: &Order, event: &OrderEven
                 coupon_settled: *coupon);
             events.append(&message, aggregate);
         }
+        _ => {}
     }
 }
 

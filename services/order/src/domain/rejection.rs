@@ -1,6 +1,6 @@
 //! Every legitimate "no" of the order service.
 
-use openorder_types::{Money, Rejection};
+use openorder_types::{Money, Rejection, Sku};
 use uuid::Uuid;
 
 use crate::{domain::OrderStatus, saga::Step};
@@ -115,6 +115,11 @@ pub fn coupon_rejected(order_id: Uuid, reason: &'static str) -> Rejection {
 pub fn out_of_stock(order_id: Uuid) -> Rejection {
     Rejection::failed_precondition("OUT_OF_STOCK", "fewer pieces are available than were asked for")
         .with("order_id", order_id)
+}
+
+/// Immediate reservation was asked for and there is too little of this product: no order was made.
+pub fn sold_out(sku: &Sku) -> Rejection {
+    Rejection::failed_precondition("OUT_OF_STOCK", "fewer pieces are available than were asked for").with("sku", sku)
 }
 
 /// Immediate reservation was asked for and a SKU does not exist.

@@ -75,6 +75,10 @@ impl OrderGrpc {
             Ok(_) => Ok(Signal::StockReserved),
             Err(status) => match reason_of(&status).as_deref() {
                 Some(reason @ ("OUT_OF_STOCK" | "UNKNOWN_SKU")) => {
+                    if reason == "OUT_OF_STOCK" {
+                        // Of which of them is not said: whoever wants one of them next looks.
+                        order.lines.iter().for_each(|line| self.hints.note_sold_out(&line.sku));
+                    }
                     Ok(Signal::StockRejected { reason: reason.to_owned(), detail: String::new() })
                 }
                 Some("RESERVATION_RELEASED") => Ok(Signal::StockReleased { expired: false }),

@@ -5,6 +5,7 @@ mod modify;
 mod parcel;
 mod parse;
 mod sagas;
+mod sold_out;
 mod timeline;
 mod watch;
 
@@ -27,16 +28,16 @@ use openorder_proto::{
 };
 use openorder_rpc::{CallContext, PageTokens, RequestFingerprint, UpstreamChannel, calls, query_failed};
 use openorder_service::{Commands, request_key};
-use openorder_types::{CallError, Caller};
+use openorder_types::{CallError, Caller, Sku};
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 use tonic::{Status, service::Routes};
 use uuid::Uuid;
 
 use crate::{
-    application::{Catalogue, Command, MadeOrder, OrderReply, Orders},
+    application::{Catalogue, Command, Hint, MadeOrder, OrderHints, OrderReply, Orders},
     config::OrderSettings,
-    domain::{PaymentMode, ReservationMode, rejection},
+    domain::{CatalogItem, NewOrder, PaymentMode, ReservationMode, rejection},
     persistence::{self, Record},
     present,
 };
@@ -53,6 +54,9 @@ pub(crate) fn service(grpc: OrderGrpc) -> Routes {
 pub(crate) struct OrderGrpc {
     pub(crate) backbone: Arc<Backbone>,
     pub(crate) orders: SharedReads<Uuid, Record>,
+    /// The copy of the catalogue.
+    pub(crate) products: SharedReads<Sku, CatalogItem>,
+    pub(crate) hints: OrderHints,
     pub(crate) committer: Committer<Orders>,
     pub(crate) catalogue: Catalogue,
     pub(crate) inventory: InventoryServiceClient<UpstreamChannel>,
@@ -65,7 +69,7 @@ pub(crate) struct OrderGrpc {
 
 impl OrderGrpc {
     async fn create(&self, call: CallContext, message: CreateOrderRequest) -> Result<CreateOrderResponse, CallError> {
-        let (request_id, mut new) = parse::create(&message)?;
+        let (request_id, new) = parse::create(&message)?;
         if !call.caller.may_act_for(&new.customer_id) {
             return Err(parse::not_yours().into());
         }
@@ -76,31 +80,64 @@ impl OrderGrpc {
             return Err(rejection::manual_payment_not_supported().into());
         }
         let key = create_key(&call, &message, request_id, new.order_id);
-        let immediate = new.reservation_mode == ReservationMode::Immediate;
-        let mut done = None;
-        // Where nobody is asked, the committer finds what was done before, without a query more.
-        if !self.catalogue.knows(new.lines.iter().map(|line| &line.sku)) {
-            // What was done is answered whoever is away.
-            done = self.committer.recall_call(&key).await?;
-            if done.is_none() {
-                new.product_answers = self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), &call).await?;
-            }
-        }
-        let made = match done {
-            Some(made) => made,
-            None => match self.committer.call_under(&call, key, Command::Create(Box::new(new))).await {
-                Err(CallError::Rejected(no)) if no.reason == rejection::CATALOGUE_IN_DOUBT => {
-                    self.create_as_asked(&call, &message).await?
+        let is_immediate = new.reservation_mode == ReservationMode::Immediate;
+        let unanswered = self.hints.begin(&key);
+        let made = match self.make(&call, &message, key, new).await {
+            Ok(made) => made,
+            Err(error) => {
+                // Where its time was up, it is not known whether it was made.
+                if !matches!(error, CallError::DeadlineExceeded) {
+                    unanswered.not_done();
                 }
-                answer => answer?,
-            },
+                return Err(error);
+            }
         };
         let order = match made {
-            made if immediate => self.reserve_now(&call, made).await?,
-            MadeOrder::Now(order) => *order,
-            MadeOrder::Before(order_id) => self.current(order_id).await?,
+            made if is_immediate => self.reserve_now(&call, made).await,
+            MadeOrder::Now(order) => Ok(*order),
+            MadeOrder::Before(order_id) => self.current(order_id).await,
         };
-        Ok(CreateOrderResponse { order: Some(order) })
+        if matches!(order, Ok(_) | Err(CallError::Rejected(_))) {
+            unanswered.answered();
+        }
+        Ok(CreateOrderResponse { order: Some(order?) })
+    }
+
+    /// Makes the order, or finds the one that this request made before.
+    async fn make(
+        &self,
+        call: &CallContext,
+        message: &CreateOrderRequest,
+        key: RequestKey,
+        mut new: NewOrder,
+    ) -> Result<MadeOrder, CallError> {
+        let knows_products = self.catalogue.knows(new.lines.iter().map(|line| &line.sku));
+        let was_seen = self.hints.was_seen(&key);
+        // Where nobody is asked and nothing was seen, the committer finds what was done before, without a query more.
+        if was_seen || !knows_products {
+            // What was done is answered whoever is away.
+            let done: Option<MadeOrder> = self.committer.recall_call(&key).await?;
+            if was_seen {
+                self.hints.followed(Hint::Request, done.is_some());
+            }
+            if let Some(made) = done {
+                return Ok(made);
+            }
+        }
+        if !knows_products {
+            new.product_answers = self.catalogue.ensure(new.lines.iter().map(|line| &line.sku), call).await?;
+        }
+        if new.reservation_mode == ReservationMode::Immediate
+            && let Some(made) = self.look_ahead(call, &key, &new).await?
+        {
+            return Ok(made);
+        }
+        match self.committer.call_under(call, key, Command::Create(Box::new(new))).await {
+            Err(CallError::Rejected(no)) if no.reason == rejection::CATALOGUE_IN_DOUBT => {
+                self.create_as_asked(call, message).await
+            }
+            answer => answer,
+        }
     }
 
     /// Asks the product service about every line: its word is final, and what the copy had is not looked at again.

@@ -97,6 +97,16 @@ struct TimelineDetail {
     details: BTreeMap<String, String>,
 }
 
+impl TimelineDetail {
+    fn at(status: OrderStatus) -> Self {
+        Self { status: Some(status), ..Self::default() }
+    }
+
+    fn add(&mut self, name: &str, value: impl ToString) {
+        self.details.insert(name.to_owned(), value.to_string());
+    }
+}
+
 fn entry(event: &LoggedEvent, described: TimelineDetail, status: OrderStatus, version: i64) -> OrderTimelineEntry {
     OrderTimelineEntry {
         event_id: event.event_id.to_string(),
@@ -112,96 +122,119 @@ fn entry(event: &LoggedEvent, described: TimelineDetail, status: OrderStatus, ve
 
 /// An event of an older version that no longer decodes is shown without its details.
 fn describe(event: &LoggedEvent) -> TimelineDetail {
-    let payload = &*event.payload;
-    let mut described = TimelineDetail::default();
-    match event.event_type.as_ref() {
-        event_types::ORDER_CREATED => {
-            described.status = Some(OrderStatus::Pending);
-            if let Ok(created) = proto::OrderCreated::decode(payload) {
-                described.details.insert("lines".to_owned(), created.lines.len().to_string());
-                described
-                    .details
-                    .insert("reservation_mode".to_owned(), created.reservation_mode().as_str_name().to_owned());
-            }
-        }
+    let mut described = match event.event_type.as_ref() {
+        event_types::ORDER_CREATED => of(event, OrderStatus::Pending, |created: proto::OrderCreated, described| {
+            described.add("lines", created.lines.len());
+            described.add("reservation_mode", created.reservation_mode().as_str_name());
+        }),
         event_types::ORDER_CONFIRMED => {
-            described.status = Some(OrderStatus::Confirmed);
-            if let Ok(confirmed) = proto::OrderConfirmed::decode(payload) {
+            of(event, OrderStatus::Confirmed, |confirmed: proto::OrderConfirmed, described| {
                 described.details.extend(amount("discount", confirmed.discount.as_ref()));
-            }
+            })
         }
-        event_types::ORDER_MODIFICATION_REQUESTED => {
-            if let Ok(requested) = proto::OrderModificationRequested::decode(payload) {
-                described.status = Some(requested.status());
-                described.details.insert("requested_lines".to_owned(), requested.requested_lines.len().to_string());
-                described.details.extend(amount("requested_total", requested.requested_total.as_ref()));
-            }
-        }
-        event_types::ORDER_MODIFIED => {
-            if let Ok(modified) = proto::OrderModified::decode(payload) {
-                described.status = Some(modified.status());
-                described.details.insert("lines".to_owned(), modified.lines.len().to_string());
-                described.details.extend(amount("total", modified.total.as_ref()));
-            }
-        }
-        event_types::ORDER_MODIFICATION_REJECTED => {
-            if let Ok(rejected) = proto::OrderModificationRejected::decode(payload) {
-                described.status = Some(rejected.status());
-                described.reason = rejected.reason;
-                described.details.insert("detail".to_owned(), rejected.detail);
-            }
-        }
-        event_types::ORDER_PAID => {
-            described.status = Some(OrderStatus::Paid);
-            if let Ok(paid) = proto::OrderPaid::decode(payload) {
-                described.details.insert("payment_id".to_owned(), paid.payment_id);
-            }
-        }
-        event_types::ORDER_PREPARING => described.status = Some(OrderStatus::Preparing),
-        event_types::ORDER_SHIPPED => described.status = Some(OrderStatus::Shipped),
-        event_types::ORDER_DELIVERED => described.status = Some(OrderStatus::Delivered),
+        event_types::ORDER_PAID => of(event, OrderStatus::Paid, |paid: proto::OrderPaid, described| {
+            described.add("payment_id", paid.payment_id);
+        }),
+        event_types::ORDER_PREPARING => TimelineDetail::at(OrderStatus::Preparing),
+        event_types::ORDER_SHIPPED => TimelineDetail::at(OrderStatus::Shipped),
+        event_types::ORDER_DELIVERED => TimelineDetail::at(OrderStatus::Delivered),
         event_types::ORDER_CANCELLED => {
-            described.status = Some(OrderStatus::Cancelled);
-            if let Ok(cancelled) = proto::OrderCancelled::decode(payload) {
+            of(event, OrderStatus::Cancelled, |cancelled: proto::OrderCancelled, described| {
                 described.reason = cancelled.status_reason;
-                described.details.insert("detail".to_owned(), cancelled.status_detail);
-            }
+                described.add("detail", cancelled.status_detail);
+            })
         }
-        event_types::ORDER_REJECTED => {
-            described.status = Some(OrderStatus::Rejected);
-            if let Ok(rejected) = proto::OrderRejected::decode(payload) {
-                described.reason = rejected.status_reason;
-                described.details.insert("detail".to_owned(), rejected.status_detail);
-            }
+        event_types::ORDER_REJECTED => of(event, OrderStatus::Rejected, |rejected: proto::OrderRejected, described| {
+            described.reason = rejected.status_reason;
+            described.add("detail", rejected.status_detail);
+        }),
+        event_type => match modification(event_type, event) {
+            Some(described) => described,
+            None => compensation(event_type, event),
+        },
+    };
+    described.details.retain(|_, value| !value.is_empty());
+    described
+}
+
+/// What events of a modification say, which leaves an order at the status that they name.
+fn modification(event_type: &str, event: &LoggedEvent) -> Option<TimelineDetail> {
+    Some(match event_type {
+        event_types::ORDER_MODIFICATION_REQUESTED => {
+            stays(event, |requested: proto::OrderModificationRequested, described| {
+                described.add("requested_lines", requested.requested_lines.len());
+                described.details.extend(amount("requested_total", requested.requested_total.as_ref()));
+                requested.status()
+            })
         }
-        event_types::ORDER_COMPENSATION_FAILED => {
-            if let Ok(failed) = proto::OrderCompensationFailed::decode(payload) {
-                described.status = Some(failed.status());
-                described
-                    .details
-                    .insert("still_open".to_owned(), parts(failed.stock_open, failed.payment_open, failed.coupon_open));
-                described.details.insert("undo_attempts".to_owned(), failed.undo_attempts.to_string());
-            }
+        event_types::ORDER_MODIFIED => stays(event, |modified: proto::OrderModified, described| {
+            described.add("lines", modified.lines.len());
+            described.details.extend(amount("total", modified.total.as_ref()));
+            modified.status()
+        }),
+        event_types::ORDER_MODIFICATION_REJECTED => {
+            stays(event, |rejected: proto::OrderModificationRejected, described| {
+                let status = rejected.status();
+                described.reason = rejected.reason;
+                described.add("detail", rejected.detail);
+                status
+            })
         }
+        _ => return None,
+    })
+}
+
+/// What events of a compensation that failed say; nothing of other events.
+fn compensation(event_type: &str, event: &LoggedEvent) -> TimelineDetail {
+    match event_type {
+        event_types::ORDER_COMPENSATION_FAILED => stays(event, |failed: proto::OrderCompensationFailed, described| {
+            described.add("still_open", parts(failed.stock_open, failed.payment_open, failed.coupon_open));
+            described.add("undo_attempts", failed.undo_attempts);
+            failed.status()
+        }),
         event_types::ORDER_COMPENSATION_RETRIED => {
-            if let Ok(retried) = proto::OrderCompensationRetried::decode(payload) {
-                described.status = Some(retried.status());
-                described.details.insert(OPERATOR.to_owned(), retried.operator);
-                described.details.insert("detail".to_owned(), retried.reason);
-            }
+            stays(event, |retried: proto::OrderCompensationRetried, described| {
+                let status = retried.status();
+                described.add(OPERATOR, retried.operator);
+                described.add("detail", retried.reason);
+                status
+            })
         }
         event_types::ORDER_COMPENSATION_SETTLED => {
-            if let Ok(settled) = proto::OrderCompensationSettled::decode(payload) {
-                described.status = Some(settled.status());
-                let parts = parts(settled.stock_settled, settled.payment_settled, settled.coupon_settled);
-                described.details.insert("settled".to_owned(), parts);
-                described.details.insert(OPERATOR.to_owned(), settled.operator);
-                described.details.insert("detail".to_owned(), settled.reason);
-            }
+            stays(event, |settled: proto::OrderCompensationSettled, described| {
+                let status = settled.status();
+                described.add("settled", parts(settled.stock_settled, settled.payment_settled, settled.coupon_settled));
+                described.add(OPERATOR, settled.operator);
+                described.add("detail", settled.reason);
+                status
+            })
         }
-        _ => {}
+        _ => TimelineDetail::default(),
     }
-    described.details.retain(|_, value| !value.is_empty());
+}
+
+/// An event that leads to a status, with what its message says besides.
+fn of<M: Message + Default>(
+    event: &LoggedEvent,
+    status: OrderStatus,
+    add: impl FnOnce(M, &mut TimelineDetail),
+) -> TimelineDetail {
+    let mut described = TimelineDetail::at(status);
+    if let Ok(message) = M::decode(&*event.payload) {
+        add(message, &mut described);
+    }
+    described
+}
+
+/// An event whose message says at which status the order is.
+fn stays<M: Message + Default>(
+    event: &LoggedEvent,
+    add: impl FnOnce(M, &mut TimelineDetail) -> OrderStatus,
+) -> TimelineDetail {
+    let mut described = TimelineDetail::default();
+    if let Ok(message) = M::decode(&*event.payload) {
+        described.status = Some(add(message, &mut described));
+    }
     described
 }
 

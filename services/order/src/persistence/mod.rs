@@ -2,6 +2,7 @@
 
 mod body;
 mod catalog;
+mod hints;
 mod orders;
 mod record;
 mod sagas;
@@ -12,6 +13,7 @@ pub use catalog::{
     fresh_until as catalogue_fresh_until, load as load_catalogue, note_fresh as note_fresh_catalogue, orderable_skus,
     upsert as upsert_catalogue,
 };
+pub use hints::store_id as hint_store_id;
 pub use orders::{Filter, insert as insert_orders, list as list_orders, lock as lock_orders, update as update_orders};
 pub use record::Record;
 pub use sagas::{

@@ -83,8 +83,8 @@ type CartServiceClient interface {
 	// What is ordered is fixed by the first call with a request_id: the lines that the cart has then. A repeated one orders
 	// these lines, or returns the order that was made of them, whatever the cart has by then and also when it was lost. What
 	// was ordered leaves the cart a moment later, in the quantity that was ordered; what was put in since stays. An order that
-	// is REJECTED or CANCELLED afterwards puts nothing back, and neither does one that immediate mode refuses for its stock:
-	// it was made, and is REJECTED.
+	// is REJECTED, also one that immediate mode refuses, puts back a moment later what was ordered, as far as the cart has
+	// room for it. One that is CANCELLED puts nothing back.
 	//
 	// After a refusal, the same request_id may be used with another expected_total or address: it still stands for the same
 	// lines. To order what the cart has now, use a new one.
@@ -228,8 +228,8 @@ type CartServiceServer interface {
 	// What is ordered is fixed by the first call with a request_id: the lines that the cart has then. A repeated one orders
 	// these lines, or returns the order that was made of them, whatever the cart has by then and also when it was lost. What
 	// was ordered leaves the cart a moment later, in the quantity that was ordered; what was put in since stays. An order that
-	// is REJECTED or CANCELLED afterwards puts nothing back, and neither does one that immediate mode refuses for its stock:
-	// it was made, and is REJECTED.
+	// is REJECTED, also one that immediate mode refuses, puts back a moment later what was ordered, as far as the cart has
+	// room for it. One that is CANCELLED puts nothing back.
 	//
 	// After a refusal, the same request_id may be used with another expected_total or address: it still stands for the same
 	// lines. To order what the cart has now, use a new one.

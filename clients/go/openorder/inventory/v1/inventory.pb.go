@@ -212,7 +212,9 @@ type Stock struct {
 	// 1 for a new SKU, more with every change of its quantities.
 	Version int64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
 	// When the quantities last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Number of the product that the pieces are of, as in the order's lines; 0: not known.
+	ProductNumber int64 `protobuf:"varint,7,opt,name=product_number,json=productNumber,proto3" json:"product_number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -287,6 +289,13 @@ func (x *Stock) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *Stock) GetProductNumber() int64 {
+	if x != nil {
+		return x.ProductNumber
+	}
+	return 0
 }
 
 // Pieces of one SKU.
@@ -613,7 +622,7 @@ var File_openorder_inventory_v1_inventory_proto protoreflect.FileDescriptor
 
 const file_openorder_inventory_v1_inventory_proto_rawDesc = "" +
 	"\n" +
-	"&openorder/inventory/v1/inventory.proto\x12\x16openorder.inventory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenorder/order/v1/order.proto\"\xf6\x01\n" +
+	"&openorder/inventory/v1/inventory.proto\x12\x16openorder.inventory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenorder/order/v1/order.proto\"\x9d\x02\n" +
 	"\x05Stock\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12(\n" +
 	"\x10on_hand_quantity\x18\x02 \x01(\x05R\x0eonHandQuantity\x12+\n" +
@@ -621,7 +630,8 @@ const file_openorder_inventory_v1_inventory_proto_rawDesc = "" +
 	"\x12available_quantity\x18\x04 \x01(\x05R\x11availableQuantity\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\x03R\aversion\x12;\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"`\n" +
+	"updateTime\x12%\n" +
+	"\x0eproduct_number\x18\a \x01(\x03R\rproductNumber\"`\n" +
 	"\tStockLine\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\x05R\bquantity\x12%\n" +

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from openorder.order.v1 import order_pb2 as openorder_dot_order_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&openorder/inventory/v1/inventory.proto\x12\x16openorder.inventory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenorder/order/v1/order.proto\"\xa7\x01\n\x05Stock\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x18\n\x10on_hand_quantity\x18\x02 \x01(\x05\x12\x19\n\x11reserved_quantity\x18\x03 \x01(\x05\x12\x1a\n\x12\x61vailable_quantity\x18\x04 \x01(\x05\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\tStockLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12\x16\n\x0eproduct_number\x18\x03 \x01(\x03\"\xbe\x02\n\x0bReservation\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x30\n\x05lines\x18\x02 \x03(\x0b\x32!.openorder.inventory.v1.StockLine\x12\x37\n\x05state\x18\x03 \x01(\x0e\x32(.openorder.inventory.v1.ReservationState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf6\x01\n\x13ReservationMismatch\x12\x38\n\x0breservation\x18\x01 \x01(\x0b\x32#.openorder.inventory.v1.Reservation\x12=\n\x04kind\x18\x02 \x01(\x0e\x32/.openorder.inventory.v1.ReservationMismatchKind\x12\x35\n\x0corder_status\x18\x03 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12/\n\x0b\x64\x65tect_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x01\n\x0eStockShortfall\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x1a\n\x12requested_quantity\x18\x02 \x01(\x05\x12\x1a\n\x12\x61vailable_quantity\x18\x03 \x01(\x05\x12<\n\x06reason\x18\x04 \x01(\x0e\x32,.openorder.inventory.v1.StockRejectionReason*\xb0\x01\n\x10ReservationState\x12!\n\x1dRESERVATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESERVATION_STATE_HELD\x10\x01\x12\x1d\n\x19RESERVATION_STATE_SHIPPED\x10\x02\x12\x1e\n\x1aRESERVATION_STATE_RELEASED\x10\x03\x12\x1e\n\x1aRESERVATION_STATE_REJECTED\x10\x04*\xd5\x01\n\x17ReservationMismatchKind\x12)\n%RESERVATION_MISMATCH_KIND_UNSPECIFIED\x10\x00\x12.\n*RESERVATION_MISMATCH_KIND_OPEN_BUT_EXPIRED\x10\x01\x12.\n*RESERVATION_MISMATCH_KIND_SHIPPED_BUT_HELD\x10\x02\x12/\n+RESERVATION_MISMATCH_KIND_PAID_BUT_RELEASED\x10\x03*\x8f\x01\n\x14StockRejectionReason\x12&\n\"STOCK_REJECTION_REASON_UNSPECIFIED\x10\x00\x12\'\n#STOCK_REJECTION_REASON_OUT_OF_STOCK\x10\x01\x12&\n\"STOCK_REJECTION_REASON_UNKNOWN_SKU\x10\x02\x42\xd7\x01\n\x1a\x63om.openorder.inventory.v1B\x0eInventoryProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/inventory/v1;inventoryv1\xa2\x02\x0bOOInventory\xaa\x02\x16OpenOrder.Inventory.V1\xca\x02\x16OpenOrder\\Inventory\\V1\xea\x02\x18OpenOrder::Inventory::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&openorder/inventory/v1/inventory.proto\x12\x16openorder.inventory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenorder/order/v1/order.proto\"\xbf\x01\n\x05Stock\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x18\n\x10on_hand_quantity\x18\x02 \x01(\x05\x12\x19\n\x11reserved_quantity\x18\x03 \x01(\x05\x12\x1a\n\x12\x61vailable_quantity\x18\x04 \x01(\x05\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eproduct_number\x18\x07 \x01(\x03\"B\n\tStockLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12\x16\n\x0eproduct_number\x18\x03 \x01(\x03\"\xbe\x02\n\x0bReservation\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x30\n\x05lines\x18\x02 \x03(\x0b\x32!.openorder.inventory.v1.StockLine\x12\x37\n\x05state\x18\x03 \x01(\x0e\x32(.openorder.inventory.v1.ReservationState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf6\x01\n\x13ReservationMismatch\x12\x38\n\x0breservation\x18\x01 \x01(\x0b\x32#.openorder.inventory.v1.Reservation\x12=\n\x04kind\x18\x02 \x01(\x0e\x32/.openorder.inventory.v1.ReservationMismatchKind\x12\x35\n\x0corder_status\x18\x03 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12/\n\x0b\x64\x65tect_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x01\n\x0eStockShortfall\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x1a\n\x12requested_quantity\x18\x02 \x01(\x05\x12\x1a\n\x12\x61vailable_quantity\x18\x03 \x01(\x05\x12<\n\x06reason\x18\x04 \x01(\x0e\x32,.openorder.inventory.v1.StockRejectionReason*\xb0\x01\n\x10ReservationState\x12!\n\x1dRESERVATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESERVATION_STATE_HELD\x10\x01\x12\x1d\n\x19RESERVATION_STATE_SHIPPED\x10\x02\x12\x1e\n\x1aRESERVATION_STATE_RELEASED\x10\x03\x12\x1e\n\x1aRESERVATION_STATE_REJECTED\x10\x04*\xd5\x01\n\x17ReservationMismatchKind\x12)\n%RESERVATION_MISMATCH_KIND_UNSPECIFIED\x10\x00\x12.\n*RESERVATION_MISMATCH_KIND_OPEN_BUT_EXPIRED\x10\x01\x12.\n*RESERVATION_MISMATCH_KIND_SHIPPED_BUT_HELD\x10\x02\x12/\n+RESERVATION_MISMATCH_KIND_PAID_BUT_RELEASED\x10\x03*\x8f\x01\n\x14StockRejectionReason\x12&\n\"STOCK_REJECTION_REASON_UNSPECIFIED\x10\x00\x12\'\n#STOCK_REJECTION_REASON_OUT_OF_STOCK\x10\x01\x12&\n\"STOCK_REJECTION_REASON_UNKNOWN_SKU\x10\x02\x42\xd7\x01\n\x1a\x63om.openorder.inventory.v1B\x0eInventoryProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/inventory/v1;inventoryv1\xa2\x02\x0bOOInventory\xaa\x02\x16OpenOrder.Inventory.V1\xca\x02\x16OpenOrder\\Inventory\\V1\xea\x02\x18OpenOrder::Inventory::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,20 +34,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openorder.inventory.v1.inve
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\032com.openorder.inventory.v1B\016InventoryProtoP\001ZLgithub.com/openorder/openorder/clients/go/openorder/inventory/v1;inventoryv1\242\002\013OOInventory\252\002\026OpenOrder.Inventory.V1\312\002\026OpenOrder\\Inventory\\V1\352\002\030OpenOrder::Inventory::V1'
-  _globals['_RESERVATIONSTATE']._serialized_start=1090
-  _globals['_RESERVATIONSTATE']._serialized_end=1266
-  _globals['_RESERVATIONMISMATCHKIND']._serialized_start=1269
-  _globals['_RESERVATIONMISMATCHKIND']._serialized_end=1482
-  _globals['_STOCKREJECTIONREASON']._serialized_start=1485
-  _globals['_STOCKREJECTIONREASON']._serialized_end=1628
+  _globals['_RESERVATIONSTATE']._serialized_start=1114
+  _globals['_RESERVATIONSTATE']._serialized_end=1290
+  _globals['_RESERVATIONMISMATCHKIND']._serialized_start=1293
+  _globals['_RESERVATIONMISMATCHKIND']._serialized_end=1506
+  _globals['_STOCKREJECTIONREASON']._serialized_start=1509
+  _globals['_STOCKREJECTIONREASON']._serialized_end=1652
   _globals['_STOCK']._serialized_start=132
-  _globals['_STOCK']._serialized_end=299
-  _globals['_STOCKLINE']._serialized_start=301
-  _globals['_STOCKLINE']._serialized_end=367
-  _globals['_RESERVATION']._serialized_start=370
-  _globals['_RESERVATION']._serialized_end=688
-  _globals['_RESERVATIONMISMATCH']._serialized_start=691
-  _globals['_RESERVATIONMISMATCH']._serialized_end=937
-  _globals['_STOCKSHORTFALL']._serialized_start=940
-  _globals['_STOCKSHORTFALL']._serialized_end=1087
+  _globals['_STOCK']._serialized_end=323
+  _globals['_STOCKLINE']._serialized_start=325
+  _globals['_STOCKLINE']._serialized_end=391
+  _globals['_RESERVATION']._serialized_start=394
+  _globals['_RESERVATION']._serialized_end=712
+  _globals['_RESERVATIONMISMATCH']._serialized_start=715
+  _globals['_RESERVATIONMISMATCH']._serialized_end=961
+  _globals['_STOCKSHORTFALL']._serialized_start=964
+  _globals['_STOCKSHORTFALL']._serialized_end=1111
 # @@protoc_insertion_point(module_scope)

@@ -131,6 +131,7 @@ class Stock(_message.Message):
     AVAILABLE_QUANTITY_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    PRODUCT_NUMBER_FIELD_NUMBER: _builtins.int
     sku: _builtins.str
     """Stock keeping unit: 1 to 64 of [A-Za-z0-9._-], beginning with a letter or digit."""
     on_hand_quantity: _builtins.int
@@ -141,6 +142,8 @@ class Stock(_message.Message):
     """Pieces that can still be ordered: on_hand_quantity − reserved_quantity."""
     version: _builtins.int
     """1 for a new SKU, more with every change of its quantities."""
+    product_number: _builtins.int
+    """Number of the product that the pieces are of, as in the order's lines; 0: not known."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the quantities last changed."""
@@ -154,10 +157,11 @@ class Stock(_message.Message):
         available_quantity: _builtins.int = ...,
         version: _builtins.int = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        product_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_quantity", b"available_quantity", "on_hand_quantity", b"on_hand_quantity", "reserved_quantity", b"reserved_quantity", "sku", b"sku", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_quantity", b"available_quantity", "on_hand_quantity", b"on_hand_quantity", "product_number", b"product_number", "reserved_quantity", b"reserved_quantity", "sku", b"sku", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

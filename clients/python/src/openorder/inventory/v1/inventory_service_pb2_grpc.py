@@ -122,7 +122,7 @@ class InventoryServiceServicer:
         is answered again if the lines are the same. What is held is given back by itself after expire_time if
         there is no such order, or it is settled.
 
-        Reasons: OUT_OF_STOCK, UNKNOWN_SKU (FAILED_PRECONDITION; metadata names the first such SKU),
+        Reasons: OUT_OF_STOCK, UNKNOWN_SKU (FAILED_PRECONDITION; metadata has order_id),
         RESERVATION_RELEASED (FAILED_PRECONDITION: the order was called off),
         RESERVATION_ALREADY_EXISTS (ALREADY_EXISTS: with other lines).
         """

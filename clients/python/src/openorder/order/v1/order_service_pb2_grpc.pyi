@@ -47,6 +47,10 @@ class OrderServiceStub:
     COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
     back.
 
+    In immediate mode, an order that finds too little stock is made and REJECTED, and its caller is answered with
+    OUT_OF_STOCK and its order_id in the metadata. Of a product that is known to be sold out, none is made: metadata has the
+    sku, and no order_id. The same request_id may be used again once there is stock.
+
     Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
     COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
     (INVALID_ARGUMENT: orders are not paid by hand here), CURRENCY_MISMATCH
@@ -131,6 +135,10 @@ class OrderServiceAsyncStub(OrderServiceStub):
     be used, once that is known: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED,
     COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
     back.
+
+    In immediate mode, an order that finds too little stock is made and REJECTED, and its caller is answered with
+    OUT_OF_STOCK and its order_id in the metadata. Of a product that is known to be sold out, none is made: metadata has the
+    sku, and no order_id. The same request_id may be used again once there is stock.
 
     Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
     COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
@@ -219,6 +227,10 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         be used, once that is known: COUPON_NOT_FOUND (also of one that was issued to somebody else), COUPON_ALREADY_USED,
         COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
         back.
+
+        In immediate mode, an order that finds too little stock is made and REJECTED, and its caller is answered with
+        OUT_OF_STOCK and its order_id in the metadata. Of a product that is known to be sold out, none is made: metadata has the
+        sku, and no order_id. The same request_id may be used again once there is stock.
 
         Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
         COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED

@@ -840,6 +840,10 @@ export const OrderService: GenService<{
    * COUPON_NOT_VALID_YET, COUPON_EXPIRED, COUPON_NOT_APPLICABLE, COUPON_MINIMUM_NOT_REACHED; what was held for it is given
    * back.
    *
+   * In immediate mode, an order that finds too little stock is made and REJECTED, and its caller is answered with
+   * OUT_OF_STOCK and its order_id in the metadata. Of a product that is known to be sold out, none is made: metadata has the
+   * sku, and no order_id. The same request_id may be used again once there is stock.
+   *
    * Reasons: UNKNOWN_SKU, OUT_OF_STOCK and the coupon's (FAILED_PRECONDITION: in immediate mode only),
    * COUPONS_NOT_SUPPORTED (FAILED_PRECONDITION: there is no promotion service here), PAYMENT_MODE_UNSUPPORTED
    * (INVALID_ARGUMENT: orders are not paid by hand here), CURRENCY_MISMATCH
