@@ -1,4 +1,4 @@
-//! Where the gateway may listen while it speaks no TLS, and who has no token may be an operator.
+//! Where the gateway may listen: beyond this machine only where it asks for a token and speaks TLS, unless it is allowed.
 
 use std::net::SocketAddr;
 
@@ -14,6 +14,9 @@ pub(crate) async fn check(settings: &GatewaySettings) -> anyhow::Result<()> {
     let resolved: Vec<SocketAddr> =
         resolved.with_context(|| format!("gateway.listen_address {address:?} is no address (host:port)"))?.collect();
     if resolved.iter().all(|one| one.ip().is_loopback()) {
+        return Ok(());
+    }
+    if settings.anonymous == Anonymous::Nobody && !settings.tls.certificate_file.is_empty() {
         return Ok(());
     }
     if settings.allow_insecure_listen {
@@ -32,7 +35,7 @@ pub(crate) async fn check(settings: &GatewaySettings) -> anyhow::Result<()> {
     }
     let danger = match settings.anonymous {
         Anonymous::Operator => "who has no token is an operator (gateway.anonymous)",
-        Anonymous::Nobody => "passwords and tokens would be readable on their way: the gateway speaks no TLS",
+        Anonymous::Nobody => "passwords and tokens would be readable on their way (gateway.tls)",
     };
     bail!(
         "gateway.listen_address {address} can be reached from other machines, and {danger}. Listen on 127.0.0.1, or set \

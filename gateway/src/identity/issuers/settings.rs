@@ -173,7 +173,7 @@ mod tests {
             (with("jwks_url=http://sso.example.com/keys"), "jwks_url must be https"),
         ];
         for (entry, expected) in wrong {
-            let refused = read(&[entry.clone()]).unwrap_err();
+            let refused = read(std::slice::from_ref(&entry)).unwrap_err();
             assert!(refused.contains(expected), "{entry}: {refused}");
         }
         let twice = read(&[GOOD.to_owned(), GOOD.to_owned()]).unwrap_err();

@@ -172,13 +172,13 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH + TimeDelta::days(20_000);
         let minute = TimeDelta::minutes(1);
         let first = SealedKey::signing(&sealer, now, now).unwrap();
-        let second = SealedKey::signing(&sealer, now + minute, now + 2 * minute).unwrap();
+        let second = SealedKey::signing(&sealer, now + minute, now + minute * 2).unwrap();
         let deriving = SealedKey::deriving(&sealer, now).unwrap();
         let keys = Keys::open(&sealer, &[first.clone(), second.clone(), deriving.clone()]).unwrap();
         let signs = |now| keys.current(now).map(|signing| signing.key.key_id().to_owned());
         assert_eq!(signs(now - minute), Some(first.key_id.clone()), "a clock that is late");
         assert_eq!(signs(now + minute), Some(first.key_id));
-        assert_eq!(signs(now + 2 * minute), Some(second.key_id));
+        assert_eq!(signs(now + minute * 2), Some(second.key_id));
         assert_eq!((keys.signing().len(), keys.sealed_before().len()), (2, 0));
         assert!(Keys::open(&sealer, &[deriving]).is_err() && Keys::open(&sealer, &[]).is_err());
     }

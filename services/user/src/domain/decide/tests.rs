@@ -262,7 +262,8 @@ fn a_session_is_ended_by_its_token_by_its_user_and_by_operators_alone() {
     let all = Command::SignOut(SignOutTarget::User(id("ada")));
     assert_eq!(shop.ask(&all, &as_user("bob")), Err("USER_NOT_FOUND"));
     assert_eq!(shop.ask(&all, &as_user("ada")), Ok(Decided::Unchanged));
-    (shop.sign_in(4), shop.sign_in(5));
+    shop.sign_in(4);
+    shop.sign_in(5);
     assert_eq!(shop.done(&all, &as_user("ada")).sessions.len(), 2);
 }
 
@@ -319,7 +320,8 @@ fn an_operator_takes_neither_its_role_nor_its_sign_in_from_itself() {
 #[test]
 fn a_disabled_user_loses_sessions_and_tokens_at_once_and_may_come_back() {
     let mut shop = Shop::with_ada();
-    (shop.sign_in(1), shop.sign_in(2));
+    shop.sign_in(1);
+    shop.sign_in(2);
     let change = shop.done(&set_state(UserState::Disabled), &as_operator());
     assert_eq!((change.sessions.len(), change.revocations.len()), (2, 1));
     assert_eq!(change.revocations[0].target, RevocationTarget::User(id("ada")));
