@@ -132,6 +132,10 @@ impl Address {
                     Err(error) if error.to_string().contains("certificate") => bail!(
                         "the gateway at {url} is not trusted: {error}. Name the certificates that you trust: --ca-file FILE"
                     ),
+                    Err(error) if ClientTls::is_in_the_clear(&error) => bail!(
+                        "who listens at {url} speaks no TLS: call a gateway in the clear by http://, such as \
+                         --gateway http://127.0.0.1:8080"
+                    ),
                     Err(error) => error.to_string(),
                 }
             }

@@ -70,6 +70,13 @@ impl ClientTls {
         timeout(bound, reached).await.map_err(|_| too_slow())?.map(drop)
     }
 
+    /// Whether [`Self::reach`] failed because what came back was no TLS at all.
+    #[must_use]
+    pub fn is_in_the_clear(error: &io::Error) -> bool {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        matches!(cause, Some(rustls::Error::InvalidMessage(_)))
+    }
+
     /// A server that has to prove that it is this host.
     pub(crate) fn peer(&self, host: &str) -> Option<Peer> {
         let name = ServerName::try_from(host.to_owned()).ok()?;
