@@ -29,7 +29,7 @@ import { file_openorder_product_v1_product_service } from "./openorder/product/v
 import { file_openorder_promotion_v1_promotion_events } from "./openorder/promotion/v1/promotion_events_pb.js";
 import { file_openorder_promotion_v1_promotion } from "./openorder/promotion/v1/promotion_pb.js";
 import { file_openorder_promotion_v1_promotion_service } from "./openorder/promotion/v1/promotion_service_pb.js";
-import { file_openorder_secret_v1_options } from "./openorder/secret/v1/options_pb.js";
+import { file_openorder_secret_v1_secret } from "./openorder/secret/v1/secret_pb.js";
 import { file_openorder_shipping_v1_shipping_events } from "./openorder/shipping/v1/shipping_events_pb.js";
 import { file_openorder_shipping_v1_shipping } from "./openorder/shipping/v1/shipping_pb.js";
 import { file_openorder_shipping_v1_shipping_service } from "./openorder/shipping/v1/shipping_service_pb.js";
@@ -69,7 +69,7 @@ export const files = [
   file_openorder_promotion_v1_promotion_events,
   file_openorder_promotion_v1_promotion,
   file_openorder_promotion_v1_promotion_service,
-  file_openorder_secret_v1_options,
+  file_openorder_secret_v1_secret,
   file_openorder_shipping_v1_shipping_events,
   file_openorder_shipping_v1_shipping,
   file_openorder_shipping_v1_shipping_service,

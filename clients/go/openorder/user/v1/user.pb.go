@@ -658,7 +658,7 @@ var File_openorder_user_v1_user_proto protoreflect.FileDescriptor
 
 const file_openorder_user_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x1copenorder/user/v1/user.proto\x12\x11openorder.user.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!openorder/secret/v1/options.proto\"\xd3\x02\n" +
+	"\x1copenorder/user/v1/user.proto\x12\x11openorder.user.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a openorder/secret/v1/secret.proto\"\xd3\x02\n" +
 	"\x04User\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12!\n" +

@@ -1875,7 +1875,7 @@ var File_openorder_user_v1_user_service_proto protoreflect.FileDescriptor
 
 const file_openorder_user_v1_user_service_proto_rawDesc = "" +
 	"\n" +
-	"$openorder/user/v1/user_service.proto\x12\x11openorder.user.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!openorder/secret/v1/options.proto\x1a\x1copenorder/user/v1/user.proto\"\xdb\x01\n" +
+	"$openorder/user/v1/user_service.proto\x12\x11openorder.user.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a openorder/secret/v1/secret.proto\x1a\x1copenorder/user/v1/user.proto\"\xdb\x01\n" +
 	"\x13RegisterUserRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x14\n" +

@@ -10,7 +10,7 @@ mod persistence;
 use std::sync::{Arc, LazyLock};
 
 use openorder_proto::topics;
-use openorder_service::{Host, ServiceSpec, service_settings};
+use openorder_service::{Host, ServiceSpec, Serving, service_settings};
 use sqlx::migrate::Migrator;
 
 pub use consumers::subscription;
@@ -32,7 +32,11 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 ///
 /// # Errors
 /// When a setting cannot be used or the port cannot be bound.
-pub async fn serve(host: Host<LoyaltySettings>) -> anyhow::Result<()> {
+pub fn serve(host: Host<LoyaltySettings>) -> Serving {
+    Box::pin(run(host))
+}
+
+async fn run(host: Host<LoyaltySettings>) -> anyhow::Result<()> {
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let committer = service.run_with(Arc::new(application::Loyalty), consumers::subscription());
     service.serve(grpc::service(committer)).await;

@@ -24,11 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
 from openorder.analytics.v1 import analytics_pb2 as openorder_dot_analytics_dot_v1_dot_analytics__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.openorder/analytics/v1/analytics_service.proto\x12\x16openorder.analytics.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!openorder/access/v1/options.proto\x1a&openorder/analytics/v1/analytics.proto\"q\n\x12TopProductsRequest\x12\x35\n\x06window\x18\x01 \x01(\x0e\x32%.openorder.analytics.v1.RankingWindow\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\"\xb2\x01\n\x13TopProductsResponse\x12\x34\n\x08products\x18\x01 \x03(\x0b\x32\".openorder.analytics.v1.TopProduct\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06source\x18\x03 \x01(\x0e\x32%.openorder.analytics.v1.RankingSource\"\xca\x01\n\x13SalesSummaryRequest\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x0bgranularity\x18\x03 \x01(\x0e\x32(.openorder.analytics.v1.SalesGranularity\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\"v\n\x14SalesSummaryResponse\x12.\n\x04rows\x18\x01 \x03(\x0b\x32 .openorder.analytics.v1.SalesRow\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"r\n\x11OrderStatsRequest\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9d\x01\n\x12OrderStatsResponse\x12\x0e\n\x06orders\x18\x01 \x01(\x03\x12\x13\n\x0bopen_orders\x18\x02 \x01(\x03\x12\x32\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\".openorder.analytics.v1.OrderCount\x12.\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x13StartRebuildRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66rom_events\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"H\n\x14StartRebuildResponse\x12\x30\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1f.openorder.analytics.v1.Rebuild\"\'\n\x11GetRebuildRequest\x12\x12\n\nrebuild_id\x18\x01 \x01(\t\"F\n\x12GetRebuildResponse\x12\x30\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1f.openorder.analytics.v1.Rebuild\">\n\x14\x43\x61ncelRebuildRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nrebuild_id\x18\x02 \x01(\t\"I\n\x15\x43\x61ncelRebuildResponse\x12\x30\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1f.openorder.analytics.v1.Rebuild2\xc2\x07\n\x10\x41nalyticsService\x12\x90\x01\n\x0bTopProducts\x12*.openorder.analytics.v1.TopProductsRequest\x1a+.openorder.analytics.v1.TopProductsResponse\"(\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/analytics/topProducts\x12\x8d\x01\n\x0cSalesSummary\x12+.openorder.analytics.v1.SalesSummaryRequest\x1a,.openorder.analytics.v1.SalesSummaryResponse\"\"\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/analytics/sales\x12\x8c\x01\n\nOrderStats\x12).openorder.analytics.v1.OrderStatsRequest\x1a*.openorder.analytics.v1.OrderStatsResponse\"\'\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/analytics/orderStats\x12\x93\x01\n\x0cStartRebuild\x12+.openorder.analytics.v1.StartRebuildRequest\x1a,.openorder.analytics.v1.StartRebuildResponse\"(\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/analytics/rebuilds:\x01*\x12\xb8\x01\n\nGetRebuild\x12).openorder.analytics.v1.GetRebuildRequest\x1a*.openorder.analytics.v1.GetRebuildResponse\"S\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x46\x12#/v1/analytics/rebuilds/{rebuild_id}Z\x1f\x12\x1d/v1/analytics/rebuilds:latest\x12\xaa\x01\n\rCancelRebuild\x12,.openorder.analytics.v1.CancelRebuildRequest\x1a-.openorder.analytics.v1.CancelRebuildResponse\"<\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02/\"*/v1/analytics/rebuilds/{rebuild_id}:cancel:\x01*B\xde\x01\n\x1a\x63om.openorder.analytics.v1B\x15\x41nalyticsServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/analytics/v1;analyticsv1\xa2\x02\x0bOOAnalytics\xaa\x02\x16OpenOrder.Analytics.V1\xca\x02\x16OpenOrder\\Analytics\\V1\xea\x02\x18OpenOrder::Analytics::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.openorder/analytics/v1/analytics_service.proto\x12\x16openorder.analytics.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a openorder/access/v1/access.proto\x1a&openorder/analytics/v1/analytics.proto\"q\n\x12TopProductsRequest\x12\x35\n\x06window\x18\x01 \x01(\x0e\x32%.openorder.analytics.v1.RankingWindow\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\"\xb2\x01\n\x13TopProductsResponse\x12\x34\n\x08products\x18\x01 \x03(\x0b\x32\".openorder.analytics.v1.TopProduct\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06source\x18\x03 \x01(\x0e\x32%.openorder.analytics.v1.RankingSource\"\xca\x01\n\x13SalesSummaryRequest\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x0bgranularity\x18\x03 \x01(\x0e\x32(.openorder.analytics.v1.SalesGranularity\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\"v\n\x14SalesSummaryResponse\x12.\n\x04rows\x18\x01 \x03(\x0b\x32 .openorder.analytics.v1.SalesRow\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"r\n\x11OrderStatsRequest\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9d\x01\n\x12OrderStatsResponse\x12\x0e\n\x06orders\x18\x01 \x01(\x03\x12\x13\n\x0bopen_orders\x18\x02 \x01(\x03\x12\x32\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\".openorder.analytics.v1.OrderCount\x12.\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x13StartRebuildRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66rom_events\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"H\n\x14StartRebuildResponse\x12\x30\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1f.openorder.analytics.v1.Rebuild\"\'\n\x11GetRebuildRequest\x12\x12\n\nrebuild_id\x18\x01 \x01(\t\"F\n\x12GetRebuildResponse\x12\x30\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1f.openorder.analytics.v1.Rebuild\">\n\x14\x43\x61ncelRebuildRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nrebuild_id\x18\x02 \x01(\t\"I\n\x15\x43\x61ncelRebuildResponse\x12\x30\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1f.openorder.analytics.v1.Rebuild2\xc2\x07\n\x10\x41nalyticsService\x12\x90\x01\n\x0bTopProducts\x12*.openorder.analytics.v1.TopProductsRequest\x1a+.openorder.analytics.v1.TopProductsResponse\"(\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/analytics/topProducts\x12\x8d\x01\n\x0cSalesSummary\x12+.openorder.analytics.v1.SalesSummaryRequest\x1a,.openorder.analytics.v1.SalesSummaryResponse\"\"\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/analytics/sales\x12\x8c\x01\n\nOrderStats\x12).openorder.analytics.v1.OrderStatsRequest\x1a*.openorder.analytics.v1.OrderStatsResponse\"\'\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/analytics/orderStats\x12\x93\x01\n\x0cStartRebuild\x12+.openorder.analytics.v1.StartRebuildRequest\x1a,.openorder.analytics.v1.StartRebuildResponse\"(\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/analytics/rebuilds:\x01*\x12\xb8\x01\n\nGetRebuild\x12).openorder.analytics.v1.GetRebuildRequest\x1a*.openorder.analytics.v1.GetRebuildResponse\"S\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x46\x12#/v1/analytics/rebuilds/{rebuild_id}Z\x1f\x12\x1d/v1/analytics/rebuilds:latest\x12\xaa\x01\n\rCancelRebuild\x12,.openorder.analytics.v1.CancelRebuildRequest\x1a-.openorder.analytics.v1.CancelRebuildResponse\"<\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02/\"*/v1/analytics/rebuilds/{rebuild_id}:cancel:\x01*B\xde\x01\n\x1a\x63om.openorder.analytics.v1B\x15\x41nalyticsServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/analytics/v1;analyticsv1\xa2\x02\x0bOOAnalytics\xaa\x02\x16OpenOrder.Analytics.V1\xca\x02\x16OpenOrder\\Analytics\\V1\xea\x02\x18OpenOrder::Analytics::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,30 +48,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANALYTICSSERVICE'].methods_by_name['GetRebuild']._serialized_options = b'\220\002\001\330\342\"\005\202\323\344\223\002F\022#/v1/analytics/rebuilds/{rebuild_id}Z\037\022\035/v1/analytics/rebuilds:latest'
   _globals['_ANALYTICSSERVICE'].methods_by_name['CancelRebuild']._loaded_options = None
   _globals['_ANALYTICSSERVICE'].methods_by_name['CancelRebuild']._serialized_options = b'\220\002\002\330\342\"\010\202\323\344\223\002/\"*/v1/analytics/rebuilds/{rebuild_id}:cancel:\001*'
-  _globals['_TOPPRODUCTSREQUEST']._serialized_start=212
-  _globals['_TOPPRODUCTSREQUEST']._serialized_end=325
-  _globals['_TOPPRODUCTSRESPONSE']._serialized_start=328
-  _globals['_TOPPRODUCTSRESPONSE']._serialized_end=506
-  _globals['_SALESSUMMARYREQUEST']._serialized_start=509
-  _globals['_SALESSUMMARYREQUEST']._serialized_end=711
-  _globals['_SALESSUMMARYRESPONSE']._serialized_start=713
-  _globals['_SALESSUMMARYRESPONSE']._serialized_end=831
-  _globals['_ORDERSTATSREQUEST']._serialized_start=833
-  _globals['_ORDERSTATSREQUEST']._serialized_end=947
-  _globals['_ORDERSTATSRESPONSE']._serialized_start=950
-  _globals['_ORDERSTATSRESPONSE']._serialized_end=1107
-  _globals['_STARTREBUILDREQUEST']._serialized_start=1109
-  _globals['_STARTREBUILDREQUEST']._serialized_end=1187
-  _globals['_STARTREBUILDRESPONSE']._serialized_start=1189
-  _globals['_STARTREBUILDRESPONSE']._serialized_end=1261
-  _globals['_GETREBUILDREQUEST']._serialized_start=1263
-  _globals['_GETREBUILDREQUEST']._serialized_end=1302
-  _globals['_GETREBUILDRESPONSE']._serialized_start=1304
-  _globals['_GETREBUILDRESPONSE']._serialized_end=1374
-  _globals['_CANCELREBUILDREQUEST']._serialized_start=1376
-  _globals['_CANCELREBUILDREQUEST']._serialized_end=1438
-  _globals['_CANCELREBUILDRESPONSE']._serialized_start=1440
-  _globals['_CANCELREBUILDRESPONSE']._serialized_end=1513
-  _globals['_ANALYTICSSERVICE']._serialized_start=1516
-  _globals['_ANALYTICSSERVICE']._serialized_end=2478
+  _globals['_TOPPRODUCTSREQUEST']._serialized_start=211
+  _globals['_TOPPRODUCTSREQUEST']._serialized_end=324
+  _globals['_TOPPRODUCTSRESPONSE']._serialized_start=327
+  _globals['_TOPPRODUCTSRESPONSE']._serialized_end=505
+  _globals['_SALESSUMMARYREQUEST']._serialized_start=508
+  _globals['_SALESSUMMARYREQUEST']._serialized_end=710
+  _globals['_SALESSUMMARYRESPONSE']._serialized_start=712
+  _globals['_SALESSUMMARYRESPONSE']._serialized_end=830
+  _globals['_ORDERSTATSREQUEST']._serialized_start=832
+  _globals['_ORDERSTATSREQUEST']._serialized_end=946
+  _globals['_ORDERSTATSRESPONSE']._serialized_start=949
+  _globals['_ORDERSTATSRESPONSE']._serialized_end=1106
+  _globals['_STARTREBUILDREQUEST']._serialized_start=1108
+  _globals['_STARTREBUILDREQUEST']._serialized_end=1186
+  _globals['_STARTREBUILDRESPONSE']._serialized_start=1188
+  _globals['_STARTREBUILDRESPONSE']._serialized_end=1260
+  _globals['_GETREBUILDREQUEST']._serialized_start=1262
+  _globals['_GETREBUILDREQUEST']._serialized_end=1301
+  _globals['_GETREBUILDRESPONSE']._serialized_start=1303
+  _globals['_GETREBUILDRESPONSE']._serialized_end=1373
+  _globals['_CANCELREBUILDREQUEST']._serialized_start=1375
+  _globals['_CANCELREBUILDREQUEST']._serialized_end=1437
+  _globals['_CANCELREBUILDRESPONSE']._serialized_start=1439
+  _globals['_CANCELREBUILDRESPONSE']._serialized_end=1512
+  _globals['_ANALYTICSSERVICE']._serialized_start=1515
+  _globals['_ANALYTICSSERVICE']._serialized_end=2477
 # @@protoc_insertion_point(module_scope)

@@ -25,12 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from google.type import postal_address_pb2 as google_dot_type_dot_postal__address__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
 from openorder.cart.v1 import cart_pb2 as openorder_dot_cart_dot_v1_dot_cart__pb2
 from openorder.order.v1 import order_pb2 as openorder_dot_order_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$openorder/cart/v1/cart_service.proto\x12\x11openorder.cart.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a!openorder/access/v1/options.proto\x1a\x1copenorder/cart/v1/cart.proto\x1a\x1eopenorder/order/v1/order.proto\"9\n\x0eGetCartRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nvisitor_id\x18\x02 \x01(\t\"8\n\x0fGetCartResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"\x86\x01\n\x0e\x41\x64\x64ItemRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\x05\x12\x18\n\x10\x65xpected_version\x18\x06 \x01(\x03\"8\n\x0f\x41\x64\x64ItemResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"\x89\x01\n\x11UpdateItemRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\x05\x12\x18\n\x10\x65xpected_version\x18\x06 \x01(\x03\";\n\x12UpdateItemResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"w\n\x11RemoveItemRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x05 \x01(\x03\";\n\x12RemoveItemResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"i\n\x10\x43learCartRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x03\":\n\x11\x43learCartResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"O\n\x10MergeCartRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nvisitor_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\":\n\x11MergeCartResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"\xde\x02\n\x0f\x43heckoutRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12*\n\x0e\x65xpected_total\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x18\n\x10issued_coupon_id\x18\x05 \x01(\t\x12=\n\x10reservation_mode\x18\x06 \x01(\x0e\x32#.openorder.order.v1.ReservationMode\x12\x35\n\x0cpayment_mode\x18\x07 \x01(\x0e\x32\x1f.openorder.order.v1.PaymentMode\x12\x16\n\x0e\x63ustomer_email\x18\x08 \x01(\t\x12\x34\n\x10shipping_address\x18\t \x01(\x0b\x32\x1a.google.type.PostalAddress\"<\n\x10\x43heckoutResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order2\xe3\t\n\x0b\x43\x61rtService\x12\xa3\x01\n\x07GetCart\x12!.openorder.cart.v1.GetCartRequest\x1a\".openorder.cart.v1.GetCartResponse\"Q\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x44\x12 /v1/customers/{customer_id}/cartZ \x12\x1e/v1/visitors/{visitor_id}/cart\x12\xb5\x01\n\x07\x41\x64\x64Item\x12!.openorder.cart.v1.AddItemRequest\x1a\".openorder.cart.v1.AddItemResponse\"c\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02V\"&/v1/customers/{customer_id}/cart/items:\x01*Z)\"$/v1/visitors/{visitor_id}/cart/items:\x01*\x12\xca\x01\n\nUpdateItem\x12$.openorder.cart.v1.UpdateItemRequest\x1a%.openorder.cart.v1.UpdateItemResponse\"o\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\x62\x32,/v1/customers/{customer_id}/cart/items/{sku}:\x01*Z/2*/v1/visitors/{visitor_id}/cart/items/{sku}:\x01*\x12\xc4\x01\n\nRemoveItem\x12$.openorder.cart.v1.RemoveItemRequest\x1a%.openorder.cart.v1.RemoveItemResponse\"i\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\\*,/v1/customers/{customer_id}/cart/items/{sku}Z,**/v1/visitors/{visitor_id}/cart/items/{sku}\x12\xbb\x01\n\tClearCart\x12#.openorder.cart.v1.ClearCartRequest\x1a$.openorder.cart.v1.ClearCartResponse\"c\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02V\"&/v1/customers/{customer_id}/cart:clear:\x01*Z)\"$/v1/visitors/{visitor_id}/cart:clear:\x01*\x12\x90\x01\n\tMergeCart\x12#.openorder.cart.v1.MergeCartRequest\x1a$.openorder.cart.v1.MergeCartResponse\"8\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02+\"&/v1/customers/{customer_id}/cart:merge:\x01*\x12\x90\x01\n\x08\x43heckout\x12\".openorder.cart.v1.CheckoutRequest\x1a#.openorder.cart.v1.CheckoutResponse\";\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02.\")/v1/customers/{customer_id}/cart:checkout:\x01*B\xb6\x01\n\x15\x63om.openorder.cart.v1B\x10\x43\x61rtServiceProtoP\x01ZBgithub.com/openorder/openorder/clients/go/openorder/cart/v1;cartv1\xa2\x02\x06OOCart\xaa\x02\x11OpenOrder.Cart.V1\xca\x02\x11OpenOrder\\Cart\\V1\xea\x02\x13OpenOrder::Cart::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$openorder/cart/v1/cart_service.proto\x12\x11openorder.cart.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a openorder/access/v1/access.proto\x1a\x1copenorder/cart/v1/cart.proto\x1a\x1eopenorder/order/v1/order.proto\"9\n\x0eGetCartRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nvisitor_id\x18\x02 \x01(\t\"8\n\x0fGetCartResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"\x86\x01\n\x0e\x41\x64\x64ItemRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\x05\x12\x18\n\x10\x65xpected_version\x18\x06 \x01(\x03\"8\n\x0f\x41\x64\x64ItemResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"\x89\x01\n\x11UpdateItemRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\x05\x12\x18\n\x10\x65xpected_version\x18\x06 \x01(\x03\";\n\x12UpdateItemResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"w\n\x11RemoveItemRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x0b\n\x03sku\x18\x04 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x05 \x01(\x03\";\n\x12RemoveItemResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"i\n\x10\x43learCartRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x03\":\n\x11\x43learCartResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"O\n\x10MergeCartRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nvisitor_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\":\n\x11MergeCartResponse\x12%\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x17.openorder.cart.v1.Cart\"\xde\x02\n\x0f\x43heckoutRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12*\n\x0e\x65xpected_total\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x18\n\x10issued_coupon_id\x18\x05 \x01(\t\x12=\n\x10reservation_mode\x18\x06 \x01(\x0e\x32#.openorder.order.v1.ReservationMode\x12\x35\n\x0cpayment_mode\x18\x07 \x01(\x0e\x32\x1f.openorder.order.v1.PaymentMode\x12\x16\n\x0e\x63ustomer_email\x18\x08 \x01(\t\x12\x34\n\x10shipping_address\x18\t \x01(\x0b\x32\x1a.google.type.PostalAddress\"<\n\x10\x43heckoutResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order2\xe3\t\n\x0b\x43\x61rtService\x12\xa3\x01\n\x07GetCart\x12!.openorder.cart.v1.GetCartRequest\x1a\".openorder.cart.v1.GetCartResponse\"Q\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x44\x12 /v1/customers/{customer_id}/cartZ \x12\x1e/v1/visitors/{visitor_id}/cart\x12\xb5\x01\n\x07\x41\x64\x64Item\x12!.openorder.cart.v1.AddItemRequest\x1a\".openorder.cart.v1.AddItemResponse\"c\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02V\"&/v1/customers/{customer_id}/cart/items:\x01*Z)\"$/v1/visitors/{visitor_id}/cart/items:\x01*\x12\xca\x01\n\nUpdateItem\x12$.openorder.cart.v1.UpdateItemRequest\x1a%.openorder.cart.v1.UpdateItemResponse\"o\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\x62\x32,/v1/customers/{customer_id}/cart/items/{sku}:\x01*Z/2*/v1/visitors/{visitor_id}/cart/items/{sku}:\x01*\x12\xc4\x01\n\nRemoveItem\x12$.openorder.cart.v1.RemoveItemRequest\x1a%.openorder.cart.v1.RemoveItemResponse\"i\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\\*,/v1/customers/{customer_id}/cart/items/{sku}Z,**/v1/visitors/{visitor_id}/cart/items/{sku}\x12\xbb\x01\n\tClearCart\x12#.openorder.cart.v1.ClearCartRequest\x1a$.openorder.cart.v1.ClearCartResponse\"c\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02V\"&/v1/customers/{customer_id}/cart:clear:\x01*Z)\"$/v1/visitors/{visitor_id}/cart:clear:\x01*\x12\x90\x01\n\tMergeCart\x12#.openorder.cart.v1.MergeCartRequest\x1a$.openorder.cart.v1.MergeCartResponse\"8\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02+\"&/v1/customers/{customer_id}/cart:merge:\x01*\x12\x90\x01\n\x08\x43heckout\x12\".openorder.cart.v1.CheckoutRequest\x1a#.openorder.cart.v1.CheckoutResponse\";\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02.\")/v1/customers/{customer_id}/cart:checkout:\x01*B\xb6\x01\n\x15\x63om.openorder.cart.v1B\x10\x43\x61rtServiceProtoP\x01ZBgithub.com/openorder/openorder/clients/go/openorder/cart/v1;cartv1\xa2\x02\x06OOCart\xaa\x02\x11OpenOrder.Cart.V1\xca\x02\x11OpenOrder\\Cart\\V1\xea\x02\x13OpenOrder::Cart::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,34 +52,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CARTSERVICE'].methods_by_name['MergeCart']._serialized_options = b'\220\002\002\330\342\"\004\202\323\344\223\002+\"&/v1/customers/{customer_id}/cart:merge:\001*'
   _globals['_CARTSERVICE'].methods_by_name['Checkout']._loaded_options = None
   _globals['_CARTSERVICE'].methods_by_name['Checkout']._serialized_options = b'\220\002\002\330\342\"\004\202\323\344\223\002.\")/v1/customers/{customer_id}/cart:checkout:\001*'
-  _globals['_GETCARTREQUEST']._serialized_start=245
-  _globals['_GETCARTREQUEST']._serialized_end=302
-  _globals['_GETCARTRESPONSE']._serialized_start=304
-  _globals['_GETCARTRESPONSE']._serialized_end=360
-  _globals['_ADDITEMREQUEST']._serialized_start=363
-  _globals['_ADDITEMREQUEST']._serialized_end=497
-  _globals['_ADDITEMRESPONSE']._serialized_start=499
-  _globals['_ADDITEMRESPONSE']._serialized_end=555
-  _globals['_UPDATEITEMREQUEST']._serialized_start=558
-  _globals['_UPDATEITEMREQUEST']._serialized_end=695
-  _globals['_UPDATEITEMRESPONSE']._serialized_start=697
-  _globals['_UPDATEITEMRESPONSE']._serialized_end=756
-  _globals['_REMOVEITEMREQUEST']._serialized_start=758
-  _globals['_REMOVEITEMREQUEST']._serialized_end=877
-  _globals['_REMOVEITEMRESPONSE']._serialized_start=879
-  _globals['_REMOVEITEMRESPONSE']._serialized_end=938
-  _globals['_CLEARCARTREQUEST']._serialized_start=940
-  _globals['_CLEARCARTREQUEST']._serialized_end=1045
-  _globals['_CLEARCARTRESPONSE']._serialized_start=1047
-  _globals['_CLEARCARTRESPONSE']._serialized_end=1105
-  _globals['_MERGECARTREQUEST']._serialized_start=1107
-  _globals['_MERGECARTREQUEST']._serialized_end=1186
-  _globals['_MERGECARTRESPONSE']._serialized_start=1188
-  _globals['_MERGECARTRESPONSE']._serialized_end=1246
-  _globals['_CHECKOUTREQUEST']._serialized_start=1249
-  _globals['_CHECKOUTREQUEST']._serialized_end=1599
-  _globals['_CHECKOUTRESPONSE']._serialized_start=1601
-  _globals['_CHECKOUTRESPONSE']._serialized_end=1661
-  _globals['_CARTSERVICE']._serialized_start=1664
-  _globals['_CARTSERVICE']._serialized_end=2915
+  _globals['_GETCARTREQUEST']._serialized_start=244
+  _globals['_GETCARTREQUEST']._serialized_end=301
+  _globals['_GETCARTRESPONSE']._serialized_start=303
+  _globals['_GETCARTRESPONSE']._serialized_end=359
+  _globals['_ADDITEMREQUEST']._serialized_start=362
+  _globals['_ADDITEMREQUEST']._serialized_end=496
+  _globals['_ADDITEMRESPONSE']._serialized_start=498
+  _globals['_ADDITEMRESPONSE']._serialized_end=554
+  _globals['_UPDATEITEMREQUEST']._serialized_start=557
+  _globals['_UPDATEITEMREQUEST']._serialized_end=694
+  _globals['_UPDATEITEMRESPONSE']._serialized_start=696
+  _globals['_UPDATEITEMRESPONSE']._serialized_end=755
+  _globals['_REMOVEITEMREQUEST']._serialized_start=757
+  _globals['_REMOVEITEMREQUEST']._serialized_end=876
+  _globals['_REMOVEITEMRESPONSE']._serialized_start=878
+  _globals['_REMOVEITEMRESPONSE']._serialized_end=937
+  _globals['_CLEARCARTREQUEST']._serialized_start=939
+  _globals['_CLEARCARTREQUEST']._serialized_end=1044
+  _globals['_CLEARCARTRESPONSE']._serialized_start=1046
+  _globals['_CLEARCARTRESPONSE']._serialized_end=1104
+  _globals['_MERGECARTREQUEST']._serialized_start=1106
+  _globals['_MERGECARTREQUEST']._serialized_end=1185
+  _globals['_MERGECARTRESPONSE']._serialized_start=1187
+  _globals['_MERGECARTRESPONSE']._serialized_end=1245
+  _globals['_CHECKOUTREQUEST']._serialized_start=1248
+  _globals['_CHECKOUTREQUEST']._serialized_end=1598
+  _globals['_CHECKOUTRESPONSE']._serialized_start=1600
+  _globals['_CHECKOUTRESPONSE']._serialized_end=1660
+  _globals['_CARTSERVICE']._serialized_start=1663
+  _globals['_CARTSERVICE']._serialized_end=2914
 # @@protoc_insertion_point(module_scope)

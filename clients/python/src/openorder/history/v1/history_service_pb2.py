@@ -25,12 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
 from openorder.history.v1 import history_pb2 as openorder_dot_history_dot_v1_dot_history__pb2
 from openorder.order.v1 import order_pb2 as openorder_dot_order_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openorder/history/v1/history_service.proto\x12\x14openorder.history.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a!openorder/access/v1/options.proto\x1a\"openorder/history/v1/history.proto\x1a\x1eopenorder/order/v1/order.proto\"<\n\x13GetOrderViewRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bmin_version\x18\x02 \x01(\x03\"v\n\x14GetOrderViewResponse\x12\x33\n\norder_view\x18\x01 \x01(\x0b\x32\x1f.openorder.history.v1.OrderView\x12)\n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf3\x01\n\x15ListOrderViewsRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x31\n\x08statuses\x18\x02 \x03(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"\x92\x01\n\x16ListOrderViewsResponse\x12\x34\n\x0border_views\x18\x01 \x03(\x0b\x32\x1f.openorder.history.v1.OrderView\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf2\x02\n\x13SearchOrdersRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x31\n\x08statuses\x18\x03 \x03(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x15\n\rstatus_reason\x18\x04 \x01(\t\x12\x34\n\x10\x63reate_time_from\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\ttotal_min\x18\x07 \x01(\x0b\x32\x12.google.type.Money\x12%\n\ttotal_max\x18\x08 \x01(\x0b\x32\x12.google.type.Money\x12\r\n\x05query\x18\t \x01(\t\x12\x11\n\tpage_size\x18\n \x01(\x05\x12\x12\n\npage_token\x18\x0b \x01(\t\"\x90\x01\n\x14SearchOrdersResponse\x12\x34\n\x0border_views\x18\x01 \x03(\x0b\x32\x1f.openorder.history.v1.OrderView\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\x13StartRebuildRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"F\n\x14StartRebuildResponse\x12.\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1d.openorder.history.v1.Rebuild\"\'\n\x11GetRebuildRequest\x12\x12\n\nrebuild_id\x18\x01 \x01(\t\"D\n\x12GetRebuildResponse\x12.\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1d.openorder.history.v1.Rebuild\">\n\x14\x43\x61ncelRebuildRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nrebuild_id\x18\x02 \x01(\t\"G\n\x15\x43\x61ncelRebuildResponse\x12.\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1d.openorder.history.v1.Rebuild2\xa7\x07\n\x0eHistoryService\x12\x8f\x01\n\x0cGetOrderView\x12).openorder.history.v1.GetOrderViewRequest\x1a*.openorder.history.v1.GetOrderViewResponse\"(\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/orderViews/{order_id}\x12\x8a\x01\n\x0eListOrderViews\x12+.openorder.history.v1.ListOrderViewsRequest\x1a,.openorder.history.v1.ListOrderViewsResponse\"\x1d\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/orderViews\x12\x8b\x01\n\x0cSearchOrders\x12).openorder.history.v1.SearchOrdersRequest\x1a*.openorder.history.v1.SearchOrdersResponse\"$\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/orderViews:search\x12\x8d\x01\n\x0cStartRebuild\x12).openorder.history.v1.StartRebuildRequest\x1a*.openorder.history.v1.StartRebuildResponse\"&\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x19\"\x14/v1/history/rebuilds:\x01*\x12\xb0\x01\n\nGetRebuild\x12\'.openorder.history.v1.GetRebuildRequest\x1a(.openorder.history.v1.GetRebuildResponse\"O\x90\x02\x01\xd8\xe2\"\x07\x82\xd3\xe4\x93\x02\x42\x12!/v1/history/rebuilds/{rebuild_id}Z\x1d\x12\x1b/v1/history/rebuilds:latest\x12\xa4\x01\n\rCancelRebuild\x12*.openorder.history.v1.CancelRebuildRequest\x1a+.openorder.history.v1.CancelRebuildResponse\":\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02-\"(/v1/history/rebuilds/{rebuild_id}:cancel:\x01*B\xce\x01\n\x18\x63om.openorder.history.v1B\x13HistoryServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/history/v1;historyv1\xa2\x02\tOOHistory\xaa\x02\x14OpenOrder.History.V1\xca\x02\x14OpenOrder\\History\\V1\xea\x02\x16OpenOrder::History::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openorder/history/v1/history_service.proto\x12\x14openorder.history.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a openorder/access/v1/access.proto\x1a\"openorder/history/v1/history.proto\x1a\x1eopenorder/order/v1/order.proto\"<\n\x13GetOrderViewRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bmin_version\x18\x02 \x01(\x03\"v\n\x14GetOrderViewResponse\x12\x33\n\norder_view\x18\x01 \x01(\x0b\x32\x1f.openorder.history.v1.OrderView\x12)\n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf3\x01\n\x15ListOrderViewsRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x31\n\x08statuses\x18\x02 \x03(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"\x92\x01\n\x16ListOrderViewsResponse\x12\x34\n\x0border_views\x18\x01 \x03(\x0b\x32\x1f.openorder.history.v1.OrderView\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf2\x02\n\x13SearchOrdersRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x31\n\x08statuses\x18\x03 \x03(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x15\n\rstatus_reason\x18\x04 \x01(\t\x12\x34\n\x10\x63reate_time_from\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\ttotal_min\x18\x07 \x01(\x0b\x32\x12.google.type.Money\x12%\n\ttotal_max\x18\x08 \x01(\x0b\x32\x12.google.type.Money\x12\r\n\x05query\x18\t \x01(\t\x12\x11\n\tpage_size\x18\n \x01(\x05\x12\x12\n\npage_token\x18\x0b \x01(\t\"\x90\x01\n\x14SearchOrdersResponse\x12\x34\n\x0border_views\x18\x01 \x03(\x0b\x32\x1f.openorder.history.v1.OrderView\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\x13StartRebuildRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"F\n\x14StartRebuildResponse\x12.\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1d.openorder.history.v1.Rebuild\"\'\n\x11GetRebuildRequest\x12\x12\n\nrebuild_id\x18\x01 \x01(\t\"D\n\x12GetRebuildResponse\x12.\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1d.openorder.history.v1.Rebuild\">\n\x14\x43\x61ncelRebuildRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nrebuild_id\x18\x02 \x01(\t\"G\n\x15\x43\x61ncelRebuildResponse\x12.\n\x07rebuild\x18\x01 \x01(\x0b\x32\x1d.openorder.history.v1.Rebuild2\xa7\x07\n\x0eHistoryService\x12\x8f\x01\n\x0cGetOrderView\x12).openorder.history.v1.GetOrderViewRequest\x1a*.openorder.history.v1.GetOrderViewResponse\"(\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/orderViews/{order_id}\x12\x8a\x01\n\x0eListOrderViews\x12+.openorder.history.v1.ListOrderViewsRequest\x1a,.openorder.history.v1.ListOrderViewsResponse\"\x1d\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/orderViews\x12\x8b\x01\n\x0cSearchOrders\x12).openorder.history.v1.SearchOrdersRequest\x1a*.openorder.history.v1.SearchOrdersResponse\"$\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/orderViews:search\x12\x8d\x01\n\x0cStartRebuild\x12).openorder.history.v1.StartRebuildRequest\x1a*.openorder.history.v1.StartRebuildResponse\"&\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x19\"\x14/v1/history/rebuilds:\x01*\x12\xb0\x01\n\nGetRebuild\x12\'.openorder.history.v1.GetRebuildRequest\x1a(.openorder.history.v1.GetRebuildResponse\"O\x90\x02\x01\xd8\xe2\"\x07\x82\xd3\xe4\x93\x02\x42\x12!/v1/history/rebuilds/{rebuild_id}Z\x1d\x12\x1b/v1/history/rebuilds:latest\x12\xa4\x01\n\rCancelRebuild\x12*.openorder.history.v1.CancelRebuildRequest\x1a+.openorder.history.v1.CancelRebuildResponse\":\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02-\"(/v1/history/rebuilds/{rebuild_id}:cancel:\x01*B\xce\x01\n\x18\x63om.openorder.history.v1B\x13HistoryServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/history/v1;historyv1\xa2\x02\tOOHistory\xaa\x02\x14OpenOrder.History.V1\xca\x02\x14OpenOrder\\History\\V1\xea\x02\x16OpenOrder::History::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,30 +50,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HISTORYSERVICE'].methods_by_name['GetRebuild']._serialized_options = b'\220\002\001\330\342\"\007\202\323\344\223\002B\022!/v1/history/rebuilds/{rebuild_id}Z\035\022\033/v1/history/rebuilds:latest'
   _globals['_HISTORYSERVICE'].methods_by_name['CancelRebuild']._loaded_options = None
   _globals['_HISTORYSERVICE'].methods_by_name['CancelRebuild']._serialized_options = b'\220\002\002\330\342\"\010\202\323\344\223\002-\"(/v1/history/rebuilds/{rebuild_id}:cancel:\001*'
-  _globals['_GETORDERVIEWREQUEST']._serialized_start=259
-  _globals['_GETORDERVIEWREQUEST']._serialized_end=319
-  _globals['_GETORDERVIEWRESPONSE']._serialized_start=321
-  _globals['_GETORDERVIEWRESPONSE']._serialized_end=439
-  _globals['_LISTORDERVIEWSREQUEST']._serialized_start=442
-  _globals['_LISTORDERVIEWSREQUEST']._serialized_end=685
-  _globals['_LISTORDERVIEWSRESPONSE']._serialized_start=688
-  _globals['_LISTORDERVIEWSRESPONSE']._serialized_end=834
-  _globals['_SEARCHORDERSREQUEST']._serialized_start=837
-  _globals['_SEARCHORDERSREQUEST']._serialized_end=1207
-  _globals['_SEARCHORDERSRESPONSE']._serialized_start=1210
-  _globals['_SEARCHORDERSRESPONSE']._serialized_end=1354
-  _globals['_STARTREBUILDREQUEST']._serialized_start=1356
-  _globals['_STARTREBUILDREQUEST']._serialized_end=1413
-  _globals['_STARTREBUILDRESPONSE']._serialized_start=1415
-  _globals['_STARTREBUILDRESPONSE']._serialized_end=1485
-  _globals['_GETREBUILDREQUEST']._serialized_start=1487
-  _globals['_GETREBUILDREQUEST']._serialized_end=1526
-  _globals['_GETREBUILDRESPONSE']._serialized_start=1528
-  _globals['_GETREBUILDRESPONSE']._serialized_end=1596
-  _globals['_CANCELREBUILDREQUEST']._serialized_start=1598
-  _globals['_CANCELREBUILDREQUEST']._serialized_end=1660
-  _globals['_CANCELREBUILDRESPONSE']._serialized_start=1662
-  _globals['_CANCELREBUILDRESPONSE']._serialized_end=1733
-  _globals['_HISTORYSERVICE']._serialized_start=1736
-  _globals['_HISTORYSERVICE']._serialized_end=2671
+  _globals['_GETORDERVIEWREQUEST']._serialized_start=258
+  _globals['_GETORDERVIEWREQUEST']._serialized_end=318
+  _globals['_GETORDERVIEWRESPONSE']._serialized_start=320
+  _globals['_GETORDERVIEWRESPONSE']._serialized_end=438
+  _globals['_LISTORDERVIEWSREQUEST']._serialized_start=441
+  _globals['_LISTORDERVIEWSREQUEST']._serialized_end=684
+  _globals['_LISTORDERVIEWSRESPONSE']._serialized_start=687
+  _globals['_LISTORDERVIEWSRESPONSE']._serialized_end=833
+  _globals['_SEARCHORDERSREQUEST']._serialized_start=836
+  _globals['_SEARCHORDERSREQUEST']._serialized_end=1206
+  _globals['_SEARCHORDERSRESPONSE']._serialized_start=1209
+  _globals['_SEARCHORDERSRESPONSE']._serialized_end=1353
+  _globals['_STARTREBUILDREQUEST']._serialized_start=1355
+  _globals['_STARTREBUILDREQUEST']._serialized_end=1412
+  _globals['_STARTREBUILDRESPONSE']._serialized_start=1414
+  _globals['_STARTREBUILDRESPONSE']._serialized_end=1484
+  _globals['_GETREBUILDREQUEST']._serialized_start=1486
+  _globals['_GETREBUILDREQUEST']._serialized_end=1525
+  _globals['_GETREBUILDRESPONSE']._serialized_start=1527
+  _globals['_GETREBUILDRESPONSE']._serialized_end=1595
+  _globals['_CANCELREBUILDREQUEST']._serialized_start=1597
+  _globals['_CANCELREBUILDREQUEST']._serialized_end=1659
+  _globals['_CANCELREBUILDRESPONSE']._serialized_start=1661
+  _globals['_CANCELREBUILDRESPONSE']._serialized_end=1732
+  _globals['_HISTORYSERVICE']._serialized_start=1735
+  _globals['_HISTORYSERVICE']._serialized_end=2670
 # @@protoc_insertion_point(module_scope)

@@ -23,11 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
 from openorder.inventory.v1 import inventory_pb2 as openorder_dot_inventory_dot_v1_dot_inventory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.openorder/inventory/v1/inventory_service.proto\x12\x16openorder.inventory.v1\x1a\x1cgoogle/api/annotations.proto\x1a!openorder/access/v1/options.proto\x1a&openorder/inventory/v1/inventory.proto\"T\n\x12\x41\x64justStockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\r\n\x05\x64\x65lta\x18\x03 \x01(\x11\x12\x0e\n\x06reason\x18\x04 \x01(\t\"C\n\x13\x41\x64justStockResponse\x12,\n\x05stock\x18\x01 \x01(\x0b\x32\x1d.openorder.inventory.v1.Stock\"\x1e\n\x0fGetStockRequest\x12\x0b\n\x03sku\x18\x01 \x01(\t\"@\n\x10GetStockResponse\x12,\n\x05stock\x18\x01 \x01(\x0b\x32\x1d.openorder.inventory.v1.Stock\"$\n\x14\x42\x61tchGetStockRequest\x12\x0c\n\x04skus\x18\x01 \x03(\t\"F\n\x15\x42\x61tchGetStockResponse\x12-\n\x06stocks\x18\x01 \x03(\x0b\x32\x1d.openorder.inventory.v1.Stock\"\x98\x01\n\x17ListReservationsRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x37\n\x05state\x18\x03 \x01(\x0e\x32(.openorder.inventory.v1.ReservationState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"n\n\x18ListReservationsResponse\x12\x39\n\x0creservations\x18\x01 \x03(\x0b\x32#.openorder.inventory.v1.Reservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n ListReservationMismatchesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"}\n!ListReservationMismatchesResponse\x12?\n\nmismatches\x18\x01 \x03(\x0b\x32+.openorder.inventory.v1.ReservationMismatch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"m\n\x13ReserveStockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.openorder.inventory.v1.StockLine\"P\n\x14ReserveStockResponse\x12\x38\n\x0breservation\x18\x01 \x01(\x0b\x32#.openorder.inventory.v1.Reservation\"K\n\x13ReleaseStockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"P\n\x14ReleaseStockResponse\x12\x38\n\x0breservation\x18\x01 \x01(\x0b\x32#.openorder.inventory.v1.Reservation2\xbf\x08\n\x10InventoryService\x12\x90\x01\n\x0b\x41\x64justStock\x12*.openorder.inventory.v1.AdjustStockRequest\x1a+.openorder.inventory.v1.AdjustStockResponse\"(\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/stock/{sku}:adjust:\x01*\x12}\n\x08GetStock\x12\'.openorder.inventory.v1.GetStockRequest\x1a(.openorder.inventory.v1.GetStockResponse\"\x1e\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/stock/{sku}\x12\x8f\x01\n\rBatchGetStock\x12,.openorder.inventory.v1.BatchGetStockRequest\x1a-.openorder.inventory.v1.BatchGetStockResponse\"!\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/stock:batchGet\x12\x96\x01\n\x10ListReservations\x12/.openorder.inventory.v1.ListReservationsRequest\x1a\x30.openorder.inventory.v1.ListReservationsResponse\"\x1f\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/reservations\x12\xba\x01\n\x19ListReservationMismatches\x12\x38.openorder.inventory.v1.ListReservationMismatchesRequest\x1a\x39.openorder.inventory.v1.ListReservationMismatchesResponse\"(\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/reservationMismatches\x12\x8d\x01\n\x0cReserveStock\x12+.openorder.inventory.v1.ReserveStockRequest\x1a,.openorder.inventory.v1.ReserveStockResponse\"\"\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\x15\"\x10/v1/reservations:\x01*\x12\xa0\x01\n\x0cReleaseStock\x12+.openorder.inventory.v1.ReleaseStockRequest\x1a,.openorder.inventory.v1.ReleaseStockResponse\"5\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02(\"#/v1/reservations/{order_id}:release:\x01*B\xde\x01\n\x1a\x63om.openorder.inventory.v1B\x15InventoryServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/inventory/v1;inventoryv1\xa2\x02\x0bOOInventory\xaa\x02\x16OpenOrder.Inventory.V1\xca\x02\x16OpenOrder\\Inventory\\V1\xea\x02\x18OpenOrder::Inventory::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.openorder/inventory/v1/inventory_service.proto\x12\x16openorder.inventory.v1\x1a\x1cgoogle/api/annotations.proto\x1a openorder/access/v1/access.proto\x1a&openorder/inventory/v1/inventory.proto\"T\n\x12\x41\x64justStockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\r\n\x05\x64\x65lta\x18\x03 \x01(\x11\x12\x0e\n\x06reason\x18\x04 \x01(\t\"C\n\x13\x41\x64justStockResponse\x12,\n\x05stock\x18\x01 \x01(\x0b\x32\x1d.openorder.inventory.v1.Stock\"\x1e\n\x0fGetStockRequest\x12\x0b\n\x03sku\x18\x01 \x01(\t\"@\n\x10GetStockResponse\x12,\n\x05stock\x18\x01 \x01(\x0b\x32\x1d.openorder.inventory.v1.Stock\"$\n\x14\x42\x61tchGetStockRequest\x12\x0c\n\x04skus\x18\x01 \x03(\t\"F\n\x15\x42\x61tchGetStockResponse\x12-\n\x06stocks\x18\x01 \x03(\x0b\x32\x1d.openorder.inventory.v1.Stock\"\x98\x01\n\x17ListReservationsRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x37\n\x05state\x18\x03 \x01(\x0e\x32(.openorder.inventory.v1.ReservationState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"n\n\x18ListReservationsResponse\x12\x39\n\x0creservations\x18\x01 \x03(\x0b\x32#.openorder.inventory.v1.Reservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n ListReservationMismatchesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"}\n!ListReservationMismatchesResponse\x12?\n\nmismatches\x18\x01 \x03(\x0b\x32+.openorder.inventory.v1.ReservationMismatch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"m\n\x13ReserveStockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.openorder.inventory.v1.StockLine\"P\n\x14ReserveStockResponse\x12\x38\n\x0breservation\x18\x01 \x01(\x0b\x32#.openorder.inventory.v1.Reservation\"K\n\x13ReleaseStockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"P\n\x14ReleaseStockResponse\x12\x38\n\x0breservation\x18\x01 \x01(\x0b\x32#.openorder.inventory.v1.Reservation2\xbf\x08\n\x10InventoryService\x12\x90\x01\n\x0b\x41\x64justStock\x12*.openorder.inventory.v1.AdjustStockRequest\x1a+.openorder.inventory.v1.AdjustStockResponse\"(\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/stock/{sku}:adjust:\x01*\x12}\n\x08GetStock\x12\'.openorder.inventory.v1.GetStockRequest\x1a(.openorder.inventory.v1.GetStockResponse\"\x1e\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/stock/{sku}\x12\x8f\x01\n\rBatchGetStock\x12,.openorder.inventory.v1.BatchGetStockRequest\x1a-.openorder.inventory.v1.BatchGetStockResponse\"!\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/stock:batchGet\x12\x96\x01\n\x10ListReservations\x12/.openorder.inventory.v1.ListReservationsRequest\x1a\x30.openorder.inventory.v1.ListReservationsResponse\"\x1f\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/reservations\x12\xba\x01\n\x19ListReservationMismatches\x12\x38.openorder.inventory.v1.ListReservationMismatchesRequest\x1a\x39.openorder.inventory.v1.ListReservationMismatchesResponse\"(\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/reservationMismatches\x12\x8d\x01\n\x0cReserveStock\x12+.openorder.inventory.v1.ReserveStockRequest\x1a,.openorder.inventory.v1.ReserveStockResponse\"\"\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\x15\"\x10/v1/reservations:\x01*\x12\xa0\x01\n\x0cReleaseStock\x12+.openorder.inventory.v1.ReleaseStockRequest\x1a,.openorder.inventory.v1.ReleaseStockResponse\"5\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02(\"#/v1/reservations/{order_id}:release:\x01*B\xde\x01\n\x1a\x63om.openorder.inventory.v1B\x15InventoryServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/inventory/v1;inventoryv1\xa2\x02\x0bOOInventory\xaa\x02\x16OpenOrder.Inventory.V1\xca\x02\x16OpenOrder\\Inventory\\V1\xea\x02\x18OpenOrder::Inventory::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,34 +49,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVENTORYSERVICE'].methods_by_name['ReserveStock']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002\025\"\020/v1/reservations:\001*'
   _globals['_INVENTORYSERVICE'].methods_by_name['ReleaseStock']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['ReleaseStock']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002(\"#/v1/reservations/{order_id}:release:\001*'
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=179
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=263
-  _globals['_ADJUSTSTOCKRESPONSE']._serialized_start=265
-  _globals['_ADJUSTSTOCKRESPONSE']._serialized_end=332
-  _globals['_GETSTOCKREQUEST']._serialized_start=334
-  _globals['_GETSTOCKREQUEST']._serialized_end=364
-  _globals['_GETSTOCKRESPONSE']._serialized_start=366
-  _globals['_GETSTOCKRESPONSE']._serialized_end=430
-  _globals['_BATCHGETSTOCKREQUEST']._serialized_start=432
-  _globals['_BATCHGETSTOCKREQUEST']._serialized_end=468
-  _globals['_BATCHGETSTOCKRESPONSE']._serialized_start=470
-  _globals['_BATCHGETSTOCKRESPONSE']._serialized_end=540
-  _globals['_LISTRESERVATIONSREQUEST']._serialized_start=543
-  _globals['_LISTRESERVATIONSREQUEST']._serialized_end=695
-  _globals['_LISTRESERVATIONSRESPONSE']._serialized_start=697
-  _globals['_LISTRESERVATIONSRESPONSE']._serialized_end=807
-  _globals['_LISTRESERVATIONMISMATCHESREQUEST']._serialized_start=809
-  _globals['_LISTRESERVATIONMISMATCHESREQUEST']._serialized_end=882
-  _globals['_LISTRESERVATIONMISMATCHESRESPONSE']._serialized_start=884
-  _globals['_LISTRESERVATIONMISMATCHESRESPONSE']._serialized_end=1009
-  _globals['_RESERVESTOCKREQUEST']._serialized_start=1011
-  _globals['_RESERVESTOCKREQUEST']._serialized_end=1120
-  _globals['_RESERVESTOCKRESPONSE']._serialized_start=1122
-  _globals['_RESERVESTOCKRESPONSE']._serialized_end=1202
-  _globals['_RELEASESTOCKREQUEST']._serialized_start=1204
-  _globals['_RELEASESTOCKREQUEST']._serialized_end=1279
-  _globals['_RELEASESTOCKRESPONSE']._serialized_start=1281
-  _globals['_RELEASESTOCKRESPONSE']._serialized_end=1361
-  _globals['_INVENTORYSERVICE']._serialized_start=1364
-  _globals['_INVENTORYSERVICE']._serialized_end=2451
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=178
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=262
+  _globals['_ADJUSTSTOCKRESPONSE']._serialized_start=264
+  _globals['_ADJUSTSTOCKRESPONSE']._serialized_end=331
+  _globals['_GETSTOCKREQUEST']._serialized_start=333
+  _globals['_GETSTOCKREQUEST']._serialized_end=363
+  _globals['_GETSTOCKRESPONSE']._serialized_start=365
+  _globals['_GETSTOCKRESPONSE']._serialized_end=429
+  _globals['_BATCHGETSTOCKREQUEST']._serialized_start=431
+  _globals['_BATCHGETSTOCKREQUEST']._serialized_end=467
+  _globals['_BATCHGETSTOCKRESPONSE']._serialized_start=469
+  _globals['_BATCHGETSTOCKRESPONSE']._serialized_end=539
+  _globals['_LISTRESERVATIONSREQUEST']._serialized_start=542
+  _globals['_LISTRESERVATIONSREQUEST']._serialized_end=694
+  _globals['_LISTRESERVATIONSRESPONSE']._serialized_start=696
+  _globals['_LISTRESERVATIONSRESPONSE']._serialized_end=806
+  _globals['_LISTRESERVATIONMISMATCHESREQUEST']._serialized_start=808
+  _globals['_LISTRESERVATIONMISMATCHESREQUEST']._serialized_end=881
+  _globals['_LISTRESERVATIONMISMATCHESRESPONSE']._serialized_start=883
+  _globals['_LISTRESERVATIONMISMATCHESRESPONSE']._serialized_end=1008
+  _globals['_RESERVESTOCKREQUEST']._serialized_start=1010
+  _globals['_RESERVESTOCKREQUEST']._serialized_end=1119
+  _globals['_RESERVESTOCKRESPONSE']._serialized_start=1121
+  _globals['_RESERVESTOCKRESPONSE']._serialized_end=1201
+  _globals['_RELEASESTOCKREQUEST']._serialized_start=1203
+  _globals['_RELEASESTOCKREQUEST']._serialized_end=1278
+  _globals['_RELEASESTOCKRESPONSE']._serialized_start=1280
+  _globals['_RELEASESTOCKRESPONSE']._serialized_end=1360
+  _globals['_INVENTORYSERVICE']._serialized_start=1363
+  _globals['_INVENTORYSERVICE']._serialized_end=2450
 # @@protoc_insertion_point(module_scope)

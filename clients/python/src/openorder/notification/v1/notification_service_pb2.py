@@ -24,11 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
 from openorder.notification.v1 import notification_pb2 as openorder_dot_notification_dot_v1_dot_notification__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4openorder/notification/v1/notification_service.proto\x12\x19openorder.notification.v1\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a!openorder/access/v1/options.proto\x1a,openorder/notification/v1/notification.proto\"d\n\x18ListNotificationsRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"t\n\x19ListNotificationsResponse\x12>\n\rnotifications\x18\x01 \x03(\x0b\x32\'.openorder.notification.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x15GetPreferencesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"a\n\x16GetPreferencesResponse\x12G\n\x0bpreferences\x18\x01 \x01(\x0b\x32\x32.openorder.notification.v1.NotificationPreferences\"\xb9\x01\n\x18UpdatePreferencesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12G\n\x0bpreferences\x18\x03 \x01(\x0b\x32\x32.openorder.notification.v1.NotificationPreferences\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"d\n\x19UpdatePreferencesResponse\x12G\n\x0bpreferences\x18\x01 \x01(\x0b\x32\x32.openorder.notification.v1.NotificationPreferences\"H\n\x19ResendNotificationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x17\n\x0fnotification_id\x18\x02 \x01(\t\"[\n\x1aResendNotificationResponse\x12=\n\x0cnotification\x18\x01 \x01(\x0b\x32\'.openorder.notification.v1.Notification2\xf8\x05\n\x13NotificationService\x12\xa0\x01\n\x11ListNotifications\x12\x33.openorder.notification.v1.ListNotificationsRequest\x1a\x34.openorder.notification.v1.ListNotificationsResponse\" \x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/notifications\x12\xb1\x01\n\x0eGetPreferences\x12\x30.openorder.notification.v1.GetPreferencesRequest\x1a\x31.openorder.notification.v1.GetPreferencesResponse\":\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02-\x12+/v1/users/{user_id}/notificationPreferences\x12\xc7\x01\n\x11UpdatePreferences\x12\x33.openorder.notification.v1.UpdatePreferencesRequest\x1a\x34.openorder.notification.v1.UpdatePreferencesResponse\"G\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02:2+/v1/users/{user_id}/notificationPreferences:\x0bpreferences\x12\xbf\x01\n\x12ResendNotification\x12\x34.openorder.notification.v1.ResendNotificationRequest\x1a\x35.openorder.notification.v1.ResendNotificationResponse\"<\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02/\"*/v1/notifications/{notification_id}:resend:\x01*B\xf6\x01\n\x1d\x63om.openorder.notification.v1B\x18NotificationServiceProtoP\x01ZRgithub.com/openorder/openorder/clients/go/openorder/notification/v1;notificationv1\xa2\x02\x0eOONotification\xaa\x02\x19OpenOrder.Notification.V1\xca\x02\x19OpenOrder\\Notification\\V1\xea\x02\x1bOpenOrder::Notification::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4openorder/notification/v1/notification_service.proto\x12\x19openorder.notification.v1\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a openorder/access/v1/access.proto\x1a,openorder/notification/v1/notification.proto\"d\n\x18ListNotificationsRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"t\n\x19ListNotificationsResponse\x12>\n\rnotifications\x18\x01 \x03(\x0b\x32\'.openorder.notification.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x15GetPreferencesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"a\n\x16GetPreferencesResponse\x12G\n\x0bpreferences\x18\x01 \x01(\x0b\x32\x32.openorder.notification.v1.NotificationPreferences\"\xb9\x01\n\x18UpdatePreferencesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12G\n\x0bpreferences\x18\x03 \x01(\x0b\x32\x32.openorder.notification.v1.NotificationPreferences\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"d\n\x19UpdatePreferencesResponse\x12G\n\x0bpreferences\x18\x01 \x01(\x0b\x32\x32.openorder.notification.v1.NotificationPreferences\"H\n\x19ResendNotificationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x17\n\x0fnotification_id\x18\x02 \x01(\t\"[\n\x1aResendNotificationResponse\x12=\n\x0cnotification\x18\x01 \x01(\x0b\x32\'.openorder.notification.v1.Notification2\xf8\x05\n\x13NotificationService\x12\xa0\x01\n\x11ListNotifications\x12\x33.openorder.notification.v1.ListNotificationsRequest\x1a\x34.openorder.notification.v1.ListNotificationsResponse\" \x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/notifications\x12\xb1\x01\n\x0eGetPreferences\x12\x30.openorder.notification.v1.GetPreferencesRequest\x1a\x31.openorder.notification.v1.GetPreferencesResponse\":\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02-\x12+/v1/users/{user_id}/notificationPreferences\x12\xc7\x01\n\x11UpdatePreferences\x12\x33.openorder.notification.v1.UpdatePreferencesRequest\x1a\x34.openorder.notification.v1.UpdatePreferencesResponse\"G\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02:2+/v1/users/{user_id}/notificationPreferences:\x0bpreferences\x12\xbf\x01\n\x12ResendNotification\x12\x34.openorder.notification.v1.ResendNotificationRequest\x1a\x35.openorder.notification.v1.ResendNotificationResponse\"<\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02/\"*/v1/notifications/{notification_id}:resend:\x01*B\xf6\x01\n\x1d\x63om.openorder.notification.v1B\x18NotificationServiceProtoP\x01ZRgithub.com/openorder/openorder/clients/go/openorder/notification/v1;notificationv1\xa2\x02\x0eOONotification\xaa\x02\x19OpenOrder.Notification.V1\xca\x02\x19OpenOrder\\Notification\\V1\xea\x02\x1bOpenOrder::Notification::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,22 +44,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['UpdatePreferences']._serialized_options = b'\220\002\002\330\342\"\004\202\323\344\223\002:2+/v1/users/{user_id}/notificationPreferences:\013preferences'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ResendNotification']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ResendNotification']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002/\"*/v1/notifications/{notification_id}:resend:\001*'
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=228
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=328
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=330
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=446
-  _globals['_GETPREFERENCESREQUEST']._serialized_start=448
-  _globals['_GETPREFERENCESREQUEST']._serialized_end=488
-  _globals['_GETPREFERENCESRESPONSE']._serialized_start=490
-  _globals['_GETPREFERENCESRESPONSE']._serialized_end=587
-  _globals['_UPDATEPREFERENCESREQUEST']._serialized_start=590
-  _globals['_UPDATEPREFERENCESREQUEST']._serialized_end=775
-  _globals['_UPDATEPREFERENCESRESPONSE']._serialized_start=777
-  _globals['_UPDATEPREFERENCESRESPONSE']._serialized_end=877
-  _globals['_RESENDNOTIFICATIONREQUEST']._serialized_start=879
-  _globals['_RESENDNOTIFICATIONREQUEST']._serialized_end=951
-  _globals['_RESENDNOTIFICATIONRESPONSE']._serialized_start=953
-  _globals['_RESENDNOTIFICATIONRESPONSE']._serialized_end=1044
-  _globals['_NOTIFICATIONSERVICE']._serialized_start=1047
-  _globals['_NOTIFICATIONSERVICE']._serialized_end=1807
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=227
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=327
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=329
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=445
+  _globals['_GETPREFERENCESREQUEST']._serialized_start=447
+  _globals['_GETPREFERENCESREQUEST']._serialized_end=487
+  _globals['_GETPREFERENCESRESPONSE']._serialized_start=489
+  _globals['_GETPREFERENCESRESPONSE']._serialized_end=586
+  _globals['_UPDATEPREFERENCESREQUEST']._serialized_start=589
+  _globals['_UPDATEPREFERENCESREQUEST']._serialized_end=774
+  _globals['_UPDATEPREFERENCESRESPONSE']._serialized_start=776
+  _globals['_UPDATEPREFERENCESRESPONSE']._serialized_end=876
+  _globals['_RESENDNOTIFICATIONREQUEST']._serialized_start=878
+  _globals['_RESENDNOTIFICATIONREQUEST']._serialized_end=950
+  _globals['_RESENDNOTIFICATIONRESPONSE']._serialized_start=952
+  _globals['_RESENDNOTIFICATIONRESPONSE']._serialized_end=1043
+  _globals['_NOTIFICATIONSERVICE']._serialized_start=1046
+  _globals['_NOTIFICATIONSERVICE']._serialized_end=1806
 # @@protoc_insertion_point(module_scope)

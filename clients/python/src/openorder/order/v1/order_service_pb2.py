@@ -26,12 +26,12 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from google.type import postal_address_pb2 as google_dot_type_dot_postal__address__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
 from openorder.order.v1 import order_pb2 as openorder_dot_order_dot_v1_dot_order__pb2
 from openorder.order.v1 import saga_pb2 as openorder_dot_order_dot_v1_dot_saga__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&openorder/order/v1/order_service.proto\x12\x12openorder.order.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a!openorder/access/v1/options.proto\x1a\x1eopenorder/order/v1/order.proto\x1a\x1dopenorder/order/v1/saga.proto\".\n\rRequestedLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\"\x8e\x03\n\x12\x43reateOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x16\n\x0e\x63ustomer_email\x18\x03 \x01(\t\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32!.openorder.order.v1.RequestedLine\x12=\n\x10reservation_mode\x18\x05 \x01(\x0e\x32#.openorder.order.v1.ReservationMode\x12\x35\n\x0cpayment_mode\x18\x06 \x01(\x0e\x32\x1f.openorder.order.v1.PaymentMode\x12*\n\x0e\x65xpected_total\x18\x07 \x01(\x0b\x32\x12.google.type.Money\x12\x18\n\x10issued_coupon_id\x18\x08 \x01(\t\x12\x34\n\x10shipping_address\x18\t \x01(\x0b\x32\x1a.google.type.PostalAddress\x12\x13\n\x0b\x63heckout_id\x18\n \x01(\t\"?\n\x13\x43reateOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"#\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"<\n\x10GetOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"*\n\x15\x42\x61tchGetOrdersRequest\x12\x11\n\torder_ids\x18\x01 \x03(\t\"C\n\x16\x42\x61tchGetOrdersResponse\x12)\n\x06orders\x18\x01 \x03(\x0b\x32\x19.openorder.order.v1.Order\"\xef\x01\n\x11ListOrdersRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x31\n\x08statuses\x18\x02 \x03(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"X\n\x12ListOrdersResponse\x12)\n\x06orders\x18\x01 \x03(\x0b\x32\x19.openorder.order.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x12\x43\x61ncelOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"?\n\x13\x43\x61ncelOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"\xb2\x01\n\x12ModifyOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32!.openorder.order.v1.RequestedLine\x12*\n\x0e\x65xpected_total\x18\x05 \x01(\x0b\x32\x12.google.type.Money\"?\n\x13ModifyOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"\xb3\x01\n\x18UpdateOrderStatusRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x38\n\x0fprevious_status\x18\x03 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x37\n\x0e\x63urrent_status\x18\x04 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\"E\n\x19UpdateOrderStatusResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"R\n\x17GetOrderTimelineRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x18GetOrderTimelineResponse\x12\x36\n\x06\x65vents\x18\x01 \x03(\x0b\x32&.openorder.order.v1.OrderTimelineEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x11WatchOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12.\n\x05until\x18\x02 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\">\n\x12WatchOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"w\n\x10ListSagasRequest\x12*\n\x04step\x18\x01 \x01(\x0e\x32\x1c.openorder.order.v1.SagaStep\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"U\n\x11ListSagasResponse\x12\'\n\x05sagas\x18\x01 \x03(\x0b\x32\x18.openorder.order.v1.Saga\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x18RetryCompensationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"E\n\x19RetryCompensationResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"Q\n\x19SettleCompensationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"F\n\x1aSettleCompensationResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order2\xd9\r\n\x0cOrderService\x12|\n\x0b\x43reateOrder\x12&.openorder.order.v1.CreateOrderRequest\x1a\'.openorder.order.v1.CreateOrderResponse\"\x1c\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\x0f\"\n/v1/orders:\x01*\x12{\n\x08GetOrder\x12#.openorder.order.v1.GetOrderRequest\x1a$.openorder.order.v1.GetOrderResponse\"$\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/orders/{order_id}\x12\x8b\x01\n\x0e\x42\x61tchGetOrders\x12).openorder.order.v1.BatchGetOrdersRequest\x1a*.openorder.order.v1.BatchGetOrdersResponse\"\"\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/orders:batchGet\x12v\n\nListOrders\x12%.openorder.order.v1.ListOrdersRequest\x1a&.openorder.order.v1.ListOrdersResponse\"\x19\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/orders\x12\x8e\x01\n\x0b\x43\x61ncelOrder\x12&.openorder.order.v1.CancelOrderRequest\x1a\'.openorder.order.v1.CancelOrderResponse\".\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02!\"\x1c/v1/orders/{order_id}:cancel:\x01*\x12\x8e\x01\n\x0bModifyOrder\x12&.openorder.order.v1.ModifyOrderRequest\x1a\'.openorder.order.v1.ModifyOrderResponse\".\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02!\"\x1c/v1/orders/{order_id}:modify:\x01*\x12\xa6\x01\n\x11UpdateOrderStatus\x12,.openorder.order.v1.UpdateOrderStatusRequest\x1a-.openorder.order.v1.UpdateOrderStatusResponse\"4\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\'\"\"/v1/orders/{order_id}:updateStatus:\x01*\x12\x9c\x01\n\x10GetOrderTimeline\x12+.openorder.order.v1.GetOrderTimelineRequest\x1a,.openorder.order.v1.GetOrderTimelineResponse\"-\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02 \x12\x1e/v1/orders/{order_id}/timeline\x12\x89\x01\n\nWatchOrder\x12%.openorder.order.v1.WatchOrderRequest\x1a&.openorder.order.v1.WatchOrderResponse\"*\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/orders/{order_id}:watch0\x01\x12r\n\tListSagas\x12$.openorder.order.v1.ListSagasRequest\x1a%.openorder.order.v1.ListSagasResponse\"\x18\x90\x02\x01\xd8\xe2\"\x07\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/sagas\x12\xab\x01\n\x11RetryCompensation\x12,.openorder.order.v1.RetryCompensationRequest\x1a-.openorder.order.v1.RetryCompensationResponse\"9\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02,\"\'/v1/orders/{order_id}:retryCompensation:\x01*\x12\xaf\x01\n\x12SettleCompensation\x12-.openorder.order.v1.SettleCompensationRequest\x1a..openorder.order.v1.SettleCompensationResponse\":\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02-\"(/v1/orders/{order_id}:settleCompensation:\x01*B\xbe\x01\n\x16\x63om.openorder.order.v1B\x11OrderServiceProtoP\x01ZDgithub.com/openorder/openorder/clients/go/openorder/order/v1;orderv1\xa2\x02\x07OOOrder\xaa\x02\x12OpenOrder.Order.V1\xca\x02\x12OpenOrder\\Order\\V1\xea\x02\x14OpenOrder::Order::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&openorder/order/v1/order_service.proto\x12\x12openorder.order.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a google/type/postal_address.proto\x1a openorder/access/v1/access.proto\x1a\x1eopenorder/order/v1/order.proto\x1a\x1dopenorder/order/v1/saga.proto\".\n\rRequestedLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\"\x8e\x03\n\x12\x43reateOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x16\n\x0e\x63ustomer_email\x18\x03 \x01(\t\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32!.openorder.order.v1.RequestedLine\x12=\n\x10reservation_mode\x18\x05 \x01(\x0e\x32#.openorder.order.v1.ReservationMode\x12\x35\n\x0cpayment_mode\x18\x06 \x01(\x0e\x32\x1f.openorder.order.v1.PaymentMode\x12*\n\x0e\x65xpected_total\x18\x07 \x01(\x0b\x32\x12.google.type.Money\x12\x18\n\x10issued_coupon_id\x18\x08 \x01(\t\x12\x34\n\x10shipping_address\x18\t \x01(\x0b\x32\x1a.google.type.PostalAddress\x12\x13\n\x0b\x63heckout_id\x18\n \x01(\t\"?\n\x13\x43reateOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"#\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"<\n\x10GetOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"*\n\x15\x42\x61tchGetOrdersRequest\x12\x11\n\torder_ids\x18\x01 \x03(\t\"C\n\x16\x42\x61tchGetOrdersResponse\x12)\n\x06orders\x18\x01 \x03(\x0b\x32\x19.openorder.order.v1.Order\"\xef\x01\n\x11ListOrdersRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x31\n\x08statuses\x18\x02 \x03(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"X\n\x12ListOrdersResponse\x12)\n\x06orders\x18\x01 \x03(\x0b\x32\x19.openorder.order.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x12\x43\x61ncelOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"?\n\x13\x43\x61ncelOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"\xb2\x01\n\x12ModifyOrderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32!.openorder.order.v1.RequestedLine\x12*\n\x0e\x65xpected_total\x18\x05 \x01(\x0b\x32\x12.google.type.Money\"?\n\x13ModifyOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"\xb3\x01\n\x18UpdateOrderStatusRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x38\n\x0fprevious_status\x18\x03 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\x12\x37\n\x0e\x63urrent_status\x18\x04 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\"E\n\x19UpdateOrderStatusResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"R\n\x17GetOrderTimelineRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x18GetOrderTimelineResponse\x12\x36\n\x06\x65vents\x18\x01 \x03(\x0b\x32&.openorder.order.v1.OrderTimelineEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x11WatchOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12.\n\x05until\x18\x02 \x01(\x0e\x32\x1f.openorder.order.v1.OrderStatus\">\n\x12WatchOrderResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"w\n\x10ListSagasRequest\x12*\n\x04step\x18\x01 \x01(\x0e\x32\x1c.openorder.order.v1.SagaStep\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"U\n\x11ListSagasResponse\x12\'\n\x05sagas\x18\x01 \x03(\x0b\x32\x18.openorder.order.v1.Saga\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x18RetryCompensationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"E\n\x19RetryCompensationResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order\"Q\n\x19SettleCompensationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"F\n\x1aSettleCompensationResponse\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.openorder.order.v1.Order2\xd9\r\n\x0cOrderService\x12|\n\x0b\x43reateOrder\x12&.openorder.order.v1.CreateOrderRequest\x1a\'.openorder.order.v1.CreateOrderResponse\"\x1c\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\x0f\"\n/v1/orders:\x01*\x12{\n\x08GetOrder\x12#.openorder.order.v1.GetOrderRequest\x1a$.openorder.order.v1.GetOrderResponse\"$\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/orders/{order_id}\x12\x8b\x01\n\x0e\x42\x61tchGetOrders\x12).openorder.order.v1.BatchGetOrdersRequest\x1a*.openorder.order.v1.BatchGetOrdersResponse\"\"\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/orders:batchGet\x12v\n\nListOrders\x12%.openorder.order.v1.ListOrdersRequest\x1a&.openorder.order.v1.ListOrdersResponse\"\x19\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/orders\x12\x8e\x01\n\x0b\x43\x61ncelOrder\x12&.openorder.order.v1.CancelOrderRequest\x1a\'.openorder.order.v1.CancelOrderResponse\".\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02!\"\x1c/v1/orders/{order_id}:cancel:\x01*\x12\x8e\x01\n\x0bModifyOrder\x12&.openorder.order.v1.ModifyOrderRequest\x1a\'.openorder.order.v1.ModifyOrderResponse\".\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02!\"\x1c/v1/orders/{order_id}:modify:\x01*\x12\xa6\x01\n\x11UpdateOrderStatus\x12,.openorder.order.v1.UpdateOrderStatusRequest\x1a-.openorder.order.v1.UpdateOrderStatusResponse\"4\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\'\"\"/v1/orders/{order_id}:updateStatus:\x01*\x12\x9c\x01\n\x10GetOrderTimeline\x12+.openorder.order.v1.GetOrderTimelineRequest\x1a,.openorder.order.v1.GetOrderTimelineResponse\"-\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02 \x12\x1e/v1/orders/{order_id}/timeline\x12\x89\x01\n\nWatchOrder\x12%.openorder.order.v1.WatchOrderRequest\x1a&.openorder.order.v1.WatchOrderResponse\"*\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/orders/{order_id}:watch0\x01\x12r\n\tListSagas\x12$.openorder.order.v1.ListSagasRequest\x1a%.openorder.order.v1.ListSagasResponse\"\x18\x90\x02\x01\xd8\xe2\"\x07\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/sagas\x12\xab\x01\n\x11RetryCompensation\x12,.openorder.order.v1.RetryCompensationRequest\x1a-.openorder.order.v1.RetryCompensationResponse\"9\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02,\"\'/v1/orders/{order_id}:retryCompensation:\x01*\x12\xaf\x01\n\x12SettleCompensation\x12-.openorder.order.v1.SettleCompensationRequest\x1a..openorder.order.v1.SettleCompensationResponse\":\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02-\"(/v1/orders/{order_id}:settleCompensation:\x01*B\xbe\x01\n\x16\x63om.openorder.order.v1B\x11OrderServiceProtoP\x01ZDgithub.com/openorder/openorder/clients/go/openorder/order/v1;orderv1\xa2\x02\x07OOOrder\xaa\x02\x12OpenOrder.Order.V1\xca\x02\x12OpenOrder\\Order\\V1\xea\x02\x14OpenOrder::Order::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,56 +63,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERSERVICE'].methods_by_name['RetryCompensation']._serialized_options = b'\220\002\002\330\342\"\010\202\323\344\223\002,\"\'/v1/orders/{order_id}:retryCompensation:\001*'
   _globals['_ORDERSERVICE'].methods_by_name['SettleCompensation']._loaded_options = None
   _globals['_ORDERSERVICE'].methods_by_name['SettleCompensation']._serialized_options = b'\220\002\002\330\342\"\010\202\323\344\223\002-\"(/v1/orders/{order_id}:settleCompensation:\001*'
-  _globals['_REQUESTEDLINE']._serialized_start=282
-  _globals['_REQUESTEDLINE']._serialized_end=328
-  _globals['_CREATEORDERREQUEST']._serialized_start=331
-  _globals['_CREATEORDERREQUEST']._serialized_end=729
-  _globals['_CREATEORDERRESPONSE']._serialized_start=731
-  _globals['_CREATEORDERRESPONSE']._serialized_end=794
-  _globals['_GETORDERREQUEST']._serialized_start=796
-  _globals['_GETORDERREQUEST']._serialized_end=831
-  _globals['_GETORDERRESPONSE']._serialized_start=833
-  _globals['_GETORDERRESPONSE']._serialized_end=893
-  _globals['_BATCHGETORDERSREQUEST']._serialized_start=895
-  _globals['_BATCHGETORDERSREQUEST']._serialized_end=937
-  _globals['_BATCHGETORDERSRESPONSE']._serialized_start=939
-  _globals['_BATCHGETORDERSRESPONSE']._serialized_end=1006
-  _globals['_LISTORDERSREQUEST']._serialized_start=1009
-  _globals['_LISTORDERSREQUEST']._serialized_end=1248
-  _globals['_LISTORDERSRESPONSE']._serialized_start=1250
-  _globals['_LISTORDERSRESPONSE']._serialized_end=1338
-  _globals['_CANCELORDERREQUEST']._serialized_start=1340
-  _globals['_CANCELORDERREQUEST']._serialized_end=1414
-  _globals['_CANCELORDERRESPONSE']._serialized_start=1416
-  _globals['_CANCELORDERRESPONSE']._serialized_end=1479
-  _globals['_MODIFYORDERREQUEST']._serialized_start=1482
-  _globals['_MODIFYORDERREQUEST']._serialized_end=1660
-  _globals['_MODIFYORDERRESPONSE']._serialized_start=1662
-  _globals['_MODIFYORDERRESPONSE']._serialized_end=1725
-  _globals['_UPDATEORDERSTATUSREQUEST']._serialized_start=1728
-  _globals['_UPDATEORDERSTATUSREQUEST']._serialized_end=1907
-  _globals['_UPDATEORDERSTATUSRESPONSE']._serialized_start=1909
-  _globals['_UPDATEORDERSTATUSRESPONSE']._serialized_end=1978
-  _globals['_GETORDERTIMELINEREQUEST']._serialized_start=1980
-  _globals['_GETORDERTIMELINEREQUEST']._serialized_end=2062
-  _globals['_GETORDERTIMELINERESPONSE']._serialized_start=2064
-  _globals['_GETORDERTIMELINERESPONSE']._serialized_end=2171
-  _globals['_WATCHORDERREQUEST']._serialized_start=2173
-  _globals['_WATCHORDERREQUEST']._serialized_end=2258
-  _globals['_WATCHORDERRESPONSE']._serialized_start=2260
-  _globals['_WATCHORDERRESPONSE']._serialized_end=2322
-  _globals['_LISTSAGASREQUEST']._serialized_start=2324
-  _globals['_LISTSAGASREQUEST']._serialized_end=2443
-  _globals['_LISTSAGASRESPONSE']._serialized_start=2445
-  _globals['_LISTSAGASRESPONSE']._serialized_end=2530
-  _globals['_RETRYCOMPENSATIONREQUEST']._serialized_start=2532
-  _globals['_RETRYCOMPENSATIONREQUEST']._serialized_end=2612
-  _globals['_RETRYCOMPENSATIONRESPONSE']._serialized_start=2614
-  _globals['_RETRYCOMPENSATIONRESPONSE']._serialized_end=2683
-  _globals['_SETTLECOMPENSATIONREQUEST']._serialized_start=2685
-  _globals['_SETTLECOMPENSATIONREQUEST']._serialized_end=2766
-  _globals['_SETTLECOMPENSATIONRESPONSE']._serialized_start=2768
-  _globals['_SETTLECOMPENSATIONRESPONSE']._serialized_end=2838
-  _globals['_ORDERSERVICE']._serialized_start=2841
-  _globals['_ORDERSERVICE']._serialized_end=4594
+  _globals['_REQUESTEDLINE']._serialized_start=281
+  _globals['_REQUESTEDLINE']._serialized_end=327
+  _globals['_CREATEORDERREQUEST']._serialized_start=330
+  _globals['_CREATEORDERREQUEST']._serialized_end=728
+  _globals['_CREATEORDERRESPONSE']._serialized_start=730
+  _globals['_CREATEORDERRESPONSE']._serialized_end=793
+  _globals['_GETORDERREQUEST']._serialized_start=795
+  _globals['_GETORDERREQUEST']._serialized_end=830
+  _globals['_GETORDERRESPONSE']._serialized_start=832
+  _globals['_GETORDERRESPONSE']._serialized_end=892
+  _globals['_BATCHGETORDERSREQUEST']._serialized_start=894
+  _globals['_BATCHGETORDERSREQUEST']._serialized_end=936
+  _globals['_BATCHGETORDERSRESPONSE']._serialized_start=938
+  _globals['_BATCHGETORDERSRESPONSE']._serialized_end=1005
+  _globals['_LISTORDERSREQUEST']._serialized_start=1008
+  _globals['_LISTORDERSREQUEST']._serialized_end=1247
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1249
+  _globals['_LISTORDERSRESPONSE']._serialized_end=1337
+  _globals['_CANCELORDERREQUEST']._serialized_start=1339
+  _globals['_CANCELORDERREQUEST']._serialized_end=1413
+  _globals['_CANCELORDERRESPONSE']._serialized_start=1415
+  _globals['_CANCELORDERRESPONSE']._serialized_end=1478
+  _globals['_MODIFYORDERREQUEST']._serialized_start=1481
+  _globals['_MODIFYORDERREQUEST']._serialized_end=1659
+  _globals['_MODIFYORDERRESPONSE']._serialized_start=1661
+  _globals['_MODIFYORDERRESPONSE']._serialized_end=1724
+  _globals['_UPDATEORDERSTATUSREQUEST']._serialized_start=1727
+  _globals['_UPDATEORDERSTATUSREQUEST']._serialized_end=1906
+  _globals['_UPDATEORDERSTATUSRESPONSE']._serialized_start=1908
+  _globals['_UPDATEORDERSTATUSRESPONSE']._serialized_end=1977
+  _globals['_GETORDERTIMELINEREQUEST']._serialized_start=1979
+  _globals['_GETORDERTIMELINEREQUEST']._serialized_end=2061
+  _globals['_GETORDERTIMELINERESPONSE']._serialized_start=2063
+  _globals['_GETORDERTIMELINERESPONSE']._serialized_end=2170
+  _globals['_WATCHORDERREQUEST']._serialized_start=2172
+  _globals['_WATCHORDERREQUEST']._serialized_end=2257
+  _globals['_WATCHORDERRESPONSE']._serialized_start=2259
+  _globals['_WATCHORDERRESPONSE']._serialized_end=2321
+  _globals['_LISTSAGASREQUEST']._serialized_start=2323
+  _globals['_LISTSAGASREQUEST']._serialized_end=2442
+  _globals['_LISTSAGASRESPONSE']._serialized_start=2444
+  _globals['_LISTSAGASRESPONSE']._serialized_end=2529
+  _globals['_RETRYCOMPENSATIONREQUEST']._serialized_start=2531
+  _globals['_RETRYCOMPENSATIONREQUEST']._serialized_end=2611
+  _globals['_RETRYCOMPENSATIONRESPONSE']._serialized_start=2613
+  _globals['_RETRYCOMPENSATIONRESPONSE']._serialized_end=2682
+  _globals['_SETTLECOMPENSATIONREQUEST']._serialized_start=2684
+  _globals['_SETTLECOMPENSATIONREQUEST']._serialized_end=2765
+  _globals['_SETTLECOMPENSATIONRESPONSE']._serialized_start=2767
+  _globals['_SETTLECOMPENSATIONRESPONSE']._serialized_end=2837
+  _globals['_ORDERSERVICE']._serialized_start=2840
+  _globals['_ORDERSERVICE']._serialized_end=4593
 # @@protoc_insertion_point(module_scope)

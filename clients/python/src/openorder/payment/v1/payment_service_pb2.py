@@ -24,11 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
 from openorder.payment.v1 import payment_pb2 as openorder_dot_payment_dot_v1_dot_payment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openorder/payment/v1/payment_service.proto\x12\x14openorder.payment.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/type/money.proto\x1a!openorder/access/v1/options.proto\x1a\"openorder/payment/v1/payment.proto\"^\n\x13\x43hargeWalletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\"\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\"D\n\x14\x43hargeWalletResponse\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\"=\n\x15ProcessPaymentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\"H\n\x16ProcessPaymentResponse\x12.\n\x07payment\x18\x01 \x01(\x0b\x32\x1d.openorder.payment.v1.Payment\"#\n\x10GetWalletRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"A\n\x11GetWalletResponse\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\"D\n\x11GetPaymentRequest\x12\x14\n\npayment_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08order_id\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"D\n\x12GetPaymentResponse\x12.\n\x07payment\x18\x01 \x01(\x0b\x32\x1d.openorder.payment.v1.Payment\"\x92\x01\n\x13ListPaymentsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".openorder.payment.v1.PaymentState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"`\n\x14ListPaymentsResponse\x12/\n\x08payments\x18\x01 \x03(\x0b\x32\x1d.openorder.payment.v1.Payment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xfa\x05\n\x0ePaymentService\x12\x95\x01\n\x0c\x43hargeWallet\x12).openorder.payment.v1.ChargeWalletRequest\x1a*.openorder.payment.v1.ChargeWalletResponse\".\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02!\"\x1c/v1/wallets/{user_id}:charge:\x01*\x12\x98\x01\n\x0eProcessPayment\x12+.openorder.payment.v1.ProcessPaymentRequest\x1a,.openorder.payment.v1.ProcessPaymentResponse\"+\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/orders/{order_id}:pay:\x01*\x12\x82\x01\n\tGetWallet\x12&.openorder.payment.v1.GetWalletRequest\x1a\'.openorder.payment.v1.GetWalletResponse\"$\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/wallets/{user_id}\x12\xaa\x01\n\nGetPayment\x12\'.openorder.payment.v1.GetPaymentRequest\x1a(.openorder.payment.v1.GetPaymentResponse\"I\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02<\x12\x19/v1/payments/{payment_id}Z\x1f\x12\x1d/v1/orders/{order_id}/payment\x12\x82\x01\n\x0cListPayments\x12).openorder.payment.v1.ListPaymentsRequest\x1a*.openorder.payment.v1.ListPaymentsResponse\"\x1b\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/paymentsB\xce\x01\n\x18\x63om.openorder.payment.v1B\x13PaymentServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/payment/v1;paymentv1\xa2\x02\tOOPayment\xaa\x02\x14OpenOrder.Payment.V1\xca\x02\x14OpenOrder\\Payment\\V1\xea\x02\x16OpenOrder::Payment::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openorder/payment/v1/payment_service.proto\x12\x14openorder.payment.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/type/money.proto\x1a openorder/access/v1/access.proto\x1a\"openorder/payment/v1/payment.proto\"^\n\x13\x43hargeWalletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\"\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\"D\n\x14\x43hargeWalletResponse\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\"=\n\x15ProcessPaymentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\"H\n\x16ProcessPaymentResponse\x12.\n\x07payment\x18\x01 \x01(\x0b\x32\x1d.openorder.payment.v1.Payment\"#\n\x10GetWalletRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"A\n\x11GetWalletResponse\x12,\n\x06wallet\x18\x01 \x01(\x0b\x32\x1c.openorder.payment.v1.Wallet\"D\n\x11GetPaymentRequest\x12\x14\n\npayment_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08order_id\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"D\n\x12GetPaymentResponse\x12.\n\x07payment\x18\x01 \x01(\x0b\x32\x1d.openorder.payment.v1.Payment\"\x92\x01\n\x13ListPaymentsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".openorder.payment.v1.PaymentState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"`\n\x14ListPaymentsResponse\x12/\n\x08payments\x18\x01 \x03(\x0b\x32\x1d.openorder.payment.v1.Payment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xfa\x05\n\x0ePaymentService\x12\x95\x01\n\x0c\x43hargeWallet\x12).openorder.payment.v1.ChargeWalletRequest\x1a*.openorder.payment.v1.ChargeWalletResponse\".\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02!\"\x1c/v1/wallets/{user_id}:charge:\x01*\x12\x98\x01\n\x0eProcessPayment\x12+.openorder.payment.v1.ProcessPaymentRequest\x1a,.openorder.payment.v1.ProcessPaymentResponse\"+\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/orders/{order_id}:pay:\x01*\x12\x82\x01\n\tGetWallet\x12&.openorder.payment.v1.GetWalletRequest\x1a\'.openorder.payment.v1.GetWalletResponse\"$\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/wallets/{user_id}\x12\xaa\x01\n\nGetPayment\x12\'.openorder.payment.v1.GetPaymentRequest\x1a(.openorder.payment.v1.GetPaymentResponse\"I\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02<\x12\x19/v1/payments/{payment_id}Z\x1f\x12\x1d/v1/orders/{order_id}/payment\x12\x82\x01\n\x0cListPayments\x12).openorder.payment.v1.ListPaymentsRequest\x1a*.openorder.payment.v1.ListPaymentsResponse\"\x1b\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/paymentsB\xce\x01\n\x18\x63om.openorder.payment.v1B\x13PaymentServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/payment/v1;paymentv1\xa2\x02\tOOPayment\xaa\x02\x14OpenOrder.Payment.V1\xca\x02\x14OpenOrder\\Payment\\V1\xea\x02\x16OpenOrder::Payment::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,26 +46,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYMENTSERVICE'].methods_by_name['GetPayment']._serialized_options = b'\220\002\001\330\342\"\003\202\323\344\223\002<\022\031/v1/payments/{payment_id}Z\037\022\035/v1/orders/{order_id}/payment'
   _globals['_PAYMENTSERVICE'].methods_by_name['ListPayments']._loaded_options = None
   _globals['_PAYMENTSERVICE'].methods_by_name['ListPayments']._serialized_options = b'\220\002\001\330\342\"\003\202\323\344\223\002\016\022\014/v1/payments'
-  _globals['_CHARGEWALLETREQUEST']._serialized_start=194
-  _globals['_CHARGEWALLETREQUEST']._serialized_end=288
-  _globals['_CHARGEWALLETRESPONSE']._serialized_start=290
-  _globals['_CHARGEWALLETRESPONSE']._serialized_end=358
-  _globals['_PROCESSPAYMENTREQUEST']._serialized_start=360
-  _globals['_PROCESSPAYMENTREQUEST']._serialized_end=421
-  _globals['_PROCESSPAYMENTRESPONSE']._serialized_start=423
-  _globals['_PROCESSPAYMENTRESPONSE']._serialized_end=495
-  _globals['_GETWALLETREQUEST']._serialized_start=497
-  _globals['_GETWALLETREQUEST']._serialized_end=532
-  _globals['_GETWALLETRESPONSE']._serialized_start=534
-  _globals['_GETWALLETRESPONSE']._serialized_end=599
-  _globals['_GETPAYMENTREQUEST']._serialized_start=601
-  _globals['_GETPAYMENTREQUEST']._serialized_end=669
-  _globals['_GETPAYMENTRESPONSE']._serialized_start=671
-  _globals['_GETPAYMENTRESPONSE']._serialized_end=739
-  _globals['_LISTPAYMENTSREQUEST']._serialized_start=742
-  _globals['_LISTPAYMENTSREQUEST']._serialized_end=888
-  _globals['_LISTPAYMENTSRESPONSE']._serialized_start=890
-  _globals['_LISTPAYMENTSRESPONSE']._serialized_end=986
-  _globals['_PAYMENTSERVICE']._serialized_start=989
-  _globals['_PAYMENTSERVICE']._serialized_end=1751
+  _globals['_CHARGEWALLETREQUEST']._serialized_start=193
+  _globals['_CHARGEWALLETREQUEST']._serialized_end=287
+  _globals['_CHARGEWALLETRESPONSE']._serialized_start=289
+  _globals['_CHARGEWALLETRESPONSE']._serialized_end=357
+  _globals['_PROCESSPAYMENTREQUEST']._serialized_start=359
+  _globals['_PROCESSPAYMENTREQUEST']._serialized_end=420
+  _globals['_PROCESSPAYMENTRESPONSE']._serialized_start=422
+  _globals['_PROCESSPAYMENTRESPONSE']._serialized_end=494
+  _globals['_GETWALLETREQUEST']._serialized_start=496
+  _globals['_GETWALLETREQUEST']._serialized_end=531
+  _globals['_GETWALLETRESPONSE']._serialized_start=533
+  _globals['_GETWALLETRESPONSE']._serialized_end=598
+  _globals['_GETPAYMENTREQUEST']._serialized_start=600
+  _globals['_GETPAYMENTREQUEST']._serialized_end=668
+  _globals['_GETPAYMENTRESPONSE']._serialized_start=670
+  _globals['_GETPAYMENTRESPONSE']._serialized_end=738
+  _globals['_LISTPAYMENTSREQUEST']._serialized_start=741
+  _globals['_LISTPAYMENTSREQUEST']._serialized_end=887
+  _globals['_LISTPAYMENTSRESPONSE']._serialized_start=889
+  _globals['_LISTPAYMENTSRESPONSE']._serialized_end=985
+  _globals['_PAYMENTSERVICE']._serialized_start=988
+  _globals['_PAYMENTSERVICE']._serialized_end=1750
 # @@protoc_insertion_point(module_scope)

@@ -25,11 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
 from openorder.product.v1 import product_pb2 as openorder_dot_product_dot_v1_dot_product__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openorder/product/v1/product_service.proto\x12\x14openorder.product.v1\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x17google/type/money.proto\x1a!openorder/access/v1/options.proto\x1a\"openorder/product/v1/product.proto\"\x9c\x01\n\x14\x43reateProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12!\n\x05price\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x15\n\rinitial_stock\x18\x05 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\"G\n\x15\x43reateProductResponse\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x1d.openorder.product.v1.Product\"?\n\x11GetProductRequest\x12\x14\n\nproduct_id\x18\x01 \x01(\tH\x00\x12\r\n\x03sku\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"D\n\x12GetProductResponse\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x1d.openorder.product.v1.Product\"\'\n\x17\x42\x61tchGetProductsRequest\x12\x0c\n\x04skus\x18\x01 \x03(\t\"K\n\x18\x42\x61tchGetProductsResponse\x12/\n\x08products\x18\x01 \x03(\x0b\x32\x1d.openorder.product.v1.Product\"R\n\x13ListProductsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_deleted\x18\x03 \x01(\x08\"`\n\x14ListProductsResponse\x12/\n\x08products\x18\x01 \x03(\x0b\x32\x1d.openorder.product.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa5\x01\n\x14UpdateProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x07product\x18\x02 \x01(\x0b\x32\x1d.openorder.product.v1.Product\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x03\"G\n\x15UpdateProductResponse\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x1d.openorder.product.v1.Product\"V\n\x14\x44\x65leteProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\nproduct_id\x18\x02 \x01(\tH\x00\x12\r\n\x03sku\x18\x03 \x01(\tH\x00\x42\x05\n\x03key\"G\n\x15\x44\x65leteProductResponse\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x1d.openorder.product.v1.Product2\xc8\x07\n\x0eProductService\x12\x88\x01\n\rCreateProduct\x12*.openorder.product.v1.CreateProductRequest\x1a+.openorder.product.v1.CreateProductResponse\"\x1e\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/products:\x01*\x12\x9b\x01\n\nGetProduct\x12\'.openorder.product.v1.GetProductRequest\x1a(.openorder.product.v1.GetProductResponse\":\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02-\x12\x19/v1/products/{product_id}Z\x10\x12\x0e/v1/skus/{sku}\x12\x97\x01\n\x10\x42\x61tchGetProducts\x12-.openorder.product.v1.BatchGetProductsRequest\x1a..openorder.product.v1.BatchGetProductsResponse\"$\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/products:batchGet\x12\x82\x01\n\x0cListProducts\x12).openorder.product.v1.ListProductsRequest\x1a*.openorder.product.v1.ListProductsResponse\"\x1b\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/products\x12\xc6\x01\n\rUpdateProduct\x12*.openorder.product.v1.UpdateProductRequest\x1a+.openorder.product.v1.UpdateProductResponse\"\\\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02O2!/v1/products/{product.product_id}:\x07productZ!2\x16/v1/skus/{product.sku}:\x07product\x12\xa4\x01\n\rDeleteProduct\x12*.openorder.product.v1.DeleteProductRequest\x1a+.openorder.product.v1.DeleteProductResponse\":\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02-*\x19/v1/products/{product_id}Z\x10*\x0e/v1/skus/{sku}B\xce\x01\n\x18\x63om.openorder.product.v1B\x13ProductServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/product/v1;productv1\xa2\x02\tOOProduct\xaa\x02\x14OpenOrder.Product.V1\xca\x02\x14OpenOrder\\Product\\V1\xea\x02\x16OpenOrder::Product::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openorder/product/v1/product_service.proto\x12\x14openorder.product.v1\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x17google/type/money.proto\x1a openorder/access/v1/access.proto\x1a\"openorder/product/v1/product.proto\"\x9c\x01\n\x14\x43reateProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12!\n\x05price\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x15\n\rinitial_stock\x18\x05 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\"G\n\x15\x43reateProductResponse\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x1d.openorder.product.v1.Product\"?\n\x11GetProductRequest\x12\x14\n\nproduct_id\x18\x01 \x01(\tH\x00\x12\r\n\x03sku\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"D\n\x12GetProductResponse\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x1d.openorder.product.v1.Product\"\'\n\x17\x42\x61tchGetProductsRequest\x12\x0c\n\x04skus\x18\x01 \x03(\t\"K\n\x18\x42\x61tchGetProductsResponse\x12/\n\x08products\x18\x01 \x03(\x0b\x32\x1d.openorder.product.v1.Product\"R\n\x13ListProductsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_deleted\x18\x03 \x01(\x08\"`\n\x14ListProductsResponse\x12/\n\x08products\x18\x01 \x03(\x0b\x32\x1d.openorder.product.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa5\x01\n\x14UpdateProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x07product\x18\x02 \x01(\x0b\x32\x1d.openorder.product.v1.Product\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x03\"G\n\x15UpdateProductResponse\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x1d.openorder.product.v1.Product\"V\n\x14\x44\x65leteProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\nproduct_id\x18\x02 \x01(\tH\x00\x12\r\n\x03sku\x18\x03 \x01(\tH\x00\x42\x05\n\x03key\"G\n\x15\x44\x65leteProductResponse\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x1d.openorder.product.v1.Product2\xc8\x07\n\x0eProductService\x12\x88\x01\n\rCreateProduct\x12*.openorder.product.v1.CreateProductRequest\x1a+.openorder.product.v1.CreateProductResponse\"\x1e\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/products:\x01*\x12\x9b\x01\n\nGetProduct\x12\'.openorder.product.v1.GetProductRequest\x1a(.openorder.product.v1.GetProductResponse\":\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02-\x12\x19/v1/products/{product_id}Z\x10\x12\x0e/v1/skus/{sku}\x12\x97\x01\n\x10\x42\x61tchGetProducts\x12-.openorder.product.v1.BatchGetProductsRequest\x1a..openorder.product.v1.BatchGetProductsResponse\"$\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/products:batchGet\x12\x82\x01\n\x0cListProducts\x12).openorder.product.v1.ListProductsRequest\x1a*.openorder.product.v1.ListProductsResponse\"\x1b\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/products\x12\xc6\x01\n\rUpdateProduct\x12*.openorder.product.v1.UpdateProductRequest\x1a+.openorder.product.v1.UpdateProductResponse\"\\\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02O2!/v1/products/{product.product_id}:\x07productZ!2\x16/v1/skus/{product.sku}:\x07product\x12\xa4\x01\n\rDeleteProduct\x12*.openorder.product.v1.DeleteProductRequest\x1a+.openorder.product.v1.DeleteProductResponse\":\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02-*\x19/v1/products/{product_id}Z\x10*\x0e/v1/skus/{sku}B\xce\x01\n\x18\x63om.openorder.product.v1B\x13ProductServiceProtoP\x01ZHgithub.com/openorder/openorder/clients/go/openorder/product/v1;productv1\xa2\x02\tOOProduct\xaa\x02\x14OpenOrder.Product.V1\xca\x02\x14OpenOrder\\Product\\V1\xea\x02\x16OpenOrder::Product::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,30 +49,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRODUCTSERVICE'].methods_by_name['UpdateProduct']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002O2!/v1/products/{product.product_id}:\007productZ!2\026/v1/skus/{product.sku}:\007product'
   _globals['_PRODUCTSERVICE'].methods_by_name['DeleteProduct']._loaded_options = None
   _globals['_PRODUCTSERVICE'].methods_by_name['DeleteProduct']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002-*\031/v1/products/{product_id}Z\020*\016/v1/skus/{sku}'
-  _globals['_CREATEPRODUCTREQUEST']._serialized_start=229
-  _globals['_CREATEPRODUCTREQUEST']._serialized_end=385
-  _globals['_CREATEPRODUCTRESPONSE']._serialized_start=387
-  _globals['_CREATEPRODUCTRESPONSE']._serialized_end=458
-  _globals['_GETPRODUCTREQUEST']._serialized_start=460
-  _globals['_GETPRODUCTREQUEST']._serialized_end=523
-  _globals['_GETPRODUCTRESPONSE']._serialized_start=525
-  _globals['_GETPRODUCTRESPONSE']._serialized_end=593
-  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_start=595
-  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_end=634
-  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_start=636
-  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_end=711
-  _globals['_LISTPRODUCTSREQUEST']._serialized_start=713
-  _globals['_LISTPRODUCTSREQUEST']._serialized_end=795
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=797
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=893
-  _globals['_UPDATEPRODUCTREQUEST']._serialized_start=896
-  _globals['_UPDATEPRODUCTREQUEST']._serialized_end=1061
-  _globals['_UPDATEPRODUCTRESPONSE']._serialized_start=1063
-  _globals['_UPDATEPRODUCTRESPONSE']._serialized_end=1134
-  _globals['_DELETEPRODUCTREQUEST']._serialized_start=1136
-  _globals['_DELETEPRODUCTREQUEST']._serialized_end=1222
-  _globals['_DELETEPRODUCTRESPONSE']._serialized_start=1224
-  _globals['_DELETEPRODUCTRESPONSE']._serialized_end=1295
-  _globals['_PRODUCTSERVICE']._serialized_start=1298
-  _globals['_PRODUCTSERVICE']._serialized_end=2266
+  _globals['_CREATEPRODUCTREQUEST']._serialized_start=228
+  _globals['_CREATEPRODUCTREQUEST']._serialized_end=384
+  _globals['_CREATEPRODUCTRESPONSE']._serialized_start=386
+  _globals['_CREATEPRODUCTRESPONSE']._serialized_end=457
+  _globals['_GETPRODUCTREQUEST']._serialized_start=459
+  _globals['_GETPRODUCTREQUEST']._serialized_end=522
+  _globals['_GETPRODUCTRESPONSE']._serialized_start=524
+  _globals['_GETPRODUCTRESPONSE']._serialized_end=592
+  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_start=594
+  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_end=633
+  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_start=635
+  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_end=710
+  _globals['_LISTPRODUCTSREQUEST']._serialized_start=712
+  _globals['_LISTPRODUCTSREQUEST']._serialized_end=794
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=796
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=892
+  _globals['_UPDATEPRODUCTREQUEST']._serialized_start=895
+  _globals['_UPDATEPRODUCTREQUEST']._serialized_end=1060
+  _globals['_UPDATEPRODUCTRESPONSE']._serialized_start=1062
+  _globals['_UPDATEPRODUCTRESPONSE']._serialized_end=1133
+  _globals['_DELETEPRODUCTREQUEST']._serialized_start=1135
+  _globals['_DELETEPRODUCTREQUEST']._serialized_end=1221
+  _globals['_DELETEPRODUCTRESPONSE']._serialized_start=1223
+  _globals['_DELETEPRODUCTRESPONSE']._serialized_end=1294
+  _globals['_PRODUCTSERVICE']._serialized_start=1297
+  _globals['_PRODUCTSERVICE']._serialized_end=2265
 # @@protoc_insertion_point(module_scope)

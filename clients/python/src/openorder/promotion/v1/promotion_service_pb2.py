@@ -25,11 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
 from openorder.promotion.v1 import promotion_pb2 as openorder_dot_promotion_dot_v1_dot_promotion__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.openorder/promotion/v1/promotion_service.proto\x12\x16openorder.promotion.v1\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!openorder/access/v1/options.proto\x1a&openorder/promotion/v1/promotion.proto\"\x9f\x02\n\x13\x43reateCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x32\n\x05terms\x18\x04 \x01(\x0b\x32#.openorder.promotion.v1.CouponTerms\x12\x33\n\x0fvalid_from_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10valid_until_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bissue_limit\x18\x07 \x01(\x05\x12\x1c\n\x14issue_limit_per_user\x18\x08 \x01(\x05\"F\n\x14\x43reateCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\"\xa4\x01\n\x13UpdateCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x06\x63oupon\x18\x02 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x03\"F\n\x14UpdateCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\">\n\x10GetCouponRequest\x12\x13\n\tcoupon_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"C\n\x11GetCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\";\n\x12ListCouponsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x13ListCouponsResponse\x12/\n\x07\x63oupons\x18\x01 \x03(\x0b\x32\x1e.openorder.promotion.v1.Coupon\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x12IssueCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\tcoupon_id\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x63ode\x18\x03 \x01(\tH\x00\x12\x0f\n\x07user_id\x18\x04 \x01(\tB\x05\n\x03key\"R\n\x13IssueCouponResponse\x12;\n\rissued_coupon\x18\x01 \x01(\x0b\x32$.openorder.promotion.v1.IssuedCoupon\"\x97\x01\n\x11HoldCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x18\n\x10issued_coupon_id\x18\x04 \x01(\t\x12\x31\n\x05lines\x18\x05 \x03(\x0b\x32\".openorder.promotion.v1.CouponLine\"K\n\x12HoldCouponResponse\x12\x35\n\ncoupon_use\x18\x01 \x01(\x0b\x32!.openorder.promotion.v1.CouponUse\"\x9f\x01\n\x18ListIssuedCouponsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tcoupon_id\x18\x02 \x01(\t\x12\x38\n\x05state\x18\x03 \x01(\x0e\x32).openorder.promotion.v1.IssuedCouponState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"r\n\x19ListIssuedCouponsResponse\x12<\n\x0eissued_coupons\x18\x01 \x03(\x0b\x32$.openorder.promotion.v1.IssuedCoupon\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x90\t\n\x10PromotionService\x12\x88\x01\n\x0c\x43reateCoupon\x12+.openorder.promotion.v1.CreateCouponRequest\x1a,.openorder.promotion.v1.CreateCouponResponse\"\x1d\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/coupons:\x01*\x12\xc9\x01\n\x0cUpdateCoupon\x12+.openorder.promotion.v1.UpdateCouponRequest\x1a,.openorder.promotion.v1.UpdateCouponResponse\"^\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02Q2\x1e/v1/coupons/{coupon.coupon_id}:\x06\x63ouponZ\'2\x1d/v1/couponCodes/{coupon.code}:\x06\x63oupon\x12\xa2\x01\n\tGetCoupon\x12(.openorder.promotion.v1.GetCouponRequest\x1a).openorder.promotion.v1.GetCouponResponse\"@\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x33\x12\x17/v1/coupons/{coupon_id}Z\x18\x12\x16/v1/couponCodes/{code}\x12\x82\x01\n\x0bListCoupons\x12*.openorder.promotion.v1.ListCouponsRequest\x1a+.openorder.promotion.v1.ListCouponsResponse\"\x1a\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/coupons\x12\xba\x01\n\x0bIssueCoupon\x12*.openorder.promotion.v1.IssueCouponRequest\x1a+.openorder.promotion.v1.IssueCouponResponse\"R\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\x45\"\x1d/v1/coupons/{coupon_id}:issue:\x01*Z!\"\x1c/v1/couponCodes/{code}:issue:\x01*\x12\xa0\x01\n\nHoldCoupon\x12).openorder.promotion.v1.HoldCouponRequest\x1a*.openorder.promotion.v1.HoldCouponResponse\";\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02.\")/v1/issuedCoupons/{issued_coupon_id}:hold:\x01*\x12\x9a\x01\n\x11ListIssuedCoupons\x12\x30.openorder.promotion.v1.ListIssuedCouponsRequest\x1a\x31.openorder.promotion.v1.ListIssuedCouponsResponse\" \x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/issuedCouponsB\xde\x01\n\x1a\x63om.openorder.promotion.v1B\x15PromotionServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\xa2\x02\x0bOOPromotion\xaa\x02\x16OpenOrder.Promotion.V1\xca\x02\x16OpenOrder\\Promotion\\V1\xea\x02\x18OpenOrder::Promotion::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.openorder/promotion/v1/promotion_service.proto\x12\x16openorder.promotion.v1\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a openorder/access/v1/access.proto\x1a&openorder/promotion/v1/promotion.proto\"\x9f\x02\n\x13\x43reateCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x32\n\x05terms\x18\x04 \x01(\x0b\x32#.openorder.promotion.v1.CouponTerms\x12\x33\n\x0fvalid_from_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10valid_until_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bissue_limit\x18\x07 \x01(\x05\x12\x1c\n\x14issue_limit_per_user\x18\x08 \x01(\x05\"F\n\x14\x43reateCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\"\xa4\x01\n\x13UpdateCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x06\x63oupon\x18\x02 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x03\"F\n\x14UpdateCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\">\n\x10GetCouponRequest\x12\x13\n\tcoupon_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"C\n\x11GetCouponResponse\x12.\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1e.openorder.promotion.v1.Coupon\";\n\x12ListCouponsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x13ListCouponsResponse\x12/\n\x07\x63oupons\x18\x01 \x03(\x0b\x32\x1e.openorder.promotion.v1.Coupon\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x12IssueCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\tcoupon_id\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x63ode\x18\x03 \x01(\tH\x00\x12\x0f\n\x07user_id\x18\x04 \x01(\tB\x05\n\x03key\"R\n\x13IssueCouponResponse\x12;\n\rissued_coupon\x18\x01 \x01(\x0b\x32$.openorder.promotion.v1.IssuedCoupon\"\x97\x01\n\x11HoldCouponRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x18\n\x10issued_coupon_id\x18\x04 \x01(\t\x12\x31\n\x05lines\x18\x05 \x03(\x0b\x32\".openorder.promotion.v1.CouponLine\"K\n\x12HoldCouponResponse\x12\x35\n\ncoupon_use\x18\x01 \x01(\x0b\x32!.openorder.promotion.v1.CouponUse\"\x9f\x01\n\x18ListIssuedCouponsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tcoupon_id\x18\x02 \x01(\t\x12\x38\n\x05state\x18\x03 \x01(\x0e\x32).openorder.promotion.v1.IssuedCouponState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"r\n\x19ListIssuedCouponsResponse\x12<\n\x0eissued_coupons\x18\x01 \x03(\x0b\x32$.openorder.promotion.v1.IssuedCoupon\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x90\t\n\x10PromotionService\x12\x88\x01\n\x0c\x43reateCoupon\x12+.openorder.promotion.v1.CreateCouponRequest\x1a,.openorder.promotion.v1.CreateCouponResponse\"\x1d\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/coupons:\x01*\x12\xc9\x01\n\x0cUpdateCoupon\x12+.openorder.promotion.v1.UpdateCouponRequest\x1a,.openorder.promotion.v1.UpdateCouponResponse\"^\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02Q2\x1e/v1/coupons/{coupon.coupon_id}:\x06\x63ouponZ\'2\x1d/v1/couponCodes/{coupon.code}:\x06\x63oupon\x12\xa2\x01\n\tGetCoupon\x12(.openorder.promotion.v1.GetCouponRequest\x1a).openorder.promotion.v1.GetCouponResponse\"@\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\x33\x12\x17/v1/coupons/{coupon_id}Z\x18\x12\x16/v1/couponCodes/{code}\x12\x82\x01\n\x0bListCoupons\x12*.openorder.promotion.v1.ListCouponsRequest\x1a+.openorder.promotion.v1.ListCouponsResponse\"\x1a\x90\x02\x01\xd8\xe2\"\x02\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/coupons\x12\xba\x01\n\x0bIssueCoupon\x12*.openorder.promotion.v1.IssueCouponRequest\x1a+.openorder.promotion.v1.IssueCouponResponse\"R\x90\x02\x02\xd8\xe2\"\x04\x82\xd3\xe4\x93\x02\x45\"\x1d/v1/coupons/{coupon_id}:issue:\x01*Z!\"\x1c/v1/couponCodes/{code}:issue:\x01*\x12\xa0\x01\n\nHoldCoupon\x12).openorder.promotion.v1.HoldCouponRequest\x1a*.openorder.promotion.v1.HoldCouponResponse\";\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02.\")/v1/issuedCoupons/{issued_coupon_id}:hold:\x01*\x12\x9a\x01\n\x11ListIssuedCoupons\x12\x30.openorder.promotion.v1.ListIssuedCouponsRequest\x1a\x31.openorder.promotion.v1.ListIssuedCouponsResponse\" \x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/issuedCouponsB\xde\x01\n\x1a\x63om.openorder.promotion.v1B\x15PromotionServiceProtoP\x01ZLgithub.com/openorder/openorder/clients/go/openorder/promotion/v1;promotionv1\xa2\x02\x0bOOPromotion\xaa\x02\x16OpenOrder.Promotion.V1\xca\x02\x16OpenOrder\\Promotion\\V1\xea\x02\x18OpenOrder::Promotion::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,34 +51,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROMOTIONSERVICE'].methods_by_name['HoldCoupon']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002.\")/v1/issuedCoupons/{issued_coupon_id}:hold:\001*'
   _globals['_PROMOTIONSERVICE'].methods_by_name['ListIssuedCoupons']._loaded_options = None
   _globals['_PROMOTIONSERVICE'].methods_by_name['ListIssuedCoupons']._serialized_options = b'\220\002\001\330\342\"\003\202\323\344\223\002\023\022\021/v1/issuedCoupons'
-  _globals['_CREATECOUPONREQUEST']._serialized_start=247
-  _globals['_CREATECOUPONREQUEST']._serialized_end=534
-  _globals['_CREATECOUPONRESPONSE']._serialized_start=536
-  _globals['_CREATECOUPONRESPONSE']._serialized_end=606
-  _globals['_UPDATECOUPONREQUEST']._serialized_start=609
-  _globals['_UPDATECOUPONREQUEST']._serialized_end=773
-  _globals['_UPDATECOUPONRESPONSE']._serialized_start=775
-  _globals['_UPDATECOUPONRESPONSE']._serialized_end=845
-  _globals['_GETCOUPONREQUEST']._serialized_start=847
-  _globals['_GETCOUPONREQUEST']._serialized_end=909
-  _globals['_GETCOUPONRESPONSE']._serialized_start=911
-  _globals['_GETCOUPONRESPONSE']._serialized_end=978
-  _globals['_LISTCOUPONSREQUEST']._serialized_start=980
-  _globals['_LISTCOUPONSREQUEST']._serialized_end=1039
-  _globals['_LISTCOUPONSRESPONSE']._serialized_start=1041
-  _globals['_LISTCOUPONSRESPONSE']._serialized_end=1136
-  _globals['_ISSUECOUPONREQUEST']._serialized_start=1138
-  _globals['_ISSUECOUPONREQUEST']._serialized_end=1239
-  _globals['_ISSUECOUPONRESPONSE']._serialized_start=1241
-  _globals['_ISSUECOUPONRESPONSE']._serialized_end=1323
-  _globals['_HOLDCOUPONREQUEST']._serialized_start=1326
-  _globals['_HOLDCOUPONREQUEST']._serialized_end=1477
-  _globals['_HOLDCOUPONRESPONSE']._serialized_start=1479
-  _globals['_HOLDCOUPONRESPONSE']._serialized_end=1554
-  _globals['_LISTISSUEDCOUPONSREQUEST']._serialized_start=1557
-  _globals['_LISTISSUEDCOUPONSREQUEST']._serialized_end=1716
-  _globals['_LISTISSUEDCOUPONSRESPONSE']._serialized_start=1718
-  _globals['_LISTISSUEDCOUPONSRESPONSE']._serialized_end=1832
-  _globals['_PROMOTIONSERVICE']._serialized_start=1835
-  _globals['_PROMOTIONSERVICE']._serialized_end=3003
+  _globals['_CREATECOUPONREQUEST']._serialized_start=246
+  _globals['_CREATECOUPONREQUEST']._serialized_end=533
+  _globals['_CREATECOUPONRESPONSE']._serialized_start=535
+  _globals['_CREATECOUPONRESPONSE']._serialized_end=605
+  _globals['_UPDATECOUPONREQUEST']._serialized_start=608
+  _globals['_UPDATECOUPONREQUEST']._serialized_end=772
+  _globals['_UPDATECOUPONRESPONSE']._serialized_start=774
+  _globals['_UPDATECOUPONRESPONSE']._serialized_end=844
+  _globals['_GETCOUPONREQUEST']._serialized_start=846
+  _globals['_GETCOUPONREQUEST']._serialized_end=908
+  _globals['_GETCOUPONRESPONSE']._serialized_start=910
+  _globals['_GETCOUPONRESPONSE']._serialized_end=977
+  _globals['_LISTCOUPONSREQUEST']._serialized_start=979
+  _globals['_LISTCOUPONSREQUEST']._serialized_end=1038
+  _globals['_LISTCOUPONSRESPONSE']._serialized_start=1040
+  _globals['_LISTCOUPONSRESPONSE']._serialized_end=1135
+  _globals['_ISSUECOUPONREQUEST']._serialized_start=1137
+  _globals['_ISSUECOUPONREQUEST']._serialized_end=1238
+  _globals['_ISSUECOUPONRESPONSE']._serialized_start=1240
+  _globals['_ISSUECOUPONRESPONSE']._serialized_end=1322
+  _globals['_HOLDCOUPONREQUEST']._serialized_start=1325
+  _globals['_HOLDCOUPONREQUEST']._serialized_end=1476
+  _globals['_HOLDCOUPONRESPONSE']._serialized_start=1478
+  _globals['_HOLDCOUPONRESPONSE']._serialized_end=1553
+  _globals['_LISTISSUEDCOUPONSREQUEST']._serialized_start=1556
+  _globals['_LISTISSUEDCOUPONSREQUEST']._serialized_end=1715
+  _globals['_LISTISSUEDCOUPONSRESPONSE']._serialized_start=1717
+  _globals['_LISTISSUEDCOUPONSRESPONSE']._serialized_end=1831
+  _globals['_PROMOTIONSERVICE']._serialized_start=1834
+  _globals['_PROMOTIONSERVICE']._serialized_end=3002
 # @@protoc_insertion_point(module_scope)

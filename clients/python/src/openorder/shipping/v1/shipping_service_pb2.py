@@ -24,12 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
 from openorder.order.v1 import order_events_pb2 as openorder_dot_order_dot_v1_dot_order__events__pb2
 from openorder.shipping.v1 import shipping_pb2 as openorder_dot_shipping_dot_v1_dot_shipping__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,openorder/shipping/v1/shipping_service.proto\x12\x15openorder.shipping.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!openorder/access/v1/options.proto\x1a%openorder/order/v1/order_events.proto\x1a$openorder/shipping/v1/shipping.proto\"F\n\x12GetShipmentRequest\x12\x15\n\x0bshipment_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08order_id\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"~\n\x13GetShipmentResponse\x12\x31\n\x08shipment\x18\x01 \x01(\x0b\x32\x1f.openorder.shipping.v1.Shipment\x12\x34\n\x06\x65vents\x18\x02 \x03(\x0b\x32$.openorder.shipping.v1.ShipmentEvent\"\x99\x01\n\x14ListShipmentsRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.openorder.shipping.v1.ShipmentState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"d\n\x15ListShipmentsResponse\x12\x32\n\tshipments\x18\x01 \x03(\x0b\x32\x1f.openorder.shipping.v1.Shipment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb6\x01\n\x15UpdateShipmentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12\x33\n\x05state\x18\x04 \x01(\x0e\x32$.openorder.shipping.v1.ShipmentState\x12\x0f\n\x07\x63\x61rrier\x18\x05 \x01(\t\x12\x17\n\x0ftracking_number\x18\x06 \x01(\t\"K\n\x16UpdateShipmentResponse\x12\x31\n\x08shipment\x18\x01 \x01(\x0b\x32\x1f.openorder.shipping.v1.Shipment\"\x98\x01\n\x15\x43\x61ncelShipmentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x34\n\x05\x63\x61use\x18\x04 \x01(\x0e\x32%.openorder.order.v1.CancellationCause\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"K\n\x16\x43\x61ncelShipmentResponse\x12\x31\n\x08shipment\x18\x01 \x01(\x0b\x32\x1f.openorder.shipping.v1.Shipment\"\xf3\x01\n\x17\x41\x64\x64ShipmentEventRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\x0bshipment_id\x18\x02 \x01(\tH\x00\x12\x12\n\x08order_id\x18\x03 \x01(\tH\x00\x12\x36\n\x04type\x18\x04 \x01(\x0e\x32(.openorder.shipping.v1.ShipmentEventType\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08location\x18\x06 \x01(\t\x12\x18\n\x10\x63\x61rrier_event_id\x18\x07 \x01(\tB\x05\n\x03key\"\x82\x01\n\x18\x41\x64\x64ShipmentEventResponse\x12\x31\n\x08shipment\x18\x01 \x01(\x0b\x32\x1f.openorder.shipping.v1.Shipment\x12\x33\n\x05\x65vent\x18\x02 \x01(\x0b\x32$.openorder.shipping.v1.ShipmentEvent2\xf4\x06\n\x0fShippingService\x12\xb2\x01\n\x0bGetShipment\x12).openorder.shipping.v1.GetShipmentRequest\x1a*.openorder.shipping.v1.GetShipmentResponse\"L\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02?\x12\x1b/v1/shipments/{shipment_id}Z \x12\x1e/v1/orders/{order_id}/shipment\x12\x88\x01\n\rListShipments\x12+.openorder.shipping.v1.ListShipmentsRequest\x1a,.openorder.shipping.v1.ListShipmentsResponse\"\x1c\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/shipments\x12\x9f\x01\n\x0eUpdateShipment\x12,.openorder.shipping.v1.UpdateShipmentRequest\x1a-.openorder.shipping.v1.UpdateShipmentResponse\"0\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02#2\x1e/v1/orders/{order_id}/shipment:\x01*\x12\xa6\x01\n\x0e\x43\x61ncelShipment\x12,.openorder.shipping.v1.CancelShipmentRequest\x1a-.openorder.shipping.v1.CancelShipmentResponse\"7\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02*\"%/v1/orders/{order_id}/shipment:cancel:\x01*\x12\xd5\x01\n\x10\x41\x64\x64ShipmentEvent\x12..openorder.shipping.v1.AddShipmentEventRequest\x1a/.openorder.shipping.v1.AddShipmentEventResponse\"`\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02S\"\"/v1/shipments/{shipment_id}/events:\x01*Z*\"%/v1/orders/{order_id}/shipment/events:\x01*B\xd6\x01\n\x19\x63om.openorder.shipping.v1B\x14ShippingServiceProtoP\x01ZJgithub.com/openorder/openorder/clients/go/openorder/shipping/v1;shippingv1\xa2\x02\nOOShipping\xaa\x02\x15OpenOrder.Shipping.V1\xca\x02\x15OpenOrder\\Shipping\\V1\xea\x02\x17OpenOrder::Shipping::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,openorder/shipping/v1/shipping_service.proto\x12\x15openorder.shipping.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a openorder/access/v1/access.proto\x1a%openorder/order/v1/order_events.proto\x1a$openorder/shipping/v1/shipping.proto\"F\n\x12GetShipmentRequest\x12\x15\n\x0bshipment_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08order_id\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"~\n\x13GetShipmentResponse\x12\x31\n\x08shipment\x18\x01 \x01(\x0b\x32\x1f.openorder.shipping.v1.Shipment\x12\x34\n\x06\x65vents\x18\x02 \x03(\x0b\x32$.openorder.shipping.v1.ShipmentEvent\"\x99\x01\n\x14ListShipmentsRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.openorder.shipping.v1.ShipmentState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"d\n\x15ListShipmentsResponse\x12\x32\n\tshipments\x18\x01 \x03(\x0b\x32\x1f.openorder.shipping.v1.Shipment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb6\x01\n\x15UpdateShipmentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12\x33\n\x05state\x18\x04 \x01(\x0e\x32$.openorder.shipping.v1.ShipmentState\x12\x0f\n\x07\x63\x61rrier\x18\x05 \x01(\t\x12\x17\n\x0ftracking_number\x18\x06 \x01(\t\"K\n\x16UpdateShipmentResponse\x12\x31\n\x08shipment\x18\x01 \x01(\x0b\x32\x1f.openorder.shipping.v1.Shipment\"\x98\x01\n\x15\x43\x61ncelShipmentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x34\n\x05\x63\x61use\x18\x04 \x01(\x0e\x32%.openorder.order.v1.CancellationCause\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"K\n\x16\x43\x61ncelShipmentResponse\x12\x31\n\x08shipment\x18\x01 \x01(\x0b\x32\x1f.openorder.shipping.v1.Shipment\"\xf3\x01\n\x17\x41\x64\x64ShipmentEventRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\x0bshipment_id\x18\x02 \x01(\tH\x00\x12\x12\n\x08order_id\x18\x03 \x01(\tH\x00\x12\x36\n\x04type\x18\x04 \x01(\x0e\x32(.openorder.shipping.v1.ShipmentEventType\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08location\x18\x06 \x01(\t\x12\x18\n\x10\x63\x61rrier_event_id\x18\x07 \x01(\tB\x05\n\x03key\"\x82\x01\n\x18\x41\x64\x64ShipmentEventResponse\x12\x31\n\x08shipment\x18\x01 \x01(\x0b\x32\x1f.openorder.shipping.v1.Shipment\x12\x33\n\x05\x65vent\x18\x02 \x01(\x0b\x32$.openorder.shipping.v1.ShipmentEvent2\xf4\x06\n\x0fShippingService\x12\xb2\x01\n\x0bGetShipment\x12).openorder.shipping.v1.GetShipmentRequest\x1a*.openorder.shipping.v1.GetShipmentResponse\"L\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02?\x12\x1b/v1/shipments/{shipment_id}Z \x12\x1e/v1/orders/{order_id}/shipment\x12\x88\x01\n\rListShipments\x12+.openorder.shipping.v1.ListShipmentsRequest\x1a,.openorder.shipping.v1.ListShipmentsResponse\"\x1c\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/shipments\x12\x9f\x01\n\x0eUpdateShipment\x12,.openorder.shipping.v1.UpdateShipmentRequest\x1a-.openorder.shipping.v1.UpdateShipmentResponse\"0\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02#2\x1e/v1/orders/{order_id}/shipment:\x01*\x12\xa6\x01\n\x0e\x43\x61ncelShipment\x12,.openorder.shipping.v1.CancelShipmentRequest\x1a-.openorder.shipping.v1.CancelShipmentResponse\"7\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02*\"%/v1/orders/{order_id}/shipment:cancel:\x01*\x12\xd5\x01\n\x10\x41\x64\x64ShipmentEvent\x12..openorder.shipping.v1.AddShipmentEventRequest\x1a/.openorder.shipping.v1.AddShipmentEventResponse\"`\x90\x02\x02\xd8\xe2\"\x06\x82\xd3\xe4\x93\x02S\"\"/v1/shipments/{shipment_id}/events:\x01*Z*\"%/v1/orders/{order_id}/shipment/events:\x01*B\xd6\x01\n\x19\x63om.openorder.shipping.v1B\x14ShippingServiceProtoP\x01ZJgithub.com/openorder/openorder/clients/go/openorder/shipping/v1;shippingv1\xa2\x02\nOOShipping\xaa\x02\x15OpenOrder.Shipping.V1\xca\x02\x15OpenOrder\\Shipping\\V1\xea\x02\x17OpenOrder::Shipping::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,26 +47,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHIPPINGSERVICE'].methods_by_name['CancelShipment']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002*\"%/v1/orders/{order_id}/shipment:cancel:\001*'
   _globals['_SHIPPINGSERVICE'].methods_by_name['AddShipmentEvent']._loaded_options = None
   _globals['_SHIPPINGSERVICE'].methods_by_name['AddShipmentEvent']._serialized_options = b'\220\002\002\330\342\"\006\202\323\344\223\002S\"\"/v1/shipments/{shipment_id}/events:\001*Z*\"%/v1/orders/{order_id}/shipment/events:\001*'
-  _globals['_GETSHIPMENTREQUEST']._serialized_start=246
-  _globals['_GETSHIPMENTREQUEST']._serialized_end=316
-  _globals['_GETSHIPMENTRESPONSE']._serialized_start=318
-  _globals['_GETSHIPMENTRESPONSE']._serialized_end=444
-  _globals['_LISTSHIPMENTSREQUEST']._serialized_start=447
-  _globals['_LISTSHIPMENTSREQUEST']._serialized_end=600
-  _globals['_LISTSHIPMENTSRESPONSE']._serialized_start=602
-  _globals['_LISTSHIPMENTSRESPONSE']._serialized_end=702
-  _globals['_UPDATESHIPMENTREQUEST']._serialized_start=705
-  _globals['_UPDATESHIPMENTREQUEST']._serialized_end=887
-  _globals['_UPDATESHIPMENTRESPONSE']._serialized_start=889
-  _globals['_UPDATESHIPMENTRESPONSE']._serialized_end=964
-  _globals['_CANCELSHIPMENTREQUEST']._serialized_start=967
-  _globals['_CANCELSHIPMENTREQUEST']._serialized_end=1119
-  _globals['_CANCELSHIPMENTRESPONSE']._serialized_start=1121
-  _globals['_CANCELSHIPMENTRESPONSE']._serialized_end=1196
-  _globals['_ADDSHIPMENTEVENTREQUEST']._serialized_start=1199
-  _globals['_ADDSHIPMENTEVENTREQUEST']._serialized_end=1442
-  _globals['_ADDSHIPMENTEVENTRESPONSE']._serialized_start=1445
-  _globals['_ADDSHIPMENTEVENTRESPONSE']._serialized_end=1575
-  _globals['_SHIPPINGSERVICE']._serialized_start=1578
-  _globals['_SHIPPINGSERVICE']._serialized_end=2462
+  _globals['_GETSHIPMENTREQUEST']._serialized_start=245
+  _globals['_GETSHIPMENTREQUEST']._serialized_end=315
+  _globals['_GETSHIPMENTRESPONSE']._serialized_start=317
+  _globals['_GETSHIPMENTRESPONSE']._serialized_end=443
+  _globals['_LISTSHIPMENTSREQUEST']._serialized_start=446
+  _globals['_LISTSHIPMENTSREQUEST']._serialized_end=599
+  _globals['_LISTSHIPMENTSRESPONSE']._serialized_start=601
+  _globals['_LISTSHIPMENTSRESPONSE']._serialized_end=701
+  _globals['_UPDATESHIPMENTREQUEST']._serialized_start=704
+  _globals['_UPDATESHIPMENTREQUEST']._serialized_end=886
+  _globals['_UPDATESHIPMENTRESPONSE']._serialized_start=888
+  _globals['_UPDATESHIPMENTRESPONSE']._serialized_end=963
+  _globals['_CANCELSHIPMENTREQUEST']._serialized_start=966
+  _globals['_CANCELSHIPMENTREQUEST']._serialized_end=1118
+  _globals['_CANCELSHIPMENTRESPONSE']._serialized_start=1120
+  _globals['_CANCELSHIPMENTRESPONSE']._serialized_end=1195
+  _globals['_ADDSHIPMENTEVENTREQUEST']._serialized_start=1198
+  _globals['_ADDSHIPMENTEVENTREQUEST']._serialized_end=1441
+  _globals['_ADDSHIPMENTEVENTRESPONSE']._serialized_start=1444
+  _globals['_ADDSHIPMENTEVENTRESPONSE']._serialized_end=1574
+  _globals['_SHIPPINGSERVICE']._serialized_start=1577
+  _globals['_SHIPPINGSERVICE']._serialized_end=2461
 # @@protoc_insertion_point(module_scope)

@@ -23,10 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from openorder.secret.v1 import options_pb2 as openorder_dot_secret_dot_v1_dot_options__pb2
+from openorder.secret.v1 import secret_pb2 as openorder_dot_secret_dot_v1_dot_secret__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1copenorder/user/v1/user.proto\x12\x11openorder.user.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!openorder/secret/v1/options.proto\"\x88\x02\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12*\n\x05roles\x18\x04 \x03(\x0e\x32\x1b.openorder.user.v1.UserRole\x12+\n\x05state\x18\x05 \x01(\x0e\x32\x1c.openorder.user.v1.UserState\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8c\x02\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x1a\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tB\x04\xd8\xe2\"\x01\x12<\n\x18\x61\x63\x63\x65ss_token_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\rrefresh_token\x18\x04 \x01(\tB\x04\xd8\xe2\"\x01\x12=\n\x19refresh_token_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13session_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x89\x02\n\x06\x41piKey\x12\x12\n\napi_key_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x02\n\x0cUserActivity\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x31\n\x04type\x18\x03 \x01(\x0e\x32#.openorder.user.v1.UserActivityType\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x12\n\napi_key_id\x18\x07 \x01(\t\x12*\n\x05roles\x18\x08 \x03(\x0e\x32\x1b.openorder.user.v1.UserRole\x12\x11\n\tpeer_hash\x18\t \x01(\t*\x82\x01\n\x08UserRole\x12\x19\n\x15USER_ROLE_UNSPECIFIED\x10\x00\x12\x16\n\x12USER_ROLE_CUSTOMER\x10\x01\x12\x16\n\x12USER_ROLE_OPERATOR\x10\x02\x12\x15\n\x11USER_ROLE_SERVICE\x10\x03\x12\x14\n\x10USER_ROLE_VIEWER\x10\x04*W\n\tUserState\x12\x1a\n\x16USER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11USER_STATE_ACTIVE\x10\x01\x12\x17\n\x13USER_STATE_DISABLED\x10\x02*\xfa\x03\n\x10UserActivityType\x12\"\n\x1eUSER_ACTIVITY_TYPE_UNSPECIFIED\x10\x00\x12!\n\x1dUSER_ACTIVITY_TYPE_REGISTERED\x10\x01\x12 \n\x1cUSER_ACTIVITY_TYPE_SIGNED_IN\x10\x02\x12%\n!USER_ACTIVITY_TYPE_SIGN_IN_FAILED\x10\x03\x12!\n\x1dUSER_ACTIVITY_TYPE_SIGNED_OUT\x10\x04\x12\'\n#USER_ACTIVITY_TYPE_PASSWORD_CHANGED\x10\x05\x12&\n\"USER_ACTIVITY_TYPE_PROFILE_UPDATED\x10\x06\x12%\n!USER_ACTIVITY_TYPE_ROLES_ASSIGNED\x10\x07\x12\x1f\n\x1bUSER_ACTIVITY_TYPE_DISABLED\x10\x08\x12\x1e\n\x1aUSER_ACTIVITY_TYPE_ENABLED\x10\t\x12&\n\"USER_ACTIVITY_TYPE_API_KEY_CREATED\x10\n\x12&\n\"USER_ACTIVITY_TYPE_API_KEY_REVOKED\x10\x0b\x12*\n&USER_ACTIVITY_TYPE_SESSION_COMPROMISED\x10\x0c\x42\xaf\x01\n\x15\x63om.openorder.user.v1B\tUserProtoP\x01ZBgithub.com/openorder/openorder/clients/go/openorder/user/v1;userv1\xa2\x02\x06OOUser\xaa\x02\x11OpenOrder.User.V1\xca\x02\x11OpenOrder\\User\\V1\xea\x02\x13OpenOrder::User::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1copenorder/user/v1/user.proto\x12\x11openorder.user.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a openorder/secret/v1/secret.proto\"\x88\x02\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12*\n\x05roles\x18\x04 \x03(\x0e\x32\x1b.openorder.user.v1.UserRole\x12+\n\x05state\x18\x05 \x01(\x0e\x32\x1c.openorder.user.v1.UserState\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8c\x02\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x1a\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tB\x04\xd8\xe2\"\x01\x12<\n\x18\x61\x63\x63\x65ss_token_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\rrefresh_token\x18\x04 \x01(\tB\x04\xd8\xe2\"\x01\x12=\n\x19refresh_token_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13session_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x89\x02\n\x06\x41piKey\x12\x12\n\napi_key_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x02\n\x0cUserActivity\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x31\n\x04type\x18\x03 \x01(\x0e\x32#.openorder.user.v1.UserActivityType\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x12\n\napi_key_id\x18\x07 \x01(\t\x12*\n\x05roles\x18\x08 \x03(\x0e\x32\x1b.openorder.user.v1.UserRole\x12\x11\n\tpeer_hash\x18\t \x01(\t*\x82\x01\n\x08UserRole\x12\x19\n\x15USER_ROLE_UNSPECIFIED\x10\x00\x12\x16\n\x12USER_ROLE_CUSTOMER\x10\x01\x12\x16\n\x12USER_ROLE_OPERATOR\x10\x02\x12\x15\n\x11USER_ROLE_SERVICE\x10\x03\x12\x14\n\x10USER_ROLE_VIEWER\x10\x04*W\n\tUserState\x12\x1a\n\x16USER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11USER_STATE_ACTIVE\x10\x01\x12\x17\n\x13USER_STATE_DISABLED\x10\x02*\xfa\x03\n\x10UserActivityType\x12\"\n\x1eUSER_ACTIVITY_TYPE_UNSPECIFIED\x10\x00\x12!\n\x1dUSER_ACTIVITY_TYPE_REGISTERED\x10\x01\x12 \n\x1cUSER_ACTIVITY_TYPE_SIGNED_IN\x10\x02\x12%\n!USER_ACTIVITY_TYPE_SIGN_IN_FAILED\x10\x03\x12!\n\x1dUSER_ACTIVITY_TYPE_SIGNED_OUT\x10\x04\x12\'\n#USER_ACTIVITY_TYPE_PASSWORD_CHANGED\x10\x05\x12&\n\"USER_ACTIVITY_TYPE_PROFILE_UPDATED\x10\x06\x12%\n!USER_ACTIVITY_TYPE_ROLES_ASSIGNED\x10\x07\x12\x1f\n\x1bUSER_ACTIVITY_TYPE_DISABLED\x10\x08\x12\x1e\n\x1aUSER_ACTIVITY_TYPE_ENABLED\x10\t\x12&\n\"USER_ACTIVITY_TYPE_API_KEY_CREATED\x10\n\x12&\n\"USER_ACTIVITY_TYPE_API_KEY_REVOKED\x10\x0b\x12*\n&USER_ACTIVITY_TYPE_SESSION_COMPROMISED\x10\x0c\x42\xaf\x01\n\x15\x63om.openorder.user.v1B\tUserProtoP\x01ZBgithub.com/openorder/openorder/clients/go/openorder/user/v1;userv1\xa2\x02\x06OOUser\xaa\x02\x11OpenOrder.User.V1\xca\x02\x11OpenOrder\\User\\V1\xea\x02\x13OpenOrder::User::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,18 +38,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSION'].fields_by_name['access_token']._serialized_options = b'\330\342\"\001'
   _globals['_SESSION'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_SESSION'].fields_by_name['refresh_token']._serialized_options = b'\330\342\"\001'
-  _globals['_USERROLE']._serialized_start=1187
-  _globals['_USERROLE']._serialized_end=1317
-  _globals['_USERSTATE']._serialized_start=1319
-  _globals['_USERSTATE']._serialized_end=1406
-  _globals['_USERACTIVITYTYPE']._serialized_start=1409
-  _globals['_USERACTIVITYTYPE']._serialized_end=1915
-  _globals['_USER']._serialized_start=120
-  _globals['_USER']._serialized_end=384
-  _globals['_SESSION']._serialized_start=387
-  _globals['_SESSION']._serialized_end=655
-  _globals['_APIKEY']._serialized_start=658
-  _globals['_APIKEY']._serialized_end=923
-  _globals['_USERACTIVITY']._serialized_start=926
-  _globals['_USERACTIVITY']._serialized_end=1184
+  _globals['_USERROLE']._serialized_start=1186
+  _globals['_USERROLE']._serialized_end=1316
+  _globals['_USERSTATE']._serialized_start=1318
+  _globals['_USERSTATE']._serialized_end=1405
+  _globals['_USERACTIVITYTYPE']._serialized_start=1408
+  _globals['_USERACTIVITYTYPE']._serialized_end=1914
+  _globals['_USER']._serialized_start=119
+  _globals['_USER']._serialized_end=383
+  _globals['_SESSION']._serialized_start=386
+  _globals['_SESSION']._serialized_end=654
+  _globals['_APIKEY']._serialized_start=657
+  _globals['_APIKEY']._serialized_end=922
+  _globals['_USERACTIVITY']._serialized_start=925
+  _globals['_USERACTIVITY']._serialized_end=1183
 # @@protoc_insertion_point(module_scope)

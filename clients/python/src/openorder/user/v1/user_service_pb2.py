@@ -24,12 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from openorder.access.v1 import options_pb2 as openorder_dot_access_dot_v1_dot_options__pb2
-from openorder.secret.v1 import options_pb2 as openorder_dot_secret_dot_v1_dot_options__pb2
+from openorder.access.v1 import access_pb2 as openorder_dot_access_dot_v1_dot_access__pb2
+from openorder.secret.v1 import secret_pb2 as openorder_dot_secret_dot_v1_dot_secret__pb2
 from openorder.user.v1 import user_pb2 as openorder_dot_user_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$openorder/user/v1/user_service.proto\x12\x11openorder.user.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!openorder/access/v1/options.proto\x1a!openorder/secret/v1/options.proto\x1a\x1copenorder/user/v1/user.proto\"\xa3\x01\n\x13RegisterUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x16\n\x08password\x18\x03 \x01(\tB\x04\xd8\xe2\"\x01\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12*\n\x05roles\x18\x06 \x03(\x0e\x32\x1b.openorder.user.v1.UserRole\"=\n\x14RegisterUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"O\n\x13\x41uthenticateRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x16\n\x08password\x18\x02 \x01(\tB\x04\xd8\xe2\"\x01\x12\x11\n\tclient_id\x18\x03 \x01(\t\"j\n\x14\x41uthenticateResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\x12+\n\x07session\x18\x02 \x01(\x0b\x32\x1a.openorder.user.v1.Session\"2\n\x13RefreshTokenRequest\x12\x1b\n\rrefresh_token\x18\x01 \x01(\tB\x04\xd8\xe2\"\x01\"C\n\x14RefreshTokenResponse\x12+\n\x07session\x18\x01 \x01(\x0b\x32\x1a.openorder.user.v1.Session\"b\n\x0eSignOutRequest\x12\x1d\n\rrefresh_token\x18\x01 \x01(\tB\x04\xd8\xe2\"\x01H\x00\x12\x14\n\nsession_id\x18\x02 \x01(\tH\x00\x12\x11\n\x07user_id\x18\x03 \x01(\tH\x00\x42\x08\n\x06target\")\n\x0fSignOutResponse\x12\x16\n\x0e\x65nded_sessions\x18\x01 \x01(\x05\"\x91\x01\n\x15\x43hangePasswordRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x1e\n\x10\x63urrent_password\x18\x03 \x01(\tB\x04\xd8\xe2\"\x01\x12\x1a\n\x0cnew_password\x18\x04 \x01(\tB\x04\xd8\xe2\"\x01\x12\x17\n\x0fkeep_session_id\x18\x05 \x01(\t\"0\n\x16\x43hangePasswordResponse\x12\x16\n\x0e\x65nded_sessions\x18\x01 \x01(\x05\"!\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"8\n\x0fGetUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"\x9f\x01\n\x14UpdateProfileRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12\x19\n\x0c\x64isplay_name\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x65mail\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\x0f\n\r_display_nameB\x08\n\x06_email\">\n\x15UpdateProfileResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"~\n\x11\x41ssignRoleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12*\n\x05roles\x18\x04 \x03(\x0e\x32\x1b.openorder.user.v1.UserRole\";\n\x12\x41ssignRoleResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"9\n\x12\x44isableUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"<\n\x13\x44isableUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"8\n\x11\x45nableUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\";\n\x12\x45nableUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"\xa0\x01\n\x10ListUsersRequest\x12)\n\x04role\x18\x01 \x01(\x0e\x32\x1b.openorder.user.v1.UserRole\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.openorder.user.v1.UserState\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"T\n\x11ListUsersResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.openorder.user.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x17ListUserActivityRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x18ListUserActivityResponse\x12\x33\n\nactivities\x18\x01 \x03(\x0b\x32\x1f.openorder.user.v1.UserActivity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x01\n\x13\x43reateApiKeyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x14\x43reateApiKeyResponse\x12*\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x19.openorder.user.v1.ApiKey\x12\x11\n\x03key\x18\x02 \x01(\tB\x04\xd8\xe2\"\x01\"=\n\x13RevokeApiKeyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\napi_key_id\x18\x02 \x01(\t\"B\n\x14RevokeApiKeyResponse\x12*\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x19.openorder.user.v1.ApiKey\"%\n\x12ListApiKeysRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"B\n\x13ListApiKeysResponse\x12+\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x19.openorder.user.v1.ApiKey\".\n\x18RotateSigningKeysRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"^\n\x19RotateSigningKeysResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x31\n\ractivate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xac\x11\n\x0bUserService\x12|\n\x0cRegisterUser\x12&.openorder.user.v1.RegisterUserRequest\x1a\'.openorder.user.v1.RegisterUserResponse\"\x1b\x90\x02\x02\xd8\xe2\"\x01\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12|\n\x0c\x41uthenticate\x12&.openorder.user.v1.AuthenticateRequest\x1a\'.openorder.user.v1.AuthenticateResponse\"\x1b\xd8\xe2\"\x01\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/sessions:\x01*\x12\x87\x01\n\x0cRefreshToken\x12&.openorder.user.v1.RefreshTokenRequest\x1a\'.openorder.user.v1.RefreshTokenResponse\"&\x90\x02\x02\xd8\xe2\"\x01\x82\xd3\xe4\x93\x02\x19\"\x14/v1/sessions:refresh:\x01*\x12x\n\x07SignOut\x12!.openorder.user.v1.SignOutRequest\x1a\".openorder.user.v1.SignOutResponse\"&\x90\x02\x02\xd8\xe2\"\x01\x82\xd3\xe4\x93\x02\x19\"\x14/v1/sessions:signOut:\x01*\x12\x9b\x01\n\x0e\x43hangePassword\x12(.openorder.user.v1.ChangePasswordRequest\x1a).openorder.user.v1.ChangePasswordResponse\"4\x90\x02\x02\xd8\xe2\"\t\x82\xd3\xe4\x93\x02\'\"\"/v1/users/{user_id}:changePassword:\x01*\x12t\n\x07GetUser\x12!.openorder.user.v1.GetUserRequest\x1a\".openorder.user.v1.GetUserResponse\"\"\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/users/{user_id}\x12\x89\x01\n\rUpdateProfile\x12\'.openorder.user.v1.UpdateProfileRequest\x1a(.openorder.user.v1.UpdateProfileResponse\"%\x90\x02\x02\xd8\xe2\"\t\x82\xd3\xe4\x93\x02\x18\x32\x13/v1/users/{user_id}:\x01*\x12\x8b\x01\n\nAssignRole\x12$.openorder.user.v1.AssignRoleRequest\x1a%.openorder.user.v1.AssignRoleResponse\"0\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02#\"\x1e/v1/users/{user_id}:assignRole:\x01*\x12\x8b\x01\n\x0b\x44isableUser\x12%.openorder.user.v1.DisableUserRequest\x1a&.openorder.user.v1.DisableUserResponse\"-\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/{user_id}:disable:\x01*\x12\x87\x01\n\nEnableUser\x12$.openorder.user.v1.EnableUserRequest\x1a%.openorder.user.v1.EnableUserResponse\",\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/users/{user_id}:enable:\x01*\x12p\n\tListUsers\x12#.openorder.user.v1.ListUsersRequest\x1a$.openorder.user.v1.ListUsersResponse\"\x18\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/users\x12\x98\x01\n\x10ListUserActivity\x12*.openorder.user.v1.ListUserActivityRequest\x1a+.openorder.user.v1.ListUserActivityResponse\"+\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/users/{user_id}/activity\x12\x8e\x01\n\x0c\x43reateApiKey\x12&.openorder.user.v1.CreateApiKeyRequest\x1a\'.openorder.user.v1.CreateApiKeyResponse\"-\x90\x02\x02\xd8\xe2\"\t\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/{user_id}/apiKeys:\x01*\x12\x92\x01\n\x0cRevokeApiKey\x12&.openorder.user.v1.RevokeApiKeyRequest\x1a\'.openorder.user.v1.RevokeApiKeyResponse\"1\x90\x02\x02\xd8\xe2\"\t\x82\xd3\xe4\x93\x02$\"\x1f/v1/apiKeys/{api_key_id}:revoke:\x01*\x12\x88\x01\n\x0bListApiKeys\x12%.openorder.user.v1.ListApiKeysRequest\x1a&.openorder.user.v1.ListApiKeysResponse\"*\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/users/{user_id}/apiKeys\x12\x98\x01\n\x11RotateSigningKeys\x12+.openorder.user.v1.RotateSigningKeysRequest\x1a,.openorder.user.v1.RotateSigningKeysResponse\"(\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/signingKeys:rotate:\x01*B\xb6\x01\n\x15\x63om.openorder.user.v1B\x10UserServiceProtoP\x01ZBgithub.com/openorder/openorder/clients/go/openorder/user/v1;userv1\xa2\x02\x06OOUser\xaa\x02\x11OpenOrder.User.V1\xca\x02\x11OpenOrder\\User\\V1\xea\x02\x13OpenOrder::User::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$openorder/user/v1/user_service.proto\x12\x11openorder.user.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a openorder/access/v1/access.proto\x1a openorder/secret/v1/secret.proto\x1a\x1copenorder/user/v1/user.proto\"\xa3\x01\n\x13RegisterUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x16\n\x08password\x18\x03 \x01(\tB\x04\xd8\xe2\"\x01\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12*\n\x05roles\x18\x06 \x03(\x0e\x32\x1b.openorder.user.v1.UserRole\"=\n\x14RegisterUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"O\n\x13\x41uthenticateRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x16\n\x08password\x18\x02 \x01(\tB\x04\xd8\xe2\"\x01\x12\x11\n\tclient_id\x18\x03 \x01(\t\"j\n\x14\x41uthenticateResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\x12+\n\x07session\x18\x02 \x01(\x0b\x32\x1a.openorder.user.v1.Session\"2\n\x13RefreshTokenRequest\x12\x1b\n\rrefresh_token\x18\x01 \x01(\tB\x04\xd8\xe2\"\x01\"C\n\x14RefreshTokenResponse\x12+\n\x07session\x18\x01 \x01(\x0b\x32\x1a.openorder.user.v1.Session\"b\n\x0eSignOutRequest\x12\x1d\n\rrefresh_token\x18\x01 \x01(\tB\x04\xd8\xe2\"\x01H\x00\x12\x14\n\nsession_id\x18\x02 \x01(\tH\x00\x12\x11\n\x07user_id\x18\x03 \x01(\tH\x00\x42\x08\n\x06target\")\n\x0fSignOutResponse\x12\x16\n\x0e\x65nded_sessions\x18\x01 \x01(\x05\"\x91\x01\n\x15\x43hangePasswordRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x1e\n\x10\x63urrent_password\x18\x03 \x01(\tB\x04\xd8\xe2\"\x01\x12\x1a\n\x0cnew_password\x18\x04 \x01(\tB\x04\xd8\xe2\"\x01\x12\x17\n\x0fkeep_session_id\x18\x05 \x01(\t\"0\n\x16\x43hangePasswordResponse\x12\x16\n\x0e\x65nded_sessions\x18\x01 \x01(\x05\"!\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"8\n\x0fGetUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"\x9f\x01\n\x14UpdateProfileRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12\x19\n\x0c\x64isplay_name\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x65mail\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\x0f\n\r_display_nameB\x08\n\x06_email\">\n\x15UpdateProfileResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"~\n\x11\x41ssignRoleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\x12*\n\x05roles\x18\x04 \x03(\x0e\x32\x1b.openorder.user.v1.UserRole\";\n\x12\x41ssignRoleResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"9\n\x12\x44isableUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"<\n\x13\x44isableUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"8\n\x11\x45nableUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\";\n\x12\x45nableUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.openorder.user.v1.User\"\xa0\x01\n\x10ListUsersRequest\x12)\n\x04role\x18\x01 \x01(\x0e\x32\x1b.openorder.user.v1.UserRole\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.openorder.user.v1.UserState\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"T\n\x11ListUsersResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.openorder.user.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x17ListUserActivityRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x18ListUserActivityResponse\x12\x33\n\nactivities\x18\x01 \x03(\x0b\x32\x1f.openorder.user.v1.UserActivity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x01\n\x13\x43reateApiKeyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x14\x43reateApiKeyResponse\x12*\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x19.openorder.user.v1.ApiKey\x12\x11\n\x03key\x18\x02 \x01(\tB\x04\xd8\xe2\"\x01\"=\n\x13RevokeApiKeyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\napi_key_id\x18\x02 \x01(\t\"B\n\x14RevokeApiKeyResponse\x12*\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x19.openorder.user.v1.ApiKey\"%\n\x12ListApiKeysRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"B\n\x13ListApiKeysResponse\x12+\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x19.openorder.user.v1.ApiKey\".\n\x18RotateSigningKeysRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"^\n\x19RotateSigningKeysResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x31\n\ractivate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xac\x11\n\x0bUserService\x12|\n\x0cRegisterUser\x12&.openorder.user.v1.RegisterUserRequest\x1a\'.openorder.user.v1.RegisterUserResponse\"\x1b\x90\x02\x02\xd8\xe2\"\x01\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12|\n\x0c\x41uthenticate\x12&.openorder.user.v1.AuthenticateRequest\x1a\'.openorder.user.v1.AuthenticateResponse\"\x1b\xd8\xe2\"\x01\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/sessions:\x01*\x12\x87\x01\n\x0cRefreshToken\x12&.openorder.user.v1.RefreshTokenRequest\x1a\'.openorder.user.v1.RefreshTokenResponse\"&\x90\x02\x02\xd8\xe2\"\x01\x82\xd3\xe4\x93\x02\x19\"\x14/v1/sessions:refresh:\x01*\x12x\n\x07SignOut\x12!.openorder.user.v1.SignOutRequest\x1a\".openorder.user.v1.SignOutResponse\"&\x90\x02\x02\xd8\xe2\"\x01\x82\xd3\xe4\x93\x02\x19\"\x14/v1/sessions:signOut:\x01*\x12\x9b\x01\n\x0e\x43hangePassword\x12(.openorder.user.v1.ChangePasswordRequest\x1a).openorder.user.v1.ChangePasswordResponse\"4\x90\x02\x02\xd8\xe2\"\t\x82\xd3\xe4\x93\x02\'\"\"/v1/users/{user_id}:changePassword:\x01*\x12t\n\x07GetUser\x12!.openorder.user.v1.GetUserRequest\x1a\".openorder.user.v1.GetUserResponse\"\"\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/users/{user_id}\x12\x89\x01\n\rUpdateProfile\x12\'.openorder.user.v1.UpdateProfileRequest\x1a(.openorder.user.v1.UpdateProfileResponse\"%\x90\x02\x02\xd8\xe2\"\t\x82\xd3\xe4\x93\x02\x18\x32\x13/v1/users/{user_id}:\x01*\x12\x8b\x01\n\nAssignRole\x12$.openorder.user.v1.AssignRoleRequest\x1a%.openorder.user.v1.AssignRoleResponse\"0\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02#\"\x1e/v1/users/{user_id}:assignRole:\x01*\x12\x8b\x01\n\x0b\x44isableUser\x12%.openorder.user.v1.DisableUserRequest\x1a&.openorder.user.v1.DisableUserResponse\"-\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/{user_id}:disable:\x01*\x12\x87\x01\n\nEnableUser\x12$.openorder.user.v1.EnableUserRequest\x1a%.openorder.user.v1.EnableUserResponse\",\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/users/{user_id}:enable:\x01*\x12p\n\tListUsers\x12#.openorder.user.v1.ListUsersRequest\x1a$.openorder.user.v1.ListUsersResponse\"\x18\x90\x02\x01\xd8\xe2\"\x05\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/users\x12\x98\x01\n\x10ListUserActivity\x12*.openorder.user.v1.ListUserActivityRequest\x1a+.openorder.user.v1.ListUserActivityResponse\"+\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/users/{user_id}/activity\x12\x8e\x01\n\x0c\x43reateApiKey\x12&.openorder.user.v1.CreateApiKeyRequest\x1a\'.openorder.user.v1.CreateApiKeyResponse\"-\x90\x02\x02\xd8\xe2\"\t\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/{user_id}/apiKeys:\x01*\x12\x92\x01\n\x0cRevokeApiKey\x12&.openorder.user.v1.RevokeApiKeyRequest\x1a\'.openorder.user.v1.RevokeApiKeyResponse\"1\x90\x02\x02\xd8\xe2\"\t\x82\xd3\xe4\x93\x02$\"\x1f/v1/apiKeys/{api_key_id}:revoke:\x01*\x12\x88\x01\n\x0bListApiKeys\x12%.openorder.user.v1.ListApiKeysRequest\x1a&.openorder.user.v1.ListApiKeysResponse\"*\x90\x02\x01\xd8\xe2\"\x03\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/users/{user_id}/apiKeys\x12\x98\x01\n\x11RotateSigningKeys\x12+.openorder.user.v1.RotateSigningKeysRequest\x1a,.openorder.user.v1.RotateSigningKeysResponse\"(\x90\x02\x02\xd8\xe2\"\x08\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/signingKeys:rotate:\x01*B\xb6\x01\n\x15\x63om.openorder.user.v1B\x10UserServiceProtoP\x01ZBgithub.com/openorder/openorder/clients/go/openorder/user/v1;userv1\xa2\x02\x06OOUser\xaa\x02\x11OpenOrder.User.V1\xca\x02\x11OpenOrder\\User\\V1\xea\x02\x13OpenOrder::User::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -83,70 +83,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERSERVICE'].methods_by_name['ListApiKeys']._serialized_options = b'\220\002\001\330\342\"\003\202\323\344\223\002\035\022\033/v1/users/{user_id}/apiKeys'
   _globals['_USERSERVICE'].methods_by_name['RotateSigningKeys']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['RotateSigningKeys']._serialized_options = b'\220\002\002\330\342\"\010\202\323\344\223\002\033\"\026/v1/signingKeys:rotate:\001*'
-  _globals['_REGISTERUSERREQUEST']._serialized_start=223
-  _globals['_REGISTERUSERREQUEST']._serialized_end=386
-  _globals['_REGISTERUSERRESPONSE']._serialized_start=388
-  _globals['_REGISTERUSERRESPONSE']._serialized_end=449
-  _globals['_AUTHENTICATEREQUEST']._serialized_start=451
-  _globals['_AUTHENTICATEREQUEST']._serialized_end=530
-  _globals['_AUTHENTICATERESPONSE']._serialized_start=532
-  _globals['_AUTHENTICATERESPONSE']._serialized_end=638
-  _globals['_REFRESHTOKENREQUEST']._serialized_start=640
-  _globals['_REFRESHTOKENREQUEST']._serialized_end=690
-  _globals['_REFRESHTOKENRESPONSE']._serialized_start=692
-  _globals['_REFRESHTOKENRESPONSE']._serialized_end=759
-  _globals['_SIGNOUTREQUEST']._serialized_start=761
-  _globals['_SIGNOUTREQUEST']._serialized_end=859
-  _globals['_SIGNOUTRESPONSE']._serialized_start=861
-  _globals['_SIGNOUTRESPONSE']._serialized_end=902
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=905
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=1050
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=1052
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=1100
-  _globals['_GETUSERREQUEST']._serialized_start=1102
-  _globals['_GETUSERREQUEST']._serialized_end=1135
-  _globals['_GETUSERRESPONSE']._serialized_start=1137
-  _globals['_GETUSERRESPONSE']._serialized_end=1193
-  _globals['_UPDATEPROFILEREQUEST']._serialized_start=1196
-  _globals['_UPDATEPROFILEREQUEST']._serialized_end=1355
-  _globals['_UPDATEPROFILERESPONSE']._serialized_start=1357
-  _globals['_UPDATEPROFILERESPONSE']._serialized_end=1419
-  _globals['_ASSIGNROLEREQUEST']._serialized_start=1421
-  _globals['_ASSIGNROLEREQUEST']._serialized_end=1547
-  _globals['_ASSIGNROLERESPONSE']._serialized_start=1549
-  _globals['_ASSIGNROLERESPONSE']._serialized_end=1608
-  _globals['_DISABLEUSERREQUEST']._serialized_start=1610
-  _globals['_DISABLEUSERREQUEST']._serialized_end=1667
-  _globals['_DISABLEUSERRESPONSE']._serialized_start=1669
-  _globals['_DISABLEUSERRESPONSE']._serialized_end=1729
-  _globals['_ENABLEUSERREQUEST']._serialized_start=1731
-  _globals['_ENABLEUSERREQUEST']._serialized_end=1787
-  _globals['_ENABLEUSERRESPONSE']._serialized_start=1789
-  _globals['_ENABLEUSERRESPONSE']._serialized_end=1848
-  _globals['_LISTUSERSREQUEST']._serialized_start=1851
-  _globals['_LISTUSERSREQUEST']._serialized_end=2011
-  _globals['_LISTUSERSRESPONSE']._serialized_start=2013
-  _globals['_LISTUSERSRESPONSE']._serialized_end=2097
-  _globals['_LISTUSERACTIVITYREQUEST']._serialized_start=2099
-  _globals['_LISTUSERACTIVITYREQUEST']._serialized_end=2180
-  _globals['_LISTUSERACTIVITYRESPONSE']._serialized_start=2182
-  _globals['_LISTUSERACTIVITYRESPONSE']._serialized_end=2286
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=2289
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=2418
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=2420
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=2505
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=2507
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=2568
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=2570
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=2636
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=2638
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=2675
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=2677
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=2743
-  _globals['_ROTATESIGNINGKEYSREQUEST']._serialized_start=2745
-  _globals['_ROTATESIGNINGKEYSREQUEST']._serialized_end=2791
-  _globals['_ROTATESIGNINGKEYSRESPONSE']._serialized_start=2793
-  _globals['_ROTATESIGNINGKEYSRESPONSE']._serialized_end=2887
-  _globals['_USERSERVICE']._serialized_start=2890
-  _globals['_USERSERVICE']._serialized_end=5110
+  _globals['_REGISTERUSERREQUEST']._serialized_start=221
+  _globals['_REGISTERUSERREQUEST']._serialized_end=384
+  _globals['_REGISTERUSERRESPONSE']._serialized_start=386
+  _globals['_REGISTERUSERRESPONSE']._serialized_end=447
+  _globals['_AUTHENTICATEREQUEST']._serialized_start=449
+  _globals['_AUTHENTICATEREQUEST']._serialized_end=528
+  _globals['_AUTHENTICATERESPONSE']._serialized_start=530
+  _globals['_AUTHENTICATERESPONSE']._serialized_end=636
+  _globals['_REFRESHTOKENREQUEST']._serialized_start=638
+  _globals['_REFRESHTOKENREQUEST']._serialized_end=688
+  _globals['_REFRESHTOKENRESPONSE']._serialized_start=690
+  _globals['_REFRESHTOKENRESPONSE']._serialized_end=757
+  _globals['_SIGNOUTREQUEST']._serialized_start=759
+  _globals['_SIGNOUTREQUEST']._serialized_end=857
+  _globals['_SIGNOUTRESPONSE']._serialized_start=859
+  _globals['_SIGNOUTRESPONSE']._serialized_end=900
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=903
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=1048
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=1050
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=1098
+  _globals['_GETUSERREQUEST']._serialized_start=1100
+  _globals['_GETUSERREQUEST']._serialized_end=1133
+  _globals['_GETUSERRESPONSE']._serialized_start=1135
+  _globals['_GETUSERRESPONSE']._serialized_end=1191
+  _globals['_UPDATEPROFILEREQUEST']._serialized_start=1194
+  _globals['_UPDATEPROFILEREQUEST']._serialized_end=1353
+  _globals['_UPDATEPROFILERESPONSE']._serialized_start=1355
+  _globals['_UPDATEPROFILERESPONSE']._serialized_end=1417
+  _globals['_ASSIGNROLEREQUEST']._serialized_start=1419
+  _globals['_ASSIGNROLEREQUEST']._serialized_end=1545
+  _globals['_ASSIGNROLERESPONSE']._serialized_start=1547
+  _globals['_ASSIGNROLERESPONSE']._serialized_end=1606
+  _globals['_DISABLEUSERREQUEST']._serialized_start=1608
+  _globals['_DISABLEUSERREQUEST']._serialized_end=1665
+  _globals['_DISABLEUSERRESPONSE']._serialized_start=1667
+  _globals['_DISABLEUSERRESPONSE']._serialized_end=1727
+  _globals['_ENABLEUSERREQUEST']._serialized_start=1729
+  _globals['_ENABLEUSERREQUEST']._serialized_end=1785
+  _globals['_ENABLEUSERRESPONSE']._serialized_start=1787
+  _globals['_ENABLEUSERRESPONSE']._serialized_end=1846
+  _globals['_LISTUSERSREQUEST']._serialized_start=1849
+  _globals['_LISTUSERSREQUEST']._serialized_end=2009
+  _globals['_LISTUSERSRESPONSE']._serialized_start=2011
+  _globals['_LISTUSERSRESPONSE']._serialized_end=2095
+  _globals['_LISTUSERACTIVITYREQUEST']._serialized_start=2097
+  _globals['_LISTUSERACTIVITYREQUEST']._serialized_end=2178
+  _globals['_LISTUSERACTIVITYRESPONSE']._serialized_start=2180
+  _globals['_LISTUSERACTIVITYRESPONSE']._serialized_end=2284
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=2287
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=2416
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=2418
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=2503
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=2505
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=2566
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=2568
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=2634
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=2636
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=2673
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=2675
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=2741
+  _globals['_ROTATESIGNINGKEYSREQUEST']._serialized_start=2743
+  _globals['_ROTATESIGNINGKEYSREQUEST']._serialized_end=2789
+  _globals['_ROTATESIGNINGKEYSRESPONSE']._serialized_start=2791
+  _globals['_ROTATESIGNINGKEYSRESPONSE']._serialized_end=2885
+  _globals['_USERSERVICE']._serialized_start=2888
+  _globals['_USERSERVICE']._serialized_end=5108
 # @@protoc_insertion_point(module_scope)

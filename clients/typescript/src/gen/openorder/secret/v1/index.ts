@@ -1,1 +1,1 @@
-export * from "./options_pb.js";
+export * from "./secret_pb.js";

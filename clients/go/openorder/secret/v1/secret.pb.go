@@ -2,7 +2,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: openorder/secret/v1/options.proto
+// source: openorder/secret/v1/secret.proto
 
 package secretv1
 
@@ -21,14 +21,14 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-var file_openorder_secret_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
+var file_openorder_secret_v1_secret_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
 		ExtensionType: (*bool)(nil),
 		Field:         71211,
 		Name:          "openorder.secret.v1.secret",
 		Tag:           "varint,71211,opt,name=secret",
-		Filename:      "openorder/secret/v1/options.proto",
+		Filename:      "openorder/secret/v1/secret.proto",
 	},
 }
 
@@ -39,21 +39,21 @@ var (
 	// within an organisation (50000 to 99999).
 	//
 	// optional bool secret = 71211;
-	E_Secret = &file_openorder_secret_v1_options_proto_extTypes[0]
+	E_Secret = &file_openorder_secret_v1_secret_proto_extTypes[0]
 )
 
-var File_openorder_secret_v1_options_proto protoreflect.FileDescriptor
+var File_openorder_secret_v1_secret_proto protoreflect.FileDescriptor
 
-const file_openorder_secret_v1_options_proto_rawDesc = "" +
+const file_openorder_secret_v1_secret_proto_rawDesc = "" +
 	"\n" +
-	"!openorder/secret/v1/options.proto\x12\x13openorder.secret.v1\x1a google/protobuf/descriptor.proto:7\n" +
+	" openorder/secret/v1/secret.proto\x12\x13openorder.secret.v1\x1a google/protobuf/descriptor.proto:7\n" +
 	"\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\xab\xac\x04 \x01(\bR\x06secretB\xc0\x01\n" +
 	"\x17com.openorder.secret.v1B\fOptionsProtoP\x01ZFgithub.com/openorder/openorder/clients/go/openorder/secret/v1;secretv1\xa2\x02\bOOSecret\xaa\x02\x13OpenOrder.Secret.V1\xca\x02\x13OpenOrder\\Secret\\V1\xea\x02\x15OpenOrder::Secret::V1b\x06proto3"
 
-var file_openorder_secret_v1_options_proto_goTypes = []any{
+var file_openorder_secret_v1_secret_proto_goTypes = []any{
 	(*descriptorpb.FieldOptions)(nil), // 0: google.protobuf.FieldOptions
 }
-var file_openorder_secret_v1_options_proto_depIdxs = []int32{
+var file_openorder_secret_v1_secret_proto_depIdxs = []int32{
 	0, // 0: openorder.secret.v1.secret:extendee -> google.protobuf.FieldOptions
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
@@ -62,26 +62,26 @@ var file_openorder_secret_v1_options_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for field type_name
 }
 
-func init() { file_openorder_secret_v1_options_proto_init() }
-func file_openorder_secret_v1_options_proto_init() {
-	if File_openorder_secret_v1_options_proto != nil {
+func init() { file_openorder_secret_v1_secret_proto_init() }
+func file_openorder_secret_v1_secret_proto_init() {
+	if File_openorder_secret_v1_secret_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_secret_v1_options_proto_rawDesc), len(file_openorder_secret_v1_options_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_secret_v1_secret_proto_rawDesc), len(file_openorder_secret_v1_secret_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
 			NumExtensions: 1,
 			NumServices:   0,
 		},
-		GoTypes:           file_openorder_secret_v1_options_proto_goTypes,
-		DependencyIndexes: file_openorder_secret_v1_options_proto_depIdxs,
-		ExtensionInfos:    file_openorder_secret_v1_options_proto_extTypes,
+		GoTypes:           file_openorder_secret_v1_secret_proto_goTypes,
+		DependencyIndexes: file_openorder_secret_v1_secret_proto_depIdxs,
+		ExtensionInfos:    file_openorder_secret_v1_secret_proto_extTypes,
 	}.Build()
-	File_openorder_secret_v1_options_proto = out.File
-	file_openorder_secret_v1_options_proto_goTypes = nil
-	file_openorder_secret_v1_options_proto_depIdxs = nil
+	File_openorder_secret_v1_secret_proto = out.File
+	file_openorder_secret_v1_secret_proto_goTypes = nil
+	file_openorder_secret_v1_secret_proto_depIdxs = nil
 }
