@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+use openorder_types::FieldViolation;
 use proptest::prelude::*;
-use tonic_types::{ErrorDetail, StatusExt};
+use prost::Message;
+use tonic_types::{ErrorDetail, StatusExt, pb};
 
 use super::*;
 
