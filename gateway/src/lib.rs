@@ -176,7 +176,7 @@ fn shared(
         routes.paths().chain(LocalMethod::PATHS).map(|path| path.trim_start_matches('/').to_owned()).collect();
     let shares = settings.shares();
     let users = routes.users().map(|upstream| UpstreamChannel::new(role.clone(), Arc::clone(upstream)));
-    let (sign_in, trust) = SignIn::new(settings, users, &shares)?;
+    let (sign_in, trust) = SignIn::new(&role, settings, users, &shares)?;
     let shared = Shared {
         role,
         openapi: OpenApi::new(routes.contract(), routes.rest()),

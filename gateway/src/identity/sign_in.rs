@@ -14,6 +14,7 @@ use openorder_auth::{Claims, LEEWAY_SECONDS, SESSION_METADATA, TokenError, peek}
 use openorder_rpc::caller::CallerHeaders;
 use openorder_rpc::status::reason_or_code;
 use openorder_rpc::{Refusal, UpstreamChannel, rejection};
+use openorder_telemetry::RoleTelemetry;
 use openorder_telemetry::api::{Counter, KeyValue};
 use openorder_types::{Caller, Rejection, Role};
 use tonic::Status;
@@ -107,6 +108,7 @@ pub(crate) struct Told {
 impl SignIn {
     /// With the user service behind this channel, if there is one; and what keeps the trust in its tokens fresh.
     pub(crate) fn new(
+        role: &RoleTelemetry,
         settings: &GatewaySettings,
         users: Option<UpstreamChannel>,
         shares: &Shares,
@@ -129,7 +131,7 @@ impl SignIn {
             issuers: Issuers::new(&settings.issuers, settings.issuer_timeout())?,
             tokens: TokenCache::new(settings.token_cache_max),
             callers: Callers::new(shares.clone()),
-            rates: Rates::new(settings)?,
+            rates: Rates::new(settings, role)?,
             refused: openorder_telemetry::meter()
                 .u64_counter("openorder.gateway.sign_in_refused")
                 .with_unit("{call}")

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use openorder_rpc::Refusal;
+use openorder_telemetry::RoleTelemetry;
 use openorder_telemetry::api::Counter;
 use tonic::Status;
 
@@ -63,12 +64,12 @@ impl Rates {
     /// # Errors
     ///
     /// When Redis' URL is none.
-    pub(crate) fn new(settings: &GatewaySettings) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn new(settings: &GatewaySettings, role: &RoleTelemetry) -> anyhow::Result<Option<Self>> {
         let rate = Rate { per_second: settings.caller_rate_per_second, burst: settings.caller_burst };
         if rate.per_second == 0 {
             return Ok(None);
         }
-        let store = Store::new(&settings.redis_url, settings.redis_timeout_ms, &settings.redis_prefix)?;
+        let store = Store::new(&settings.redis_url, settings.redis_timeout_ms, &settings.redis_prefix, role.clone())?;
         let exceeded = openorder_telemetry::meter()
             .u64_counter("openorder.gateway.rate_exceeded")
             .with_unit("{call}")
