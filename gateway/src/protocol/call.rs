@@ -304,14 +304,8 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::tests::headers;
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let header = |(name, value): &(&'static str, &'static str)| {
-            (header::HeaderName::from_static(name), HeaderValue::from_static(value))
-        };
-        pairs.iter().map(header).collect()
-    }
 
     #[test]
     fn a_refusal_at_the_end_of_an_answer_has_what_its_head_said() {

@@ -12,6 +12,13 @@ pub async fn kill_at_random(servers: Servers, length: Length) -> (Servers, Outco
     let (times, within) = length.pick((5, Duration::from_secs(15)), (20, Duration::from_secs(60)));
     let mut fleet = Fleet::start(servers, &[]).await;
     let load = Load::start(&fleet, Plan::default()).await;
+    kill_any(&mut fleet, times, within).await;
+    let recovery = load.probe().await;
+    end(fleet, load, "SIGKILL of a role, any of them", times, recovery).await
+}
+
+/// Kills roles, any of them, at even times within this time, and waits until all are ready again.
+pub(super) async fn kill_any(fleet: &mut Fleet, times: usize, within: Duration) {
     let started = Instant::now();
     for time in 0..times {
         let due = within * (time as u32 + 1) / (times as u32 + 1);
@@ -24,8 +31,6 @@ pub async fn kill_at_random(servers: Servers, length: Length) -> (Servers, Outco
         fleet.launch(index).await;
     }
     fleet.ready().await;
-    let recovery = load.probe().await;
-    end(fleet, load, "SIGKILL of a role, any of them", times, recovery).await
 }
 
 /// Every role, one after the other, with the time that a new order takes after each.

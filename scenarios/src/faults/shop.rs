@@ -25,12 +25,10 @@ use tonic_types::StatusExt;
 
 use crate::{
     Outcome, Servers, eur,
-    faults::Length,
+    faults::{Length, kill::kill_any},
     fleet::Fleet,
     id,
     load::{Ledger, Load, Names, Plan, is_transient},
-    roles,
-    servers::rand_number,
     shop::Shop,
 };
 
@@ -78,17 +76,7 @@ pub async fn shop(servers: Servers, length: Length) -> (Servers, Outcome) {
     let street = open(&fleet).await;
     let customers = (0..CUSTOMERS).map(|number| tokio::spawn(live(Arc::clone(&street), fleet.shop(), number)));
     let customers: Vec<_> = customers.collect();
-    let started = Instant::now();
-    for kill in 0..kills {
-        let due = within * (kill as u32 + 1) / (kills as u32 + 1);
-        tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
-        let role = roles::all()[rand_number() as usize % roles::all().len()];
-        let index = fleet.running(role)[0];
-        fleet.kill(index).await;
-        tokio::time::sleep(Duration::from_millis(u64::from(rand_number()) % 1_000)).await;
-        fleet.launch(index).await;
-    }
-    fleet.ready().await;
+    kill_any(&mut fleet, kills, within).await;
     let recovery = load.probe().await;
     street.is_over.store(true, Ordering::Relaxed);
     for customer in customers {
