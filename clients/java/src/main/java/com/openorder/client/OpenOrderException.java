@@ -10,6 +10,7 @@ import io.grpc.Status;
 import io.grpc.StatusException;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
+import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -52,7 +53,11 @@ public class OpenOrderException extends StatusRuntimeException {
         return of(Status.UNKNOWN.withDescription(String.valueOf(thrown)).withCause(thrown), null, "");
     }
 
-    static OpenOrderException of(Status status, Metadata trailers, String requestId) {
+    static OpenOrderException of(Status ended, Metadata trailers, String requestId) {
+        Status status = ended;
+        if (connectionIsLost(ended)) {
+            status = Status.UNAVAILABLE.withDescription(ended.getDescription()).withCause(ended.getCause());
+        }
         Details details = new Details(status, trailers, requestId);
         return switch (status.getCode()) {
             case CANCELLED -> new Cancelled(details);
@@ -69,6 +74,11 @@ public class OpenOrderException extends StatusRuntimeException {
             case UNAVAILABLE -> new Unavailable(details);
             default -> new OpenOrderException(details);
         };
+    }
+
+    /** What is written to a connection at the moment at which it is lost ends as UNKNOWN: nobody answered. */
+    private static boolean connectionIsLost(Status status) {
+        return status.getCode() == Status.Code.UNKNOWN && status.getCause() instanceof IOException;
     }
 
     /** The status code, such as {@code NOT_FOUND}. */

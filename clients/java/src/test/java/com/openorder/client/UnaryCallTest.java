@@ -17,6 +17,7 @@ import io.grpc.Context;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.io.IOException;
+import java.nio.channels.ClosedChannelException;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.UUID;
@@ -83,6 +84,16 @@ class UnaryCallTest {
             assertEquals(code.name(), refused.getCode().name());
             assertEquals(before + 1, server.requests.size(), code.name());
         }
+    }
+
+    @Test
+    void aConnectionThatIsLostWhileItIsWrittenToIsNoUnknownError() {
+        Status lost = Status.UNKNOWN.withDescription("channel closed").withCause(new ClosedChannelException());
+        OpenOrderException error = OpenOrderException.from(lost.asRuntimeException());
+        assertInstanceOf(OpenOrderException.Unavailable.class, error);
+        assertInstanceOf(ClosedChannelException.class, error.getStatus().getCause());
+        Status foreign = Status.UNKNOWN.withDescription("an error of the service");
+        assertEquals(Status.Code.UNKNOWN, OpenOrderException.from(foreign.asRuntimeException()).getCode());
     }
 
     @Test
