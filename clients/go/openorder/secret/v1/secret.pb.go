@@ -47,8 +47,8 @@ var File_openorder_secret_v1_secret_proto protoreflect.FileDescriptor
 const file_openorder_secret_v1_secret_proto_rawDesc = "" +
 	"\n" +
 	" openorder/secret/v1/secret.proto\x12\x13openorder.secret.v1\x1a google/protobuf/descriptor.proto:7\n" +
-	"\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\xab\xac\x04 \x01(\bR\x06secretB\xc0\x01\n" +
-	"\x17com.openorder.secret.v1B\fOptionsProtoP\x01ZFgithub.com/openorder/openorder/clients/go/openorder/secret/v1;secretv1\xa2\x02\bOOSecret\xaa\x02\x13OpenOrder.Secret.V1\xca\x02\x13OpenOrder\\Secret\\V1\xea\x02\x15OpenOrder::Secret::V1b\x06proto3"
+	"\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\xab\xac\x04 \x01(\bR\x06secretB\xbf\x01\n" +
+	"\x17com.openorder.secret.v1B\vSecretProtoP\x01ZFgithub.com/openorder/openorder/clients/go/openorder/secret/v1;secretv1\xa2\x02\bOOSecret\xaa\x02\x13OpenOrder.Secret.V1\xca\x02\x13OpenOrder\\Secret\\V1\xea\x02\x15OpenOrder::Secret::V1b\x06proto3"
 
 var file_openorder_secret_v1_secret_proto_goTypes = []any{
 	(*descriptorpb.FieldOptions)(nil), // 0: google.protobuf.FieldOptions

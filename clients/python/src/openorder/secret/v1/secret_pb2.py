@@ -25,12 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n openorder/secret/v1/secret.proto\x12\x13openorder.secret.v1\x1a google/protobuf/descriptor.proto:/\n\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\xab\xac\x04 \x01(\x08\x42\xc0\x01\n\x17\x63om.openorder.secret.v1B\x0cOptionsProtoP\x01ZFgithub.com/openorder/openorder/clients/go/openorder/secret/v1;secretv1\xa2\x02\x08OOSecret\xaa\x02\x13OpenOrder.Secret.V1\xca\x02\x13OpenOrder\\Secret\\V1\xea\x02\x15OpenOrder::Secret::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n openorder/secret/v1/secret.proto\x12\x13openorder.secret.v1\x1a google/protobuf/descriptor.proto:/\n\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\xab\xac\x04 \x01(\x08\x42\xbf\x01\n\x17\x63om.openorder.secret.v1B\x0bSecretProtoP\x01ZFgithub.com/openorder/openorder/clients/go/openorder/secret/v1;secretv1\xa2\x02\x08OOSecret\xaa\x02\x13OpenOrder.Secret.V1\xca\x02\x13OpenOrder\\Secret\\V1\xea\x02\x15OpenOrder::Secret::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openorder.secret.v1.secret_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\027com.openorder.secret.v1B\014OptionsProtoP\001ZFgithub.com/openorder/openorder/clients/go/openorder/secret/v1;secretv1\242\002\010OOSecret\252\002\023OpenOrder.Secret.V1\312\002\023OpenOrder\\Secret\\V1\352\002\025OpenOrder::Secret::V1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\027com.openorder.secret.v1B\013SecretProtoP\001ZFgithub.com/openorder/openorder/clients/go/openorder/secret/v1;secretv1\242\002\010OOSecret\252\002\023OpenOrder.Secret.V1\312\002\023OpenOrder\\Secret\\V1\352\002\025OpenOrder::Secret::V1'
 # @@protoc_insertion_point(module_scope)
