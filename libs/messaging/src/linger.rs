@@ -10,6 +10,8 @@ pub(crate) struct Linger {
     pub(crate) batch_min: usize,
     /// A batch of so many is followed by none either: there is a backlog.
     pub(crate) batch_max: usize,
+    /// The shortest wait while many come, in milliseconds: below, cheaper batches would only become more batches.
+    pub(crate) min_ms: u64,
     /// The longest wait, in milliseconds; 0 for none ever.
     pub(crate) max_ms: u64,
 }
@@ -20,7 +22,7 @@ impl Linger {
         if count < self.batch_min || count >= self.batch_max {
             return Duration::ZERO;
         }
-        took.min(Duration::from_millis(self.max_ms))
+        took.max(Duration::from_millis(self.min_ms)).min(Duration::from_millis(self.max_ms))
     }
 }
 
@@ -28,7 +30,7 @@ impl Linger {
 mod tests {
     use super::*;
 
-    const LINGER: Linger = Linger { batch_min: 4, batch_max: 1_000, max_ms: 60 };
+    const LINGER: Linger = Linger { batch_min: 4, batch_max: 1_000, min_ms: 0, max_ms: 60 };
 
     #[test]
     fn the_next_batch_waits_as_long_as_the_last_one_took_up_to_the_limit() {
@@ -36,6 +38,15 @@ mod tests {
         assert_eq!(LINGER.after(100, took(7)), took(7));
         assert_eq!(LINGER.after(100, took(70)), took(60));
         assert_eq!(Linger { max_ms: 0, ..LINGER }.after(100, took(7)), Duration::ZERO);
+    }
+
+    #[test]
+    fn while_many_come_a_quick_batch_is_followed_by_the_shortest_wait_within_the_limit() {
+        let (linger, took) = (Linger { min_ms: 15, ..LINGER }, Duration::from_millis);
+        assert_eq!(linger.after(100, took(2)), took(15));
+        assert_eq!(linger.after(100, took(20)), took(20));
+        assert_eq!(Linger { max_ms: 10, ..linger }.after(100, took(2)), took(10));
+        assert_eq!(linger.after(3, took(2)), Duration::ZERO);
     }
 
     #[test]

@@ -153,6 +153,8 @@ settings! {
         /// Longest wait for more messages once one is there. When many come, it is as long as the last batch took; 0 for
         /// none.
         linger_ms: u64 = 60, 0..=1_000;
+        /// Shortest wait while many come, within `linger_ms`: cheaper batches would else only become more batches.
+        linger_min_ms: u64 = 15, 0..=1_000;
         /// Messages in a batch from which many count as coming.
         linger_batch_min: usize = 4, 1..=10_000;
         /// Further tries of a failing message at once, before it is parked. (A batch is tried once more, then split.)
@@ -207,6 +209,8 @@ settings! {
         /// Longest wait for more events before the log is read. When many come, it is as long as the last batch took; 0
         /// for none.
         linger_ms: u64 = 60, 0..=1_000;
+        /// Shortest wait while many come, within `linger_ms`: cheaper batches would else only become more batches.
+        linger_min_ms: u64 = 15, 0..=1_000;
         /// Events published at a time from which many count as coming.
         linger_batch_min: usize = 4, 1..=10_000;
         /// Events that the relay's own process has committed and that wait for it in memory at most; what is more, and
@@ -233,14 +237,19 @@ settings! {
 
 impl ConsumerSettings {
     pub(crate) fn linger(&self) -> Linger {
-        Linger { batch_min: self.linger_batch_min, batch_max: self.batch_max, max_ms: self.linger_ms }
+        Linger {
+            batch_min: self.linger_batch_min,
+            batch_max: self.batch_max,
+            min_ms: self.linger_min_ms,
+            max_ms: self.linger_ms,
+        }
     }
 }
 
 impl RelaySettings {
     pub(crate) fn linger(&self) -> Linger {
         let batch_max = usize::try_from(self.batch_max).unwrap_or(usize::MAX);
-        Linger { batch_min: self.linger_batch_min, batch_max, max_ms: self.linger_ms }
+        Linger { batch_min: self.linger_batch_min, batch_max, min_ms: self.linger_min_ms, max_ms: self.linger_ms }
     }
 }
 
