@@ -12,7 +12,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use openorder_config::Secret;
-use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, wait_for};
+use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, Stopped, Tasks, compiled_here, wait_for};
 use openorder_telemetry::{RoleTelemetry, TraceContext, work_span};
 use openorder_types::{AggregateId, Fault, Timestamp};
 use sqlx::{PgPool, Postgres, Transaction, migrate::Migrator};
@@ -99,6 +99,7 @@ impl Backbone {
     ///
     /// # Errors
     /// [`Stopped`] when the process has to end before the database answered.
+    #[compiled_here]
     pub async fn start(
         role: &RoleContext,
         database_url: &Secret,
@@ -246,6 +247,7 @@ impl Backbone {
     ///
     /// # Errors
     /// [`Fault`] of the database.
+    #[compiled_here]
     pub async fn read(&self) -> Result<Transaction<'static, Postgres>, Fault> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query(
@@ -319,6 +321,7 @@ impl Backbone {
     }
 
     /// Since when the service needs its events, beyond their retention.
+    #[compiled_here]
     pub(crate) async fn needed_since(&self) -> Result<Option<Timestamp>, Fault> {
         match self.needed_since.get() {
             Some(needed_since) => needed_since(self.pool.clone()).await,

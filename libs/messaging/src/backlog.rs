@@ -1,5 +1,6 @@
 //! What is committed and not yet published.
 
+use openorder_runtime::compiled_here;
 use openorder_types::{Fault, Timestamp};
 use sqlx::Row;
 
@@ -22,6 +23,7 @@ pub struct Unpublished {
 ///
 /// # Errors
 /// [`Fault`] of the database.
+#[compiled_here]
 pub async fn unpublished(backbone: &Backbone) -> Result<Unpublished, Fault> {
     let row = sqlx::query(
         "with cursor as (select greatest(position, $2) as position from relay_cursor) \

@@ -6,6 +6,7 @@ use std::{borrow::Cow, str::FromStr, sync::LazyLock, time::Duration};
 
 use openorder_config::Secret;
 use openorder_migrations::migrations;
+use openorder_runtime::compiled_here;
 pub use openorder_types::database::POSTGRES;
 pub(crate) use openorder_types::database::is_timeout;
 use sqlx::{
@@ -25,6 +26,7 @@ const STATISTICS: &str = include_str!("statistics.sql");
 ///
 /// # Errors
 /// The error of the first step that failed, for the log; it names no secret.
+#[compiled_here]
 pub async fn open(
     url: &Secret,
     settings: &DatabaseSettings,

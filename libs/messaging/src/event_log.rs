@@ -7,6 +7,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
+use openorder_runtime::compiled_here;
 use openorder_telemetry::TraceContext;
 use openorder_types::{AggregateId, Fault, Timestamp};
 use sqlx::{
@@ -23,6 +24,7 @@ pub(crate) const COMMIT_LATE_MAX: Duration = Duration::from_secs(120);
 
 /// Appends the events, which then have the positions from the returned one on. None where these are not without a gap,
 /// as they are unless somebody else draws positions without the lock. The transaction has to commit next: it holds that.
+#[compiled_here]
 pub(crate) async fn append(
     connection: &mut PgConnection,
     events: &[PendingEvent],

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use openorder_runtime::compiled_here;
 use rdkafka::{
     ClientConfig, ClientContext,
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
@@ -125,6 +126,7 @@ impl ConsumerContext for EndsAreNoErrors {}
 ///
 /// # Errors
 /// Why the brokers refuse this process, the client's error, or a description of the topics that could not be made.
+#[compiled_here]
 pub(crate) async fn ensure_topics(settings: &KafkaSettings, topics: &[&str]) -> Result<(), String> {
     let Some(first) = topics.first().filter(|_| settings.create_topics) else { return Ok(()) };
     let Err(error) = create_topics(settings, topics).await else { return Ok(()) };
@@ -173,6 +175,7 @@ async fn create_topics(settings: &KafkaSettings, topics: &[&str]) -> Result<(), 
 }
 
 /// How many bytes a topic takes in one batch (`max.message.bytes`); `None` when the broker does not say so.
+#[compiled_here]
 pub(crate) async fn batch_bytes_max(settings: &KafkaSettings, topic: &str) -> Option<usize> {
     let admin: KafkaClient<AdminClient<DefaultClientContext>> =
         KafkaClient::create(&client(settings, "openorder-admin")).ok()?;

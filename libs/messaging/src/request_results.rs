@@ -4,6 +4,7 @@ mod former;
 
 use std::collections::HashMap;
 
+use openorder_runtime::compiled_here;
 use openorder_types::{CallError, Fault, Rejection, Timestamp};
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
@@ -123,6 +124,7 @@ pub(crate) fn in_order<'a>(keys: impl Iterator<Item = &'a Key>) -> Vec<&'a Key> 
 }
 
 /// Looks the keys up. With `reads_former`, also where the version before kept results.
+#[compiled_here]
 pub(crate) async fn load(connection: &mut PgConnection, keys: &[&Key], reads_former: bool) -> Result<Seen, Fault> {
     let mut seen = if reads_former && !keys.is_empty() { former::load(connection, keys).await? } else { Seen::new() };
     let sought: Vec<Uuid> = keys.iter().map(|key| key.id).filter(|id| !seen.contains_key(id)).collect();
@@ -133,10 +135,13 @@ pub(crate) async fn load(connection: &mut PgConnection, keys: &[&Key], reads_for
 /// Keeps the replies that are known before their commands are executed: until the commit, whoever has the same key
 /// waits. The keys are [in order](in_order). One that was kept before fails the transaction with a retryable fault: the
 /// next try looks it up. So a key that is new, as nearly all are, is looked up and kept at once.
+#[compiled_here]
 pub(crate) async fn keep_foreseen(connection: &mut PgConnection, keys: &[&Key], now: Timestamp) -> Result<(), Fault> {
     let foreseen = keys.iter().filter_map(|key| Some((*key, key.request.reply.as_deref()?)));
     insert(connection, &foreseen.collect::<Vec<_>>(), now).await
 }
+
+#[compiled_here]
 
 async fn insert(connection: &mut PgConnection, replies: &[(&Key, &[u8])], now: Timestamp) -> Result<(), Fault> {
     if replies.is_empty() {

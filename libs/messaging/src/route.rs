@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::Utc;
-use openorder_runtime::State;
+use openorder_runtime::{State, compiled_here};
 use openorder_telemetry::Series;
 use openorder_types::{Fault, Timestamp};
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
@@ -56,6 +56,7 @@ impl RouteMonitor {
     ///
     /// # Errors
     /// [`Fault`] of the database.
+    #[compiled_here]
     pub async fn observe(&self) -> Result<(), Fault> {
         let blocked: Vec<&'static str> = {
             let parts = lock(&self.parts);
@@ -72,6 +73,7 @@ impl RouteMonitor {
     ///
     /// # Errors
     /// [`Fault`] of the database.
+    #[compiled_here]
     pub async fn check(&self, groups: &[&'static str]) -> Result<(), Fault> {
         if let Some(reason) = self.own_trouble().await? {
             self.note(OWN, Some(&reason));
@@ -114,6 +116,7 @@ impl RouteMonitor {
 
     /// Up to when the service has read all that was published to this topic, one of its own subscription. None while
     /// that is not known: Kafka is away, or nobody reads for the service.
+    #[compiled_here]
     pub async fn read_until(&self, topic: &str) -> Option<Timestamp> {
         let asked_at = Utc::now();
         let own = self.backbone.telemetry().role().to_owned();

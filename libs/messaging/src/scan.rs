@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use openorder_runtime::compiled_here;
 use openorder_types::Timestamp;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
@@ -106,6 +107,7 @@ impl TopicScan {
     ///
     /// # Errors
     /// [`TailError`]: no such topic, or a broker that does not answer within ten seconds.
+    #[compiled_here]
     pub async fn open(settings: &KafkaSettings, topic: &str, from: ScanFrom) -> Result<Self, TailError> {
         let mut config = kafka::consumer(settings, GROUP);
         config.set("enable.partition.eof", "true");
@@ -181,6 +183,7 @@ impl TopicScan {
 ///
 /// # Errors
 /// [`TailError`]: no such topic, or a broker that does not answer within ten seconds.
+#[compiled_here]
 pub async fn committed_offsets(
     settings: &KafkaSettings,
     group: &str,

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use openorder_runtime::compiled_here;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
@@ -44,6 +45,7 @@ impl Tail {
     ///
     /// # Errors
     /// [`TailError`]: no such topic, or a broker that does not answer within ten seconds.
+    #[compiled_here]
     pub async fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, TailError> {
         let consumer: Arc<KafkaClient<StreamConsumer>> =
             Arc::new(KafkaClient::create(&kafka::consumer(settings, GROUP))?);
@@ -64,6 +66,7 @@ impl Tail {
     ///
     /// # Errors
     /// [`TailError::Broker`]. A broker that went away comes back by itself: call again after a pause.
+    #[compiled_here]
     pub async fn next(&self) -> Result<Received, TailError> {
         loop {
             let message = self.consumer.recv().await?;

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::OnceLock};
 
 use chrono::{SubsecRound, Utc};
+use openorder_runtime::compiled_here;
 use openorder_telemetry::{RoleTelemetry, Span, SpanKind, TraceContext};
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -76,6 +77,8 @@ impl UnitOfWork {
         Self::begin_with(pool, telemetry, begin_consumed()).await
     }
 
+    #[compiled_here]
+
     async fn begin_with(pool: &PgPool, telemetry: &RoleTelemetry, sql: &'static str) -> Result<Self, Fault> {
         // Whatever keeps a transaction from beginning is nothing that the work has done wrong.
         let transaction = pool.begin_with(sql).await.map_err(|error| Fault::outage(POSTGRES, error))?;
@@ -99,12 +102,14 @@ impl UnitOfWork {
     }
 
     /// Marks a place that [`Self::roll_back_to`] comes back to; the latest one only.
+    #[compiled_here]
     pub(crate) async fn set_savepoint(&mut self) -> Result<Savepoint, Fault> {
         sqlx::raw_sql("savepoint piece").execute(self.connection()).await?;
         Ok(Savepoint { events: self.events.len() })
     }
 
     /// Forgets what was written and appended since the savepoint.
+    #[compiled_here]
     pub(crate) async fn roll_back_to(&mut self, savepoint: Savepoint) -> Result<(), Fault> {
         self.events.truncate(savepoint.events);
         sqlx::raw_sql("rollback to savepoint piece").execute(self.connection()).await?;
@@ -126,6 +131,7 @@ impl UnitOfWork {
     }
 
     /// Appends the events and commits. Returns what was appended, for those who wait for it in this process.
+    #[compiled_here]
     pub(crate) async fn commit(mut self) -> Result<Appended, Fault> {
         let mut first_position = None;
         if !self.events.is_empty() {

@@ -28,7 +28,11 @@ const SUBJECT_LENGTH_MAX: usize = 128;
 ///
 /// `CALLER_MISSING` without the metadata, `CALLER_MALFORMED` for a subject or role that cannot be.
 pub fn caller_of<T>(request: &tonic::Request<T>) -> Result<Caller, Rejection> {
-    let metadata = request.metadata();
+    caller_in(request.metadata())
+}
+
+/// As [`caller_of`]; not compiled for each message.
+fn caller_in(metadata: &MetadataMap) -> Result<Caller, Rejection> {
     let (Some(subject), Some(roles)) = (metadata.get(SUBJECT), metadata.get(ROLES)) else {
         return Err(Rejection::unauthenticated("CALLER_MISSING", "the call does not say who calls"));
     };

@@ -20,6 +20,12 @@ pub mod signals;
 pub mod tasks;
 pub mod wait;
 
+/// Boxes the future of an async function where it is written.
+///
+/// Async code is compiled where it is polled, again in each crate that does, with all that it awaits. What stands behind
+/// this is compiled once; it costs an allocation a call.
+pub use async_recursion::async_recursion as compiled_here;
+
 pub use admin::serve_admin;
 pub use asked::has_all_but;
 pub use readiness::{Condition, Dependency, DependencyState, Need, Readiness, State};

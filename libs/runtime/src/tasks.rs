@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -91,6 +92,9 @@ impl Drop for Registered {
     }
 }
 
+/// A task's work, and why it failed.
+type Boxed = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
+
 enum Ending {
     Finished,
     Failed(String),
@@ -123,6 +127,11 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: TaskResult + Send + 'static,
     {
+        // Boxed: what follows is compiled once, and not for each task.
+        self.spawn_boxed(name, on_exit, Box::pin(async move { future.await.failure() }))
+    }
+
+    fn spawn_boxed(&self, name: &'static str, on_exit: OnExit, future: Boxed) -> AbortHandle {
         let registered = Registered::new(&self.running, name);
         let id = registered.id;
         let shutdown = self.shutdown.clone();
@@ -130,10 +139,8 @@ impl Tasks {
         let handle = self.tracker.spawn(async move {
             let watched = async {
                 let ending = match AssertUnwindSafe(future).catch_unwind().await {
-                    Ok(result) => match result.failure() {
-                        None => Ending::Finished,
-                        Some(failure) => Ending::Failed(failure),
-                    },
+                    Ok(None) => Ending::Finished,
+                    Ok(Some(failure)) => Ending::Failed(failure),
                     Err(panic) => Ending::Panicked(panic_message(panic.as_ref())),
                 };
                 report(name, on_exit, &shutdown, ending);

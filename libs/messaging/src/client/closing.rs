@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+use tokio::sync::watch;
+
 /// Clients of this process that are being closed, those that never will be included.
 static CLOSING: AtomicUsize = AtomicUsize::new(0);
 
@@ -18,10 +20,10 @@ pub(super) fn count() -> usize {
 }
 
 /// Drops the last reference to a client on a new thread, then `closed`. The process does not wait for the thread.
-pub(super) fn close<T: Send + Sync + 'static, C: Send + 'static>(client: Arc<T>, closed: C) {
+pub(super) fn close(client: Arc<dyn Send + Sync>, closed: watch::Sender<()>) {
     CLOSING.fetch_add(1, Ordering::Relaxed);
     // Over a channel: without a thread the client has to stay here.
-    let (hand_over, taken) = mpsc::channel::<Arc<T>>();
+    let (hand_over, taken) = mpsc::channel::<Arc<dyn Send + Sync>>();
     let work = move || {
         drop(taken.recv());
         CLOSING.fetch_sub(1, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use openorder_runtime::Dependency;
+use openorder_runtime::{Dependency, compiled_here};
 use openorder_telemetry::Series;
 use rdkafka::{
     ClientContext,
@@ -126,6 +126,7 @@ impl ClientHealth {
     }
 
     /// Waits until the client has to be replaced.
+    #[compiled_here]
     pub(crate) async fn lost(&self) {
         // The sender lives in `self`.
         drop(self.lost.subscribe().wait_for(|lost| *lost).await);
@@ -160,6 +161,8 @@ impl ClientHealth {
         }
     }
 
+    #[compiled_here]
+
     async fn pause(&self) {
         if self.doubtful.load(Ordering::Relaxed) {
             return tokio::time::sleep(DOUBT_INTERVAL).await;
@@ -172,6 +175,7 @@ impl ClientHealth {
 
     /// After a question without an answer: is it the client, or the broker? `alone_since` says since when only this
     /// client goes without.
+    #[compiled_here]
     async fn judge(&self, alone_since: &mut Option<Instant>, error: &KafkaError) {
         if self.is_lost() {
             return;

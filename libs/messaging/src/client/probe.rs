@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use openorder_runtime::compiled_here;
 use rdkafka::{
     ClientContext,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
@@ -37,11 +38,13 @@ pub(crate) enum Answer {
 static ANSWERS: LazyLock<Mutex<HashMap<String, (Instant, Answer)>>> = LazyLock::new(Mutex::default);
 
 /// Whether a new client is told of a broker within `timeout`; `topic` is a full name that may be asked for.
+#[compiled_here]
 pub(crate) async fn broker_answers(settings: &KafkaSettings, topic: &str, timeout: Duration) -> bool {
     answer_to_new(settings, topic, timeout).await == Answer::Brokers
 }
 
 /// What a new client gets within `timeout`; `topic` is a full name that may be asked for.
+#[compiled_here]
 pub(crate) async fn answer_to_new(settings: &KafkaSettings, topic: &str, timeout: Duration) -> Answer {
     let mut answers = ANSWERS.lock().await;
     if let Some((at, answer)) = answers.get(&settings.brokers)

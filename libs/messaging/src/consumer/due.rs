@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::Utc;
+use openorder_runtime::compiled_here;
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgExecutor, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -35,6 +36,7 @@ impl Due {
 
 /// Gives the first messages of keys whose time has come and that no other instance works on, and what waits behind
 /// them, at most `limit` in all, in order. None of them is locked any more: [`take`] does that.
+#[compiled_here]
 pub(crate) async fn look(pool: &PgPool, limit: i64) -> Result<Vec<Due>, Fault> {
     let mut transaction = pool.begin().await.map_err(|error| Fault::outage(POSTGRES, error))?;
     let due = due(&mut transaction, Utc::now(), limit).await?;
@@ -96,6 +98,7 @@ async fn due(connection: &mut PgConnection, now: Timestamp, limit: i64) -> Resul
 
 /// Locks the messages of `part`, which were looked at before in this order. A key whose first message is not there any
 /// more, was tried meanwhile, or is in another's hands, is left out: its time comes again.
+#[compiled_here]
 pub(crate) async fn take(connection: &mut PgConnection, part: &[Due]) -> Result<Vec<Due>, Fault> {
     let sequences: Vec<i64> = part.iter().map(|due| due.sequence).collect();
     let attempts: Vec<i32> = part.iter().map(|due| due.attempts).collect();
@@ -138,6 +141,7 @@ fn read(row: &PgRow) -> Result<Due, Fault> {
 }
 
 /// Handled messages leave, in the transaction of their effects, and what waits behind them is due.
+#[compiled_here]
 pub(crate) async fn remove(connection: &mut PgConnection, handled: &[i64], now: Timestamp) -> Result<(), Fault> {
     if handled.is_empty() {
         return Ok(());
@@ -166,6 +170,7 @@ pub(crate) async fn remove(connection: &mut PgConnection, handled: &[i64], now: 
 }
 
 /// Notes that a message failed again. `false` when it is not there any more as it was: another instance was faster.
+#[compiled_here]
 pub(crate) async fn note_failure(
     connection: &mut PgConnection,
     due: &Due,
@@ -243,6 +248,7 @@ async fn record_attempt(
 }
 
 /// Notes in their replays which of these messages were handled, and keeps them in the history; before they leave.
+#[compiled_here]
 pub(crate) async fn note_replayed(connection: &mut PgConnection, handled: &[i64], now: Timestamp) -> Result<(), Fault> {
     sqlx::query(
         "update replay_item i set outcome = 3, finished_at = $2 from parked_message p \
@@ -274,6 +280,7 @@ async fn keep_history(executor: impl PgExecutor<'_>, handled: &[i64], now: Times
 }
 
 /// Notes in its replay that a message is dead again.
+#[compiled_here]
 pub(crate) async fn note_failed_again(
     connection: &mut PgConnection,
     due: &Due,

@@ -13,6 +13,7 @@ use std::{
 };
 
 use chrono::Utc;
+use openorder_runtime::compiled_here;
 use openorder_types::{Fault, Timestamp};
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _, error::KafkaError};
 use sqlx::PgPool;
@@ -174,14 +175,24 @@ impl<A: Application> Consumer<A> {
             let at = Utc::now();
             let (asked, known) = (Arc::clone(consumer), Arc::clone(freshness));
             let (prefix, topics) = (self.backbone.kafka().topic_prefix.clone(), self.subscription.topics.clone());
-            let looked = tokio::task::spawn_blocking(move || look(&asked, &prefix, &topics, &known)).await;
-            match looked.unwrap_or(Err(KafkaError::Canceled)) {
+            match looked(asked, prefix, topics, known).await {
                 Ok(look) => freshness.observed(at, look),
                 Err(error) => tracing::debug!(%error, "where the partitions end is not known"),
             }
             tokio::time::sleep(*interval).await;
         }
     }
+}
+
+#[compiled_here]
+async fn looked(
+    consumer: Arc<KafkaClient<KafkaConsumer>>,
+    prefix: String,
+    topics: Vec<&'static str>,
+    freshness: Arc<Freshness>,
+) -> Result<Look, KafkaError> {
+    let work = move || look(&consumer, &prefix, &topics, &freshness);
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(KafkaError::Canceled))
 }
 
 fn look(
@@ -241,6 +252,7 @@ fn offsets(
 ///
 /// # Errors
 /// [`Fault`] of the database.
+#[compiled_here]
 pub async fn oldest_parked(pool: &PgPool) -> Result<Option<Timestamp>, Fault> {
     Ok(sqlx::query_scalar("select min(recorded_at) from parked_message").fetch_one(pool).await?)
 }

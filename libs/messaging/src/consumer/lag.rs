@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use openorder_runtime::compiled_here;
 use openorder_telemetry::Series;
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -66,9 +67,7 @@ impl<A: Application> Consumer<A> {
         let ends = EndsWith(&self.lag);
         loop {
             tokio::time::sleep(Duration::from_millis(self.settings.lag_interval_ms)).await;
-            let asked = Arc::clone(consumer);
-            let places = tokio::task::spawn_blocking(move || places(&asked)).await;
-            match places.unwrap_or(Err(KafkaError::Canceled)) {
+            match look(Arc::clone(consumer)).await {
                 Ok(places) => {
                     self.record_lag(&places);
                     self.check_positions(consumer, &places).await;
@@ -106,10 +105,9 @@ impl<A: Application> Consumer<A> {
             }
             suspected = suspected.or(checked.suspected.map(|finding| (topic.to_owned(), place.partition, finding)));
             let Some(offset) = checked.rewind_to else { continue };
-            let (asked, name, partition) = (Arc::clone(consumer), place.topic.clone(), place.partition);
-            let rewound = tokio::task::spawn_blocking(move || rewind(&asked, &name, partition, offset)).await;
-            match rewound.unwrap_or(Err(KafkaError::Canceled)) {
-                Ok(()) => self.freshness.assigned(topic, place.partition, Some(offset)),
+            let partition = place.partition;
+            match go_back(Arc::clone(consumer), place.topic.clone(), partition, offset).await {
+                Ok(()) => self.freshness.assigned(topic, partition, Some(offset)),
                 Err(error) => {
                     tracing::warn!(%error, topic, partition, offset, "the group's position is not mended; it is tried again");
                 }
@@ -150,6 +148,22 @@ impl<A: Application> Consumer<A> {
             Finding::Forgotten { position } => tracing::error!(topic, partition, position, mend, "{text}"),
         }
     }
+}
+
+#[compiled_here]
+async fn look(consumer: Arc<KafkaClient<KafkaConsumer>>) -> Result<Vec<Place>, KafkaError> {
+    tokio::task::spawn_blocking(move || places(&consumer)).await.unwrap_or(Err(KafkaError::Canceled))
+}
+
+#[compiled_here]
+async fn go_back(
+    consumer: Arc<KafkaClient<KafkaConsumer>>,
+    topic: String,
+    partition: i32,
+    offset: i64,
+) -> Result<(), KafkaError> {
+    let work = move || rewind(&consumer, &topic, partition, offset);
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(KafkaError::Canceled))
 }
 
 /// What Kafka tells of the assigned partitions.

@@ -7,17 +7,18 @@
 //! `lag` and `positions` (whether records were lost), `freshness` (up to when everything is taken over).
 
 use std::{
+    convert::Infallible,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use openorder_runtime::{Dependency, Shutdown};
+use openorder_runtime::{Dependency, Shutdown, compiled_here};
 use openorder_telemetry::Series;
 use openorder_types::Fault;
-use rdkafka::consumer::Consumer as _;
+use rdkafka::{consumer::Consumer as _, error::KafkaError};
 
 use crate::{
-    Application, Backbone, ConsumerSettings, DecodeError, Received,
+    Application, Backbone, ConsumerSettings, DecodeError, KafkaSettings, Received,
     client::{ClientHealth, KafkaClient},
     consumer::{
         batch::Handler,
@@ -166,28 +167,22 @@ impl<A: Application> Consumer<A> {
     async fn session(&self, shutdown: &Shutdown, outage: &mut Outage) -> Result<(), String> {
         kafka::ensure_topics(self.backbone.kafka(), &self.subscription.topics).await?;
         let group = self.backbone.kafka().topic(self.backbone.telemetry().role());
-        let config = kafka::consumer(self.backbone.kafka(), &group);
         self.freshness.begin();
-        let consumer: KafkaClient<KafkaConsumer> =
-            KafkaClient::create_with_context(&config, self.assignments(group)).map_err(|error| error.to_string())?;
-        let consumer = Arc::new(consumer);
-        let names: Vec<String> =
-            self.subscription.topics.iter().map(|topic| self.backbone.kafka().topic(topic)).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        consumer.subscribe(&names).map_err(|error| error.to_string())?;
+        let consumer = subscribed(self.backbone.kafka(), self.assignments(group), &self.subscription.topics)
+            .map_err(|error| error.to_string())?;
         self.health.renew();
         self.dependency.ready();
         outage.end();
         let result = tokio::select! {
             result = self.work(&consumer, shutdown) => result,
-            never = self.health.watch(&consumer, KafkaConsumer::client) => match never {},
+            never = watched(&self.health, &consumer) => match never {},
             never = self.watch_partitions(&consumer) => match never {},
             never = self.watch_ends(&consumer) => match never {},
         };
         if result.is_ok() {
             // So that the group gives its partitions to others at once.
             let bound = Duration::from_millis(self.backbone.kafka().client_close_timeout_ms);
-            if !KafkaClient::close(consumer, bound).await {
+            if !closed(consumer, bound).await {
                 tracing::warn!(
                     "the consumer did not leave its group in time; its partitions wait for the session's end"
                 );
@@ -260,6 +255,30 @@ impl<A: Application> Consumer<A> {
             }
         }
     }
+}
+
+/// A new client of a group.
+fn subscribed(
+    kafka: &KafkaSettings,
+    assignments: Assignments,
+    topics: &[&str],
+) -> Result<Arc<KafkaClient<KafkaConsumer>>, KafkaError> {
+    let config = kafka::consumer(kafka, &assignments.group);
+    let consumer: KafkaClient<KafkaConsumer> = KafkaClient::create_with_context(&config, assignments)?;
+    let names: Vec<String> = topics.iter().map(|topic| kafka.topic(topic)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    consumer.subscribe(&names)?;
+    Ok(Arc::new(consumer))
+}
+
+#[compiled_here]
+async fn watched(health: &ClientHealth, consumer: &Arc<KafkaClient<KafkaConsumer>>) -> Infallible {
+    health.watch(consumer, KafkaConsumer::client).await
+}
+
+#[compiled_here]
+async fn closed(consumer: Arc<KafkaClient<KafkaConsumer>>, bound: Duration) -> bool {
+    KafkaClient::close(consumer, bound).await
 }
 
 async fn pause(shutdown: &Shutdown, bound: Duration) {

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use openorder_runtime::compiled_here;
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, PgExecutor, Row};
 
@@ -37,6 +38,7 @@ pub(crate) struct Park<'a> {
 }
 
 /// Which of the messages' keys have something parked.
+#[compiled_here]
 pub(crate) async fn parked_keys(connection: &mut PgConnection, messages: &[&Received]) -> Result<HashSet<Key>, Fault> {
     // Nearly always nothing is parked at all: then no key has to be looked up.
     let any = sqlx::query("select from parked_message order by sequence limit 1");
@@ -68,6 +70,7 @@ async fn first_of_keys(connection: &mut PgConnection, messages: &[&Received]) ->
 }
 
 /// Parks messages in their order.
+#[compiled_here]
 pub(crate) async fn park(connection: &mut PgConnection, parks: &[Park<'_>], now: Timestamp) -> Result<(), Fault> {
     if parks.is_empty() {
         return Ok(());
@@ -242,6 +245,7 @@ pub(crate) async fn waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, Fa
 }
 
 /// Which of the messages' keys have a dead message in the table.
+#[compiled_here]
 pub(crate) async fn stopped_keys(connection: &mut PgConnection, messages: &[&Received]) -> Result<HashSet<Key>, Fault> {
     let keys: HashSet<Key> = messages.iter().map(|message| stored::key(message)).collect();
     let (topics, keys): (Vec<String>, Vec<Vec<u8>>) = keys.into_iter().unzip();

@@ -57,7 +57,10 @@ impl Assignments {
     }
 }
 
-impl ClientContext for Assignments {}
+impl ClientContext for Assignments {
+    /// None are asked for. What reads them would be compiled in each service.
+    fn stats_raw(&self, _: &[u8]) {}
+}
 
 impl ConsumerContext for Assignments {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {

@@ -6,6 +6,7 @@ mod without_row;
 
 use std::{sync::Arc, time::Duration};
 
+use openorder_runtime::compiled_here;
 use openorder_types::{Fault, Timestamp};
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
@@ -59,6 +60,7 @@ impl DeadLetters {
     }
 
     /// Runs until shutdown; what is not published by then is by the next start.
+    #[compiled_here]
     pub(crate) async fn run(self) {
         let shutdown = self.backbone.shutdown().clone();
         let mut failures: u32 = 0;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use openorder_runtime::compiled_here;
 use openorder_types::{Fault, Timestamp};
 use rdkafka::error::KafkaError;
 use tokio::sync::Mutex;
@@ -42,6 +43,7 @@ impl WithoutRow {
         self.publish_letters(letter(park, attempts, now).into_iter().collect()).await
     }
 
+    #[compiled_here]
     async fn publish_letters(&self, letters: Vec<Letter>) -> Result<(), Fault> {
         let mut producer = self.producer.lock().await;
         let result = self.send(&mut producer, letters).await;

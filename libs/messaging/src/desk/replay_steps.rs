@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use openorder_runtime::every;
+use openorder_runtime::{compiled_here, every};
 use openorder_telemetry::{TraceContext, work_span};
 use openorder_types::{Fault, Timestamp};
 use sqlx::{PgConnection, Row};
@@ -14,6 +14,7 @@ use crate::{Backbone, ConsumerSettings, UnitOfWork};
 const JOBS_MAX: i64 = 100;
 
 /// Releases until shutdown. Every instance does so: a job is one instance's at a time, by its row's lock.
+#[compiled_here]
 pub(crate) async fn run(backbone: Arc<Backbone>, settings: ConsumerSettings) {
     let shutdown = backbone.shutdown().clone();
     let interval = Duration::from_millis(settings.replay_interval_ms);

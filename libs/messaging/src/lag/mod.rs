@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures::future::try_join_all;
+use openorder_runtime::compiled_here;
 use openorder_types::Timestamp;
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -121,6 +122,7 @@ impl LagReader {
     ///
     /// # Errors
     /// [`LagError`]: a broker that does not answer within that time.
+    #[compiled_here]
     pub async fn read(&self, groups: &[String]) -> Result<Vec<GroupLag>, LagError> {
         let until = Instant::now() + Duration::from_millis(self.settings.lag_timeout_ms);
         try_join_all(groups.iter().map(|group| self.read_group(group, until))).await

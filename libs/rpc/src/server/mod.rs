@@ -24,7 +24,7 @@ mod stream;
 
 use std::time::Duration;
 
-use openorder_runtime::Shutdown;
+use openorder_runtime::{Shutdown, compiled_here};
 use openorder_telemetry::RoleTelemetry;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -54,6 +54,7 @@ pub async fn serve(
 }
 
 /// Like [`serve`], for routes with other methods than those of the contract.
+#[compiled_here]
 pub async fn serve_measured(
     role: RoleTelemetry,
     listener: TcpListener,

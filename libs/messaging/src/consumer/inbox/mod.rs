@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use openorder_runtime::compiled_here;
 use openorder_types::{Fault, Timestamp};
 use sqlx::PgConnection;
 use uuid::{Uuid, Version};
@@ -87,6 +88,7 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Fault`] of the database; retryable when another instance was faster.
+    #[compiled_here]
     pub(crate) async fn claim(
         &self,
         connection: &mut PgConnection,
