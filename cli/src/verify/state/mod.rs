@@ -17,6 +17,7 @@ use super::Check;
 use super::aggregates::Slice;
 use super::database::{Keyed, Met, Snapshot};
 use super::debits::Debits;
+use super::floor::Floor;
 use super::log::{Event, Log};
 use super::report::Findings;
 use super::services::Service;
@@ -74,19 +75,77 @@ async fn compare<F: Fold>(
     debits: Option<&Debits>,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    let is_compared = |id: &str| debits.is_none_or(|debits| debits.covers(id));
+    let compared = Compared { debits, floor: snapshot.floor };
     let mut log = Log::read(snapshot, F::TOPIC).await?.only(F::TYPES);
     let mut stored = Keyed::read(snapshot, F::ROWS, F::row).await?;
-    let floor = snapshot.floor;
-    findings.note_floor(snapshot.service, &floor);
-    let without_events = |id: String, findings: &mut Findings| match floor.may_hide(&id) {
-        _ if !is_compared(&id) => {}
-        true => findings.count(&format!("{} whose events are pruned", F::NAME), 1),
-        false => findings.violated("WITHOUT_EVENTS", id, F::NAME),
-    };
+    findings.note_floor(snapshot.service, &compared.floor);
     while let Some(first) = log.next(snapshot).await? {
+        let mut folded = Folded::<F>::read(snapshot, &mut log, first).await?;
+        if !compared.holds(&folded.id) {
+            continue;
+        }
+        folded.version = compared.version(&folded.id, folded.version);
+        loop {
+            match stored.meet(snapshot, &folded.id).await? {
+                Met::Before(id, _) => compared.without_events::<F>(id, findings),
+                Met::Same((version, fields)) => {
+                    folded.compare(version, &fields, findings);
+                    break;
+                }
+                Met::None => {
+                    findings.violated("STATE_MISSING", &folded.id, F::NAME);
+                    break;
+                }
+            }
+        }
+    }
+    while let Some((id, _)) = stored.next(snapshot).await? {
+        compared.without_events::<F>(id, findings);
+    }
+    Ok(())
+}
+
+/// Which aggregates are compared, and what their own log does not tell of them.
+struct Compared<'a> {
+    debits: Option<&'a Debits>,
+    floor: Floor,
+}
+
+impl Compared<'_> {
+    fn holds(&self, id: &str) -> bool {
+        self.debits.is_none_or(|debits| debits.covers(id))
+    }
+
+    /// The version of an aggregate whose own events lead to this one.
+    fn version(&self, id: &str, version: i64) -> i64 {
+        let debit = self.debits.and_then(|debits| debits.of(id));
+        debit.map_or(version, |debit| version.max(debit.versions.highest()))
+    }
+
+    /// A row whose aggregate has no events in the log.
+    fn without_events<F: Fold>(&self, id: String, findings: &mut Findings) {
+        match self.floor.may_hide(&id) {
+            _ if !self.holds(&id) => {}
+            true => findings.count(&format!("{} whose events are pruned", F::NAME), 1),
+            false => findings.violated("WITHOUT_EVENTS", id, F::NAME),
+        }
+    }
+}
+
+/// An aggregate as the events that the log keeps of it tell.
+struct Folded<F> {
+    id: String,
+    fold: F,
+    version: i64,
+    /// Whether its first events are pruned.
+    is_cut: bool,
+}
+
+impl<F: Fold> Folded<F> {
+    /// The aggregate of this event, which is the first of it in the log.
+    async fn read(snapshot: &mut Snapshot, log: &mut Log, first: Event) -> anyhow::Result<Self> {
         let id = first.aggregate_id.clone();
-        let is_cut = first.version != 1 && floor.may_hide(&id);
+        let is_cut = first.version != 1 && snapshot.floor.may_hide(&id);
         let (mut fold, mut version) = (F::default(), 0);
         let mut next = Some(first);
         while let Some(event) = next {
@@ -94,45 +153,28 @@ async fn compare<F: Fold>(
             version = event.version;
             next = log.next_of(snapshot, &id).await?;
         }
-        if !is_compared(&id) {
-            continue;
+        Ok(Self { id, fold, version, is_cut })
+    }
+
+    /// Notes where its row differs.
+    fn compare(self, stored_version: i64, stored: &Fields, findings: &mut Findings) {
+        findings.checked();
+        findings.count(F::NAME, 1);
+        let mut fields = self.fold.fields();
+        if self.is_cut {
+            findings.count(&format!("{} whose first events are pruned", F::NAME), 1);
+            fields = told(fields, &F::default().fields());
         }
-        if let Some(debit) = debits.and_then(|debits| debits.of(&id)) {
-            version = version.max(debit.versions.highest());
+        let mut differs = differing(&fields, stored);
+        if stored_version != self.version {
+            differs.push("version");
         }
-        loop {
-            match stored.meet(snapshot, &id).await? {
-                Met::Before(id, _) => without_events(id, findings),
-                Met::Same((stored_version, stored)) => {
-                    findings.checked();
-                    findings.count(F::NAME, 1);
-                    let mut fields = fold.fields();
-                    if is_cut {
-                        findings.count(&format!("{} whose first events are pruned", F::NAME), 1);
-                        fields = told(fields, &F::default().fields());
-                    }
-                    let mut differs = differing(&fields, &stored);
-                    if stored_version != version {
-                        differs.push("version");
-                    }
-                    if !differs.is_empty() {
-                        // Only the names: among the values are addresses.
-                        let detail = format!("{}: {} differ from the fold of its events", F::NAME, differs.join(", "));
-                        findings.violated("STATE_DIFFERS", &id, detail);
-                    }
-                    break;
-                }
-                Met::None => {
-                    findings.violated("STATE_MISSING", &id, F::NAME);
-                    break;
-                }
-            }
+        if !differs.is_empty() {
+            // Only the names: among the values are addresses.
+            let detail = format!("{}: {} differ from the fold of its events", F::NAME, differs.join(", "));
+            findings.violated("STATE_DIFFERS", &self.id, detail);
         }
     }
-    while let Some((id, _)) = stored.next(snapshot).await? {
-        without_events(id, findings);
-    }
-    Ok(())
 }
 
 /// Of an aggregate whose first events are pruned, what the others have set.
