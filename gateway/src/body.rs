@@ -2,13 +2,15 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use openorder_rpc::Refusal;
-use openorder_rpc::server::OVERLOADED_RETRY_AFTER;
+use openorder_rpc::server::{Connection, OVERLOADED_RETRY_AFTER};
 use tonic::Status;
 
 use crate::shares::{Member, Part, Resource};
@@ -24,6 +26,42 @@ pub(crate) struct ReadLimits {
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
     pub(crate) place: Option<Part>,
+}
+
+/// What of a request's body is not read yet, over HTTP/1.1: whoever is answered before all of it is may still be sending.
+pub(crate) struct Rest {
+    /// None over HTTP/2, where a request that nobody reads is no matter of its connection.
+    connection: Option<Connection>,
+    was_broken_off: AtomicBool,
+}
+
+impl Rest {
+    /// That of a request that is taken up.
+    pub(crate) fn of<B: Body>(version: Version, body: &B, connection: Option<&Connection>) -> Self {
+        let connection = connection.filter(|_| version < Version::HTTP_2);
+        if let Some(connection) = connection {
+            connection.note_unread(!body.is_end_stream());
+        }
+        Self { connection: connection.cloned(), was_broken_off: AtomicBool::new(false) }
+    }
+
+    /// Notes that it was read: whole, or as far as the limits allow.
+    pub(crate) fn was_read(&self, is_whole: bool) {
+        if let Some(connection) = &self.connection {
+            connection.note_unread(!is_whole);
+            self.was_broken_off.store(!is_whole, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there is something to be read.
+    pub(crate) fn is_left(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::leaves_unread)
+    }
+
+    /// Whether no further request can come behind it.
+    pub(crate) fn ends_connection(&self) -> bool {
+        self.was_broken_off.load(Ordering::Relaxed)
+    }
 }
 
 /// Reads a whole body. While it is still arriving it takes its caller's share of bodies that do, and nothing else: a

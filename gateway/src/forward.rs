@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use openorder_rpc::caller::{RESERVED_PREFIX, write_trace};
@@ -23,7 +23,7 @@ use tonic::service::Routes;
 
 use crate::admission::Place;
 use crate::answers::{AnswerBody, Answers, CallerAnswers, Ending};
-use crate::body::{HeldBody, ReadLimits, Received, read_whole};
+use crate::body::{HeldBody, ReadLimits, Received, Rest, read_whole};
 use crate::docs::{self, DocsPage};
 use crate::identity::{Arrival, CallCount, Identity, JWKS_PATH, SignIn};
 use crate::local::{LocalCall, LocalMethod};
@@ -138,6 +138,7 @@ impl Gateway {
 
     /// A call of another protocol than gRPC: made into one of gRPC, and its answer back.
     fn call_spoken(&self, mut parts: Parts, body: Incoming, started: Instant) -> Answer {
+        let rest = Arc::new(Rest::of(parts.version, &body, self.connection.as_ref()));
         let led_astray = self.shared.site.refusal(&parts, &self.shared.cors);
         if led_astray.is_none()
             && let Some(answer) = self.answer_at_once(&parts)
@@ -155,12 +156,11 @@ impl Gateway {
         let (answered, form) = match spoken {
             Err(refused) => {
                 let Refused { status, answer: form } = *refused;
-                // Over HTTP/1.1 the next request comes behind the rest of this one, or not at all.
-                let rest = (parts.version < http::Version::HTTP_2).then_some(body);
-                let (limits, member) = (shared.limits.read, Arc::clone(&self.member));
+                let (limits, member, rest) = (shared.limits.read, Arc::clone(&self.member), Arc::clone(&rest));
                 let work = async move {
-                    if let Some(rest) = rest {
-                        drop(read_whole(rest, limits, &member).await);
+                    // Over HTTP/1.1 the next request comes behind the rest of this one, or not at all.
+                    if rest.is_left() {
+                        rest.was_read(read_whole(body, limits, &member).await.is_ok());
                     }
                     Err::<Response<HeldBody<AnswerBody>>, _>(status)
                 };
@@ -171,8 +171,8 @@ impl Gateway {
                 let deadline = shared.limits.deadline(spoken.route.streams, &parts.headers, started);
                 let head_deadline = shared.limits.head_deadline(deadline, started);
                 let (arrival, answers) = (self.arrival(&mut parts), self.answers.clone());
-                let (shared, trace) = (Arc::clone(&shared), call.trace().clone());
-                let work = SpokenCall { shared, spoken, arrival, answers, trace, deadline, parts, body };
+                let (shared, trace, rest) = (Arc::clone(&shared), call.trace().clone(), Arc::clone(&rest));
+                let work = SpokenCall { shared, spoken, arrival, answers, trace, deadline, parts, body, rest };
                 (answer(call, work.answer(), head_deadline), form)
             }
         };
@@ -180,6 +180,9 @@ impl Gateway {
             let Ok(answer) = answered.await;
             let mut answer = form.finish(answer, shared.routes.contract());
             shared.cors.mark(origin, answer.headers_mut());
+            if rest.ends_connection() {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(answer)
         })
     }
@@ -255,7 +258,10 @@ impl Service<Request<Incoming>> for Gateway {
         let call = self.begin(parts.uri.path().trim_start_matches('/'), &parts.headers, started);
         let target = match self.target(&parts) {
             Ok(target) => target,
-            Err(refusal) => return refuse(call, *refusal),
+            Err(refusal) => {
+                Rest::of(parts.version, &body, self.connection.as_ref());
+                return refuse(call, *refusal);
+            }
         };
         let limits = &self.shared.limits;
         let deadline = limits.deadline(target.streams(), &parts.headers, started);

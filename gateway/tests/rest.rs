@@ -261,6 +261,33 @@ async fn the_limits_of_the_port_hold_for_json_too() {
     assert_eq!(http.get("/v1/orders/none").await.status, 404);
 }
 
+/// A socket that is closed with bytes of it unread is reset, and the answer with it.
+#[tokio::test]
+async fn who_is_still_sending_when_it_is_refused_reads_its_refusal() {
+    let orders = order_service(&Shop::default()).await;
+    let mut settings = settings();
+    settings.request_body_limit_bytes = 10_000;
+    let gateway = gateway(&orders.url(), &orders.url(), settings).await;
+    let large = json!({"customerId": "x".repeat(4_000_000)});
+    let chunk = [b"2710\r\n".as_slice(), &[b' '; 10_000], b"\r\n"].concat();
+    let head = "POST /v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                transfer-encoding: chunked\r\n\r\n";
+    for _ in 0..5 {
+        // All of it is sent before anything is read, more than sockets hold.
+        let refused = Http1::connect(&gateway).await.post("/v1/orders", &large).await;
+        assert_eq!((refused.status, refused.reason().as_str()), (413, "REQUEST_TOO_LARGE"));
+        assert_eq!(refused.header("connection"), "close");
+        let mut http = Http1::connect(&gateway).await;
+        http.send_raw(head.as_bytes()).await;
+        for _ in 0..400 {
+            http.send_raw(&chunk).await;
+        }
+        http.send_raw(b"0\r\n\r\n").await;
+        assert_eq!(http.answer().await.status, 413, "of a length that nobody said");
+        assert!(http.is_over_within(std::time::Duration::from_secs(1)).await, "the answer ends it");
+    }
+}
+
 #[tokio::test]
 async fn a_packed_body_is_unpacked_within_the_limit() {
     use std::io::Write;

@@ -26,7 +26,7 @@ use tonic::metadata::MetadataMap;
 use super::headers::{for_service, from_service};
 use super::{AnswerForm, Codec, RequestForm, Spoken, accepts_gzip};
 use crate::answers::{AnswerBody, CallerAnswers, Ending};
-use crate::body::{HeldBody, Received, read_whole};
+use crate::body::{HeldBody, Received, Rest, read_whole};
 use crate::forward::{Admitted, Message, Shared, admit, remove_foreign, send};
 use crate::identity::Arrival;
 use crate::message::{Encoding, Expected, packed, plain, unpacked};
@@ -59,15 +59,18 @@ pub(crate) struct SpokenCall<B> {
     pub(crate) deadline: Option<Instant>,
     pub(crate) parts: Parts,
     pub(crate) body: B,
+    pub(crate) rest: Arc<Rest>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> SpokenCall<B> {
     pub(crate) async fn answer(self) -> Result<Response<HeldBody<AnswerBody>>, Status> {
-        let Self { shared, spoken, arrival, answers, trace, deadline, parts, body } = self;
+        let Self { shared, spoken, arrival, answers, trace, deadline, parts, body, rest } = self;
         let Parts { uri, mut headers, .. } = parts;
         let identity = shared.sign_in.identify(arrival, spoken.route.access).await?;
         let (limits, packs) = (shared.limits.read, accepts_gzip(&headers));
-        let Received { bytes, place: _bytes } = read_whole(body, limits, &identity.member).await?;
+        let received = read_whole(body, limits, &identity.member).await;
+        rest.was_read(received.is_ok());
+        let Received { bytes, place: _bytes } = received?;
         let message = message(&spoken, uri.query(), &mut headers, bytes, limits.body_bytes)?;
         let admitted = admit(&spoken.route, &identity).await?;
         for_service(&mut headers);

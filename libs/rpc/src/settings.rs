@@ -59,6 +59,11 @@ settings! {
         /// How long a client of HTTP/1.1, which the gateway alone takes, may take from one answer to the whole head of its
         /// next request, in milliseconds.
         http1_request_timeout_ms: u64 = 60_000, 1..=3_600_000;
+        /// How long a client of HTTP/1.1 that was answered before its request had come may go on sending it, in
+        /// milliseconds: what comes is read and dropped. Closed at once, its connection would be reset, and the answer lost.
+        http1_linger_timeout_ms: u64 = 5_000, 0..=600_000;
+        /// Bytes of such a request that are read and dropped.
+        http1_linger_bytes_max: usize = 16_777_216, 0..=1_073_741_824;
         /// After how long without a call a connection is ended, in milliseconds. Pings are no calls.
         idle_timeout_ms: u64 = 300_000, 1..=86_400_000;
         /// Concurrent calls on one connection; a client's further calls wait on its side.

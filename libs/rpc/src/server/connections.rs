@@ -82,6 +82,8 @@ struct Open {
     calls: AtomicUsize,
     /// Milliseconds from the beginning until the last call ended.
     idle_since_ms: AtomicU64,
+    /// Whether its client may still be sending a request that was answered.
+    leaves_unread: AtomicBool,
     gives_way: Notify,
     /// Whether it gives way at once, without a word.
     is_cut: AtomicBool,
@@ -108,6 +110,7 @@ impl Connection {
             began: Instant::now(),
             calls: AtomicUsize::new(0),
             idle_since_ms: AtomicU64::new(0),
+            leaves_unread: AtomicBool::new(false),
             gives_way: Notify::new(),
             is_cut: AtomicBool::new(false),
             closing: CancellationToken::new(),
@@ -135,6 +138,18 @@ impl Connection {
     /// Says to those that carry calls over it that no further one is to come.
     pub(crate) fn close(&self) {
         self.0.closing.cancel();
+    }
+
+    /// Notes whether the request that is taken up leaves something of its body unread: over HTTP/1.1 its client may then
+    /// still be sending when it is answered.
+    pub fn note_unread(&self, leaves_unread: bool) {
+        self.0.leaves_unread.store(leaves_unread, Ordering::Release);
+    }
+
+    /// Whether the last request left something of its body unread.
+    #[must_use]
+    pub fn leaves_unread(&self) -> bool {
+        self.0.leaves_unread.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_busy(&self) -> bool {

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::server::connections::{Connection, Connections, Ended, Entered};
+use crate::server::lingering::{LingerLimits, Lingering};
 use crate::server::rewound::Rewound;
 use crate::server::stream::StreamExecutor;
 use crate::settings::ConnectionSettings;
@@ -178,6 +179,7 @@ struct Limits {
     handshake: Duration,
     idle: Duration,
     drain: Duration,
+    linger: LingerLimits,
 }
 
 impl Limits {
@@ -186,6 +188,7 @@ impl Limits {
             handshake: Duration::from_millis(settings.handshake_timeout_ms),
             idle: Duration::from_millis(settings.idle_timeout_ms),
             drain: Duration::from_millis(settings.drain_timeout_ms),
+            linger: LingerLimits::new(settings),
         }
     }
 }
@@ -220,6 +223,7 @@ where
         match (version, &http.one) {
             (Version::Http1, Some(http1)) => {
                 // Boxed: few connections are of this kind, and all would have the room for it.
+                let stream = TokioIo::new(Lingering::new(stream.into_inner(), open.clone(), limits.linger));
                 let mut connection = Box::pin(http1.serve_connection(stream, service));
                 drive(connection.as_mut(), |one| one.graceful_shutdown(), &entered, limits, &shutdown).await
             }

@@ -1,7 +1,7 @@
 //! The server side: what surrounds the handlers of a service.
 //!
 //! * `listen.rs` takes connections and drains them, `connections.rs` decides which one gives way; `rewound.rs` is one whose
-//!   first bytes were read;
+//!   first bytes were read, `lingering.rs` one whose client may still be sending when it was answered;
 //! * `service.rs` decides which calls are taken, `limited.rs` how much of their bodies, `media.rs` what is gRPC;
 //! * `call.rs` surrounds each one: trace, log scope, deadline, panics;
 //! * `batch.rs` takes calls that came together, `outbox.rs` has their answers until they go back together;
@@ -13,6 +13,7 @@ mod batch;
 mod call;
 mod connections;
 mod limited;
+mod lingering;
 mod listen;
 mod media;
 mod metrics;
