@@ -8,6 +8,8 @@ use anyhow::Context;
 
 use crate::args::Args;
 use crate::load::{Load, Loaded};
+use crate::measurements::protocols::Protocols;
+use crate::measurements::signed::Signed;
 use crate::output::say;
 use crate::pgbench::{PgBench, Transactions};
 use crate::processes::machine_seconds;
@@ -37,6 +39,10 @@ pub(crate) struct Side {
     pub(crate) reads: Option<(System, crate::measurements::stored::Ids)>,
     /// For rows 12, 14 and 19: what has all roles. Where the core runs alone, the others would only pile up work.
     pub(crate) shop: Option<System>,
+    /// For row 20.
+    pub(crate) signed: Option<Signed>,
+    /// For row 21.
+    pub(crate) protocols: Option<Protocols>,
 }
 
 /// Everything that a measurement needs.
@@ -68,6 +74,8 @@ impl Side {
             failed: BTreeMap::new(),
             reads: None,
             shop: None,
+            signed: None,
+            protocols: None,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! `openorder-bench`: OpenOrder measured against references of the same machine and the same run.
 //!
 //! - `stack.rs`: a stack of the run's own; `system.rs`: OpenOrder on it;
-//! - `load.rs`, `calls.rs`: who drives it; `processes.rs`: what it used;
+//! - `load.rs`, `calls.rs`, `orders.rs`: who drives it; `sign_in.rs`: with a token, over TLS; `processes.rs`: what it used;
 //! - `pgbench.rs`, `floor.rs`: the references T and L;
 //! - `rows.rs`: the figures; `bench.rs`: the run; `measurements/`: how each figure is measured, and in which order;
 //! - `samples.rs`, `report.rs`, `machine.rs`: what was found out, and how it is shown;
@@ -14,6 +14,7 @@ mod floor;
 mod load;
 mod machine;
 mod measurements;
+mod orders;
 mod output;
 mod pair;
 mod pair_report;
@@ -23,6 +24,7 @@ mod report;
 mod rows;
 mod samples;
 mod search;
+mod sign_in;
 mod stack;
 mod system;
 

@@ -28,6 +28,10 @@ pub(crate) enum Part {
     ThreeTenths,
     Hot,
     Reads,
+    /// Over TLS, with a token.
+    Signed,
+    /// In JSON.
+    Protocols,
     Accepting,
     Recovery,
     Memory,
@@ -262,6 +266,43 @@ pub(crate) const ROWS: &[Row] = &[
         AtMost(1.25),
         [Maximum, Shop]
     ),
+    row!(
+        "20",
+        "CreateOrder/s over TLS with an access token ÷ without both",
+        "signed.token_per_second" / "signed.plain_per_second",
+        AtLeast(0.8),
+        [Signed]
+    ),
+    row!(
+        "20b",
+        "CreateOrder/s over TLS with an API key ÷ without both",
+        "signed.key_per_second" / "signed.plain_per_second",
+        AtLeast(0.8),
+        [Signed]
+    ),
+    row!(
+        "20c",
+        "the same: OpenOrder's CPU an order, access token ÷ without",
+        "signed.token_cpu_us" / "signed.plain_cpu_us",
+        Shown,
+        [Signed]
+    ),
+    row!(
+        "21",
+        "CreateOrder/s as JSON over REST ÷ as gRPC",
+        "protocols.rest_per_second" / "protocols.grpc_per_second",
+        Shown,
+        [Protocols]
+    ),
+    row!("21b", "the same: gateway's CPU a call on top of gRPC's", "protocols.rest_more_us" in "µs", Shown, [Protocols]),
+    row!(
+        "21c",
+        "CreateOrder/s as JSON over Connect ÷ as gRPC",
+        "protocols.connect_per_second" / "protocols.grpc_per_second",
+        Shown,
+        [Protocols]
+    ),
+    row!("21d", "the same: gateway's CPU a call on top of gRPC's", "protocols.connect_more_us" in "µs", Shown, [Protocols]),
 ];
 
 /// The rows that were asked for; `5` means 5a and 5b.

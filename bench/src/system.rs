@@ -84,6 +84,8 @@ impl System {
                 "otlp_endpoint" => Some(stack.otlp_endpoint()),
                 // The load says which orders are traced.
                 "incoming_trace" => Some("trust".to_owned()),
+                // What a token costs is measured by itself.
+                "anonymous" => Some("operator".to_owned()),
                 _ => None,
             };
             if let Some(value) = value {
@@ -144,8 +146,17 @@ impl System {
         self.folder.join("openorder.toml")
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(crate) fn gateway(&self) -> String {
         format!("http://127.0.0.1:{}", self.gateway_port)
+    }
+
+    /// Where the gateway is when it has a certificate.
+    pub(crate) fn gateway_over_tls(&self) -> String {
+        format!("https://127.0.0.1:{}", self.gateway_port)
     }
 
     /// Name of a service's database.
@@ -177,7 +188,8 @@ impl System {
         }
     }
 
-    async fn start_core_as(&self, processes: &[&[&str]], settings: &[String]) -> anyhow::Result<Running> {
+    /// Starts processes of these roles, which take no steps of other roles.
+    pub(crate) async fn start_core_as(&self, processes: &[&[&str]], settings: &[String]) -> anyhow::Result<Running> {
         // Nobody takes the steps of the other roles.
         let steps = "order.steps";
         let without = self.keys.iter().any(|key| key == steps).then(|| format!("{steps}="));

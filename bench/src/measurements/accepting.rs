@@ -10,13 +10,13 @@ use crate::load::{Load, Loaded};
 use crate::output::say;
 use crate::system::{Running, System};
 
-const FRONT: &[&str] = &["gateway", "product", "order"];
+pub(super) const FRONT: &[&str] = &["gateway", "product", "order"];
 /// Enough to fill the cores: with fewer, the wait for a batch is measured and not its cost.
-const CALLERS: u32 = 1_024;
+pub(super) const CALLERS: u32 = 1_024;
 const WARM_UP: Duration = Duration::from_secs(4);
 const DRAIN_BOUND: Duration = Duration::from_secs(300);
 /// Orders wait for services that are down on purpose: nobody is to give up on them.
-const PATIENT: &str = "order.saga_step_timeout_ms=86400000";
+pub(super) const PATIENT: &str = "order.saga_step_timeout_ms=86400000";
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let found = accept(&bench.side.system, bench.args.window()).await?;

@@ -6,8 +6,10 @@ mod fractions;
 mod maximum;
 mod overload;
 mod parallel;
+pub(crate) mod protocols;
 mod reads;
 pub(crate) mod reference;
+pub(crate) mod signed;
 mod start;
 pub(crate) mod stored;
 mod sustained;
@@ -34,6 +36,8 @@ const ROUND: &[Part] = &[
     Part::Single,
     Part::Memory,
     Part::Reads,
+    Part::Signed,
+    Part::Protocols,
     Part::Floor,
 ];
 /// What is measured once, or by rounds of its own.
@@ -139,6 +143,8 @@ async fn measure(bench: &mut Bench<'_>, part: Part) -> anyhow::Result<()> {
         Part::ThreeTenths => fractions::measure(bench, &fractions::THREE_TENTHS).await,
         Part::Memory => start::memory(bench).await,
         Part::Reads => reads::measure(bench).await,
+        Part::Signed => signed::measure(bench).await,
+        Part::Protocols => protocols::measure(bench).await,
         Part::Floor => reference::floor(bench).await,
         Part::Overload => overload::overload(bench).await,
         Part::Fairness => overload::fairness(bench).await,
