@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p openorder-gateway --example hop_cost [seconds] [callers] [sampling ratio]`
 //!
+//! `dev/hop-pair REVISION` runs it as this tree has it and as another revision does, by turns.
+//!
 //! CPU time is that of the whole process; what the others have more than the first one is the hop.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use openorder_gateway::{Backend, GatewaySettings, serve_backends};
+use openorder_gateway::{Anonymous, Backend, GatewaySettings, serve_backends};
 use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
 use openorder_rpc::{BatchSettings, RpcClientSettings, RpcServerSettings, listen, serve};
 use openorder_runtime::{Readiness, Shutdown};
@@ -88,6 +90,7 @@ async fn gateway(order_url: &str, batches: bool, ratio: f64, shutdown: &Shutdown
         let (role, _spans) = testing::recording("gateway", ratio);
         let settings = GatewaySettings {
             client: RpcClientSettings { in_memory: false, ..RpcClientSettings::default() },
+            anonymous: Anonymous::Operator,
             batch: BatchSettings { enabled: batches, ..BatchSettings::default() },
             ..GatewaySettings::default()
         };
