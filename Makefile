@@ -21,8 +21,8 @@ logs: ## Follow the log of a role: make logs ROLE=order
 clean: ## Stop, and forget the data of the local stack
 	@dev/demo clean
 
-test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the clients; the protobuf and deployment files
-	@dev/check tests clients proto compose context collector alerts
+test: ## All tests, over real Kafka, PostgreSQL, Redis and Jaeger; the clients; JSON; the protobuf and deployment files
+	@dev/check tests clients json proto compose context collector alerts
 
 lint: ## Formatting, clippy, dependencies, shell scripts, stubs in other languages, what the local stack leaves to other users
 	@dev/check format clippy example deny features scripts stubs stack

@@ -375,4 +375,6 @@ fn map_key(kind: &Kind, text: &str) -> Option<MapKey> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod agreement;
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 //! * `json.rs`: messages in JSON; `request.rs`: the message of a request, out of path, query and body;
 //! * `error.rs`: refusals; `frames.rs`: the messages in an answer; `stream.rs`: an answer that comes bit by bit.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 pub(crate) mod comments;
 pub(crate) mod contract;
 pub(crate) mod error;

@@ -1,10 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use openorder_fuzzing::Random;
 use openorder_rpc::reason_of;
 use openorder_rpc::status::violations_of;
 use proptest::prelude::*;
 
 use super::*;
+use crate::transcode::arbitrary::{self, DEPTH, canonical, is_of_the_contract};
 use crate::transcode::contract::PUBLIC;
 
 fn message(name: &str) -> MessageDescriptor {
@@ -158,122 +160,20 @@ fn bytes_are_read_in_both_alphabets() {
     assert_eq!(bytes_of("*"), None);
 }
 
-/// Numbers that look random, all from one.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn text(&mut self) -> String {
-        let letters: Vec<char> = "aZ09 _-.:/\"\\\u{0}\n\u{7f}\u{e9}\u{2028}\u{1f4e6}".chars().collect();
-        let length = self.below(9);
-        (0..length).map(|_| letters[usize::try_from(self.below(letters.len() as u64)).unwrap()]).collect()
-    }
-
-    /// Small ones and the largest ones.
-    fn number(&mut self) -> u64 {
-        let shift = self.below(64);
-        self.next() >> shift
-    }
-
-    pub(crate) fn message(&mut self, descriptor: &MessageDescriptor, depth: u32) -> DynamicMessage {
-        match descriptor.full_name() {
-            "google.protobuf.Timestamp" => {
-                let seconds = i64::try_from(self.below(315_537_897_599)).unwrap() - 62_135_596_800;
-                let nanos = i32::try_from(self.below(1_000_000_000)).unwrap();
-                return well(descriptor, &prost_types::Timestamp { seconds, nanos });
-            }
-            "google.protobuf.FieldMask" => {
-                let paths = (0..self.below(3)).map(|_| "display_name.price".to_owned()).collect();
-                return well(descriptor, &prost_types::FieldMask { paths });
-            }
-            "google.protobuf.Duration" => {
-                let seconds = i64::try_from(self.below(1_000_000)).unwrap();
-                return well(descriptor, &prost_types::Duration { seconds, nanos: 500_000_000 });
-            }
-            _ => {}
-        }
-        let mut message = DynamicMessage::new(descriptor.clone());
-        for field in descriptor.fields() {
-            if self.below(3) == 0 || other_of_oneof(&message, &field).is_some() {
-                continue;
-            }
-            if let Some(value) = self.field(&field, depth) {
-                message.set_field(&field, value);
-            }
-        }
-        message
-    }
-
-    fn field(&mut self, field: &FieldDescriptor, depth: u32) -> Option<Value> {
-        if field.is_map() {
-            let Kind::Message(entry) = field.kind() else { return None };
-            let value = self.value(&entry.map_entry_value_field().kind(), depth)?;
-            let key = match entry.map_entry_key_field().kind() {
-                Kind::String => MapKey::String(self.text()),
-                _ => return None,
-            };
-            return Some(Value::Map(HashMap::from([(key, value)])));
-        }
-        if field.is_list() {
-            let items: Option<Vec<_>> = (0..self.below(3)).map(|_| self.value(&field.kind(), depth)).collect();
-            return items.map(Value::List);
-        }
-        self.value(&field.kind(), depth)
-    }
-
-    fn value(&mut self, kind: &Kind, depth: u32) -> Option<Value> {
-        let signed = self.number() as i64;
-        Some(match kind {
-            Kind::Message(_) if depth == 0 => return None,
-            Kind::Message(inner) => Value::Message(self.message(inner, depth - 1)),
-            Kind::Enum(inner) => {
-                let values: Vec<_> = inner.values().collect();
-                Value::EnumNumber(values[usize::try_from(self.below(values.len() as u64)).unwrap()].number())
-            }
-            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(i32::try_from(signed >> 32).unwrap()),
-            Kind::Uint32 | Kind::Fixed32 => Value::U32(u32::try_from(self.next() >> 32).unwrap()),
-            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(signed),
-            Kind::Uint64 | Kind::Fixed64 => Value::U64(self.number()),
-            Kind::Double => Value::F64(f64::from(i32::try_from(signed >> 32).unwrap()) / 7.0),
-            Kind::Float => Value::F32(0.5),
-            Kind::Bool => Value::Bool(self.below(2) == 0),
-            Kind::String => Value::String(self.text()),
-            Kind::Bytes => Value::Bytes(self.text().into_bytes().into()),
-        })
-    }
-}
-
-fn well(descriptor: &MessageDescriptor, message: &impl Message) -> DynamicMessage {
-    DynamicMessage::decode(descriptor.clone(), message.encode_to_vec().as_slice()).unwrap()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_message_of_the_contract_goes_to_json_and_back(seed in any::<u64>()) {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut seen = 0;
-        for descriptor in PUBLIC.pool().all_messages().filter(|one| one.full_name().starts_with("openorder.")) {
-            let message = random.message(&descriptor, 4);
+        for descriptor in PUBLIC.pool().all_messages().filter(is_of_the_contract) {
+            let message = arbitrary::message(&mut random, &descriptor, DEPTH);
             let json = write(&descriptor, &message.encode_to_vec()).unwrap();
             for unknown_fields in [UnknownFields::Refused, UnknownFields::Ignored] {
                 let back = read(&descriptor, &json, unknown_fields).unwrap();
-                let name = descriptor.full_name();
-                prop_assert_eq!(
-                    back.encode_to_vec(), message.encode_to_vec(), "{}: {}", name, String::from_utf8_lossy(&json)
-                );
+                let (name, json) = (descriptor.full_name(), String::from_utf8_lossy(&json));
+                prop_assert!(canonical(&back) == message, "{name}: {json} is read as {back:?}");
             }
             seen += 1;
         }
@@ -283,9 +183,10 @@ proptest! {
     /// The library that writes is a second opinion on what is read.
     #[test]
     fn what_the_library_reads_is_read_the_same(seed in any::<u64>()) {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         for descriptor in [create_order(), message("openorder.operations.v1.ListDeadLettersRequest")] {
-            let json = write(&descriptor, &random.message(&descriptor, 4).encode_to_vec()).unwrap();
+            let made = arbitrary::message(&mut random, &descriptor, DEPTH);
+            let json = write(&descriptor, &made.encode_to_vec()).unwrap();
             let mut library = serde_json::Deserializer::from_slice(&json);
             let theirs = DynamicMessage::deserialize(descriptor.clone(), &mut library).unwrap();
             let ours = read(&descriptor, &json, UnknownFields::Refused).unwrap();
@@ -305,12 +206,12 @@ proptest! {
     /// Real names with values of any kind.
     #[test]
     fn no_value_breaks_a_field(seed in any::<u64>()) {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let descriptor = create_order();
         let values = ["null", "1e400", "-1", "\"\"", "[]", "{}", "[[]]", "{\"@type\": 7}", "true", "\"NaN\"", "1e-9"];
         let fields: Vec<_> = descriptor
             .fields()
-            .map(|field| format!("{:?}: {}", field.name(), values[usize::try_from(random.below(11)).unwrap()]))
+            .map(|field| format!("{:?}: {}", field.name(), random.one_of(&values)))
             .collect();
         drop(read(&descriptor, format!("{{{}}}", fields.join(", ")).as_bytes(), UnknownFields::Refused));
     }
