@@ -28,6 +28,8 @@ mod body;
 mod config;
 mod docs;
 mod forward;
+#[cfg(test)]
+mod fuzz;
 mod health;
 mod identity;
 mod local;

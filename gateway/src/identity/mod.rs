@@ -8,7 +8,7 @@
 //! * `exchange.rs`: tokens for API keys; `callers.rs`: the share of each caller that signed in;
 //! * `issuers/`: tokens of others.
 
-mod bearer;
+pub(crate) mod bearer;
 mod cache;
 mod callers;
 mod exchange;

@@ -242,7 +242,7 @@ impl SignIn {
             }
             None => self.keep(hash, now, || {
                 let told = self.told(token, now)?;
-                Ok(Told { until: told.until + LEEWAY_SECONDS, ..told })
+                Ok(Told { until: told.until.saturating_add(LEEWAY_SECONDS), ..told })
             }),
         }
     }

@@ -90,7 +90,7 @@ impl<B: Body<Data = Bytes> + Unpin> SpokenCall<B> {
 }
 
 /// The message of a request, as gRPC frames it.
-fn message(
+pub(crate) fn message(
     spoken: &Spoken,
     query: Option<&str>,
     headers: &mut HeaderMap,

@@ -11,8 +11,6 @@ pub(crate) mod comments;
 pub(crate) mod contract;
 pub(crate) mod error;
 pub(crate) mod frames;
-#[cfg(test)]
-mod fuzz;
 pub(crate) mod json;
 pub(crate) mod path;
 pub(crate) mod query;

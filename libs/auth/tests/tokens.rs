@@ -8,6 +8,7 @@ use openorder_auth::{
     ACCESS_TOKEN_TYPE, AUDIENCE, Algorithm, ApiKey, Claims, Expected, KeyError, LEEWAY_SECONDS, SigningKey, TokenError,
     VerifyingKey, api_key, jwk_set, parse_jwk_set, peek, verify,
 };
+use openorder_fuzzing::fuzz;
 use proptest::prelude::*;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
@@ -47,7 +48,12 @@ fn claims() -> Claims {
 
 /// A token of these JSON texts, with a right signature.
 fn signed(header: &Value, payload: &Value) -> String {
-    let text = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(payload.to_string()));
+    signed_bytes(header.to_string().as_bytes(), payload.to_string().as_bytes())
+}
+
+/// The same of what need not be JSON.
+fn signed_bytes(header: &[u8], payload: &[u8]) -> String {
+    let text = format!("{}.{}", BASE64.encode(header), BASE64.encode(payload));
     let pair = ring::signature::Ed25519KeyPair::from_seed_unchecked(key().seed()).unwrap();
     format!("{text}.{}", BASE64.encode(pair.sign(text.as_bytes())))
 }
@@ -252,6 +258,60 @@ fn an_api_key_is_written_in_one_way() {
     for wrong in ["", "oo_", "oo__", &text[1..], &text[..text.len() - 1], &format!("{text}0"), &text.to_uppercase()] {
         assert!(ApiKey::parse(wrong).is_none(), "{wrong}");
     }
+}
+
+#[test]
+fn fuzz_tokens() {
+    let (verifying, whole) = (verifying(), key().sign(&claims()));
+    fuzz("tokens", |random| {
+        let is_ours =
+            |claims: &Claims| claims.iss == ISSUER && claims.aud == AUDIENCE && claims.exp > NOW - LEEWAY_SECONDS;
+        if random.chance(70) {
+            let token = random.damaged_text(&whole);
+            let (read, seen) = (verify(&token, &verifying, &EXPECTED, NOW), peek(&token));
+            assert_eq!(read.is_ok(), token == whole, "{token}");
+            assert!(read.is_err() || seen.is_ok(), "{token}");
+            return read.is_ok();
+        }
+        // Whoever has the key may write what it likes.
+        let header = random.damaged(header().to_string().into_bytes());
+        let payload = random.damaged(payload().to_string().into_bytes());
+        let read = verify(&signed_bytes(&header, &payload), &verifying, &EXPECTED, NOW);
+        assert!(read.as_ref().map_or(true, is_ours), "{}", String::from_utf8_lossy(&payload));
+        read.is_ok()
+    });
+}
+
+#[test]
+fn fuzz_api_keys() {
+    fuzz("api_keys", |random| {
+        let (id, secret) = (random.bits().to_le_bytes(), random.bits().to_le_bytes());
+        let mut bytes = ([0; 10], [0; 32]);
+        bytes.0[..8].copy_from_slice(&id);
+        bytes.1[..8].copy_from_slice(&secret);
+        let whole = ApiKey::new(&bytes.0, &bytes.1);
+        let text = random.damaged_text(&whole.expose());
+        let read = ApiKey::parse(&text);
+        // One text for each key, and nothing else is one.
+        assert!(read.as_ref().is_none_or(|key| *key.expose() == text && api_key::is_api_key(&text)), "{text}");
+        let is_it = read.is_some_and(|key| key.id() == whole.id() && key.matches(&whole.secret_hash()));
+        assert_eq!(is_it, text == *whole.expose(), "{text}");
+        is_it
+    });
+}
+
+/// What another issuer says its keys are.
+#[test]
+fn fuzz_key_sets() {
+    let whole = jwk_set(&[(key().key_id().to_owned(), key().public_key())]).to_string();
+    fuzz("key_sets", |random| {
+        let text = random.damaged_text(&whole);
+        let Ok(set) = serde_json::from_str::<Value>(&text) else { return false };
+        let algorithms = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256];
+        let keys = parse_jwk_set(&set, &algorithms);
+        assert!(keys.len() <= 100, "{text}");
+        !keys.is_empty()
+    });
 }
 
 proptest! {

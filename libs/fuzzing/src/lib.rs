@@ -63,7 +63,9 @@ pub fn fuzz(target: &str, mut read: impl FnMut(&mut Random) -> bool) {
     }));
     if let Err(panic) = outcome {
         let (seed, number) = (plan.seed, number.get());
-        say(format_args!("{target}: input {number} of seed {seed} fails: dev/fuzz --seed {seed} --at {number} {target}"));
+        say(format_args!(
+            "{target}: input {number} of seed {seed} fails: dev/fuzz --seed {seed} --at {number} {target}"
+        ));
         resume_unwind(panic);
     }
     if plan.inputs.is_some() {
@@ -78,7 +80,7 @@ impl Plan {
     fn of(setting: impl Fn(&str) -> Option<String>) -> Self {
         let number = |name: &str| {
             let text = setting(name)?;
-            let number = text.parse().ok();
+            let number: Option<u64> = text.parse().ok();
             assert!(number.is_some(), "{name} is {text:?} and not a number");
             number
         };

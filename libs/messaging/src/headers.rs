@@ -131,6 +131,7 @@ mod tests {
 
     use bytes::Bytes;
     use chrono::Utc;
+    use openorder_fuzzing::{Random, fuzz};
     use proptest::prelude::*;
     use proptest::sample::select;
 
@@ -295,6 +296,53 @@ mod tests {
             let read = KnownHeaders::read(&headers);
             prop_assert!(read.event_type.len() <= 90 && headers.iter().count() <= 12);
         }
+    }
+
+    /// A header as somebody may have written it.
+    fn any_header(random: &mut Random) -> (String, Vec<u8>) {
+        const KNOWN: [(&str, &str); 9] = [
+            (TYPE, "order.lifecycle.created"),
+            (ID, "00000000-0000-0000-0000-000000000007"),
+            (SOURCE, "/openorder/order"),
+            (SEQUENCE, "123"),
+            (SUBJECT, "an-order"),
+            (TIME, "2026-11-28T06:30:00.123456Z"),
+            (SPEC_VERSION, "1.0"),
+            (TRACEPARENT, TRACE),
+            (TRACESTATE, "vendor=1,other=2"),
+        ];
+        let (name, value) = *random.one_of(&KNOWN);
+        let name = if random.chance(20) { random.damaged_text(name) } else { name.to_owned() };
+        (name, random.damaged(value.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn fuzz_kafka_headers() {
+        fuzz("kafka_headers", |random| {
+            let count = random.below(12);
+            let pairs: Vec<_> = (0..count).map(|_| any_header(random)).collect();
+            let mut bytes = Vec::new();
+            for (name, value) in &pairs {
+                RawHeaders::write(&mut bytes, name, value);
+            }
+            let headers = RawHeaders::written(bytes.clone().into());
+            let first = |name: &str| {
+                let (_, value) = pairs.iter().find(|(known, _)| known == name)?;
+                std::str::from_utf8(value).ok()
+            };
+            let read = KnownHeaders::read(&headers);
+            assert_eq!(read.event_type, first(TYPE).unwrap_or_default(), "{pairs:?}");
+            assert_eq!(read.event_id, first(ID).and_then(|id| Uuid::try_parse(id).ok()), "{pairs:?}");
+            let trace = read.trace.traceparent();
+            assert!(!read.trace.is_valid() || TraceContext::parse(&trace, None).is_some(), "{pairs:?}: {trace}");
+            let (has_type, service) = (!read.event_type.is_empty(), service_of(first(SOURCE).unwrap_or_default()));
+            assert!(!service.contains('/'), "{service}");
+            // As they are stored with what waits to be handled again.
+            let stored = RawHeaders::written(random.damaged(bytes).into());
+            let _ = KnownHeaders::read(&stored);
+            assert!(stored.iter().count() <= 64);
+            has_type
+        });
     }
 
     #[test]

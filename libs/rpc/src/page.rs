@@ -250,6 +250,7 @@ pub fn page_size(asked: i32, default: u32, max: u32) -> Result<u32, ValueError> 
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use openorder_fuzzing::fuzz;
     use openorder_types::Role;
     use proptest::prelude::*;
 
@@ -289,6 +290,31 @@ mod tests {
                 "{list} {subject}"
             );
         }
+    }
+
+    #[test]
+    fn fuzz_page_tokens() {
+        let (tokens, caller) = (PageTokens::new(b"secret"), Caller::service("order"));
+        fuzz("page_tokens", |random| {
+            let cursor = random.bytes(40);
+            let whole = tokens.encode("orders", &caller, b"f", &cursor);
+            let token = random.damaged_text(&whole);
+            match tokens.decode("orders", &caller, b"f", &token) {
+                Ok(Some(read)) => {
+                    assert!(token == whole && read == cursor, "{token} is taken for {whole}");
+                    true
+                }
+                // The first page.
+                Ok(None) => {
+                    assert!(token.is_empty());
+                    false
+                }
+                Err(refused) => {
+                    assert!(refused.reason == "PAGE_TOKEN_INVALID" && token != whole, "{token}: {refused:?}");
+                    false
+                }
+            }
+        });
     }
 
     proptest! {

@@ -67,7 +67,7 @@ impl Issuer {
         let claims = verify(token, &key, &expected, now).map_err(refused)?;
         let roles = self.roles(&claims.roles, &claims.other);
         let subject = self.subject(&claims.sub);
-        Ok(Told { subject, roles, origin: None, until: claims.exp + LEEWAY_SECONDS })
+        Ok(Told { subject, roles, origin: None, until: claims.exp.saturating_add(LEEWAY_SECONDS) })
     }
 
     /// The subject behind the issuer's name: one that is the id of a user here, whatever it is there, and never that of

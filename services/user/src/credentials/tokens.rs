@@ -194,6 +194,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use openorder_auth::{ACCESS_TOKEN_TYPE, Expected, LEEWAY_SECONDS, VerifyingKey, verify};
+    use openorder_fuzzing::fuzz;
     use openorder_types::UserId;
     use proptest::prelude::*;
 
@@ -308,6 +309,20 @@ mod tests {
         assert_eq!(tokens.peer_hash("192.0.2.7"), tokens.peer_hash("192.0.2.7"));
         assert_ne!(tokens.peer_hash("192.0.2.7"), tokens.peer_hash("192.0.2.8"));
         assert_ne!(tokens.peer_hash("192.0.2.7"), self::tokens().peer_hash("192.0.2.7"), "another service's key");
+    }
+
+    #[test]
+    fn fuzz_refresh_tokens() {
+        let tokens = tokens();
+        fuzz("refresh_tokens", |random| {
+            let session = session((random.number() >> 33) as i32);
+            let whole = tokens.refresh_token(&session);
+            let text = random.damaged_text(&whole);
+            let read = RefreshToken::parse(&text);
+            let is_made_here = read.is_some_and(|token| tokens.is_made_here(&token, &session.salt));
+            assert_eq!(is_made_here, text == whole, "{text} is taken for {whole}");
+            is_made_here
+        });
     }
 
     proptest! {
