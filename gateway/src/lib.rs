@@ -50,7 +50,7 @@ use anyhow::Context;
 use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
 use openorder_rpc::UpstreamChannel;
 use openorder_rpc::server::{CallMetrics, serve_connections};
-use openorder_rpc::tls::ServerTls;
+use openorder_rpc::tls::{RoleTls, ServerTls};
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::RoleTelemetry;
 use tokio::net::TcpListener;
@@ -70,9 +70,10 @@ use crate::local::LocalMethod;
 use crate::openapi::OpenApi;
 use crate::protocol::cors::Cors;
 use crate::protocol::site::Site;
-use crate::routes::RouteTable;
+use crate::routes::{Backends, RouteTable};
 
-/// Runs the gateway in front of these services until shutdown.
+/// Runs the gateway in front of these services until shutdown. Where there is a certificate of its role, `tls`, they are
+/// called over TLS, and have to prove to be the roles that they are called as.
 ///
 /// # Errors
 ///
@@ -82,16 +83,18 @@ pub async fn serve(
     readiness: &Readiness,
     settings: GatewaySettings,
     backends: Vec<Backend>,
+    tls: Option<RoleTls>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     address::check(&settings).await?;
     // What cannot be shown is found before a port is bound.
     ServerTls::load(&settings.tls).context("gateway.tls")?;
     let listener = openorder_rpc::listen(&settings.listen_address).await?;
-    serve_backends(role, readiness, listener, &settings, PUBLIC_FILE_DESCRIPTOR_SET, backends, shutdown).await
+    let backends = Backends { list: backends, tls };
+    serve_all(role, readiness, listener, &settings, PUBLIC_FILE_DESCRIPTOR_SET, backends, shutdown).await
 }
 
-/// Runs a gateway in front of any services of a contract, on a port that is bound already.
+/// Runs a gateway in front of any services of a contract, which are called in the clear, on a port that is bound already.
 ///
 /// # Errors
 ///
@@ -103,6 +106,19 @@ pub fn serve_backends<'a>(
     settings: &'a GatewaySettings,
     descriptors: &'static [u8],
     backends: Vec<Backend>,
+    shutdown: &'a Shutdown,
+) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>> {
+    let backends = Backends { list: backends, tls: None };
+    serve_all(role, readiness, listener, settings, descriptors, backends, shutdown)
+}
+
+fn serve_all<'a>(
+    role: RoleTelemetry,
+    readiness: &'a Readiness,
+    listener: TcpListener,
+    settings: &'a GatewaySettings,
+    descriptors: &'static [u8],
+    backends: Backends,
     shutdown: &'a Shutdown,
 ) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>> {
     // Boxed, so that it is compiled here and not again in each program and test that runs a gateway.

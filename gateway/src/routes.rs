@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use http::uri::PathAndQuery;
+use openorder_rpc::tls::RoleTls;
 use openorder_rpc::{BatchSettings, RpcClientSettings, Upstream};
 
 use crate::access::Access;
@@ -22,8 +23,14 @@ pub struct Backend {
     pub role: &'static str,
     /// Full name of its gRPC service, such as `openorder.order.v1.OrderService`.
     pub service: &'static str,
-    /// Where it answers, `http://host:port`.
+    /// Where it answers, `http://host:port`; `https://host:port` where roles prove to each other who they are.
     pub url: String,
+}
+
+/// All services behind the gateway, and the certificate that they are shown.
+pub(crate) struct Backends {
+    pub(crate) list: Vec<Backend>,
+    pub(crate) tls: Option<RoleTls>,
 }
 
 /// One method of a service behind the gateway.
@@ -59,15 +66,15 @@ impl RouteTable {
     /// The methods that the descriptor set gives each backend's service.
     pub(crate) fn new(
         descriptors: &[u8],
-        backends: Vec<Backend>,
+        backends: Backends,
         client: &RpcClientSettings,
         batch: &BatchSettings,
         admission: AdmissionSettings,
     ) -> anyhow::Result<Self> {
         let contract = Arc::new(Contract::new(descriptors)?);
         let mut table = Self { contract, methods: HashMap::new(), rest: RestRoutes::default(), services: Vec::new() };
-        for backend in backends {
-            let upstream = Upstream::with_batches(&backend.url, client, batch)
+        for backend in backends.list {
+            let upstream = Upstream::to_role(backend.role, &backend.url, client, Some(batch), backends.tls.as_ref())
                 .with_context(|| format!("services.{}", backend.role))
                 .map(Arc::new)?;
             let admission = Admission::new(backend.role, admission);
@@ -143,5 +150,6 @@ pub(crate) fn of_contract() -> RouteTable {
     });
     let (client, batch) = (RpcClientSettings::default(), BatchSettings::default());
     let admission = crate::config::GatewaySettings::default().admission();
-    RouteTable::new(PUBLIC_FILE_DESCRIPTOR_SET, backends.collect(), &client, &batch, admission).unwrap()
+    let backends = Backends { list: backends.collect(), tls: None };
+    RouteTable::new(PUBLIC_FILE_DESCRIPTOR_SET, backends, &client, &batch, admission).unwrap()
 }

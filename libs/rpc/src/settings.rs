@@ -100,6 +100,23 @@ settings! {
 }
 
 settings! {
+    /// TLS between the roles, with certificates on both sides. `{role}` in a file's name stands for the name of the role.
+    pub struct RolesTlsSettings {
+        /// Certificate of the role, which names it as `spiffe://openorder/role/NAME`, and behind it those that lead to its
+        /// authority, in a PEM file: shown to the services that it calls and, by a service, to whoever calls it. Empty: calls
+        /// between roles are in the clear, and services listen on loopback alone.
+        certificate_file: String = "";
+        /// The certificate's private key, in a PEM file.
+        private_key_file: String = "";
+        /// Certificates of the authorities that are believed when another role shows its own, in a PEM file.
+        ca_file: String = "";
+        /// How often the files are looked at, in milliseconds. New connections are made with what stands there; what cannot be
+        /// used leaves what was there before in its place.
+        reload_interval_ms: u64 = 10_000, 10..=86_400_000;
+    }
+}
+
+settings! {
     /// Calls that travel together: those that are ready at the same time as one message, and so their answers.
     pub struct BatchSettings {
         /// Whether calls travel together. Where one of both ends says no, each call goes by itself.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 use anyhow::Context;
 use openorder_messaging::{Application, Backbone, Committer, KafkaSettings, RoleContext, Subscription};
 use openorder_pipeline::Pipeline;
+use openorder_rpc::tls::RoleTls;
 use openorder_rpc::{PageTokens, RpcClientSettings, UpstreamChannel};
 use openorder_runtime::OnExit;
 use sqlx::migrate::Migrator;
@@ -30,7 +31,7 @@ pub struct ServiceSpec {
     pub publishes: &'static [&'static str],
 }
 
-/// Where each service answers, `http://host:port`, by its role.
+/// Where each service answers, by its role: `http://host:port`, or with TLS between the roles `https://host:port`.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceUrls(Arc<BTreeMap<&'static str, String>>);
 
@@ -62,12 +63,14 @@ pub struct Host<S> {
     pub page_tokens: PageTokens,
     /// Where the other services answer.
     pub urls: ServiceUrls,
+    /// The certificate of the role, where roles prove to each other who they are.
+    pub tls: Option<RoleTls>,
 }
 
 impl<S: HostSettings> Host<S> {
     /// Puts together what a service is given that calls no other.
     pub fn new(role: RoleContext, settings: S, kafka: KafkaSettings, page_tokens: PageTokens) -> Self {
-        Self { role, settings, kafka, page_tokens, urls: ServiceUrls::default() }
+        Self { role, settings, kafka, page_tokens, urls: ServiceUrls::default(), tls: None }
     }
 
     /// With the services that it may call.
@@ -76,27 +79,36 @@ impl<S: HostSettings> Host<S> {
         Self { urls, ..self }
     }
 
+    /// With the certificate of the role; without one it listens on loopback alone, and calls others in the clear.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<RoleTls>) -> Self {
+        Self { tls, ..self }
+    }
+
     /// A channel to another service, by its role.
     ///
     /// # Errors
     /// When there is no such service, or its URL cannot be used.
     pub fn channel(&self, service: &str, client: &RpcClientSettings) -> anyhow::Result<UpstreamChannel> {
-        let url = self.urls.of(service)?;
-        openorder_rpc::channel(&self.role.telemetry, url, client).with_context(|| format!("services.{service}"))
+        let (url, tls) = (self.urls.of(service)?, self.tls.as_ref());
+        let channel = openorder_rpc::channel_to_role(&self.role.telemetry, service, url, client, tls);
+        channel.with_context(|| format!("services.{service}"))
     }
 
     /// Binds the port, waits for the database and brings its schema up to date. The port answers when the service is
     /// [served](Service::serve).
     ///
     /// # Errors
-    /// When the port cannot be bound, or the process has to end before the database answered.
+    /// When the port cannot be bound, or other machines reach it without TLS, or the process has to end before the database
+    /// answered.
     pub async fn start(self, spec: &'static ServiceSpec, migrations: &Migrator) -> anyhow::Result<Service<S>> {
-        let Self { role, settings, kafka, page_tokens, urls: _ } = self;
-        let listener = openorder_rpc::listen(settings.listen_address()).await?;
+        let Self { role, settings, kafka, page_tokens, urls: _, tls } = self;
+        let listener = openorder_rpc::listen_for_roles(settings.listen_address(), tls.as_ref()).await;
+        let listener = listener.with_context(|| format!("{}.listen_address", spec.role))?;
         let starting = Backbone::start(&role, settings.database_url(), settings.database(), &kafka, migrations);
         // Boxed: the future of opening a database is large, and needed once.
         let backbone = Box::pin(starting).await?;
-        Ok(Service { spec, role, settings, page_tokens, listener, backbone })
+        Ok(Service { spec, role, settings, page_tokens, listener, tls, backbone })
     }
 }
 
@@ -107,6 +119,7 @@ pub struct Service<S> {
     settings: S,
     page_tokens: PageTokens,
     listener: TcpListener,
+    tls: Option<RoleTls>,
     backbone: Arc<Backbone>,
 }
 
@@ -138,9 +151,10 @@ impl<S: HostSettings> Service<S> {
 
     /// Answers calls of these routes, and of health, until shutdown.
     pub async fn serve_alone(self, routes: Routes) {
-        let Self { spec, role, settings, listener, .. } = self;
+        let Self { spec, role, settings, listener, tls, .. } = self;
         let routes = openorder_rpc::with_health(routes, role.telemetry.role(), spec.grpc_services, &role.readiness);
-        openorder_rpc::serve(role.telemetry.clone(), listener, settings.server(), routes, &role.shutdown).await;
+        let telemetry = role.telemetry.clone();
+        openorder_rpc::serve_roles(telemetry, listener, tls, settings.server(), routes, &role.shutdown).await;
     }
 }
 

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use openorder_telemetry::RoleTelemetry;
 
 use crate::settings::RpcClientSettings;
+use crate::tls::RoleTls;
 
 /// The channel of `role` to the service at `url` (`http://host:port`), for generated clients. It connects when it is
 /// first used. Make it once and clone it.
@@ -44,4 +45,20 @@ pub fn channel(
     settings: &RpcClientSettings,
 ) -> Result<UpstreamChannel, UpstreamUrlError> {
     Ok(UpstreamChannel::new(role.clone(), Arc::new(Upstream::new(url, settings)?)))
+}
+
+/// As [`channel`], to a service that has to prove to be the role `service`; over TLS (`https://host:port`) where there is a
+/// certificate to be shown.
+///
+/// # Errors
+///
+/// An `url` that is none, or has the other scheme.
+pub fn channel_to_role(
+    role: &RoleTelemetry,
+    service: &str,
+    url: &str,
+    settings: &RpcClientSettings,
+    tls: Option<&RoleTls>,
+) -> Result<UpstreamChannel, UpstreamUrlError> {
+    Ok(UpstreamChannel::new(role.clone(), Arc::new(Upstream::to_role(service, url, settings, None, tls)?)))
 }

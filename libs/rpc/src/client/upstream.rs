@@ -20,7 +20,7 @@ use crate::client::connection::{Manner, Unreachable};
 use crate::local;
 use crate::settings::{BatchSettings, RpcClientSettings};
 use crate::status::{Refusal, is_unavailable, retry_after_of, room_after};
-use crate::tls::{ClientTls, host_of};
+use crate::tls::{ClientTls, RoleTls, host_of};
 
 /// When a caller may come again after the upstream was away.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -92,6 +92,17 @@ enum Again {
     Room(Duration),
 }
 
+/// How an upstream is protected, and what it has to prove.
+#[derive(Clone, Copy)]
+enum Protection<'a> {
+    /// Nothing, in the clear.
+    None,
+    /// To be the host of its URL.
+    Host(&'a ClientTls),
+    /// To be this role, to which ours is proved, too.
+    Role(&'a RoleTls, &'a str),
+}
+
 /// What became of one attempt.
 #[expect(
     clippy::large_enum_variant,
@@ -117,7 +128,7 @@ impl Upstream {
     ///
     /// An `url` that is none, or not `http`.
     pub fn new(url: &str, settings: &RpcClientSettings) -> Result<Self, UpstreamUrlError> {
-        Self::made(url, settings, None, None)
+        Self::made(url, settings, None, Protection::None)
     }
 
     /// The upstream at `url` (`https://host:port`), which has to prove to be that host.
@@ -126,7 +137,7 @@ impl Upstream {
     ///
     /// An `url` that is none, or not `https`.
     pub fn over_tls(url: &str, settings: &RpcClientSettings, tls: &ClientTls) -> Result<Self, UpstreamUrlError> {
-        Self::made(url, settings, None, Some(tls))
+        Self::made(url, settings, None, Protection::Host(tls))
     }
 
     /// As [`Self::new`]; calls that are ready at the same time travel together, where the upstream takes them so.
@@ -139,24 +150,51 @@ impl Upstream {
         settings: &RpcClientSettings,
         batch: &BatchSettings,
     ) -> Result<Self, UpstreamUrlError> {
-        Self::made(url, settings, batch.enabled.then(|| batch.clone()), None)
+        Self::to_role("", url, settings, Some(batch), None)
+    }
+
+    /// The upstream at `url`, which has to prove to be this role, over TLS (`https://host:port`) with the certificate that is
+    /// shown to it; without one it is called in the clear (`http://host:port`). Within this process as by [`Self::new`], and
+    /// with `batch` together as by [`Self::with_batches`].
+    ///
+    /// # Errors
+    ///
+    /// An `url` that is none, or has the other scheme.
+    pub fn to_role(
+        role: &str,
+        url: &str,
+        settings: &RpcClientSettings,
+        batch: Option<&BatchSettings>,
+        tls: Option<&RoleTls>,
+    ) -> Result<Self, UpstreamUrlError> {
+        let batch = batch.filter(|batch| batch.enabled).cloned();
+        Self::made(url, settings, batch, tls.map_or(Protection::None, |tls| Protection::Role(tls, role)))
     }
 
     fn made(
         url: &str,
         settings: &RpcClientSettings,
         batch: Option<BatchSettings>,
-        tls: Option<&ClientTls>,
+        protection: Protection<'_>,
     ) -> Result<Self, UpstreamUrlError> {
-        let (scheme, usual_port) = if tls.is_some() { (Scheme::HTTPS, 443) } else { (Scheme::HTTP, 80) };
+        let (scheme, usual_port) = match protection {
+            Protection::None => (Scheme::HTTP, 80),
+            Protection::Host(_) | Protection::Role(..) => (Scheme::HTTPS, 443),
+        };
         let refuse = || UpstreamUrlError { url: url.to_owned(), scheme: scheme.clone() };
         let parts = url.parse::<Uri>().map_err(|_| refuse())?.into_parts();
         let path_is_empty = parts.path_and_query.is_none_or(|path| path == "/");
         let authority = parts.authority.filter(|_| parts.scheme.as_ref() == Some(&scheme) && path_is_empty);
         let authority = authority.ok_or_else(refuse)?;
-        let peer = tls.map(|tls| tls.peer(host_of(&authority)).ok_or_else(refuse)).transpose()?;
+        let peer = match protection {
+            Protection::None => None,
+            Protection::Host(tls) => Some(tls.peer(host_of(&authority)).ok_or_else(refuse)?),
+            Protection::Role(tls, role) => Some(tls.peer(role).ok_or_else(refuse)?),
+        };
         let manner = Manner { batch, peer };
-        let local = if settings.in_memory && tls.is_none() { authority.as_str().parse().ok() } else { None };
+        // Of this process, which has nobody to prove itself to.
+        let may_be_local = settings.in_memory && !matches!(protection, Protection::Host(_));
+        let local = if may_be_local { authority.as_str().parse().ok() } else { None };
         let addresses = match address_of(&authority, usual_port) {
             Ok(address) => Addresses::fixed(address, settings, manner.clone()),
             Err((host, port)) => Addresses::of_name(by_dns(host, port), settings, manner.clone()),

@@ -6,15 +6,18 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use openorder_telemetry::api::{Counter, Gauge, KeyValue};
 use openorder_telemetry::meter;
+use openorder_types::Rejection;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::settings::ConnectionSettings;
+use crate::vouching::PeerRole;
 
 /// While a port stays full, the log says so once in this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -32,10 +35,13 @@ pub(crate) enum Ended {
     Refused,
     /// It did not take its answers in time.
     Unread,
+    /// It showed no certificate of a role that is believed.
+    Stranger,
 }
 
 impl Ended {
-    const ALL: [Self; 5] = [Self::Handshake, Self::Idle, Self::GaveWay, Self::Refused, Self::Unread];
+    const ALL: [Self; 6] =
+        [Self::Handshake, Self::Idle, Self::GaveWay, Self::Refused, Self::Unread, Self::Stranger];
 
     fn name(self) -> &'static str {
         match self {
@@ -44,6 +50,7 @@ impl Ended {
             Self::GaveWay => "gave_way",
             Self::Refused => "refused",
             Self::Unread => "unread",
+            Self::Stranger => "stranger",
         }
     }
 }
@@ -59,7 +66,7 @@ struct Port {
     open: Gauge<u64>,
     ended: Counter<u64>,
     role: [KeyValue; 1],
-    reasons: [[KeyValue; 2]; 5],
+    reasons: [[KeyValue; 2]; 6],
 }
 
 #[derive(Default)]
@@ -89,6 +96,8 @@ struct Open {
     is_cut: AtomicBool,
     /// Cancelled when no further call is to come over it.
     closing: CancellationToken,
+    /// The role at its other end; none where roles are not asked for.
+    role: OnceLock<PeerRole>,
 }
 
 /// A call in flight; while it lives its connection is not idle.
@@ -114,6 +123,7 @@ impl Connection {
             gives_way: Notify::new(),
             is_cut: AtomicBool::new(false),
             closing: CancellationToken::new(),
+            role: OnceLock::new(),
         }))
     }
 
@@ -121,6 +131,17 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.0.peer
+    }
+
+    /// Notes which role is at its other end, before the first call.
+    pub(crate) fn is_of(&self, role: PeerRole) {
+        // Only the first one counts, and there is one handshake.
+        let _first = self.0.role.set(role);
+    }
+
+    /// Lets a call pass with what it says of its caller, if whoever is at the other end is believed in that.
+    pub(crate) fn admit(&self, headers: &mut HeaderMap) -> Result<(), Rejection> {
+        self.0.role.get().map_or(Ok(()), |role| role.admit(headers))
     }
 
     /// Notes a call in flight, until the guard is dropped.

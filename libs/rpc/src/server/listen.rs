@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use crate::server::lingering::{LingerLimits, Lingering};
 use crate::server::rewound::Rewound;
 use crate::server::stream::StreamExecutor;
 use crate::settings::ConnectionSettings;
-use crate::tls::{ServerTls, Transport};
+use crate::tls::{RoleTls, ServerTls, Transport};
+use crate::vouching::PeerRole;
 
 /// Flow-control windows in bytes. The protocol's own 64 KiB would stall a connection that many calls share.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -54,6 +56,22 @@ pub struct ListenError {
 /// Names the address, and why not.
 pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError { address: address.to_owned(), source })
+}
+
+/// Binds the address (`host:port`) of a service, which believes what it is told of callers: one that other machines can
+/// reach only with TLS between the roles.
+///
+/// # Errors
+///
+/// Names the address, and why not, or what is to be set.
+pub async fn listen_for_roles(address: &str, tls: Option<&RoleTls>) -> Result<TcpListener, ListenError> {
+    let failed = |source| ListenError { address: address.to_owned(), source };
+    let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address).await.map_err(failed)?.collect();
+    if tls.is_none() && !resolved.iter().all(|one| one.ip().to_canonical().is_loopback()) {
+        let why = "other machines can reach it, and a service believes whoever reaches it in what it says of callers.                    Set mtls.certificate_file, mtls.private_key_file and mtls.ca_file (`openorder certs init` makes them),                    or listen on 127.0.0.1";
+        return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, why)));
+    }
+    TcpListener::bind(&resolved[..]).await.map_err(failed)
 }
 
 /// What a service is on one connection.
@@ -135,15 +153,16 @@ impl Http {
         Self { two: http2(settings), one: takes_http1.then(|| http1(settings)), tls }
     }
 
-    /// What is agreed upon with a client before its first call: keys, and which version of HTTP it speaks.
-    async fn begin(&self, stream: TcpStream) -> io::Result<(Version, Rewound)> {
+    /// What is agreed upon with a client before its first call: keys, which role it is, and which version of HTTP it speaks.
+    async fn begin(&self, stream: TcpStream) -> io::Result<(Version, Rewound, Option<PeerRole>)> {
         stream.set_nodelay(true)?;
-        let transport = match &self.tls {
-            None => Transport::Plain(stream),
+        let (transport, role) = match &self.tls {
+            None => (Transport::Plain(stream), None),
             // Boxed: other connections would have the room for it.
             Some(tls) => Box::pin(tls.accept(stream)).await?,
         };
-        handshake(transport, self.one.is_some()).await
+        let (version, stream) = handshake(transport, self.one.is_some()).await?;
+        Ok((version, stream, role))
     }
 }
 
@@ -208,8 +227,16 @@ where
         () = shutdown.requested() => return,
     };
     let (version, stream) = match begun {
-        Ok(Ok((version, stream))) => (version, TokioIo::new(stream)),
+        Ok(Ok((version, stream, role))) => {
+            if let Some(role) = role {
+                open.is_of(role);
+            }
+            (version, TokioIo::new(stream))
+        }
         Ok(Err(error)) => {
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                entered.count(Ended::Stranger);
+            }
             tracing::debug!(%error, "a connection ended before it began");
             return;
         }

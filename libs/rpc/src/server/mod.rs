@@ -33,7 +33,7 @@ use tonic::service::Routes;
 pub use call::{Call, CallFuture, Complete};
 pub use connections::{Connection, InUse};
 pub use limited::LimitedBody;
-pub use listen::{ListenError, PerConnection, listen, serve_connections};
+pub use listen::{ListenError, PerConnection, listen, listen_for_roles, serve_connections};
 pub use media::{is_grpc_call, refuse_other_protocols};
 pub use metrics::{CallMetrics, MethodMetrics};
 pub use service::{HEALTH_CHECK, OVERLOADED_RETRY_AFTER, RpcService};
@@ -41,6 +41,7 @@ pub use stream::read_by;
 
 use crate::local;
 use crate::settings::RpcServerSettings;
+use crate::tls::{RoleTls, ServerTls};
 
 /// Serves the routes of a service until shutdown is requested and the calls in flight ended, or their time is up.
 /// Meanwhile an [`crate::Upstream`] of this process may call it without a socket.
@@ -54,6 +55,19 @@ pub async fn serve(
     serve_measured(role, listener, settings, routes, CallMetrics::of_contract(), shutdown).await;
 }
 
+/// Like [`serve`]; with TLS, for the other roles alone, which are believed in what they [may vouch for](crate::vouching).
+pub async fn serve_roles(
+    role: RoleTelemetry,
+    listener: TcpListener,
+    tls: Option<RoleTls>,
+    settings: &RpcServerSettings,
+    routes: Routes,
+    shutdown: &Shutdown,
+) {
+    let service = RpcService::new(role.clone(), settings, routes, CallMetrics::of_contract());
+    serve_service(role.role(), listener, tls, settings, service, shutdown).await;
+}
+
 /// Like [`serve`], for routes with other methods than those of the contract.
 #[compiled_here]
 pub async fn serve_measured(
@@ -64,8 +78,18 @@ pub async fn serve_measured(
     metrics: CallMetrics,
     shutdown: &Shutdown,
 ) {
-    let name = role.role();
-    let service = RpcService::new(role, settings, routes, metrics);
+    let service = RpcService::new(role.clone(), settings, routes, metrics);
+    serve_service(role.role(), listener, None, settings, service, shutdown).await;
+}
+
+async fn serve_service(
+    name: &'static str,
+    listener: TcpListener,
+    tls: Option<RoleTls>,
+    settings: &RpcServerSettings,
+    service: RpcService,
+    shutdown: &Shutdown,
+) {
     // Without an address, which only a broken socket has not, it is called over the socket.
     let entered = listener.local_addr().ok().map(|address| local::enter(address, service.clone()));
     let local_calls = async {
@@ -74,5 +98,6 @@ pub async fn serve_measured(
         let drain_timeout = Duration::from_millis(settings.connection.drain_timeout_ms);
         drop(tokio::time::timeout(drain_timeout, service.idle()).await);
     };
-    tokio::join!(serve_connections(name, listener, None, &settings.connection, service.clone(), shutdown), local_calls);
+    let tls = tls.map(ServerTls::from);
+    tokio::join!(serve_connections(name, listener, tls, &settings.connection, service.clone(), shutdown), local_calls);
 }

@@ -25,7 +25,7 @@ use crate::server::listen::PerConnection;
 use crate::server::media::refuse_other_protocols;
 use crate::server::metrics::CallMetrics;
 use crate::settings::{BatchSettings, IncomingTrace, RpcServerSettings};
-use crate::status::Refusal;
+use crate::status::{Refusal, rejection};
 
 /// When a caller that was refused for load may come again.
 pub const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -84,6 +84,9 @@ impl RpcService {
         let mut call = Call::start(&shared.role, &shared.metrics, &parts, started, IncomingTrace::Trust);
         if let Some(connection) = &self.connection {
             call.occupy(connection);
+            if let Err(rejected) = connection.admit(&mut parts.headers) {
+                return CallFuture::refused(call, rejection(rejected).into_http());
+            }
         }
         if let Some(refusal) = refuse_other_protocols(&parts) {
             return CallFuture::refused(call, refusal);

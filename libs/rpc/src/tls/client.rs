@@ -12,7 +12,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::tls::{HTTP2, TlsError, Transport, certificates};
+use crate::tls::files::roots;
+use crate::tls::rarely::{Rarely, is_about_certificates};
+use crate::tls::{HTTP2, TlsError, Transport};
 
 /// A client's side of TLS 1.2 and 1.3, for HTTP/2. Clones share it.
 #[derive(Clone, Debug)]
@@ -21,8 +23,10 @@ pub struct ClientTls(Arc<ClientConfig>);
 /// Who has to answer at the other end of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    tls: ClientTls,
+    config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    /// Whether it is a role: then it is told when it cannot prove that.
+    refusals: Option<Arc<Rarely>>,
 }
 
 impl ClientTls {
@@ -33,23 +37,20 @@ impl ClientTls {
     ///
     /// A file that cannot be read, or has a certificate that cannot be used.
     pub fn trusting(setting: &str, ca_file: &str) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        if ca_file.is_empty() {
+        let trusted = if ca_file.is_empty() {
+            let mut trusted = RootCertStore::empty();
             // What of the system's store cannot be parsed is not trusted; the rest is.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            trusted
         } else {
             let pem = std::fs::read(ca_file)
                 .map_err(|error| TlsError::new(setting, ca_file, format_args!("cannot be read: {error}")))?;
-            for certificate in certificates(setting, ca_file, &pem)? {
-                roots.add(certificate).map_err(|error| {
-                    TlsError::new(setting, ca_file, format_args!("has a certificate that cannot be used: {error}"))
-                })?;
-            }
-        }
+            roots(setting, ca_file, &pem)?
+        };
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| TlsError(format!("TLS cannot be used: {error}")))?;
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        let mut config = builder.with_root_certificates(trusted).with_no_client_auth();
         config.alpn_protocols = vec![HTTP2.to_vec()];
         Ok(Self(Arc::new(config)))
     }
@@ -80,7 +81,7 @@ impl ClientTls {
     /// A server that has to prove that it is this host.
     pub(crate) fn peer(&self, host: &str) -> Option<Peer> {
         let name = ServerName::try_from(host.to_owned()).ok()?;
-        Some(Peer { tls: self.clone(), name })
+        Some(Peer { config: Arc::clone(&self.0), name, refusals: None })
     }
 }
 
@@ -90,10 +91,20 @@ pub(crate) fn host_of(authority: &Authority) -> &str {
 }
 
 impl Peer {
+    /// A role, which this configuration asks for its certificate.
+    pub(crate) fn role(config: ClientConfig, name: &str, refusals: &Arc<Rarely>) -> Option<Self> {
+        let name = ServerName::try_from(name.to_owned()).ok()?;
+        Some(Self { config: Arc::new(config), name, refusals: Some(Arc::clone(refusals)) })
+    }
+
     /// Agrees with the server on keys and on HTTP/2.
     pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<Transport> {
-        let connector = TlsConnector::from(Arc::clone(&self.tls.0));
-        let stream = connector.connect(self.name.clone(), stream).await?;
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let stream = connector.connect(self.name.clone(), stream).await.inspect_err(|error| {
+            if is_about_certificates(error) && self.refusals.as_ref().is_some_and(|refusals| refusals.is_due()) {
+                tracing::warn!(role = %self.name.to_str(), %error, "who answers there is not the role that was called");
+            }
+        })?;
         if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak HTTP/2 over TLS"));
         }

@@ -1,15 +1,22 @@
 //! TLS: the certificate that a server shows, and those that a client trusts.
 //!
-//! * `server.rs`: a certificate that is read again when its files change; `client.rs`: who is connected to;
+//! * `files.rs`: certificates that are read again when their files change;
+//! * `server.rs`: the certificate of a port; `client.rs`: who is connected to;
+//! * `roles.rs`: the roles of OpenOrder among each other, with certificates on both sides; `rarely.rs`: what is logged of
+//!   those that were refused;
 //! * `transport.rs`: the bytes of a connection, protected or not.
 //!
 //! Cryptography is ring's everywhere: no process-wide default is asked for, so no other library decides it.
 
 mod client;
+mod files;
+mod rarely;
+mod roles;
 mod server;
 mod transport;
 
 pub use client::ClientTls;
+pub use roles::{RoleTls, role_uri};
 pub use server::ServerTls;
 
 pub(crate) use client::{Peer, host_of};
