@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use clap::{Args, Subcommand};
+use openorder_rpc::tls::role_uri;
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
+use crate::mtls::certified;
 use crate::output::note;
-use crate::roles::Role;
 use crate::settings_args::SettingsArgs;
 
 const HELP: &str = "\
@@ -24,11 +25,14 @@ Examples:
   openorder serve gateway --set gateway.tls.certificate_file=certs/gateway.pem \\
     --set gateway.tls.private_key_file=certs/gateway-key.pem
   openorder health --gateway https://localhost:8080 --ca-file certs/ca.pem
-  openorder certs renew --directory certs             before they end; a running gateway takes the new one by itself
+  openorder serve order --set mtls.certificate_file='certs/{role}.pem' \\
+    --set mtls.private_key_file='certs/{role}-key.pem' --set mtls.ca_file=certs/ca.pem …
+  openorder certs renew --directory certs             before they end; what runs takes the new ones by itself
 
-In the directory: ca.pem, which callers trust, and ca-key.pem, which signs and belongs to nobody else; for the gateway
-and for each role NAME.pem and NAME-key.pem. The certificates are for localhost, 127.0.0.1, ::1, the role's name and
-each --host, and name the role as spiffe://openorder/role/NAME.
+In the directory: ca.pem, which callers and roles trust, and ca-key.pem, which signs and belongs to nobody else; for each
+role, the gateway too, NAME.pem and NAME-key.pem; and those of `tools`, with which commands call a service where there is
+TLS between the roles. The certificates are for localhost, 127.0.0.1, ::1, the role's name and each --host, and name the
+role as spiffe://openorder/role/NAME.
 
 For development, and for networks without strangers. For callers from the internet take a certificate of a public
 authority.";
@@ -56,10 +60,21 @@ pub struct CertsArgs {
 pub enum CertsCommand {
     /// Make an authority, and a certificate for the gateway and for each role
     #[command(after_help = HELP)]
-    Init(MakeArgs),
+    Init(InitArgs),
     /// Make the certificates anew, by the authority that init made
     #[command(after_help = HELP)]
     Renew(MakeArgs),
+}
+
+/// Arguments of `openorder certs init`.
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    /// Go on with an authority that is there already, as `renew` does, and do not refuse.
+    #[arg(long)]
+    pub or_renew: bool,
+    /// Where certificates are put, and what they say.
+    #[command(flatten)]
+    pub make: MakeArgs,
 }
 
 /// Where certificates are put, and what they say.
@@ -68,6 +83,9 @@ pub struct MakeArgs {
     /// Where they are put; it is made if need be.
     #[arg(long, value_name = "DIRECTORY")]
     pub directory: PathBuf,
+    /// Where the authority's key is kept, ca-key.pem [default: the same directory].
+    #[arg(long, value_name = "DIRECTORY")]
+    pub authority: Option<PathBuf>,
     /// A further name or address that they are for; may be given several times.
     #[arg(long, value_name = "NAME")]
     pub host: Vec<String>,
@@ -83,8 +101,18 @@ impl CertsArgs {
     /// Where settings come from.
     #[must_use]
     pub fn settings(&self) -> &SettingsArgs {
-        let (CertsCommand::Init(args) | CertsCommand::Renew(args)) = &self.command;
-        &args.settings
+        &self.make().settings
+    }
+
+    fn make(&self) -> &MakeArgs {
+        let (CertsCommand::Init(InitArgs { make, .. }) | CertsCommand::Renew(make)) = &self.command;
+        make
+    }
+}
+
+impl MakeArgs {
+    fn authority_key(&self) -> PathBuf {
+        self.authority.as_ref().unwrap_or(&self.directory).join("ca-key.pem")
     }
 }
 
@@ -93,48 +121,53 @@ impl CertsArgs {
 /// # Errors
 /// An authority that is there already, or is not; a file that cannot be written.
 pub fn run(args: &CertsArgs) -> anyhow::Result<()> {
-    let (CertsCommand::Init(to) | CertsCommand::Renew(to)) = &args.command;
     // Before anything is written.
-    for host in &to.host {
+    for host in &args.make().host {
         san(host)?;
     }
     match &args.command {
-        CertsCommand::Init(args) => {
-            fs::create_dir_all(&args.directory)
-                .with_context(|| format!("{} cannot be made", args.directory.display()))?;
-            let (certificate, key) = (args.directory.join("ca.pem"), args.directory.join("ca-key.pem"));
-            for file in [&certificate, &key] {
-                ensure!(!file.exists(), "{} is there already; `openorder certs renew` goes on with it", file.display());
-            }
-            let authority = CertifiedIssuer::self_signed(authority(Utc::now())?, KeyPair::generate()?)?;
-            put(&key, &authority.key().serialize_pem(), SECRET)?;
-            put(&certificate, &authority.pem(), PUBLIC)?;
-            note(format_args!("made an authority: callers trust {}", certificate.display()));
-            make(args, &authority)
-        }
-        CertsCommand::Renew(args) => {
-            let key = args.directory.join("ca-key.pem");
-            let pem = fs::read_to_string(&key)
-                .with_context(|| format!("{} cannot be read; `openorder certs init` makes one", key.display()))?;
-            let key = KeyPair::from_pem(&pem).with_context(|| format!("{} is no private key", key.display()))?;
-            make(args, &Issuer::new(authority(Utc::now())?, key))
-        }
+        CertsCommand::Init(InitArgs { or_renew: true, make }) if make.authority_key().exists() => renew(make),
+        CertsCommand::Init(InitArgs { make, .. }) => init(make),
+        CertsCommand::Renew(make) => renew(make),
     }
+}
+
+fn init(args: &MakeArgs) -> anyhow::Result<()> {
+    let (certificate, key) = (args.directory.join("ca.pem"), args.authority_key());
+    for folder in [Some(&args.directory), args.authority.as_ref()].into_iter().flatten() {
+        fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    }
+    for file in [&certificate, &key] {
+        ensure!(!file.exists(), "{} is there already; `openorder certs renew` goes on with it", file.display());
+    }
+    let authority = CertifiedIssuer::self_signed(authority(Utc::now())?, KeyPair::generate()?)?;
+    put(&key, &authority.key().serialize_pem(), SECRET)?;
+    put(&certificate, &authority.pem(), PUBLIC)?;
+    note(format_args!("made an authority: callers trust {}", certificate.display()));
+    make(args, &authority)
+}
+
+fn renew(args: &MakeArgs) -> anyhow::Result<()> {
+    let key = args.authority_key();
+    let pem = fs::read_to_string(&key)
+        .with_context(|| format!("{} cannot be read; `openorder certs init` makes one", key.display()))?;
+    let key = KeyPair::from_pem(&pem).with_context(|| format!("{} is no private key", key.display()))?;
+    make(args, &Issuer::new(authority(Utc::now())?, key))
 }
 
 /// A certificate for each role.
 fn make(args: &MakeArgs, authority: &Issuer<'_, KeyPair>) -> anyhow::Result<()> {
     let now = Utc::now();
-    for role in Role::ALL {
+    for role in certified() {
         let key = KeyPair::generate()?;
-        let params = of_role(role.name(), &args.host, now, args.days)?;
+        let params = of_role(role, &args.host, now, args.days)?;
         let certificate = params.signed_by(&key, authority)?;
         // Whoever reads both in between finds a key that is not the certificate's, and keeps what it has.
         put(&args.directory.join(format!("{role}-key.pem")), &key.serialize_pem(), SECRET)?;
         put(&args.directory.join(format!("{role}.pem")), &certificate.pem(), PUBLIC)?;
     }
     let until = now.date_naive() + Days::new(args.days);
-    note(format_args!("made {} certificates in {}, until {until}", Role::ALL.len(), args.directory.display()));
+    note(format_args!("made {} certificates in {}, until {until}", certified().count(), args.directory.display()));
     Ok(())
 }
 
@@ -154,7 +187,7 @@ fn of_role(role: &str, hosts: &[String], now: DateTime<Utc>, days: u64) -> anyho
     for host in all {
         params.subject_alt_names.push(san(host)?);
     }
-    let uri = Ia5String::try_from(format!("spiffe://openorder/role/{role}")).context("a role's name")?;
+    let uri = Ia5String::try_from(role_uri(role)).context("a role's name")?;
     params.subject_alt_names.push(SanType::URI(uri));
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -210,6 +243,8 @@ mod tests {
 
     use super::*;
     use crate::gateway_client::{Address, connect};
+    use crate::mtls;
+    use crate::settings::ProcessSettings;
 
     struct Folder(PathBuf);
 
@@ -221,6 +256,7 @@ mod tests {
         fn args(&self, hosts: &[&str]) -> MakeArgs {
             MakeArgs {
                 directory: self.0.clone(),
+                authority: None,
                 host: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 days: 30,
                 settings: SettingsArgs::default(),
@@ -242,8 +278,8 @@ mod tests {
         }
     }
 
-    fn init(args: MakeArgs) -> anyhow::Result<()> {
-        run(&CertsArgs { command: CertsCommand::Init(args) })
+    fn init(make: MakeArgs) -> anyhow::Result<()> {
+        run(&CertsArgs { command: CertsCommand::Init(InitArgs { or_renew: false, make }) })
     }
 
     fn renew(args: MakeArgs) -> anyhow::Result<()> {
@@ -255,7 +291,7 @@ mod tests {
         let folder = Folder::new();
         assert!(renew(folder.args(&[])).unwrap_err().to_string().contains("certs init"));
         init(folder.args(&["shop.example.com", "10.0.0.7"])).unwrap();
-        for role in Role::ALL {
+        for role in certified() {
             let mode = fs::metadata(folder.0.join(format!("{role}-key.pem"))).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, SECRET, "{role}");
         }
@@ -265,6 +301,38 @@ mod tests {
         assert_eq!(folder.read("ca.pem"), authority);
         assert_ne!(folder.read("gateway.pem"), gateway);
         assert!(renew(folder.args(&["a b"])).unwrap_err().to_string().contains("a b"));
+    }
+
+    #[test]
+    fn the_authority_s_key_may_be_kept_elsewhere_and_the_same_command_renews() {
+        let folder = Folder::new();
+        let authority = Some(folder.0.join("authority"));
+        let make = || MakeArgs { directory: folder.0.join("shown"), authority: authority.clone(), ..folder.args(&[]) };
+        let again = || run(&CertsArgs { command: CertsCommand::Init(InitArgs { or_renew: true, make: make() }) });
+        again().unwrap();
+        assert!(folder.0.join("authority/ca-key.pem").exists() && !folder.0.join("shown/ca-key.pem").exists());
+        let (first, trusted) = (folder.read("shown/order.pem"), folder.read("shown/ca.pem"));
+        again().unwrap();
+        assert_eq!(folder.read("shown/ca.pem"), trusted);
+        assert_ne!(folder.read("shown/order.pem"), first);
+    }
+
+    #[test]
+    fn each_role_has_what_it_shows_to_others() {
+        let folder = Folder::new();
+        init(folder.args(&[])).unwrap();
+        let mut settings = ProcessSettings::default();
+        settings.mtls.certificate_file = folder.file("{role}.pem");
+        settings.mtls.private_key_file = folder.file("{role}-key.pem");
+        settings.mtls.ca_file = folder.file("ca.pem");
+        for name in certified() {
+            assert!(mtls::of(name, &settings).unwrap().is_some(), "{name}");
+        }
+        settings.mtls.certificate_file = folder.file("product.pem");
+        settings.mtls.private_key_file = folder.file("product-key.pem");
+        assert!(mtls::of("product", &settings).is_ok());
+        let other = mtls::of("order", &settings).err().unwrap().to_string();
+        assert!(other.contains("product.pem is not the certificate of order"), "{other}");
     }
 
     #[tokio::test]

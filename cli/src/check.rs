@@ -7,6 +7,7 @@ use openorder_config::settings::{Leaf, Settings, Visitor};
 use openorder_config::{Problem, Source};
 use openorder_rpc::tls::ServerTls;
 
+use crate::mtls;
 use crate::roles::Role;
 use crate::settings::ProcessSettings;
 
@@ -17,7 +18,7 @@ pub fn check(settings: &ProcessSettings, roles: &[Role]) -> Vec<Problem> {
         Ok(()) => Vec::new(),
         Err(errors) => errors.0,
     };
-    let mut forms = Forms::default();
+    let mut forms = Forms { problems: Vec::new(), scheme: if mtls::is_on(settings) { "https" } else { "http" } };
     settings.clone().visit("", &mut forms);
     problems.append(&mut forms.problems);
     problems.extend(shared_addresses(settings, roles));
@@ -26,9 +27,19 @@ pub fn check(settings: &ProcessSettings, roles: &[Role]) -> Vec<Problem> {
     {
         problems.push(problem("gateway.tls.certificate_file", error.to_string()));
     }
+    problems.extend(certificates(settings, roles));
     let security = settings.kafka.security_problems().into_iter();
     problems.extend(security.map(|(name, message)| problem(&format!("kafka.{name}"), message)));
     problems
+}
+
+/// Each role that is served shows a certificate, or none does.
+fn certificates(settings: &ProcessSettings, roles: &[Role]) -> Vec<Problem> {
+    let wrong = roles.iter().filter_map(|role| mtls::of(role.name(), settings).err());
+    let mut wrong: Vec<String> = wrong.map(|error| error.to_string()).collect();
+    // What is wrong for all of them is said once.
+    wrong.dedup();
+    wrong.into_iter().map(|message| problem("mtls.certificate_file", message)).collect()
 }
 
 /// Two roles cannot have one address.
@@ -49,9 +60,10 @@ fn shared_addresses(settings: &ProcessSettings, roles: &[Role]) -> Vec<Problem> 
 }
 
 /// Reads the form of a text off the name of its setting, so that a new setting is checked without a word here.
-#[derive(Default)]
 struct Forms {
     problems: Vec<Problem>,
+    /// That of the URLs of services.
+    scheme: &'static str,
 }
 
 impl Visitor for Forms {
@@ -59,7 +71,10 @@ impl Visitor for Forms {
         let shown = value.shown();
         let name = key.rsplit('.').next().unwrap_or(key);
         let (holds, form) = match name {
-            _ if key.starts_with("services.") => (is_service(&shown), "http://host:port"),
+            _ if key.starts_with("services.") => match self.scheme {
+                "https" => (is_service(&shown, "https://"), "https://host:port, as there is TLS between the roles (mtls)"),
+                _ => (is_service(&shown, "http://"), "http://host:port; https is for TLS between the roles (mtls)"),
+            },
             "listen_address" => (is_address(&shown), "host:port with a port from 1 to 65535, such as 127.0.0.1:8080"),
             "database_url" => {
                 (has_scheme(&shown, &["postgres", "postgresql"]), "postgres://user:password@host:port/database")
@@ -74,7 +89,7 @@ impl Visitor for Forms {
     }
 }
 
-fn problem(key: &str, message: String) -> Problem {
+pub(crate) fn problem(key: &str, message: String) -> Problem {
     Problem { key: Some(key.to_owned()), source: Source::Default, message }
 }
 
@@ -88,8 +103,8 @@ pub(crate) fn is_address(text: &str) -> bool {
     host_is_one && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-fn is_service(text: &str) -> bool {
-    text.strip_prefix("http://").is_some_and(|rest| is_address(rest.strip_suffix('/').unwrap_or(rest)))
+fn is_service(text: &str, scheme: &str) -> bool {
+    text.strip_prefix(scheme).is_some_and(|rest| is_address(rest.strip_suffix('/').unwrap_or(rest)))
 }
 
 fn has_scheme(text: &str, schemes: &[&str]) -> bool {
@@ -145,6 +160,26 @@ mod tests {
     }
 
     #[test]
+    fn roles_prove_who_they_are_with_all_files_and_by_https_or_not_at_all() {
+        let mut settings = ProcessSettings::default();
+        settings.mtls.ca_file = "/nowhere/ca.pem".to_owned();
+        assert_eq!(keys(&settings, Role::ALL), ["mtls.certificate_file"], "said once");
+        assert!(check(&settings, Role::ALL)[0].to_string().contains("certificate_file is empty"));
+        settings.mtls.certificate_file = "/nowhere/{role}.pem".to_owned();
+        settings.mtls.private_key_file = "/nowhere/{role}-key.pem".to_owned();
+        let problems = check(&settings, &[Role::Order]);
+        let of = |key: &str| problems.iter().find(|problem| problem.key.as_deref() == Some(key)).unwrap().to_string();
+        assert!(of("mtls.certificate_file").contains("/nowhere/order.pem cannot be read"));
+        assert!(of("services.product").contains("it must be https://host:port"));
+        let urls: Vec<_> = keys(&settings, &[]).into_iter().filter(|key| key.starts_with("services.")).collect();
+        assert_eq!(urls.len(), Role::ALL.len() - 1, "each of them");
+        for role in Role::ALL {
+            settings.listen_on(*role, settings.listen_address(*role).to_owned().as_str());
+        }
+        assert!(keys(&settings, &[]).is_empty(), "moved with TLS, they are found with TLS");
+    }
+
+    #[test]
     fn bounds_hold_for_settings_made_by_code_too() {
         let mut settings = ProcessSettings::default();
         settings.process.worker_threads = 100_000;
@@ -159,6 +194,6 @@ mod tests {
         for bad in ["", ":1", "h:0", "h:65536", "h", "::1:80", "[::g]:1", "http://h:1"] {
             assert!(!is_address(bad), "{bad}");
         }
-        assert!(is_service("http://order:8101/") && !is_service("http://order:8101/path"));
+        assert!(is_service("http://order:8101/", "http://") && !is_service("http://order:8101/path", "http://"));
     }
 }

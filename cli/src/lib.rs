@@ -39,6 +39,7 @@ pub mod load;
 pub mod login;
 pub mod logs;
 pub mod manual;
+mod mtls;
 pub mod operate;
 pub mod order;
 pub mod output;

@@ -14,7 +14,8 @@ use openorder_order::OrderSettings;
 use openorder_payment::PaymentSettings;
 use openorder_product::ProductSettings;
 use openorder_promotion::PromotionSettings;
-use openorder_rpc::PageTokens;
+use openorder_rpc::tls::RoleTls;
+use openorder_rpc::{PageTokens, RolesTlsSettings};
 use openorder_service::{Host, HostSettings, ServiceSpec, ServiceUrls, Serving};
 use openorder_shipping::ShippingSettings;
 use openorder_telemetry::TelemetrySettings;
@@ -59,33 +60,37 @@ macro_rules! services {
                 context: RoleContext,
                 settings: &ProcessSettings,
                 page_tokens: PageTokens,
+                tls: Option<RoleTls>,
             ) -> Serving {
                 let (all, urls) = (settings.clone(), settings.urls());
                 match self {
                     Self::Gateway => Box::pin(async move {
                         let (telemetry, readiness, shutdown) = (context.telemetry, context.readiness, context.shutdown);
-                        openorder_gateway::serve(telemetry, &readiness, all.gateway, backends(&urls)?, &shutdown).await
+                        let services = backends(&urls)?;
+                        openorder_gateway::serve_with(telemetry, &readiness, all.gateway, services, tls, &shutdown).await
                     }),
                     $(Self::$role => $service::serve(
-                        Host::new(context, all.$section, all.kafka, page_tokens).with_urls(urls),
+                        Host::new(context, all.$section, all.kafka, page_tokens).with_urls(urls).with_tls(tls),
                     ),)*
                     Self::Operations => {
-                        let host = Host::new(context, all.operations, all.kafka, page_tokens).with_urls(urls);
-                        openorder_operations::serve(host, &[$($service::SPEC.role,)*])
+                        let host = Host::new(context, all.operations, all.kafka, page_tokens);
+                        openorder_operations::serve(host.with_urls(urls).with_tls(tls), &[$($service::SPEC.role,)*])
                     }
                 }
             }
         }
 
         settings! {
-            /// Where each service answers, for all who call it.
+            /// Where each service answers, for all who call it: `http://host:port`, or with TLS between the roles (`mtls`)
+            /// `https://host:port`.
             pub struct ServicesSettings {
                 $(
                     $(#[doc = $doc])+
-                    #[doc = " Where its service answers, `http://host:port`."]
+                    #[doc = " Where its service answers, `http://host:port`; `https://host:port` with TLS between the roles."]
                     $section: String = <$settings as HostSettings>::URL;
                 )*
-                /// What operators see and do. Where its service answers, `http://host:port`.
+                /// What operators see and do. Where its service answers, `http://host:port`; `https://host:port` with TLS between
+                /// the roles.
                 operations: String = <OperationsSettings as HostSettings>::URL;
             }
         }
@@ -103,6 +108,8 @@ macro_rules! services {
                 kafka: KafkaSettings;
                 /// Where each service answers.
                 services: ServicesSettings;
+                /// TLS between the roles.
+                mtls: RolesTlsSettings;
                 /// The gateway.
                 gateway: GatewaySettings;
                 $($(#[doc = $doc])+ $section: $settings;)*

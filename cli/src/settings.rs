@@ -7,6 +7,7 @@ use openorder_config::{Secret, settings};
 
 pub use crate::services::ProcessSettings;
 
+use crate::mtls;
 use crate::services::Role;
 
 settings! {
@@ -36,15 +37,18 @@ settings! {
 }
 
 impl ProcessSettings {
-    /// Has a role listen at another address (`host:port`), and all roles that call it find it there.
+    /// Has a role listen at another address (`host:port`), and all roles that call it find it there: over TLS, if the settings
+    /// of that (`mtls`) are set already.
     pub fn listen_on(&mut self, role: Role, address: &str) {
-        self.visit("", &mut Move { role, address });
+        let scheme = if mtls::is_on(self) { "https" } else { "http" };
+        self.visit("", &mut Move { role, address, scheme });
     }
 }
 
 struct Move<'a> {
     role: Role,
     address: &'a str,
+    scheme: &'static str,
 }
 
 impl Visitor for Move<'_> {
@@ -53,7 +57,7 @@ impl Visitor for Move<'_> {
         let text = if key.strip_suffix(".listen_address") == Some(role) {
             self.address.to_owned()
         } else if key.strip_prefix("services.") == Some(role) {
-            format!("http://{}", self.address)
+            format!("{}://{}", self.scheme, self.address)
         } else {
             return;
         };

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use futures::future::{FutureExt, join_all, select_all};
 use openorder_config::ConfigErrors;
 use openorder_messaging::RoleContext;
+use openorder_rpc::tls::RoleTls;
 use openorder_rpc::{ListenError, PageBytes, PageTokens};
 use openorder_runtime::{Dependency, OnExit, Readiness, Shutdown, State, Stopped, Tasks, serve_admin};
 use openorder_service::Serving;
 use openorder_telemetry::api::KeyValue;
 use openorder_telemetry::{RoleTelemetry, Telemetry};
 
-use crate::check::check;
+use crate::check::{check, problem};
+use crate::mtls;
 use crate::port;
 use crate::roles::Role;
 use crate::settings::ProcessSettings;
@@ -106,8 +108,11 @@ impl System {
         let readiness = Readiness::new();
         measure(&readiness);
         let page_tokens = page_tokens(&settings);
-        let start = |role: &Role| start_role(*role, &settings, &readiness, telemetry.as_deref(), page_tokens.clone());
-        let roles: Vec<Running> = roles.iter().map(start).collect();
+        let shown = roles.iter().map(|role| certified(*role, &settings)).collect::<Result<Vec<_>, StartError>>()?;
+        let start = |(role, tls): (&Role, Option<RoleTls>)| {
+            start_role(*role, &settings, &readiness, telemetry.as_deref(), page_tokens.clone(), tls)
+        };
+        let roles: Vec<Running> = roles.iter().zip(shown).map(start).collect();
 
         let admin = Tasks::new(Shutdown::new(), RoleTelemetry::disabled("openorder"));
         let metrics = move || telemetry.as_ref().map(|telemetry| telemetry.prometheus_text()).unwrap_or_default();
@@ -239,6 +244,7 @@ fn start_role(
     readiness: &Readiness,
     telemetry: Option<&Telemetry>,
     page_tokens: PageTokens,
+    tls: Option<RoleTls>,
 ) -> Running {
     let telemetry =
         telemetry.map_or_else(|| RoleTelemetry::disabled(role.name()), |telemetry| telemetry.role(role.name()));
@@ -249,9 +255,23 @@ fn start_role(
     // Registered before anything runs: the process is not ready while a role has not begun to say what it needs.
     let port = context.dependency("port");
     let address = settings.listen_address(role).to_owned();
-    tasks.spawn("serve", OnExit::StopProcess, serve(role.serve(context, settings, page_tokens)));
+    if let Some(tls) = tls.clone() {
+        tasks.spawn("certificates", OnExit::StopProcess, keep_up(tls, shutdown.clone()));
+    }
+    tasks.spawn("serve", OnExit::StopProcess, serve(role.serve(context, settings, page_tokens, tls)));
     tasks.spawn("port", OnExit::Ignore, watch_port(address.clone(), port.clone(), shutdown.clone()));
     Running { role, address, port, shutdown, tasks }
+}
+
+/// What the role shows to others. The settings were checked: only what changed since then is found here.
+fn certified(role: Role, settings: &ProcessSettings) -> Result<Option<RoleTls>, StartError> {
+    mtls::of(role.name(), settings)
+        .map_err(|error| ConfigErrors(vec![problem("mtls.certificate_file", error.to_string())]).into())
+}
+
+/// Shows others the certificate of now.
+async fn keep_up(tls: RoleTls, shutdown: Shutdown) {
+    shutdown.unless_requested(tls.keep_up()).await;
 }
 
 /// A role that was stopped while it waited for a dependency did what it was asked to.

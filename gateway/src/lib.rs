@@ -72,13 +72,28 @@ use crate::protocol::cors::Cors;
 use crate::protocol::site::Site;
 use crate::routes::{Backends, RouteTable};
 
-/// Runs the gateway in front of these services until shutdown. Where there is a certificate of its role, `tls`, they are
-/// called over TLS, and have to prove to be the roles that they are called as.
+/// Runs the gateway in front of these services, which are called in the clear, until shutdown.
 ///
 /// # Errors
 ///
 /// When a setting cannot be used or the port cannot be bound.
 pub async fn serve(
+    role: RoleTelemetry,
+    readiness: &Readiness,
+    settings: GatewaySettings,
+    backends: Vec<Backend>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    serve_with(role, readiness, settings, backends, None, shutdown).await
+}
+
+/// As [`serve`]; with a certificate of its role the services are called over TLS, and have to prove to be the roles that they
+/// are called as.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub async fn serve_with(
     role: RoleTelemetry,
     readiness: &Readiness,
     settings: GatewaySettings,

@@ -1,9 +1,11 @@
 //! `openorder user create-operator`: the first operator. There is no account by default; whoever can reach the user service
 //! itself, behind the gateway, may make one.
 
+use anyhow::Context;
 use clap::Args;
 use openorder_proto::user::v1::RegisterUserRequest;
 use openorder_proto::user::v1::user_service_client::UserServiceClient;
+use openorder_rpc::vouching::TOOLS;
 use openorder_rpc::{CallContext, RpcClientSettings};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use openorder_types::{Caller, Role};
@@ -11,6 +13,7 @@ use openorder_types::{Caller, Role};
 use super::{RoleName, facts, request_id};
 use crate::config;
 use crate::gateway_client::failed;
+use crate::mtls;
 use crate::password;
 use crate::settings_args::SettingsArgs;
 
@@ -20,7 +23,8 @@ Examples:
   openorder user create-operator --email root@example.com --user-id root < password-file
 
 The user service itself is called (services.user), not the gateway: this is for the machine that serves, or one inside its
-network. Later operators are made by operators: `openorder user assign-role`.
+network, with the certificate of `tools` where there is TLS between the roles (mtls). Later operators are made by
+operators: `openorder user assign-role`.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong arguments.";
 
@@ -46,10 +50,11 @@ pub struct CreateOperatorArgs {
 }
 
 pub(super) async fn create_operator(settings: &SettingsArgs, args: &CreateOperatorArgs) -> anyhow::Result<()> {
-    let url = config::load(settings, &[])?.settings.services.user;
+    let settings = config::load(settings, &[])?.settings;
+    let (url, tls) = (&settings.services.user, mtls::of(TOOLS, &settings).context("mtls")?);
     let password = password::read_new()?;
     let telemetry = RoleTelemetry::disabled("openorder");
-    let channel = openorder_rpc::channel(&telemetry, &url, &RpcClientSettings::default())?;
+    let channel = openorder_rpc::channel_to_role(&telemetry, "user", url, &RpcClientSettings::default(), tls.as_ref())?;
     let caller = Caller::new(SUBJECT, [Role::Operator]);
     let call = CallContext { caller, ..CallContext::of_service("openorder", TraceContext::NONE) };
     let request = RegisterUserRequest {
