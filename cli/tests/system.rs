@@ -3,17 +3,25 @@
 
 use std::time::Duration;
 
+use openorder::certs::{self, CertsArgs, CertsCommand, InitArgs, MakeArgs};
+use openorder::settings_args::SettingsArgs;
 use openorder::{ProcessSettings, Role, StartError, System};
+use openorder_gateway::Anonymous;
 use openorder_messaging::{Received, Tail};
 use openorder_proto::google::r#type::Money;
+use openorder_proto::operations::v1::GetPipelineHealthRequest;
+use openorder_proto::operations::v1::operations_service_client::OperationsServiceClient;
+use openorder_proto::order::v1::order_service_client::OrderServiceClient;
+use openorder_proto::order::v1::{CreateOrderRequest, OrderStatus, RequestedLine};
 use openorder_proto::product::v1::product_service_client::ProductServiceClient;
 use openorder_proto::product::v1::{
     CreateProductRequest, DeleteProductRequest, ProductCreated, delete_product_request,
 };
 use openorder_proto::{event_types, topics};
-use openorder_rpc::{CallContext, RpcClientSettings, UpstreamChannel};
+use openorder_rpc::{CallContext, RpcClientSettings, UpstreamChannel, reason_of};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
 use openorder_testing::{World, free_address};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -91,11 +99,7 @@ async fn a_topic_is_watched_from_its_present_end() {
     assert!(Tail::open(&kafka, topics::PRODUCT_CATALOG).await.is_err(), "no such topic yet");
     let system = Box::pin(System::start(settings, &[Role::Product])).await.unwrap();
     ready(&system).await;
-    let telemetry = RoleTelemetry::disabled("test");
-    let channel =
-        openorder_rpc::channel(&telemetry, &url, &RpcClientSettings { in_memory: false, ..Default::default() })
-            .unwrap();
-    let mut catalogue = ProductServiceClient::new(channel);
+    let mut catalogue = ProductServiceClient::new(channel(&url));
 
     let first = Tail::open(&kafka, topics::PRODUCT_CATALOG).await.unwrap();
     make(&mut catalogue, "A").await;
@@ -114,6 +118,115 @@ async fn a_topic_is_watched_from_its_present_end() {
 
     assert!(system.stop().await.is_clean());
     world.close().await;
+}
+
+/// Certificates of all roles, in a folder of their own.
+struct Certificates(std::path::PathBuf);
+
+impl Certificates {
+    fn new() -> Self {
+        let directory = std::env::temp_dir().join(format!("openorder-mtls-{}", uuid::Uuid::now_v7()));
+        let settings = SettingsArgs::default();
+        let make = MakeArgs { directory: directory.clone(), authority: None, host: Vec::new(), days: 1, settings };
+        let command = CertsCommand::Init(InitArgs { or_renew: false, make });
+        certs::run(&CertsArgs { command }).unwrap();
+        Self(directory)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// What the admin port answers to a path.
+async fn admin(system: &System, path: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(system.admin_address()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an answer").unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn an_order_and_an_operator_reach_all_roles_by_the_certificates_of_each() {
+    const ROLES: [Role; 4] = [Role::Product, Role::Order, Role::Operations, Role::Gateway];
+    let (world, certificates) = (World::new(), Certificates::new());
+    let mut settings = Box::new(ProcessSettings { kafka: world.kafka(), ..Default::default() });
+    settings.mtls.certificate_file = certificates.file("{role}.pem");
+    settings.mtls.private_key_file = certificates.file("{role}-key.pem");
+    settings.mtls.ca_file = certificates.file("ca.pem");
+    for role in Role::ALL {
+        settings.listen_on(*role, &free_address().to_string());
+    }
+    settings.product.database_url = world.database_url("product");
+    settings.order.database_url = world.database_url("order");
+    settings.operations.database_url = world.database_url("operations");
+    for database in
+        [&mut settings.product.database, &mut settings.order.database, &mut settings.operations.database]
+    {
+        *database = world.database();
+    }
+    settings.gateway.anonymous = Anonymous::Operator;
+    // As processes of their own are called.
+    for client in [&mut settings.gateway.client, &mut settings.order.client, &mut settings.operations.client] {
+        client.in_memory = false;
+    }
+    let mut systems = Vec::new();
+    for role in ROLES {
+        settings.admin.listen_address = free_address().to_string();
+        let system = Box::pin(System::start(*settings.clone(), &[role])).await.unwrap();
+        let serving = tokio::time::timeout(PATIENCE, system.readiness().wait_serving()).await;
+        assert!(serving.is_ok(), "{role} does not serve: {:?}", system.readiness().snapshot());
+        systems.push(system);
+    }
+    let gateway = format!("http://{}", settings.gateway.listen_address);
+    let mut catalogue = ProductServiceClient::new(channel(&gateway));
+    make(&mut catalogue, "A").await;
+
+    // What nobody knows is UNKNOWN_SKU only after the product service said so.
+    let mut orders = OrderServiceClient::new(channel(&gateway));
+    for (sku, status) in [("A", OrderStatus::Pending), ("B", OrderStatus::Rejected)] {
+        let request = CreateOrderRequest {
+            request_id: format!("order-{sku}"),
+            customer_id: "anna".to_owned(),
+            lines: vec![RequestedLine { sku: sku.to_owned(), quantity: 1 }],
+            ..Default::default()
+        };
+        let order = orders.create_order(call().request(request)).await.unwrap().into_inner().order.unwrap();
+        assert_eq!(order.status(), status, "{order:?}");
+    }
+    let mut operations = OperationsServiceClient::new(channel(&gateway));
+    let health = operations.get_pipeline_health(call().request(GetPipelineHealthRequest {})).await.unwrap();
+    let roles = health.into_inner().roles;
+    let reached: Vec<_> = roles.iter().filter(|role| role.reachable).map(|role| role.role.as_str()).collect();
+    assert_eq!(reached, ["order", "product", "operations"]);
+
+    // Whoever shows nothing reaches nobody but the gateway; the admin ports are as they are.
+    let mut around = ProductServiceClient::new(channel(&format!("http://{}", settings.product.listen_address)));
+    let refused = around.delete_product(call().request(DeleteProductRequest::default())).await.unwrap_err();
+    assert_eq!(reason_of(&refused).as_deref(), Some("UPSTREAM_UNAVAILABLE"));
+    for system in &systems {
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let answer = admin(system, path).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        }
+    }
+    for system in systems.into_iter().rev() {
+        assert!(system.stop().await.is_clean());
+    }
+    world.close().await;
+}
+
+fn channel(url: &str) -> UpstreamChannel {
+    let settings = RpcClientSettings { in_memory: false, ..Default::default() };
+    openorder_rpc::channel(&RoleTelemetry::disabled("test"), url, &settings).unwrap()
 }
 
 fn call() -> CallContext {

@@ -1,7 +1,11 @@
-//! Connections that nobody uses: they keep no new caller out, and they come to an end.
+//! Connections that nobody uses: they keep no new caller out, and they come to an end. Those between roles, at which both
+//! ends prove who they are: `roles.rs`, with the certificates of `authority.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod authority;
+mod roles;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::net::SocketAddr;
