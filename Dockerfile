@@ -13,11 +13,13 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && install -D --mode=755 target/dist/openorder /image/usr/local/bin/openorder
 
 FROM debian:bookworm-slim
-# Certificates for calls to the outside (mail, webhooks); nothing else is needed.
+# Certificates for calls to the outside (mail, webhooks), and the folders that volumes with certificates of our own are
+# mounted at, which take their owner from here; nothing else is needed.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin openorder
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin openorder \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /certs /authority
 COPY --from=build /image/ /
 USER 10001:10001
 # TERM begins the bounded drain; a second one ends at once.
