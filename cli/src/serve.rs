@@ -28,7 +28,7 @@ const SERVE_HELP: &str = "\
 Examples:
   openorder serve all
   openorder serve gateway order
-  openorder serve inventory --set inventory.listen_address=0.0.0.0:8103 --set kafka.brokers=kafka:9092
+  openorder serve inventory --set inventory.listen_address=127.0.0.1:9103 --set kafka.brokers=kafka:9092
 
 The order in which processes and their servers start does not matter: a role waits for what it needs, says so in its
 log and on the admin port (/readyz), and begins when it is there. Without Kafka, Redis or a provider of messages it

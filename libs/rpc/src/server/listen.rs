@@ -43,10 +43,10 @@ const GOODBYE_BOUND: Duration = Duration::from_secs(1);
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
+#[error("cannot listen on {address}: {cause}")]
 pub struct ListenError {
     address: String,
-    source: io::Error,
+    cause: io::Error,
 }
 
 /// Binds the address (`host:port`).
@@ -55,7 +55,7 @@ pub struct ListenError {
 ///
 /// Names the address, and why not.
 pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { address: address.to_owned(), source })
+    TcpListener::bind(address).await.map_err(|cause| ListenError { address: address.to_owned(), cause })
 }
 
 /// Binds the address (`host:port`) of a service, which believes what it is told of callers: one that other machines can
@@ -65,10 +65,12 @@ pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
 ///
 /// Names the address, and why not, or what is to be set.
 pub async fn listen_for_roles(address: &str, tls: Option<&RoleTls>) -> Result<TcpListener, ListenError> {
-    let failed = |source| ListenError { address: address.to_owned(), source };
+    let failed = |cause| ListenError { address: address.to_owned(), cause };
     let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address).await.map_err(failed)?.collect();
     if tls.is_none() && !resolved.iter().all(|one| one.ip().to_canonical().is_loopback()) {
-        let why = "other machines can reach it, and a service believes whoever reaches it in what it says of callers.                    Set mtls.certificate_file, mtls.private_key_file and mtls.ca_file (`openorder certs init` makes them),                    or listen on 127.0.0.1";
+        let why = "other machines can reach it, and a service believes whoever reaches it in what it says of callers. \
+                   Set mtls.certificate_file, mtls.private_key_file and mtls.ca_file (`openorder certs init` makes them), \
+                   or listen on 127.0.0.1";
         return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, why)));
     }
     TcpListener::bind(&resolved[..]).await.map_err(failed)

@@ -88,7 +88,7 @@ impl RoleTls {
         let of_role = |file: &str| file.replace(PLACE, role);
         let (certificate, private_key) = (of_role(&settings.certificate_file), of_role(&settings.private_key_file));
         let ca = of_role(&settings.ca_file);
-        let Some(files) = Files::given(&certificate, &private_key, Some(&ca))? else { return Ok(None) };
+        let Some(files) = Files::given(&certificate, &private_key, Some(ca.as_str()))? else { return Ok(None) };
         let interval = Duration::from_millis(settings.reload_interval_ms);
         let identity = Arc::new(Watched::load(files.of_role(role), interval, Identity::new)?);
         let known = KnownRoles::new(known);
