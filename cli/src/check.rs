@@ -72,7 +72,9 @@ impl Visitor for Forms {
         let name = key.rsplit('.').next().unwrap_or(key);
         let (holds, form) = match name {
             _ if key.starts_with("services.") => match self.scheme {
-                "https" => (is_service(&shown, "https://"), "https://host:port, as there is TLS between the roles (mtls)"),
+                "https" => {
+                    (is_service(&shown, "https://"), "https://host:port, as there is TLS between the roles (mtls)")
+                }
                 _ => (is_service(&shown, "http://"), "http://host:port; https is for TLS between the roles (mtls)"),
             },
             "listen_address" => (is_address(&shown), "host:port with a port from 1 to 65535, such as 127.0.0.1:8080"),

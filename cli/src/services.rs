@@ -54,6 +54,15 @@ macro_rules! services {
                 }
             }
 
+            /// Whether it calls services for callers of its own.
+            pub(crate) const fn calls_others(self) -> bool {
+                match self {
+                    Self::Gateway => true,
+                    $(Self::$role => <$settings as HostSettings>::CALLS_OTHERS,)*
+                    Self::Operations => <OperationsSettings as HostSettings>::CALLS_OTHERS,
+                }
+            }
+
             /// Puts the role together; nothing runs before the future is polled.
             pub(crate) fn serve(
                 self,

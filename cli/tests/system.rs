@@ -168,9 +168,7 @@ async fn an_order_and_an_operator_reach_all_roles_by_the_certificates_of_each() 
     settings.product.database_url = world.database_url("product");
     settings.order.database_url = world.database_url("order");
     settings.operations.database_url = world.database_url("operations");
-    for database in
-        [&mut settings.product.database, &mut settings.order.database, &mut settings.operations.database]
-    {
+    for database in [&mut settings.product.database, &mut settings.order.database, &mut settings.operations.database] {
         *database = world.database();
     }
     settings.gateway.anonymous = Anonymous::Operator;

@@ -54,8 +54,10 @@ enum Kind {
     Gateway,
     Operations,
     Tools,
-    /// All others.
+    /// A service that calls others.
     Service,
+    /// One that calls nobody, and so passes nobody on.
+    Alone,
 }
 
 /// Whether a role is believed.
@@ -64,6 +66,7 @@ enum Belief {
     Always,
     /// Of operators, of viewers, and of itself.
     OfOperators,
+    OfItself,
     Never,
 }
 
@@ -75,25 +78,33 @@ fn belief(kind: Kind, claim: Claim) -> Belief {
         // For itself, and for the caller that it passes on.
         (Kind::Service, Claim::Subject | Claim::Roles) => Belief::Always,
         (Kind::Operations | Kind::Tools, Claim::Subject | Claim::Roles) => Belief::OfOperators,
+        (Kind::Alone, Claim::Subject | Claim::Roles) => Belief::OfItself,
         // Sign-in goes by these: they come from the edge, and are not passed on.
-        (Kind::Service | Kind::Operations | Kind::Tools, Claim::Session | Claim::Address | Claim::Other) => {
-            Belief::Never
-        }
+        (Kind::Service | Kind::Operations | Kind::Tools | Kind::Alone, _) => Belief::Never,
     }
+}
+
+/// A role that may be at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownRole {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it calls services for callers of its own.
+    pub passes_callers_on: bool,
 }
 
 /// The roles that may be at the other end of a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct KnownRoles(Arc<[&'static str]>);
+pub(crate) struct KnownRoles(Arc<[KnownRole]>);
 
 impl KnownRoles {
-    pub(crate) fn new(names: impl IntoIterator<Item = &'static str>) -> Self {
-        Self(names.into_iter().collect())
+    pub(crate) fn new(all: impl IntoIterator<Item = KnownRole>) -> Self {
+        Self(all.into_iter().collect())
     }
 
     /// The role of this name, if it is one of them.
     pub(crate) fn find(&self, name: &str) -> Option<PeerRole> {
-        self.0.iter().copied().find(|known| *known == name).map(PeerRole::new)
+        self.0.iter().copied().find(|known| known.name == name).map(PeerRole::new)
     }
 }
 
@@ -105,14 +116,15 @@ pub(crate) struct PeerRole {
 }
 
 impl PeerRole {
-    fn new(name: &'static str) -> Self {
-        let kind = match name {
+    fn new(known: KnownRole) -> Self {
+        let kind = match known.name {
             GATEWAY => Kind::Gateway,
             OPERATIONS => Kind::Operations,
             TOOLS => Kind::Tools,
-            _ => Kind::Service,
+            _ if known.passes_callers_on => Kind::Service,
+            _ => Kind::Alone,
         };
-        Self { name, kind }
+        Self { name: known.name, kind }
     }
 
     /// Lets a call of the role pass with what it says of the caller. One that says nothing is made by the role itself; of the
@@ -131,7 +143,8 @@ impl PeerRole {
             says_nothing = false;
             let is_believed = match belief(self.kind, claim) {
                 Belief::Always => true,
-                Belief::OfOperators => self.is_operator_or_itself(headers),
+                Belief::OfOperators => self.says_itself(headers) || runs_the_system(headers),
+                Belief::OfItself => self.says_itself(headers),
                 Belief::Never => false,
             };
             if !is_believed {
@@ -145,12 +158,8 @@ impl PeerRole {
         Ok(())
     }
 
-    fn is_operator_or_itself(self, headers: &HeaderMap) -> bool {
-        // The first one, as whoever reads them.
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let roles: Vec<_> = text(ROLES).split(',').map(|role| Role::parse(role.trim())).collect();
-        let is_itself = text(SUBJECT) == self.name && roles == [Some(Role::Service)];
-        is_itself || roles.iter().any(|role| matches!(role, Some(Role::Operator | Role::Viewer)))
+    fn says_itself(self, headers: &HeaderMap) -> bool {
+        first(headers, SUBJECT) == self.name && first(headers, ROLES) == Role::Service.as_str()
     }
 
     fn refusal(self, header: &str) -> Rejection {
@@ -161,6 +170,17 @@ impl PeerRole {
     }
 }
 
+/// Whether the caller is an operator or a viewer, whatever else it is.
+fn runs_the_system(headers: &HeaderMap) -> bool {
+    let roles = first(headers, ROLES).split(',');
+    roles.filter_map(|role| Role::parse(role.trim())).any(|role| matches!(role, Role::Operator | Role::Viewer))
+}
+
+/// The first value, as whoever reads it takes it; empty where there is none.
+fn first<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -169,6 +189,7 @@ mod tests {
 
     use super::*;
 
+    /// Of the services, order calls others, and user calls nobody.
     const NAMES: [&str; 5] = [GATEWAY, OPERATIONS, TOOLS, "order", "user"];
     const CALLERS: [(&str, &str); 6] = [
         ("ada", "customer"),
@@ -188,9 +209,13 @@ mod tests {
         headers
     }
 
+    fn peer(name: &'static str) -> PeerRole {
+        PeerRole::new(KnownRole { name, passes_callers_on: name == "order" })
+    }
+
     fn admitted(role: &'static str, pairs: &[(&'static str, &str)]) -> Result<HeaderMap, &'static str> {
         let mut headers = headers(pairs);
-        PeerRole::new(role).admit(&mut headers).map(|()| headers).map_err(|rejection| rejection.reason)
+        peer(role).admit(&mut headers).map(|()| headers).map_err(|rejection| rejection.reason)
     }
 
     #[test]
@@ -199,9 +224,17 @@ mod tests {
             let says = [(SUBJECT, subject), (ROLES, roles)];
             let runs_it = roles.contains("operator") || roles.contains("viewer");
             for role in NAMES {
-                let expected = runs_it || ![OPERATIONS, TOOLS].contains(&role);
+                let expected = match role {
+                    OPERATIONS | TOOLS => runs_it,
+                    "user" => false,
+                    _ => true,
+                };
                 let seen = admitted(role, &says);
-                assert_eq!(seen, if expected { Ok(headers(&says)) } else { Err("PEER_MAY_NOT_VOUCH") }, "{role} {says:?}");
+                assert_eq!(
+                    seen,
+                    if expected { Ok(headers(&says)) } else { Err("PEER_MAY_NOT_VOUCH") },
+                    "{role} {says:?}"
+                );
             }
         }
         for role in NAMES {
@@ -233,15 +266,16 @@ mod tests {
     fn the_first_of_two_values_counts_as_it_does_for_who_reads_them() {
         let mut twice = headers(&[(SUBJECT, "ada"), (ROLES, "customer")]);
         twice.append(ROLES, HeaderValue::from_static("operator"));
-        assert!(PeerRole::new(OPERATIONS).admit(&mut twice).is_err());
+        assert!(peer(OPERATIONS).admit(&mut twice).is_err());
     }
 
     #[test]
     fn a_role_is_one_of_those_that_are_known() {
-        let known = KnownRoles::new([GATEWAY, "order"]);
-        assert_eq!(known.find("order"), Some(PeerRole::new("order")));
-        assert_eq!(known.find("gateway").map(|role| role.kind), Some(Kind::Gateway));
-        assert!(known.find("product").is_none() && known.find("").is_none() && known.find("Order").is_none());
+        let known = |name: &'static str| KnownRole { name, passes_callers_on: true };
+        let roles = KnownRoles::new([known(GATEWAY), known("order")]);
+        assert_eq!(roles.find("order").map(|role| role.kind), Some(Kind::Service));
+        assert_eq!(roles.find("gateway").map(|role| role.kind), Some(Kind::Gateway));
+        assert!(roles.find("product").is_none() && roles.find("").is_none() && roles.find("Order").is_none());
     }
 
     proptest! {
@@ -258,7 +292,7 @@ mod tests {
                 let name: http::HeaderName = name.parse().unwrap();
                 sent.insert(name, value.parse().unwrap());
             }
-            let peer = PeerRole::new(role);
+            let peer = peer(role);
             let mut seen = sent.clone();
             match peer.admit(&mut seen) {
                 Err(rejection) => {

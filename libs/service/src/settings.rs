@@ -8,6 +8,8 @@ use openorder_rpc::RpcServerSettings;
 pub trait HostSettings: Settings + Send + Sync + 'static {
     /// Where the service answers by default, `http://host:port`.
     const URL: &'static str;
+    /// Whether it calls other services, and so passes its callers on to them.
+    const CALLS_OTHERS: bool;
 
     /// Address that the gRPC server listens on, `host:port`.
     fn listen_address(&self) -> &str;
@@ -69,6 +71,7 @@ macro_rules! service_settings {
 
         impl $crate::HostSettings for $name {
             const URL: &'static str = concat!("http://127.0.0.1:", $port);
+            const CALLS_OTHERS: bool = $crate::__calls_others!($($part)*);
 
             fn listen_address(&self) -> &str {
                 &self.listen_address
@@ -160,6 +163,20 @@ macro_rules! __service_settings {
 
 #[doc(hidden)]
 #[macro_export]
+macro_rules! __calls_others {
+    () => {
+        false
+    };
+    (client $($more:ident)*) => {
+        true
+    };
+    ($other:ident $($more:ident)*) => {
+        $crate::__calls_others!($($more)*)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
 macro_rules! __service_part {
     (consumer $name:ident) => {
         impl $crate::ConsumingSettings for $name {
@@ -174,6 +191,8 @@ macro_rules! __service_part {
 #[cfg(test)]
 mod tests {
     use openorder_config::{Settings, settings::Leaf, settings::Visitor};
+
+    use super::HostSettings;
 
     service_settings! {
         /// Of a test.
@@ -218,6 +237,7 @@ mod tests {
         let full = "listen_address first_max second_max database_url database committer consumer relay server client";
         assert_eq!(names::<Full>().join(" "), full);
         assert_eq!(Full::default().listen_address, "127.0.0.1:2");
+        assert_eq!((Plain::CALLS_OTHERS, Full::CALLS_OTHERS), (false, true));
         let url = "postgres://postgres@127.0.0.1:15432/openorder_full";
         assert_eq!(Full::default().database_url.expose(), url);
     }

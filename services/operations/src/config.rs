@@ -43,6 +43,7 @@ settings! {
 
 impl HostSettings for OperationsSettings {
     const URL: &'static str = "http://127.0.0.1:8106";
+    const CALLS_OTHERS: bool = true;
 
     fn listen_address(&self) -> &str {
         &self.listen_address

@@ -40,8 +40,7 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
-    const ALL: [Self; 6] =
-        [Self::Handshake, Self::Idle, Self::GaveWay, Self::Refused, Self::Unread, Self::Stranger];
+    const ALL: [Self; 6] = [Self::Handshake, Self::Idle, Self::GaveWay, Self::Refused, Self::Unread, Self::Stranger];
 
     fn name(self) -> &'static str {
         match self {

@@ -29,7 +29,7 @@ use crate::tls::client::Peer;
 use crate::tls::files::{Files, Pem, Watched};
 use crate::tls::rarely::{Rarely, is_about_certificates};
 use crate::tls::{HTTP2, TlsError, Transport};
-use crate::vouching::{KnownRoles, PeerRole};
+use crate::vouching::{KnownRole, KnownRoles, PeerRole};
 
 /// What the URI of a role begins with.
 const ROLE: &str = "spiffe://openorder/role/";
@@ -65,7 +65,9 @@ impl Identity {
         let (certified, roots) = (Arc::new(files.certified(pem)?), files.roots(pem)?);
         let role = files.role();
         if certified.end_entity_cert().and_then(role_of).ok() != Some(role) {
-            return Err(files.wrong_certificate(format_args!("is not the certificate of {role}: it has no {ROLE}{role}")));
+            return Err(
+                files.wrong_certificate(format_args!("is not the certificate of {role}: it has no {ROLE}{role}"))
+            );
         }
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider()).build();
         let clients = clients.map_err(|error| TlsError(format!("ca_file: {error}")))?;
@@ -83,7 +85,7 @@ impl RoleTls {
     pub fn load(
         role: &str,
         settings: &RolesTlsSettings,
-        known: impl IntoIterator<Item = &'static str>,
+        known: impl IntoIterator<Item = KnownRole>,
     ) -> Result<Option<Self>, TlsError> {
         let of_role = |file: &str| file.replace(PLACE, role);
         let (certificate, private_key) = (of_role(&settings.certificate_file), of_role(&settings.private_key_file));
@@ -92,7 +94,8 @@ impl RoleTls {
         let interval = Duration::from_millis(settings.reload_interval_ms);
         let identity = Arc::new(Watched::load(files.of_role(role), interval, Identity::new)?);
         let known = KnownRoles::new(known);
-        let config = server_config(&identity, &known).map_err(|error| TlsError(format!("TLS cannot be used: {error}")))?;
+        let config =
+            server_config(&identity, &known).map_err(|error| TlsError(format!("TLS cannot be used: {error}")))?;
         let (acceptor, refusals) = (TlsAcceptor::from(Arc::new(config)), Arc::default());
         Ok(Some(Self(Arc::new(Inner { identity, acceptor, known, refusals }))))
     }
@@ -106,7 +109,8 @@ impl RoleTls {
     /// Agrees with a client on keys; which role it is.
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<(Transport, PeerRole)> {
         let accepted = self.0.acceptor.accept(stream).await;
-        let stream = accepted.map_err(|error| if is_about_certificates(&error) { self.refused(error) } else { error })?;
+        let stream =
+            accepted.map_err(|error| if is_about_certificates(&error) { self.refused(error) } else { error })?;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let role = shown.ok_or(Error::NoCertificatesPresented).and_then(|certificate| self.0.known.of(certificate));
         let role = role.map_err(|error| self.refused(error))?;
@@ -117,7 +121,7 @@ impl RoleTls {
     fn refused(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
         let error = io::Error::new(io::ErrorKind::PermissionDenied, error);
         if self.0.refusals.is_due() {
-            tracing::warn!(%error, "who wanted to call showed no certificate of a role that is believed here");
+            tracing::warn!(%error, "a call of another role was refused: one end does not believe the certificate of the other");
         }
         error
     }

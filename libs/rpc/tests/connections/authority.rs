@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use openorder_rpc::RolesTlsSettings;
 use openorder_rpc::tls::{RoleTls, role_uri};
+use openorder_rpc::vouching::KnownRole;
 use rcgen::string::Ia5String;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
 use rustls::crypto::ring;
@@ -18,12 +19,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// The roles that there are.
-pub const KNOWN: [&str; 5] = ["gateway", "operations", "tools", "order", "product"];
+/// The roles that there are. Of the services, product calls nobody.
+pub const ROLES: [&str; 5] = ["gateway", "operations", "tools", "order", "product"];
 /// How a client of HTTP/2 begins.
 const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
+
+pub fn known() -> impl Iterator<Item = KnownRole> {
+    ROLES.into_iter().map(|name| KnownRole { name, passes_callers_on: name == "order" })
+}
 
 /// An authority, with a folder of its files.
 pub struct Authority {
@@ -49,7 +54,7 @@ impl Authority {
         std::fs::create_dir_all(&folder).unwrap();
         let authority = Self { issuer, folder };
         authority.put("ca.pem", &authority.pem());
-        KNOWN.iter().for_each(|role| drop(authority.certify(role)));
+        ROLES.iter().for_each(|role| drop(authority.certify(role)));
         authority
     }
 
@@ -110,7 +115,7 @@ impl Authority {
 
     /// What a role shows, and whom it believes.
     pub fn tls(&self, role: &str) -> RoleTls {
-        RoleTls::load(role, &self.settings(), KNOWN).unwrap().unwrap()
+        RoleTls::load(role, &self.settings(), known()).unwrap().unwrap()
     }
 
     /// A peer that shows a certificate, or none, and believes this authority alone.

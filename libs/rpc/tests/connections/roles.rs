@@ -23,7 +23,7 @@ use rustls::pki_types::pem::PemObject;
 use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 
-use crate::authority::{Authority, KNOWN, Made, begin};
+use crate::authority::{Authority, Made, begin, known};
 use crate::support::{Echo, Running, call, client_settings, text};
 
 /// The product service, for the other roles alone.
@@ -147,8 +147,11 @@ async fn a_service_believes_of_callers_what_the_role_at_the_other_end_may_vouch_
         assert_eq!(seen(by(role), as_caller(&[])).await, not_vouched(), "{role}");
         assert_eq!(seen(by(role), as_caller(&[Role::Operator])).await, is("ada operator"));
     }
-    for role in ["order", "operations", "tools"] {
+    assert_eq!(seen(by("product"), as_caller(&[Role::Operator])).await, not_vouched(), "it calls nobody");
+    for role in ["order", "operations", "tools", "product"] {
         assert_eq!(seen(by(role), Request::new(text(""))).await, is(&format!("{role} service")), "it is itself");
+        let itself = CallContext::of_service(role, TraceContext::NONE).request(text(""));
+        assert_eq!(seen(by(role), itself).await, is(&format!("{role} service")));
         let mut session = as_caller(&[Role::Operator]);
         session.metadata_mut().insert("x-openorder-session", "s1".parse().unwrap());
         assert_eq!(seen(by(role), session).await, not_vouched(), "{role}");
@@ -237,7 +240,7 @@ async fn certificates_and_their_authority_are_exchanged_while_calls_run_and_none
     let both = authority.pem() + &next.pem();
     let other = RolesTlsSettings { ca_file: authority.file("both.pem"), ..next.settings() };
     authority.put("both.pem", &both);
-    let other = self::product(&RoleTls::load("product", &other, KNOWN).unwrap().unwrap()).await;
+    let other = self::product(&RoleTls::load("product", &other, known()).unwrap().unwrap()).await;
     let of_next = self::product(&next.tls("product")).await;
     let reaches = async |service: &Running| {
         seen(channel_of(&client, "product", service.address), as_caller(&[Role::Customer])).await.is_ok()
@@ -333,10 +336,10 @@ fn files_that_cannot_be_used_are_named_at_start() {
             ca_file: files(ca),
             ..good.clone()
         };
-        RoleTls::load("order", &settings, ["order"]).err().map(|error| error.to_string()).unwrap_or_default()
+        RoleTls::load("order", &settings, known()).err().map(|error| error.to_string()).unwrap_or_default()
     };
     assert_eq!(wrong("{role}.pem", "{role}-key.pem", "ca.pem"), "");
-    assert!(RoleTls::load("order", &RolesTlsSettings::default(), ["order"]).unwrap().is_none());
+    assert!(RoleTls::load("order", &RolesTlsSettings::default(), known()).unwrap().is_none());
     assert_eq!(wrong("{role}.pem", "{role}-key.pem", ""), "ca_file is empty, and certificate_file is not");
     assert_eq!(wrong("", "", "ca.pem"), "certificate_file is empty, and ca_file is not");
     assert!(wrong("product.pem", "product-key.pem", "ca.pem").contains("is not the certificate of order"));
