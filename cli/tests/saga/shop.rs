@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures::future::join_all;
 use openorder::{ProcessSettings, Role, System};
 use openorder_proto::{
     EventMessage,
@@ -119,19 +120,23 @@ impl Shop {
             settings,
             world,
         };
-        for role in ROLES {
-            shop.start(role).await;
-        }
+        let started = join_all(ROLES.map(|role| shop.started(role))).await;
+        shop.running = ROLES.into_iter().zip(started).collect();
         shop
     }
 
     pub async fn start(&mut self, role: Role) {
+        let system = self.started(role).await;
+        self.running.insert(role, system);
+    }
+
+    async fn started(&self, role: Role) -> System {
         let mut settings = self.settings.clone();
         settings.admin.listen_address = free_address().to_string();
         let system = Box::pin(System::start(*settings, &[role])).await.unwrap();
         let waiting = tokio::time::timeout(BOUND, system.readiness().wait_ready()).await;
         assert!(waiting.is_ok(), "not ready: {:?}", system.readiness().snapshot());
-        self.running.insert(role, system);
+        system
     }
 
     /// One more instance of the order service, with settings of its own, and a client of it.
