@@ -149,8 +149,10 @@ impl Known {
     }
 
     fn has_revoked(&self, origin: &Origin) -> bool {
-        let is_cut = |cut: Option<&Cut>| cut.is_some_and(|cut| origin.issued <= cut.issued);
-        is_cut(self.revoked.users.get(&origin.subject)) || is_cut(self.revoked.sessions.get(&origin.session_id))
+        // A session or key that has ended has, whenever a token of it was issued: one of the second in which the user's
+        // tokens were revoked is dated a second later.
+        let has_ended = self.revoked.sessions.contains_key(&origin.session_id);
+        has_ended || self.revoked.users.get(&origin.subject).is_some_and(|cut| origin.issued <= cut.issued)
     }
 }
 
@@ -255,14 +257,15 @@ mod tests {
         let trust = Trust::default();
         trust.apply(answer(&[&signing], Vec::new()), NOW).unwrap();
         let generation = trust.generation();
-        for target in [Target::SessionId("s1".to_owned()), Target::UserId("ada".to_owned())] {
-            trust.apply(answer(&[&signing], vec![revocation(target, NOW)]), NOW).unwrap();
-            let known = trust.known().unwrap();
-            assert!(
-                !known.still_believes(&origin(&signing, NOW - 100)) && !known.still_believes(&origin(&signing, NOW))
-            );
-            assert!(known.still_believes(&origin(&signing, NOW + 1)));
-        }
+        let of_another = |issued| Origin { session_id: "s2".to_owned(), ..origin(&signing, issued) };
+        trust.apply(answer(&[&signing], vec![revocation(Target::UserId("ada".to_owned()), NOW)]), NOW).unwrap();
+        let known = trust.known().unwrap();
+        assert!(!known.still_believes(&of_another(NOW - 100)) && !known.still_believes(&of_another(NOW)));
+        assert!(known.still_believes(&of_another(NOW + 1)) && known.still_believes(&origin(&signing, NOW + 1)));
+        // The session ends in the same second: its token of after the user's revocation ends with it.
+        trust.apply(answer(&[&signing], vec![revocation(Target::SessionId("s1".to_owned()), NOW)]), NOW).unwrap();
+        let known = trust.known().unwrap();
+        assert!(!known.still_believes(&origin(&signing, NOW + 1)) && known.still_believes(&of_another(NOW + 1)));
         let other = Origin { subject: "bob".to_owned(), session_id: "s2".to_owned(), ..origin(&signing, NOW) };
         assert!(trust.known().unwrap().still_believes(&other));
         assert_eq!(trust.generation(), generation + 2);
