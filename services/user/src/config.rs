@@ -38,6 +38,10 @@ service_settings! {
         password_queue_max: usize = 64, 1..=100_000;
         /// How long these are told to wait, in milliseconds.
         password_retry_after_ms: u64 = 1_000, 10..=60_000;
+        /// Redis, where failed sign-ins are counted by all instances together.
+        redis_url: Secret = "redis://127.0.0.1:16379";
+        /// How long Redis may take to answer, in milliseconds; while it is away each instance counts for itself.
+        redis_timeout_ms: u64 = 100, 1..=60_000;
         /// Failed tries of a user from one network address without a delay.
         sign_in_free_tries: u32 = 5, 1..=1_000;
         /// The first delay, in milliseconds; it doubles with each further failure.
@@ -49,7 +53,7 @@ service_settings! {
         sign_in_user_delay_max_ms: u64 = 2_000, 10..=60_000;
         /// Without a failure for so long, in milliseconds, all failures are forgotten.
         sign_in_forget_ms: u64 = 900_000, 1_000..=86_400_000;
-        /// Users and network addresses whose failures are remembered at most.
+        /// Users and network addresses whose failures an instance remembers at most, for as long as Redis is away.
         sign_in_keys_max: usize = 100_000, 100..=10_000_000;
         /// How often a failed sign-in of a user is written down, in milliseconds.
         failure_interval_ms: u64 = 60_000, 1_000..=86_400_000;

@@ -21,7 +21,7 @@ use crate::grpc::{UserCall, UserGrpc, parse};
 use crate::persistence;
 
 /// How often a password is compared again because another one was set meanwhile.
-const COMPARISONS_MAX: usize = 3;
+pub(super) const COMPARISONS_MAX: usize = 3;
 
 impl UserGrpc {
     pub(super) async fn register(
@@ -69,13 +69,13 @@ impl UserGrpc {
     ) -> Result<AuthenticateResponse, CallError> {
         let (email, client_id) = parse::authenticate(&message)?;
         let password = Zeroizing::new(message.password);
-        self.limits.admit(email.as_str(), &call.peer)?;
+        self.limits.admit(email.as_str(), &call.peer).await?;
         let signed_in = self.begin_session(&call, &email, &password, &client_id).await;
-        match &signed_in {
-            Ok(_) => self.limits.succeeded(email.as_str(), &call.peer),
-            Err(CallError::Rejected(rejection)) if rejection.reason == credentials_refused().reason => {}
+        if signed_in.is_ok() {
+            self.limits.succeeded(email.as_str(), &call.peer).await;
+        } else if reason(&signed_in) != Some(credentials_refused().reason) {
             // It was not the password.
-            Err(_) => self.limits.take_back(email.as_str(), &call.peer),
+            self.limits.take_back(email.as_str(), &call.peer).await;
         }
         signed_in
     }
@@ -153,15 +153,13 @@ impl UserGrpc {
         let current = Some(Zeroizing::new(message.current_password)).filter(|current| !current.is_empty());
         let (who, is_tried) = (change.user_id.as_str(), current.is_some());
         if is_tried {
-            self.limits.admit(who, &call.peer)?;
+            self.limits.admit(who, &call.peer).await?;
         }
         let new = Zeroizing::new(message.new_password);
         let answer = self.replace_password(&call, key, &change, current.as_ref(), new).await;
-        match reason(&answer) {
-            Some(CURRENT_PASSWORD_WRONG) => {}
-            None if is_tried && answer.is_ok() => self.limits.succeeded(who, &call.peer),
-            _ if is_tried => self.limits.take_back(who, &call.peer),
-            _ => {}
+        if is_tried {
+            let (is_right, is_wrong) = (answer.is_ok(), reason(&answer) == Some(CURRENT_PASSWORD_WRONG));
+            self.has_tried(who, &call.peer, is_right, is_wrong).await;
         }
         answer
     }
@@ -194,11 +192,7 @@ impl UserGrpc {
     ) -> Result<Command, CallError> {
         let current = match current {
             None => None,
-            Some(current) => {
-                let compared_with = self.find(&change.user_id).await?.password;
-                let are_right = self.hasher.is_right(current.clone(), Some(&compared_with)).await?;
-                Some(Credentials { compared_with, are_right })
-            }
+            Some(current) => Some(self.compared(&change.user_id, current).await?),
         };
         Ok(Command::ChangePassword(Box::new(ChangePassword {
             user_id: change.user_id.clone(),
@@ -209,8 +203,30 @@ impl UserGrpc {
     }
 }
 
+impl UserGrpc {
+    /// Counts how a try of a user's current password ended; neither right nor wrong: it was not looked at.
+    pub(super) async fn has_tried(&self, who: &str, peer: &str, is_right: bool, is_wrong: bool) {
+        if is_right {
+            self.limits.succeeded(who, peer).await;
+        } else if !is_wrong {
+            self.limits.take_back(who, peer).await;
+        }
+    }
+
+    /// Whether a password is the user's, and what it was compared with.
+    pub(super) async fn compared(
+        &self,
+        user_id: &UserId,
+        password: &Zeroizing<String>,
+    ) -> Result<Credentials, CallError> {
+        let compared_with = self.find(user_id).await?.password;
+        let are_right = self.hasher.is_right(password.clone(), Some(&compared_with)).await?;
+        Ok(Credentials { compared_with, are_right })
+    }
+}
+
 /// Of a rejection.
-fn reason<T>(answer: &Result<T, CallError>) -> Option<&'static str> {
+pub(super) fn reason<T>(answer: &Result<T, CallError>) -> Option<&'static str> {
     match answer {
         Err(CallError::Rejected(rejection)) => Some(rejection.reason),
         _ => None,

@@ -1,11 +1,14 @@
 //! Registration and sign-in.
 
 use openorder_proto::user::v1::{
-    ChangePasswordRequest, RegisterUserRequest, SignOutRequest, UserRole, sign_out_request::Target,
+    AuthenticateRequest, ChangePasswordRequest, RegisterUserRequest, SignOutRequest, UserRole, sign_out_request::Target,
 };
+use openorder_user::UserSettings;
 use tonic::Code;
 
-use crate::world::{Bench, PASSWORD, as_customer, as_operator, email, from, is, refusal, registration, request_id};
+use crate::world::{
+    Bench, PASSWORD, Users, as_customer, as_operator, email, from, is, refusal, registration, request_id,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_registers_signs_in_and_is_known_by_the_token() {
@@ -53,6 +56,27 @@ async fn who_fails_often_waits_and_keeps_nobody_else_out() {
     assert_eq!(openorder_rpc::reason_of(&delayed).as_deref(), Some("SIGN_IN_DELAYED"));
     assert!(openorder_rpc::status::retry_after_of(&delayed).is_some(), "it says when to come again");
     assert!(bench.authenticate("ada", PASSWORD, "192.0.2.1").await.is_ok(), "she signs in from elsewhere");
+    bench.close().await;
+}
+
+/// Failures are counted in Redis, by all instances of the service.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_delay_together_who_fails_often() {
+    let settings = UserSettings { sign_in_free_tries: 2, sign_in_delay_ms: 60_000, ..UserSettings::default() };
+    let mut bench = Bench::with(settings).await;
+    bench.register("ada").await;
+    let (one, other) = (bench.users(), bench.another().await);
+    let tried = async |users: &Users, peer: &str| {
+        let message = AuthenticateRequest { email: email("ada"), password: "wrong".to_owned(), ..Default::default() };
+        refusal(users.clone().authenticate(from(peer, message)).await)
+    };
+    for users in [&one, &other, &one] {
+        assert_eq!(tried(users, "192.0.2.66").await, is(Code::Unauthenticated, "CREDENTIALS_REFUSED"));
+    }
+    for users in [&other, &one] {
+        assert_eq!(tried(users, "192.0.2.66").await, is(Code::ResourceExhausted, "SIGN_IN_DELAYED"));
+        assert_eq!(tried(users, "192.0.2.67").await, is(Code::Unauthenticated, "CREDENTIALS_REFUSED"));
+    }
     bench.close().await;
 }
 

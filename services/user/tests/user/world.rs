@@ -43,6 +43,7 @@ impl Instance {
             listen_address: address.to_string(),
             database_url: world.database_url("user"),
             database: world.database(),
+            redis_url: openorder_testing::redis_url().as_str().into(),
             // As little as Argon2id takes: what a hash costs is not what is tested.
             password_memory_kib: 64,
             password_iterations: 1,
@@ -66,6 +67,8 @@ impl Instance {
 pub struct Bench {
     pub world: World,
     instance: Option<Instance>,
+    /// Beside that one, on the same database.
+    others: Vec<Instance>,
     settings: UserSettings,
 }
 
@@ -77,7 +80,15 @@ impl Bench {
     pub async fn with(settings: UserSettings) -> Self {
         let world = World::new();
         let instance = Some(Instance::start(&world, settings.clone()).await);
-        Self { world, instance, settings }
+        Self { world, instance, others: Vec::new(), settings }
+    }
+
+    /// Starts one more instance; its callers.
+    pub async fn another(&mut self) -> Users {
+        let instance = Instance::start(&self.world, self.settings.clone()).await;
+        let users = instance.users.clone();
+        self.others.push(instance);
+        users
     }
 
     /// Ends the service wherever it stands, and starts another one on what it left.
@@ -87,7 +98,7 @@ impl Bench {
     }
 
     fn kill(&mut self) {
-        if let Some(instance) = self.instance.take() {
+        for instance in self.instance.take().into_iter().chain(self.others.drain(..)) {
             instance.runtime.shutdown_background();
         }
     }
