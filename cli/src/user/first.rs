@@ -3,8 +3,8 @@
 
 use anyhow::Context;
 use clap::Args;
-use openorder_proto::user::v1::RegisterUserRequest;
 use openorder_proto::user::v1::user_service_client::UserServiceClient;
+use openorder_proto::user::v1::{RegisterUserRequest, User};
 use openorder_rpc::vouching::TOOLS;
 use openorder_rpc::{CallContext, RpcClientSettings};
 use openorder_telemetry::{RoleTelemetry, TraceContext};
@@ -49,24 +49,42 @@ pub struct CreateOperatorArgs {
     pub settings: SettingsArgs,
 }
 
+/// An operator to be.
+pub(crate) struct NewOperator<'a> {
+    pub(crate) email: &'a str,
+    pub(crate) name: &'a str,
+    /// Empty: the service makes one.
+    pub(crate) user_id: &'a str,
+    pub(crate) password: String,
+}
+
 pub(super) async fn create_operator(settings: &SettingsArgs, args: &CreateOperatorArgs) -> anyhow::Result<()> {
+    let password = password::read_new()?;
+    let new = NewOperator { email: &args.email, name: &args.name, user_id: &args.user_id, password };
+    facts(&make_operator(settings, new).await?);
+    Ok(())
+}
+
+/// Makes an operator, by the user service itself.
+///
+/// # Errors
+/// Settings that cannot be used; the service is not reached from here, or refuses.
+pub(crate) async fn make_operator(settings: &SettingsArgs, new: NewOperator<'_>) -> anyhow::Result<User> {
     let settings = config::load(settings, &[])?.settings;
     let (url, tls) = (&settings.services.user, mtls::of(TOOLS, &settings).context("mtls")?);
-    let password = password::read_new()?;
     let telemetry = RoleTelemetry::disabled("openorder");
     let channel = openorder_rpc::channel_to_role(&telemetry, "user", url, &RpcClientSettings::default(), tls.as_ref())?;
     let caller = Caller::new(SUBJECT, [Role::Operator]);
     let call = CallContext { caller, ..CallContext::of_service("openorder", TraceContext::NONE) };
     let request = RegisterUserRequest {
         request_id: request_id("create-operator"),
-        email: args.email.clone(),
-        password,
-        display_name: args.name.clone(),
-        user_id: args.user_id.clone(),
+        email: new.email.to_owned(),
+        password: new.password,
+        display_name: new.name.to_owned(),
+        user_id: new.user_id.to_owned(),
         roles: vec![RoleName::Operator.number()],
     };
     let answer = UserServiceClient::new(channel).register_user(call.retry_safe_request(request)).await;
     let answer = answer.map_err(|status| failed(&format!("no operator was made at {url}"), &status))?;
-    facts(&answer.into_inner().user.unwrap_or_default());
-    Ok(())
+    Ok(answer.into_inner().user.unwrap_or_default())
 }

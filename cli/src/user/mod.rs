@@ -1,9 +1,10 @@
 //! `openorder user`: users, their roles and keys.
 //!
-//! - `accounts.rs`: users; `first.rs`: the first operator, on the machine;
+//! - `accounts.rs`: users; `erase.rs`: their end; `first.rs`: the first operator, on the machine;
 //! - `keys.rs`: API keys, and the keys that sign access tokens.
 
 mod accounts;
+mod erase;
 mod first;
 mod keys;
 
@@ -22,7 +23,9 @@ use crate::through::Through;
 use crate::time;
 
 pub use accounts::{ActivityArgs, AssignRoleArgs, CreateArgs, ListArgs, OneArgs};
+pub use erase::EraseArgs;
 pub use first::CreateOperatorArgs;
+pub(crate) use first::{NewOperator, make_operator};
 pub use keys::{ApiKeyArgs, RotateKeysArgs};
 
 const HELP: &str = "\
@@ -60,6 +63,8 @@ pub enum UserCommand {
     Disable(OneArgs),
     /// Let a disabled user sign in again
     Enable(OneArgs),
+    /// Take the person out of a user, for good: mail address, name, password, sessions and keys
+    Erase(EraseArgs),
     /// Show what a user did, and what was done to it
     Activity(ActivityArgs),
     /// Make and revoke keys by which programs sign in
@@ -78,6 +83,7 @@ impl UserArgs {
             UserCommand::List(args) => &args.through.settings,
             UserCommand::Get(args) | UserCommand::Disable(args) | UserCommand::Enable(args) => &args.through.settings,
             UserCommand::AssignRole(args) => &args.through.settings,
+            UserCommand::Erase(args) => &args.through.settings,
             UserCommand::Activity(args) => &args.through.settings,
             UserCommand::ApiKey(args) => args.settings(),
             UserCommand::RotateKeys(args) => &args.through.settings,
@@ -123,6 +129,7 @@ pub fn run(settings: &SettingsArgs, args: &UserArgs) -> anyhow::Result<()> {
         UserCommand::AssignRole(args) => block_on(Box::pin(accounts::assign_role(settings, args)))?,
         UserCommand::Disable(args) => block_on(Box::pin(accounts::disable(settings, args)))?,
         UserCommand::Enable(args) => block_on(Box::pin(accounts::enable(settings, args)))?,
+        UserCommand::Erase(args) => block_on(Box::pin(erase::erase(settings, args)))?,
         UserCommand::Activity(args) => block_on(Box::pin(accounts::activity(settings, args)))?,
         UserCommand::ApiKey(args) => block_on(Box::pin(keys::run(settings, args)))?,
         UserCommand::RotateKeys(args) => block_on(Box::pin(keys::rotate(settings, args)))?,

@@ -72,6 +72,7 @@ const REASONS = [
     "REFRESH_TOKEN_REUSED", // unauthenticated
     "SIGN_IN_DELAYED", // resource exhausted
     "USER_DISABLED", // failed precondition
+    "USER_ERASED", // failed precondition
     "USER_ID_TAKEN", // already exists
     "USER_NOT_FOUND", // not found
     "USER_VERSION_MISMATCH", // aborted

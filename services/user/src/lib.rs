@@ -59,7 +59,7 @@ async fn run(host: Host<UserSettings>) -> anyhow::Result<()> {
     let hasher = Hasher::new(&settings)?;
     let service = host.start(&SPEC, &MIGRATIONS).await?;
     let (backbone, role) = (Arc::clone(service.backbone()), service.role());
-    let database = role.dependency(openorder_messaging::POSTGRES);
+    let (database, telemetry) = (role.dependency(openorder_messaging::POSTGRES), role.telemetry.clone());
     // What is sealed with another key does not open by waiting.
     let read = || async {
         match upkeep::first_keys(backbone.pool(), &sealer).await {
@@ -74,8 +74,8 @@ async fn run(host: Host<UserSettings>) -> anyhow::Result<()> {
     service.task("keys", upkeep::keep_keys(Arc::clone(&backbone), Arc::clone(&sealer), keyring, settings.clone()));
     service.task("upkeep", upkeep::delete_old(Arc::clone(&backbone), settings.clone()));
     let page_tokens = service.page_tokens();
-    let parts = grpc::Parts { backbone, committer, page_tokens, tokens, sealer, hasher };
-    let routes = grpc::service(parts, &settings);
+    let parts = grpc::Parts { backbone, committer, page_tokens, tokens, sealer, hasher, telemetry };
+    let routes = grpc::service(parts, &settings)?;
     service.serve(routes).await;
     Ok(())
 }

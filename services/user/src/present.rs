@@ -11,9 +11,11 @@ pub(crate) fn roles(roles: Roles) -> Vec<i32> {
 }
 
 pub(crate) fn user(user: &User) -> proto::User {
+    // What stands in the place of an erased user's mail address is none.
+    let email = if user.is_erased() { "" } else { user.email.as_str() };
     proto::User {
         user_id: user.user_id.to_string(),
-        email: user.email.as_str().to_owned(),
+        email: email.to_owned(),
         display_name: user.display_name.as_str().to_owned(),
         roles: roles(user.roles),
         state: i32::from(user.state.number()),

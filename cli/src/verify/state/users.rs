@@ -1,6 +1,8 @@
 //! Users: what events tell of them.
 
-use openorder_proto::user::v1::{UserCreated, UserDisabled, UserEnabled, UserProfile, UserRolesAssigned, UserUpdated};
+use openorder_proto::user::v1::{
+    UserCreated, UserDisabled, UserEnabled, UserErased, UserProfile, UserRolesAssigned, UserUpdated,
+};
 use openorder_proto::{event_types, topics};
 use sqlx::postgres::PgRow;
 
@@ -34,6 +36,7 @@ impl Fold for User {
             event_types::USER_ROLES_ASSIGNED => event.decode::<UserRolesAssigned>()?.user,
             event_types::USER_DISABLED => event.decode::<UserDisabled>()?.user,
             event_types::USER_ENABLED => event.decode::<UserEnabled>()?.user,
+            event_types::USER_ERASED => event.decode::<UserErased>()?.user,
             other => anyhow::bail!("no such event of a user is known: {other}"),
         };
         let UserProfile { roles, state, .. } = user.unwrap_or_default();

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{SubsecRound, Utc};
 use openorder_telemetry::{TraceContext, api::Counter, meter};
-use openorder_types::{CallError, Fault, Rejection, Timestamp};
+use openorder_types::{CallError, Fault, Rejection, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::{
@@ -139,6 +139,14 @@ impl Carts {
             domain::put_back(cart, &rejected.lines, context)
         })
         .await
+    }
+
+    /// Forgets the cart of a customer who is nobody any more.
+    ///
+    /// # Errors
+    /// An outage of Redis.
+    pub(crate) async fn forget(&self, customer_id: &UserId) -> Result<(), Fault> {
+        self.store.delete(&Owner::Customer(customer_id.clone()), &TraceContext::NONE).await
     }
 
     /// Changes the cart of a checkout by what became of its order, unless that was done.

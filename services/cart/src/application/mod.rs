@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use openorder_messaging::{Application, Envelope, Outcomes, UnitOfWork};
 use openorder_proto::order::v1::{CreateOrderRequest, RequestedLine};
-use openorder_types::{Fault, Sku};
+use openorder_types::{Fault, Sku, UserId};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -93,6 +93,10 @@ impl Application for Checkouts {
                 self.carts.put_back(checkout, one).await?;
             }
         }
+        // Last: nothing comes back into the cart of who is nobody.
+        for customer_id in commands.iter().filter_map(|command| forgotten(command)) {
+            self.carts.forget(customer_id).await?;
+        }
         Ok(())
     }
 
@@ -116,28 +120,35 @@ impl Application for Checkouts {
 fn begun(command: &Command) -> Option<&Checkout> {
     match command {
         Command::Begin { checkout, .. } => Some(checkout),
-        Command::Ordered(_) | Command::Rejected(_) => None,
+        Command::Ordered(_) | Command::Rejected(_) | Command::Forget(_) => None,
     }
 }
 
 fn ordered(command: &Command) -> Option<&Ordered> {
     match command {
         Command::Ordered(ordered) => Some(ordered),
-        Command::Begin { .. } | Command::Rejected(_) => None,
+        Command::Begin { .. } | Command::Rejected(_) | Command::Forget(_) => None,
     }
 }
 
 fn rejected(command: &Command) -> Option<&Rejected> {
     match command {
         Command::Rejected(rejected) => Some(rejected),
-        Command::Begin { .. } | Command::Ordered(_) => None,
+        Command::Begin { .. } | Command::Ordered(_) | Command::Forget(_) => None,
+    }
+}
+
+fn forgotten(command: &Command) -> Option<&UserId> {
+    match command {
+        Command::Forget(customer_id) => Some(customer_id),
+        Command::Begin { .. } | Command::Ordered(_) | Command::Rejected(_) => None,
     }
 }
 
 fn reply(command: &Command) -> CartReply {
     match command {
         Command::Begin { checkout, lines } => CartReply::Fixed(fixed(checkout, lines)),
-        Command::Ordered(_) | Command::Rejected(_) => CartReply::Noted,
+        Command::Ordered(_) | Command::Rejected(_) | Command::Forget(_) => CartReply::Noted,
     }
 }
 

@@ -45,4 +45,6 @@ pub enum Command {
     Ordered(Box<Ordered>),
     /// An order was rejected.
     Rejected(Box<Rejected>),
+    /// A customer is nobody any more: what it meant to order is forgotten.
+    Forget(UserId),
 }

@@ -1,7 +1,7 @@
 //! Carts in Redis: one hash a cart, written by compare and set.
 //!
 //! - `keys.rs`: the names; `fields.rs`: a cart as the fields of a hash;
-//! - `scripts/`: the two steps that there are, each of which is one instant for everybody else;
+//! - `scripts/`: the steps that there are, each of which is one instant for everybody else;
 //! - `watch.rs`: whether Redis is there, and has what it was given.
 
 mod fields;
@@ -74,6 +74,7 @@ pub(crate) struct Store {
     lives: Lives,
     load: Script,
     save: Script,
+    delete: Script,
 }
 
 impl Store {
@@ -94,6 +95,7 @@ impl Store {
             lives,
             load: Script::new(include_str!("scripts/load.lua")),
             save: Script::new(include_str!("scripts/save.lua")),
+            delete: Script::new("return redis.call('DEL', KEYS[1])"),
         })
     }
 
@@ -154,6 +156,16 @@ impl Store {
             0 => Saved::Changed,
             _ => Saved::Known,
         })
+    }
+
+    /// Deletes the cart of an owner, if there is one.
+    ///
+    /// # Errors
+    /// An outage of Redis; then it may have been done.
+    pub(crate) async fn delete(&self, owner: &Owner, trace: &TraceContext) -> Result<(), Fault> {
+        let mut call = self.delete.prepare_invoke();
+        call.key(self.keys.cart(owner));
+        self.connection.invoke::<i64>("delete a cart", &call, trace).await.map(drop)
     }
 
     /// What stands in Redis as long as that keeps what it was given; `new` where nothing stands there.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::world::{
     BOUND, Bench, add, clear, customer, euros, get, get_of_visitor, id, is, lines, operator, pieces, pieces_of_visitor,
-    redis, refusal, remove, stranger, update,
+    redis, refusal, remove, stranger, until_lines, update,
 };
 
 fn set(customer_id: &str, sku: &str, quantity: i32) -> UpdateItemRequest {
@@ -219,5 +219,23 @@ async fn a_cart_shows_the_prices_of_now_and_no_product_service_keeps_it_from_bei
     assert!(began.elapsed() < Duration::from_secs(4));
     assert!(silent.lines.iter().all(|line| line.state() == CartLineState::NotPriced && line.unit_price.is_none()));
     assert_eq!((silent.lines.len(), silent.total, silent.price_time), (3, None, None));
+    bench.close([instance]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cart_of_an_erased_user_is_forgotten_and_no_other() {
+    let bench = Bench::start().await;
+    let instance = bench.instance().await;
+    let client = &instance.client;
+    for name in ["ada", "bob"] {
+        add(client, &customer(name), pieces(name, "TEA", 2)).await.unwrap();
+    }
+    bench.erase("ada").await;
+    until_lines(client, "ada", &[]).await;
+    assert_eq!(lines(&get(client, &customer("bob"), "bob").await.unwrap()), [("TEA", 2)]);
+    bench.erase("ada").await;
+    bench.erase("nobody").await;
+    add(client, &customer("bob"), pieces("bob", "CUP", 1)).await.unwrap();
+    until_lines(client, "bob", &[("TEA", 2), ("CUP", 1)]).await;
     bench.close([instance]).await;
 }

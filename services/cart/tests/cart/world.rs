@@ -12,6 +12,7 @@ use openorder_proto::{
     },
     google::r#type::Money,
     order::v1::{Order, OrderCreated, OrderLine},
+    user::v1::{UserErased, UserProfile},
 };
 use openorder_rpc::{CallContext, PageTokens, RpcClientSettings, UpstreamChannel, reason_of};
 use openorder_service::Host;
@@ -123,6 +124,12 @@ impl Bench {
     /// As [`Self::publish`]: an event that comes again has its id.
     pub async fn publish_as<M: EventMessage>(&self, order: &Order, event: &M, event_id: Uuid) {
         self.producer.publish_as(&order.order_id, event, event_id).await;
+    }
+
+    /// Publishes what the user service publishes of a user that is erased.
+    pub async fn erase(&self, user_id: &str) {
+        let user = Some(UserProfile { user_id: user_id.to_owned(), ..UserProfile::default() });
+        self.producer.publish(user_id, &UserErased { user }).await;
     }
 
     /// Everything that was published under this order's key has been handled: a checkout behind it has its order.

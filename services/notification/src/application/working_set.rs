@@ -24,6 +24,8 @@ pub(crate) struct WorkingSet {
     new: Vec<(Uuid, usize)>,
     /// Each with its number over all rounds of its notification.
     attempts: Vec<Attempt>,
+    /// Users that are nobody any more.
+    forgotten: BTreeSet<String>,
     /// Of notifications that existed before.
     events: NewEvents,
     rules: Rules,
@@ -72,6 +74,7 @@ impl WorkingSet {
             changed_notifications: BTreeSet::new(),
             new: Vec::new(),
             attempts: Vec::new(),
+            forgotten: BTreeSet::new(),
             events: NewEvents::default(),
             rules,
             now: unit.now(),
@@ -89,6 +92,9 @@ impl WorkingSet {
         let context = Decision { now: self.now, handovers, attempts_max, traceparent: &traceparent };
         for event in decide(&self.state, envelope.command, &context)? {
             self.apply(event);
+        }
+        if let Command::Forget { user_id } = envelope.command {
+            self.forgotten.insert(user_id.to_string());
         }
         if let Command::Delivered(delivery) = envelope.command
             && let Some(one) = self.state.notifications.get(&delivery.notification_id)
@@ -133,7 +139,7 @@ impl WorkingSet {
                 let one = self.state.notifications.get(notification_id).map(present::notification);
                 one.map_or(NotificationReply::Noted, NotificationReply::Notification)
             }
-            Command::Notify(_) | Command::Delivered(_) => NotificationReply::Noted,
+            Command::Notify(_) | Command::Delivered(_) | Command::Forget { .. } => NotificationReply::Noted,
         }
     }
 
@@ -145,6 +151,8 @@ impl WorkingSet {
         let changed = self.changed_notifications.iter().filter_map(|id| self.state.notifications.get(id));
         persistence::update_notifications(unit.connection(), &changed.collect::<Vec<_>>()).await?;
         persistence::insert_attempts(unit.connection(), &self.attempts).await?;
+        let forgotten = std::mem::take(&mut self.forgotten).into_iter().collect();
+        persistence::forget_recipients(unit.connection(), forgotten).await?;
         let new = self.new.into_iter().filter_map(|(id, index)| Some((self.state.notifications.remove(&id)?, index)));
         let (new, indexes): (Vec<Notification>, Vec<usize>) = new.unzip();
         let inserted = persistence::insert_notifications(unit.connection(), &new).await?;
@@ -174,7 +182,9 @@ impl<'a> Wanted<'a> {
         for envelope in batch {
             match envelope.command {
                 Command::Notify(notice) => drop(wanted.read.insert(notice.user_id.as_str())),
-                Command::UpdatePreferences { user_id, .. } => drop(wanted.write.insert(user_id.as_str())),
+                Command::UpdatePreferences { user_id, .. } | Command::Forget { user_id } => {
+                    wanted.write.insert(user_id.as_str());
+                }
                 Command::Resend { notification_id } => drop(wanted.notifications.insert(*notification_id)),
                 Command::Delivered(delivery) => drop(wanted.notifications.insert(delivery.notification_id)),
             }

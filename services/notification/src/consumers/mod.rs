@@ -1,8 +1,10 @@
 //! What other services' events mean to this one: a file a topic.
 
 mod order_lifecycle;
+mod user_profile;
 
 use openorder_proto::order::v1::{OrderCancelled, OrderDelivered, OrderPaid, OrderRejected, OrderShipped};
+use openorder_proto::user::v1::UserErased;
 use openorder_service::subscription;
 
 use crate::domain::Command;
@@ -16,6 +18,9 @@ subscription! {
             OrderDelivered => order_lifecycle::delivered,
             OrderCancelled => order_lifecycle::cancelled,
             OrderRejected => order_lifecycle::rejected,
+        }
+        USER_PROFILE {
+            UserErased => user_profile::erased,
         }
     }
 }

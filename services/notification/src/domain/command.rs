@@ -12,6 +12,8 @@ pub enum Command {
     Notify(Box<Notice>),
     /// A user changes its preferences.
     UpdatePreferences { user_id: UserId, change: PreferencesChange },
+    /// A user is nobody any more: where it was reached is forgotten.
+    Forget { user_id: UserId },
     /// A notification is to be sent once more.
     Resend { notification_id: Uuid },
     /// An attempt to hand a notification over has ended.

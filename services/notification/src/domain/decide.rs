@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     AttemptResult, Channel, Command, Delivery, DeliveryOutcome, Event, Handovers, Notice, Notification, Preferences,
-    Status, rejection, render,
+    PreferencesChange, Status, rejection, render,
 };
 
 /// Preferences and notifications that commands are decided on. Who has no preferences has those of
@@ -53,6 +53,12 @@ pub fn decide(state: &State, command: &Command, context: &Decision<'_>) -> Resul
             };
             let is_change = stored != Some(&next);
             Ok(is_change.then(|| Event::PreferencesChanged(Box::new(next))).into_iter().collect())
+        }
+        Command::Forget { user_id } => {
+            let stored = state.preferences.get(user_id);
+            let next = stored.map(|preferences| preferences.changed(&PreferencesChange::forgetting(), context.now));
+            let changed = next.filter(|next| stored != Some(next));
+            Ok(changed.map(|next| Event::PreferencesChanged(Box::new(next))).into_iter().collect())
         }
         Command::Resend { notification_id } => Ok(vec![resend(state.find(*notification_id)?, context)?]),
         Command::Delivered(delivery) => {

@@ -46,6 +46,20 @@ pub struct PreferencesChange {
     pub push_token: Option<Option<PushToken>>,
 }
 
+impl PreferencesChange {
+    /// Where a person was reached is forgotten, and with it that it wanted to be. What kinds it did not want stays.
+    #[must_use]
+    pub fn forgetting() -> Self {
+        Self {
+            sms_enabled: Some(false),
+            push_enabled: Some(false),
+            phone_number: Some(None),
+            push_token: Some(None),
+            ..Self::default()
+        }
+    }
+}
+
 impl Preferences {
     /// Of a user who never said what it wants: mail of every kind.
     #[must_use]

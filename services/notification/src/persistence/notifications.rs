@@ -69,6 +69,22 @@ pub async fn update(connection: &mut PgConnection, changed: &[&Notification]) ->
     NOTIFICATION.update(connection, changed).await
 }
 
+/// Forgets where these users were reached, in what is at its end. Locked in the order of all transactions.
+///
+/// # Errors
+/// [`Fault`] of the database.
+pub async fn forget_recipients(connection: &mut PgConnection, user_ids: Vec<String>) -> Result<(), Fault> {
+    if user_ids.is_empty() {
+        return Ok(());
+    }
+    let text = "with found as (select notification_id from notification where user_id = any ($1) and status <> $2 \
+                and recipient <> '' order by notification_id for update) \
+                update notification set recipient = '' from found \
+                where notification.notification_id = found.notification_id";
+    sqlx::query(text).bind(user_ids).bind(Status::Requested.number()).execute(connection).await?;
+    Ok(())
+}
+
 /// Locks these notifications, in one order for all transactions.
 ///
 /// # Errors

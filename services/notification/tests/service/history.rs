@@ -8,6 +8,7 @@ use openorder_proto::{
         NotificationPreferences, NotificationSent, NotificationStatus, ResendNotificationRequest,
         UpdatePreferencesRequest,
     },
+    user::v1::{UserErased, UserProfile},
 };
 use openorder_telemetry::testing::recording;
 use openorder_testing::{World, eventually};
@@ -278,5 +279,34 @@ async fn a_delivery_joins_the_trace_of_its_order() {
     assert_eq!(conversation.unwrap().value.as_str(), order.id.to_string());
     let shown = format!("{of_order:?}");
     assert!(!shown.contains("secret@") && !shown.contains("Keyboard"), "neither address nor text in traces");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn where_an_erased_user_was_reached_is_forgotten() {
+    let world = World::new();
+    let client = start(&world).await;
+    let (orders, order, other) = (Orders::new(&world), Order::of("ada"), Order::of("bob"));
+    for order in [&order, &other] {
+        orders.publish(order, &order.paid()).await;
+        assert_eq!(settled(&client, order, 1).await.len(), 1);
+    }
+    let preferences =
+        NotificationPreferences { phone_number: "+4930901820".to_owned(), ..NotificationPreferences::default() };
+    change(&client, "phone", "ada", preferences, "phone_number").await.unwrap();
+
+    let user = Some(UserProfile { user_id: "ada".to_owned(), ..UserProfile::default() });
+    orders.publish(&order, &UserErased { user }).await;
+    let forgotten = || async {
+        let told = about(&client, &order).await.remove(0);
+        told.masked_recipient.is_empty().then_some(told)
+    };
+    let told = eventually("where the mail went is forgotten", SOON, forgotten).await;
+    let asked = GetPreferencesRequest { user_id: "ada".to_owned() };
+    let kept = client.clone().get_preferences(as_operator(asked)).await.unwrap().into_inner().preferences.unwrap();
+    assert_eq!((kept.phone_number.as_str(), kept.version), ("", 2));
+    let again = resend(&client, "again", &told.notification_id).await.unwrap_err();
+    assert_eq!(reason(&again), "RECIPIENT_MISSING");
+    assert_eq!(about(&client, &other).await.remove(0).masked_recipient, "b***@example.com", "nobody else is");
     world.close().await;
 }

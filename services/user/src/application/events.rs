@@ -30,6 +30,7 @@ fn profile(events: &mut NewEvents, activity: &Activity, user: &User) {
         ActivityType::RolesAssigned => events.append(&proto::UserRolesAssigned { user }, aggregate),
         ActivityType::Disabled => events.append(&proto::UserDisabled { user }, aggregate),
         ActivityType::Enabled => events.append(&proto::UserEnabled { user }, aggregate),
+        ActivityType::Erased => events.append(&proto::UserErased { user }, aggregate),
         _ => events.append(&proto::UserUpdated { user }, aggregate),
     }
 }

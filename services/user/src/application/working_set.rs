@@ -31,6 +31,8 @@ pub(crate) struct WorkingSet<'a> {
     changed_users: BTreeSet<String>,
     changed_sessions: BTreeSet<Uuid>,
     changed_api_keys: BTreeSet<String>,
+    /// Users that are nobody any more, as of this batch.
+    erased_users: BTreeSet<String>,
     activities: Vec<Activity>,
     revocations: Vec<Revocation>,
     signing_keys: BTreeMap<String, SealedKey>,
@@ -72,6 +74,7 @@ impl<'a> WorkingSet<'a> {
             changed_users: BTreeSet::new(),
             changed_sessions: BTreeSet::new(),
             changed_api_keys: BTreeSet::new(),
+            erased_users: BTreeSet::new(),
             activities: Vec::new(),
             revocations: Vec::new(),
             signing_keys: BTreeMap::new(),
@@ -119,6 +122,9 @@ impl<'a> WorkingSet<'a> {
     fn apply(&mut self, change: &Change) {
         self.state.apply(change);
         self.changed_users.insert(change.user.user_id.to_string());
+        if change.user.is_erased() {
+            self.erased_users.insert(change.user.user_id.to_string());
+        }
         self.changed_sessions.extend(change.sessions.iter().map(|session| session.session_id));
         self.changed_api_keys.extend(change.api_keys.iter().map(|key| key.api_key_id.clone()));
         self.activities.extend(change.activity.iter().map(|(activity, _)| activity.clone()));
@@ -139,6 +145,7 @@ impl<'a> WorkingSet<'a> {
             Command::Register(new) => user(&new.user_id),
             Command::UpdateProfile(update) => user(&update.user_id),
             Command::AssignRoles { user_id, .. } | Command::SetState { user_id, .. } => user(user_id),
+            Command::Erase(erasure) => user(&erasure.user_id),
             Command::CreateApiKey(new) => api_key(&new.api_key_id),
             Command::RevokeApiKey(id) => api_key(id),
             Command::ChangePassword(_) => Ok(UserReply::PasswordChanged(ChangePasswordResponse { ended_sessions })),
@@ -180,6 +187,7 @@ impl<'a> WorkingSet<'a> {
         let (stored, new): (Vec<_>, Vec<_>) = api_keys.partition(|key| self.stored_api_keys.contains(&key.api_key_id));
         persistence::save_api_keys(unit.connection(), &new, &stored).await?;
         persistence::add_activities(unit.connection(), &self.activities).await?;
+        persistence::forget_persons(unit.connection(), self.erased_users.iter().cloned().collect()).await?;
         for key in self.signing_keys.values() {
             persistence::add_server_key(&mut *unit.connection(), key).await?;
         }

@@ -14,3 +14,18 @@ pub use hasher::Hasher;
 pub use keyring::{Keyring, Keys, Purpose, SealedKey};
 pub use sealer::Sealer;
 pub use tokens::{RefreshToken, Tokens};
+
+/// Tokens of a service that nobody else is.
+#[cfg(test)]
+pub(crate) mod testing {
+    use chrono::{TimeDelta, Utc};
+
+    use super::{Keyring, Keys, SealedKey, Sealer, Tokens};
+
+    pub(crate) fn tokens() -> Tokens {
+        let (sealer, now) = (Sealer::new(&"".into(), &"".into(), true).unwrap(), Utc::now());
+        let stored = [SealedKey::signing(&sealer, now, now).unwrap(), SealedKey::deriving(&sealer, now).unwrap()];
+        let keys = Keys::open(&sealer, &stored).unwrap();
+        Tokens::new(Keyring::new(keys), "openorder".to_owned(), TimeDelta::minutes(5))
+    }
+}

@@ -24,6 +24,8 @@ use crate::domain::{ApiKey, Salt, Session, User};
 const REFRESH_TOKEN_BYTES_MAX: usize = 256;
 /// Hexadecimal digits of a hashed network address.
 const PEER_HASH_DIGITS: usize = 16;
+/// Bytes of what a count of failed sign-ins is known by.
+const SIGN_IN_CODE_BYTES: usize = 16;
 
 /// A refresh token as somebody presents it, taken apart.
 #[derive(Clone, PartialEq, Eq)]
@@ -171,6 +173,13 @@ impl Tokens {
         let mut digits: String = code.iter().map(|byte| format!("{byte:02x}")).collect();
         digits.truncate(PEER_HASH_DIGITS);
         digits
+    }
+
+    /// What a count of failed sign-ins is known by: the same for the same text, and nothing of it.
+    #[must_use]
+    pub fn sign_in_code(&self, kind: &str, text: &str) -> String {
+        let code = self.mac("sign-in", &[kind.as_bytes(), text.as_bytes()]).finalize().into_bytes();
+        code.iter().take(SIGN_IN_CODE_BYTES).map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn refresh_code(&self, session_id: Uuid, generation: i32, salt: &Salt) -> Hmac<Sha256> {

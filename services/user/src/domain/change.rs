@@ -20,6 +20,7 @@ numbered! {
         ApiKeyCreated = 10 "API_KEY_CREATED",
         ApiKeyRevoked = 11 "API_KEY_REVOKED",
         SessionCompromised = 12 "SESSION_COMPROMISED",
+        Erased = 13 "ERASED",
     }
 }
 

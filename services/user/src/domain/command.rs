@@ -82,6 +82,17 @@ pub struct ProfileUpdate {
     pub email: Option<EmailAddress>,
 }
 
+/// The person is taken out of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    pub user_id: UserId,
+    /// None: an operator erases somebody else.
+    pub current: Option<Credentials>,
+    /// What stands in the place of the person, which nobody else has.
+    pub email: EmailAddress,
+    pub display_name: UserName,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignOutTarget {
     /// A session that the caller has shown a refresh token of.
@@ -127,6 +138,7 @@ pub enum Command {
         user_id: UserId,
         state: UserState,
     },
+    Erase(Box<Erasure>),
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey(String),
 }
@@ -142,6 +154,7 @@ impl Command {
             Self::ChangePassword(change) => Some(&change.user_id),
             Self::UpdateProfile(update) => Some(&update.user_id),
             Self::AssignRoles { user_id, .. } | Self::SetState { user_id, .. } => Some(user_id),
+            Self::Erase(erasure) => Some(&erasure.user_id),
             Self::CreateApiKey(new) => Some(&new.user_id),
             Self::Refresh { .. } | Self::SignOut(_) | Self::RevokeApiKey(_) => None,
         }
@@ -183,13 +196,17 @@ impl Command {
     pub fn concerns_all_sessions(&self) -> bool {
         matches!(
             self,
-            Self::SignIn(_) | Self::SignOut(SignOutTarget::User(_)) | Self::ChangePassword(_) | Self::SetState { .. }
+            Self::SignIn(_)
+                | Self::SignOut(SignOutTarget::User(_))
+                | Self::ChangePassword(_)
+                | Self::SetState { .. }
+                | Self::Erase(_)
         )
     }
 
     /// Whether it is about all API keys of the user that it names.
     #[must_use]
     pub fn concerns_all_api_keys(&self) -> bool {
-        matches!(self, Self::CreateApiKey(_))
+        matches!(self, Self::CreateApiKey(_) | Self::Erase(_))
     }
 }

@@ -1,6 +1,7 @@
 //! From a state and a command to what changes. Pure: time arrives in [`Rules`], ids, salts and hashes in the command.
 
 mod account;
+mod erasure;
 mod keys;
 mod sessions;
 
@@ -64,6 +65,7 @@ pub fn decide(state: &State, command: &Command, actor: &Actor, rules: &Rules) ->
             asked.assign_roles(user_id, *expected_version, *roles)
         }
         Command::SetState { user_id, state } => asked.set_state(user_id, *state),
+        Command::Erase(erasure) => asked.erase(erasure),
         Command::CreateApiKey(new) => asked.create_api_key(new),
         Command::RevokeApiKey(api_key_id) => asked.revoke_api_key(api_key_id),
     }
@@ -127,8 +129,13 @@ impl Asked<'_> {
 
     /// Refuses every access token of the user that was issued so far.
     fn revoke_tokens(&self, change: &mut Change) {
-        change.user.tokens_after = change.user.tokens_after.max(self.rules.now.timestamp());
-        change.revocations.push(self.revoked(RevocationTarget::User(change.user.user_id.clone())));
+        // Tokens issued since an earlier revocation of this second are dated a second later.
+        let tokens_after = self.rules.now.timestamp().max(change.user.tokens_after + 1);
+        change.user.tokens_after = tokens_after;
+        let mut revoked = self.revoked(RevocationTarget::User(change.user.user_id.clone()));
+        let second = Timestamp::from_timestamp(tokens_after, 0).unwrap_or(revoked.revoke_time);
+        revoked.revoke_time = revoked.revoke_time.max(second);
+        change.revocations.push(revoked);
     }
 
     /// Ends a session and refuses its access tokens.
@@ -136,6 +143,11 @@ impl Asked<'_> {
         change.sessions.push(Session { end_time: Some(self.rules.now), ..session.clone() });
         change.revocations.push(self.revoked(RevocationTarget::Session(session.session_id.to_string())));
     }
+}
+
+/// Nothing is done any more to who was erased.
+fn not_erased(user: &User) -> Result<(), Rejection> {
+    if user.is_erased() { Err(super::rejection::user_erased(&user.user_id)) } else { Ok(()) }
 }
 
 fn changed(change: Change) -> Result<Decided, Rejection> {

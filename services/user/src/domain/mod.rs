@@ -13,7 +13,8 @@ mod value;
 
 pub use change::{Activity, ActivityType, Change, Fact, Revocation, RevocationTarget};
 pub use command::{
-    Actor, ChangePassword, Command, Credentials, NewApiKey, NewSession, NewUser, ProfileUpdate, SignIn, SignOutTarget,
+    Actor, ChangePassword, Command, Credentials, Erasure, NewApiKey, NewSession, NewUser, ProfileUpdate, SignIn,
+    SignOutTarget,
 };
 pub use decide::{Decided, Rules, decide};
 pub use rejection::{

@@ -40,6 +40,11 @@ pub(super) fn user_disabled(user_id: &UserId) -> Rejection {
     Rejection::failed_precondition("USER_DISABLED", "the user is disabled").with("user_id", user_id)
 }
 
+/// There is nobody any more whom that could be done to.
+pub(super) fn user_erased(user_id: &UserId) -> Rejection {
+    Rejection::failed_precondition("USER_ERASED", "the user was erased").with("user_id", user_id)
+}
+
 /// Nobody takes the role of operators, or the right to sign in, from oneself: one operator is always left.
 pub(super) fn operator_is_oneself() -> Rejection {
     let text = "operators cannot take that from themselves; another operator can";

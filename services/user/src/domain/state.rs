@@ -62,9 +62,10 @@ impl State {
         sessions
     }
 
+    /// The API keys of a user that may be used.
     #[must_use]
-    pub fn active_api_keys(&self, user_id: &UserId, now: Timestamp) -> usize {
-        self.api_keys.values().filter(|key| key.user_id == *user_id && key.is_active(now)).count()
+    pub fn active_api_keys(&self, user_id: &UserId, now: Timestamp) -> Vec<&ApiKey> {
+        self.api_keys.values().filter(|key| key.user_id == *user_id && key.is_active(now)).collect()
     }
 
     pub fn apply(&mut self, change: &Change) {

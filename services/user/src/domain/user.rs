@@ -10,6 +10,7 @@ numbered! {
     pub enum UserState {
         Active = 1 "ACTIVE",
         Disabled = 2 "DISABLED",
+        Erased = 3 "ERASED",
     }
 }
 
@@ -87,7 +88,7 @@ pub struct User {
     pub user_id: UserId,
     /// UUID version 7: the order of registration.
     pub registration_id: Uuid,
-    /// In lower case.
+    /// In lower case; of an erased user a name that stands for nobody.
     pub email: EmailAddress,
     pub display_name: UserName,
     pub roles: Roles,
@@ -109,6 +110,12 @@ impl User {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.state == UserState::Active
+    }
+
+    /// Whether it is nobody any more.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.state == UserState::Erased
     }
 }
 

@@ -1,12 +1,13 @@
 //! `openorder.user.v1.UserService`, and `openorder.internal.user.v1.TrustService` for the gateway: parse, call, answer.
 //!
 //! - `call.rs`: who calls, from where, in which session;
-//! - `accounts.rs`: users themselves; `passwords.rs`: what has to do with passwords; `sessions.rs`: refreshed and ended;
+//! - `accounts.rs`: users themselves; `erasure.rs`: their end; `passwords.rs`: what has to do with passwords; `sessions.rs`: refreshed and ended;
 //! - `keys.rs`: API keys and signing keys; `trust.rs`: what the gateway asks;
-//! - `limits.rs`: how fast passwords may be tried.
+//! - `limits/`: how fast passwords may be tried.
 
 mod accounts;
 mod call;
+mod erasure;
 mod keys;
 mod limits;
 mod parse;
@@ -25,15 +26,16 @@ use openorder_proto::internal::user::v1::{
 use openorder_proto::user::v1::{
     AssignRoleRequest, AssignRoleResponse, AuthenticateRequest, AuthenticateResponse, ChangePasswordRequest,
     ChangePasswordResponse, CreateApiKeyRequest, CreateApiKeyResponse, DisableUserRequest, DisableUserResponse,
-    EnableUserRequest, EnableUserResponse, GetUserRequest, GetUserResponse, ListApiKeysRequest, ListApiKeysResponse,
-    ListUserActivityRequest, ListUserActivityResponse, ListUsersRequest, ListUsersResponse, RefreshTokenRequest,
-    RefreshTokenResponse, RegisterUserRequest, RegisterUserResponse, RevokeApiKeyRequest, RevokeApiKeyResponse,
-    RotateSigningKeysRequest, RotateSigningKeysResponse, SignOutRequest, SignOutResponse, UpdateProfileRequest,
-    UpdateProfileResponse,
+    EnableUserRequest, EnableUserResponse, EraseUserRequest, EraseUserResponse, GetUserRequest, GetUserResponse,
+    ListApiKeysRequest, ListApiKeysResponse, ListUserActivityRequest, ListUserActivityResponse, ListUsersRequest,
+    ListUsersResponse, RefreshTokenRequest, RefreshTokenResponse, RegisterUserRequest, RegisterUserResponse,
+    RevokeApiKeyRequest, RevokeApiKeyResponse, RotateSigningKeysRequest, RotateSigningKeysResponse, SignOutRequest,
+    SignOutResponse, UpdateProfileRequest, UpdateProfileResponse,
     user_service_server::{UserService, UserServiceServer},
 };
 use openorder_rpc::{PageTokens, RequestFingerprint};
 use openorder_service::{Commands, request_key};
+use openorder_telemetry::RoleTelemetry;
 use openorder_types::{CallError, RequestId};
 use prost::{Message, Name};
 use tonic::service::Routes;
@@ -67,10 +69,15 @@ pub(crate) struct Parts {
     pub(crate) tokens: Tokens,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) hasher: Hasher,
+    pub(crate) telemetry: RoleTelemetry,
 }
 
 /// The service's routes.
-pub(crate) fn service(parts: Parts, settings: &UserSettings) -> Routes {
+///
+/// # Errors
+/// Redis' URL is none.
+pub(crate) fn service(parts: Parts, settings: &UserSettings) -> anyhow::Result<Routes> {
+    let limits = Limits::new(settings, parts.tokens.clone(), parts.telemetry)?;
     let grpc = UserGrpc {
         backbone: parts.backbone,
         committer: parts.committer,
@@ -78,11 +85,11 @@ pub(crate) fn service(parts: Parts, settings: &UserSettings) -> Routes {
         tokens: parts.tokens,
         sealer: parts.sealer,
         hasher: Arc::new(parts.hasher),
-        limits: Arc::new(Limits::new(settings)),
+        limits: Arc::new(limits),
         key_announce: milliseconds(settings.signing_key_announce_ms),
         key_use_interval: milliseconds(settings.api_key_use_interval_ms),
     };
-    Routes::new(UserServiceServer::new(grpc.clone())).add_service(TrustServiceServer::new(grpc))
+    Ok(Routes::new(UserServiceServer::new(grpc.clone())).add_service(TrustServiceServer::new(grpc)))
 }
 
 impl UserGrpc {
@@ -121,6 +128,7 @@ user_calls! {
         assign_role(AssignRoleRequest) -> AssignRoleResponse = assign, operator;
         disable_user(DisableUserRequest) -> DisableUserResponse = disable, operator;
         enable_user(EnableUserRequest) -> EnableUserResponse = enable, operator;
+        erase_user(EraseUserRequest) -> EraseUserResponse = erase, anyone;
         list_users(ListUsersRequest) -> ListUsersResponse = users, staff_reads;
         list_user_activity(ListUserActivityRequest) -> ListUserActivityResponse = activities, anyone;
         create_api_key(CreateApiKeyRequest) -> CreateApiKeyResponse = create_key, anyone;

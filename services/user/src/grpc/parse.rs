@@ -3,8 +3,8 @@
 use openorder_auth::api_key;
 use openorder_proto::user::v1::{
     AssignRoleRequest, AuthenticateRequest, ChangePasswordRequest, CreateApiKeyRequest, DisableUserRequest,
-    EnableUserRequest, ListUsersRequest, RegisterUserRequest, RevokeApiKeyRequest, UpdateProfileRequest,
-    UserRole as RoleMessage, UserState as StateMessage,
+    EnableUserRequest, EraseUserRequest, ListUsersRequest, RegisterUserRequest, RevokeApiKeyRequest,
+    UpdateProfileRequest, UserRole as RoleMessage, UserState as StateMessage,
 };
 use openorder_rpc::{Violations, page_size, timestamp};
 use openorder_types::{EmailAddress, Rejection, RequestId, Timestamp, UserId, parse_uuid};
@@ -90,6 +90,28 @@ pub(super) fn change_password(
         (Some(request_id), Some(user_id)) if violations.is_empty() => {
             Ok(PasswordChange { request_id, user_id, keep_session_id })
         }
+        _ => Err(violations.into_rejection()),
+    }
+}
+
+/// An erasure that is well-formed.
+pub(super) struct Erased {
+    pub(super) request_id: RequestId,
+    pub(super) user_id: UserId,
+}
+
+pub(super) fn erase(
+    message: &EraseUserRequest,
+    needs_current: impl FnOnce(&UserId) -> bool,
+) -> Result<Erased, Rejection> {
+    let mut violations = Violations::new();
+    let request_id = violations.take("request_id", RequestId::parse(&message.request_id));
+    let user_id = violations.take("user_id", UserId::parse(&message.user_id));
+    if !message.current_password.is_empty() || user_id.as_ref().is_none_or(needs_current) {
+        present("current_password", &message.current_password, &mut violations);
+    }
+    match (request_id, user_id) {
+        (Some(request_id), Some(user_id)) if violations.is_empty() => Ok(Erased { request_id, user_id }),
         _ => Err(violations.into_rejection()),
     }
 }

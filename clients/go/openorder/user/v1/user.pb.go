@@ -94,6 +94,8 @@ const (
 	UserState_USER_STATE_ACTIVE UserState = 1
 	// May not; its sessions have ended and its API keys are refused.
 	UserState_USER_STATE_DISABLED UserState = 2
+	// Is nobody any more: mail address, name and password are deleted. It stays so.
+	UserState_USER_STATE_ERASED UserState = 3
 )
 
 // Enum value maps for UserState.
@@ -102,11 +104,13 @@ var (
 		0: "USER_STATE_UNSPECIFIED",
 		1: "USER_STATE_ACTIVE",
 		2: "USER_STATE_DISABLED",
+		3: "USER_STATE_ERASED",
 	}
 	UserState_value = map[string]int32{
 		"USER_STATE_UNSPECIFIED": 0,
 		"USER_STATE_ACTIVE":      1,
 		"USER_STATE_DISABLED":    2,
+		"USER_STATE_ERASED":      3,
 	}
 )
 
@@ -167,6 +171,8 @@ const (
 	UserActivityType_USER_ACTIVITY_TYPE_API_KEY_REVOKED UserActivityType = 11
 	// A refresh token was used a second time: somebody else may have it, so the session has ended.
 	UserActivityType_USER_ACTIVITY_TYPE_SESSION_COMPROMISED UserActivityType = 12
+	// The user was erased; the network addresses of all entries are no longer told.
+	UserActivityType_USER_ACTIVITY_TYPE_ERASED UserActivityType = 13
 )
 
 // Enum value maps for UserActivityType.
@@ -185,6 +191,7 @@ var (
 		10: "USER_ACTIVITY_TYPE_API_KEY_CREATED",
 		11: "USER_ACTIVITY_TYPE_API_KEY_REVOKED",
 		12: "USER_ACTIVITY_TYPE_SESSION_COMPROMISED",
+		13: "USER_ACTIVITY_TYPE_ERASED",
 	}
 	UserActivityType_value = map[string]int32{
 		"USER_ACTIVITY_TYPE_UNSPECIFIED":         0,
@@ -200,6 +207,7 @@ var (
 		"USER_ACTIVITY_TYPE_API_KEY_CREATED":     10,
 		"USER_ACTIVITY_TYPE_API_KEY_REVOKED":     11,
 		"USER_ACTIVITY_TYPE_SESSION_COMPROMISED": 12,
+		"USER_ACTIVITY_TYPE_ERASED":              13,
 	}
 )
 
@@ -236,8 +244,8 @@ type User struct {
 	// Subject of its tokens, and the customer_id of its orders and carts: 1 to 64 of [A-Za-z0-9._-], beginning with a
 	// letter or digit. A UUID version 7 unless an operator chose another.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Mail address that it signs in with, at most 254 characters, in lower case. Personal data: no event has it, and
-	// viewers do not see it.
+	// Mail address that it signs in with, at most 254 characters, in lower case; empty of one that is erased. Personal
+	// data: no event has it, and viewers do not see it.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
 	// Name for people to read, 0 to 200 characters. Personal data: no event has it, and viewers do not see it.
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
@@ -707,11 +715,12 @@ const file_openorder_user_v1_user_proto_rawDesc = "" +
 	"\x12USER_ROLE_CUSTOMER\x10\x01\x12\x16\n" +
 	"\x12USER_ROLE_OPERATOR\x10\x02\x12\x15\n" +
 	"\x11USER_ROLE_SERVICE\x10\x03\x12\x14\n" +
-	"\x10USER_ROLE_VIEWER\x10\x04*W\n" +
+	"\x10USER_ROLE_VIEWER\x10\x04*n\n" +
 	"\tUserState\x12\x1a\n" +
 	"\x16USER_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11USER_STATE_ACTIVE\x10\x01\x12\x17\n" +
-	"\x13USER_STATE_DISABLED\x10\x02*\xfa\x03\n" +
+	"\x13USER_STATE_DISABLED\x10\x02\x12\x15\n" +
+	"\x11USER_STATE_ERASED\x10\x03*\x99\x04\n" +
 	"\x10UserActivityType\x12\"\n" +
 	"\x1eUSER_ACTIVITY_TYPE_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dUSER_ACTIVITY_TYPE_REGISTERED\x10\x01\x12 \n" +
@@ -726,7 +735,8 @@ const file_openorder_user_v1_user_proto_rawDesc = "" +
 	"\"USER_ACTIVITY_TYPE_API_KEY_CREATED\x10\n" +
 	"\x12&\n" +
 	"\"USER_ACTIVITY_TYPE_API_KEY_REVOKED\x10\v\x12*\n" +
-	"&USER_ACTIVITY_TYPE_SESSION_COMPROMISED\x10\fB\xaf\x01\n" +
+	"&USER_ACTIVITY_TYPE_SESSION_COMPROMISED\x10\f\x12\x1d\n" +
+	"\x19USER_ACTIVITY_TYPE_ERASED\x10\rB\xaf\x01\n" +
 	"\x15com.openorder.user.v1B\tUserProtoP\x01ZBgithub.com/openorder/openorder/clients/go/openorder/user/v1;userv1\xa2\x02\x06OOUser\xaa\x02\x11OpenOrder.User.V1\xca\x02\x11OpenOrder\\User\\V1\xea\x02\x13OpenOrder::User::V1b\x06proto3"
 
 var (

@@ -252,6 +252,53 @@ func (x *UserEnabled) GetUser() *UserProfile {
 	return nil
 }
 
+// `user.profile.erased`: it is nobody any more: its mail address, name and password are deleted, its sessions have ended
+// and its API keys are revoked. Whoever keeps something of the person by the user id forgets it.
+type UserErased struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	User          *UserProfile `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserErased) Reset() {
+	*x = UserErased{}
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserErased) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserErased) ProtoMessage() {}
+
+func (x *UserErased) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserErased.ProtoReflect.Descriptor instead.
+func (*UserErased) Descriptor() ([]byte, []int) {
+	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UserErased) GetUser() *UserProfile {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
 // `user.activity.signed_in`: somebody signed in with the password of the user.
 type UserSignedIn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -263,7 +310,7 @@ type UserSignedIn struct {
 
 func (x *UserSignedIn) Reset() {
 	*x = UserSignedIn{}
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[5]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +322,7 @@ func (x *UserSignedIn) String() string {
 func (*UserSignedIn) ProtoMessage() {}
 
 func (x *UserSignedIn) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[5]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +335,7 @@ func (x *UserSignedIn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserSignedIn.ProtoReflect.Descriptor instead.
 func (*UserSignedIn) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{5}
+	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UserSignedIn) GetActivity() *UserActivity {
@@ -309,7 +356,7 @@ type UserSignInFailed struct {
 
 func (x *UserSignInFailed) Reset() {
 	*x = UserSignInFailed{}
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[6]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +368,7 @@ func (x *UserSignInFailed) String() string {
 func (*UserSignInFailed) ProtoMessage() {}
 
 func (x *UserSignInFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[6]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,7 +381,7 @@ func (x *UserSignInFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserSignInFailed.ProtoReflect.Descriptor instead.
 func (*UserSignInFailed) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{6}
+	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UserSignInFailed) GetActivity() *UserActivity {
@@ -355,7 +402,7 @@ type UserSignedOut struct {
 
 func (x *UserSignedOut) Reset() {
 	*x = UserSignedOut{}
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[7]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +414,7 @@ func (x *UserSignedOut) String() string {
 func (*UserSignedOut) ProtoMessage() {}
 
 func (x *UserSignedOut) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[7]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +427,7 @@ func (x *UserSignedOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserSignedOut.ProtoReflect.Descriptor instead.
 func (*UserSignedOut) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{7}
+	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UserSignedOut) GetActivity() *UserActivity {
@@ -401,7 +448,7 @@ type UserPasswordChanged struct {
 
 func (x *UserPasswordChanged) Reset() {
 	*x = UserPasswordChanged{}
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[8]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +460,7 @@ func (x *UserPasswordChanged) String() string {
 func (*UserPasswordChanged) ProtoMessage() {}
 
 func (x *UserPasswordChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[8]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +473,7 @@ func (x *UserPasswordChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserPasswordChanged.ProtoReflect.Descriptor instead.
 func (*UserPasswordChanged) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{8}
+	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UserPasswordChanged) GetActivity() *UserActivity {
@@ -447,7 +494,7 @@ type UserApiKeyCreated struct {
 
 func (x *UserApiKeyCreated) Reset() {
 	*x = UserApiKeyCreated{}
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[9]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +506,7 @@ func (x *UserApiKeyCreated) String() string {
 func (*UserApiKeyCreated) ProtoMessage() {}
 
 func (x *UserApiKeyCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[9]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +519,7 @@ func (x *UserApiKeyCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserApiKeyCreated.ProtoReflect.Descriptor instead.
 func (*UserApiKeyCreated) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{9}
+	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UserApiKeyCreated) GetActivity() *UserActivity {
@@ -493,7 +540,7 @@ type UserApiKeyRevoked struct {
 
 func (x *UserApiKeyRevoked) Reset() {
 	*x = UserApiKeyRevoked{}
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[10]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +552,7 @@ func (x *UserApiKeyRevoked) String() string {
 func (*UserApiKeyRevoked) ProtoMessage() {}
 
 func (x *UserApiKeyRevoked) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[10]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +565,7 @@ func (x *UserApiKeyRevoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserApiKeyRevoked.ProtoReflect.Descriptor instead.
 func (*UserApiKeyRevoked) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{10}
+	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UserApiKeyRevoked) GetActivity() *UserActivity {
@@ -540,7 +587,7 @@ type UserSessionCompromised struct {
 
 func (x *UserSessionCompromised) Reset() {
 	*x = UserSessionCompromised{}
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[11]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +599,7 @@ func (x *UserSessionCompromised) String() string {
 func (*UserSessionCompromised) ProtoMessage() {}
 
 func (x *UserSessionCompromised) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_events_proto_msgTypes[11]
+	mi := &file_openorder_user_v1_user_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +612,7 @@ func (x *UserSessionCompromised) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserSessionCompromised.ProtoReflect.Descriptor instead.
 func (*UserSessionCompromised) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{11}
+	return file_openorder_user_v1_user_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UserSessionCompromised) GetActivity() *UserActivity {
@@ -594,7 +641,11 @@ const file_openorder_user_v1_user_events_proto_rawDesc = "" +
 	"\x15user.profile.disabled\x12\x0fuser.profile.v1\"n\n" +
 	"\vUserEnabled\x122\n" +
 	"\x04user\x18\x01 \x01(\v2\x1e.openorder.user.v1.UserProfileR\x04user:+\xd2\xe2\"'\n" +
-	"\x14user.profile.enabled\x12\x0fuser.profile.v1\"|\n" +
+	"\x14user.profile.enabled\x12\x0fuser.profile.v1\"l\n" +
+	"\n" +
+	"UserErased\x122\n" +
+	"\x04user\x18\x01 \x01(\v2\x1e.openorder.user.v1.UserProfileR\x04user:*\xd2\xe2\"&\n" +
+	"\x13user.profile.erased\x12\x0fuser.profile.v1\"|\n" +
 	"\fUserSignedIn\x12;\n" +
 	"\bactivity\x18\x01 \x01(\v2\x1f.openorder.user.v1.UserActivityR\bactivity:/\xd2\xe2\"+\n" +
 	"\x17user.activity.signed_in\x12\x10user.activity.v1\"\x85\x01\n" +
@@ -630,41 +681,43 @@ func file_openorder_user_v1_user_events_proto_rawDescGZIP() []byte {
 	return file_openorder_user_v1_user_events_proto_rawDescData
 }
 
-var file_openorder_user_v1_user_events_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_openorder_user_v1_user_events_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_openorder_user_v1_user_events_proto_goTypes = []any{
 	(*UserCreated)(nil),            // 0: openorder.user.v1.UserCreated
 	(*UserUpdated)(nil),            // 1: openorder.user.v1.UserUpdated
 	(*UserRolesAssigned)(nil),      // 2: openorder.user.v1.UserRolesAssigned
 	(*UserDisabled)(nil),           // 3: openorder.user.v1.UserDisabled
 	(*UserEnabled)(nil),            // 4: openorder.user.v1.UserEnabled
-	(*UserSignedIn)(nil),           // 5: openorder.user.v1.UserSignedIn
-	(*UserSignInFailed)(nil),       // 6: openorder.user.v1.UserSignInFailed
-	(*UserSignedOut)(nil),          // 7: openorder.user.v1.UserSignedOut
-	(*UserPasswordChanged)(nil),    // 8: openorder.user.v1.UserPasswordChanged
-	(*UserApiKeyCreated)(nil),      // 9: openorder.user.v1.UserApiKeyCreated
-	(*UserApiKeyRevoked)(nil),      // 10: openorder.user.v1.UserApiKeyRevoked
-	(*UserSessionCompromised)(nil), // 11: openorder.user.v1.UserSessionCompromised
-	(*UserProfile)(nil),            // 12: openorder.user.v1.UserProfile
-	(*UserActivity)(nil),           // 13: openorder.user.v1.UserActivity
+	(*UserErased)(nil),             // 5: openorder.user.v1.UserErased
+	(*UserSignedIn)(nil),           // 6: openorder.user.v1.UserSignedIn
+	(*UserSignInFailed)(nil),       // 7: openorder.user.v1.UserSignInFailed
+	(*UserSignedOut)(nil),          // 8: openorder.user.v1.UserSignedOut
+	(*UserPasswordChanged)(nil),    // 9: openorder.user.v1.UserPasswordChanged
+	(*UserApiKeyCreated)(nil),      // 10: openorder.user.v1.UserApiKeyCreated
+	(*UserApiKeyRevoked)(nil),      // 11: openorder.user.v1.UserApiKeyRevoked
+	(*UserSessionCompromised)(nil), // 12: openorder.user.v1.UserSessionCompromised
+	(*UserProfile)(nil),            // 13: openorder.user.v1.UserProfile
+	(*UserActivity)(nil),           // 14: openorder.user.v1.UserActivity
 }
 var file_openorder_user_v1_user_events_proto_depIdxs = []int32{
-	12, // 0: openorder.user.v1.UserCreated.user:type_name -> openorder.user.v1.UserProfile
-	12, // 1: openorder.user.v1.UserUpdated.user:type_name -> openorder.user.v1.UserProfile
-	12, // 2: openorder.user.v1.UserRolesAssigned.user:type_name -> openorder.user.v1.UserProfile
-	12, // 3: openorder.user.v1.UserDisabled.user:type_name -> openorder.user.v1.UserProfile
-	12, // 4: openorder.user.v1.UserEnabled.user:type_name -> openorder.user.v1.UserProfile
-	13, // 5: openorder.user.v1.UserSignedIn.activity:type_name -> openorder.user.v1.UserActivity
-	13, // 6: openorder.user.v1.UserSignInFailed.activity:type_name -> openorder.user.v1.UserActivity
-	13, // 7: openorder.user.v1.UserSignedOut.activity:type_name -> openorder.user.v1.UserActivity
-	13, // 8: openorder.user.v1.UserPasswordChanged.activity:type_name -> openorder.user.v1.UserActivity
-	13, // 9: openorder.user.v1.UserApiKeyCreated.activity:type_name -> openorder.user.v1.UserActivity
-	13, // 10: openorder.user.v1.UserApiKeyRevoked.activity:type_name -> openorder.user.v1.UserActivity
-	13, // 11: openorder.user.v1.UserSessionCompromised.activity:type_name -> openorder.user.v1.UserActivity
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	13, // 0: openorder.user.v1.UserCreated.user:type_name -> openorder.user.v1.UserProfile
+	13, // 1: openorder.user.v1.UserUpdated.user:type_name -> openorder.user.v1.UserProfile
+	13, // 2: openorder.user.v1.UserRolesAssigned.user:type_name -> openorder.user.v1.UserProfile
+	13, // 3: openorder.user.v1.UserDisabled.user:type_name -> openorder.user.v1.UserProfile
+	13, // 4: openorder.user.v1.UserEnabled.user:type_name -> openorder.user.v1.UserProfile
+	13, // 5: openorder.user.v1.UserErased.user:type_name -> openorder.user.v1.UserProfile
+	14, // 6: openorder.user.v1.UserSignedIn.activity:type_name -> openorder.user.v1.UserActivity
+	14, // 7: openorder.user.v1.UserSignInFailed.activity:type_name -> openorder.user.v1.UserActivity
+	14, // 8: openorder.user.v1.UserSignedOut.activity:type_name -> openorder.user.v1.UserActivity
+	14, // 9: openorder.user.v1.UserPasswordChanged.activity:type_name -> openorder.user.v1.UserActivity
+	14, // 10: openorder.user.v1.UserApiKeyCreated.activity:type_name -> openorder.user.v1.UserActivity
+	14, // 11: openorder.user.v1.UserApiKeyRevoked.activity:type_name -> openorder.user.v1.UserActivity
+	14, // 12: openorder.user.v1.UserSessionCompromised.activity:type_name -> openorder.user.v1.UserActivity
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_openorder_user_v1_user_events_proto_init() }
@@ -680,7 +733,7 @@ func file_openorder_user_v1_user_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_user_v1_user_events_proto_rawDesc), len(file_openorder_user_v1_user_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1192,6 +1192,116 @@ func (x *EnableUserResponse) GetUser() *User {
 	return nil
 }
 
+// Request of EraseUser.
+type EraseUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]; see RegisterUserRequest.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// User id of the user.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The user's password, 1 to 128 characters. Required, but for operators who erase somebody else. Secret.
+	CurrentPassword string `protobuf:"bytes,3,opt,name=current_password,json=currentPassword,proto3" json:"current_password,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *EraseUserRequest) Reset() {
+	*x = EraseUserRequest{}
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseUserRequest) ProtoMessage() {}
+
+func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseUserRequest.ProtoReflect.Descriptor instead.
+func (*EraseUserRequest) Descriptor() ([]byte, []int) {
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *EraseUserRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *EraseUserRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *EraseUserRequest) GetCurrentPassword() string {
+	if x != nil {
+		return x.CurrentPassword
+	}
+	return ""
+}
+
+// Response of EraseUser.
+type EraseUserResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user as it stands after the call.
+	User          *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseUserResponse) Reset() {
+	*x = EraseUserResponse{}
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseUserResponse) ProtoMessage() {}
+
+func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseUserResponse.ProtoReflect.Descriptor instead.
+func (*EraseUserResponse) Descriptor() ([]byte, []int) {
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *EraseUserResponse) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
 // Request of ListUsers. All conditions must hold.
 type ListUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1211,7 +1321,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[20]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1333,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[20]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1346,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{20}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListUsersRequest) GetRole() UserRole {
@@ -1287,7 +1397,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[21]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1409,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[21]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1422,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{21}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListUsersResponse) GetUsers() []*User {
@@ -1344,7 +1454,7 @@ type ListUserActivityRequest struct {
 
 func (x *ListUserActivityRequest) Reset() {
 	*x = ListUserActivityRequest{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[22]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1466,7 @@ func (x *ListUserActivityRequest) String() string {
 func (*ListUserActivityRequest) ProtoMessage() {}
 
 func (x *ListUserActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[22]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1479,7 @@ func (x *ListUserActivityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUserActivityRequest.ProtoReflect.Descriptor instead.
 func (*ListUserActivityRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{22}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListUserActivityRequest) GetUserId() string {
@@ -1406,7 +1516,7 @@ type ListUserActivityResponse struct {
 
 func (x *ListUserActivityResponse) Reset() {
 	*x = ListUserActivityResponse{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[23]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1528,7 @@ func (x *ListUserActivityResponse) String() string {
 func (*ListUserActivityResponse) ProtoMessage() {}
 
 func (x *ListUserActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[23]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1541,7 @@ func (x *ListUserActivityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUserActivityResponse.ProtoReflect.Descriptor instead.
 func (*ListUserActivityResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{23}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListUserActivityResponse) GetActivities() []*UserActivity {
@@ -1465,7 +1575,7 @@ type CreateApiKeyRequest struct {
 
 func (x *CreateApiKeyRequest) Reset() {
 	*x = CreateApiKeyRequest{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[24]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1587,7 @@ func (x *CreateApiKeyRequest) String() string {
 func (*CreateApiKeyRequest) ProtoMessage() {}
 
 func (x *CreateApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[24]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1600,7 @@ func (x *CreateApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{24}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CreateApiKeyRequest) GetRequestId() string {
@@ -1535,7 +1645,7 @@ type CreateApiKeyResponse struct {
 
 func (x *CreateApiKeyResponse) Reset() {
 	*x = CreateApiKeyResponse{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[25]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1547,7 +1657,7 @@ func (x *CreateApiKeyResponse) String() string {
 func (*CreateApiKeyResponse) ProtoMessage() {}
 
 func (x *CreateApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[25]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1560,7 +1670,7 @@ func (x *CreateApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{25}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CreateApiKeyResponse) GetApiKey() *ApiKey {
@@ -1590,7 +1700,7 @@ type RevokeApiKeyRequest struct {
 
 func (x *RevokeApiKeyRequest) Reset() {
 	*x = RevokeApiKeyRequest{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[26]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1712,7 @@ func (x *RevokeApiKeyRequest) String() string {
 func (*RevokeApiKeyRequest) ProtoMessage() {}
 
 func (x *RevokeApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[26]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1725,7 @@ func (x *RevokeApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{26}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RevokeApiKeyRequest) GetRequestId() string {
@@ -1643,7 +1753,7 @@ type RevokeApiKeyResponse struct {
 
 func (x *RevokeApiKeyResponse) Reset() {
 	*x = RevokeApiKeyResponse{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[27]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1765,7 @@ func (x *RevokeApiKeyResponse) String() string {
 func (*RevokeApiKeyResponse) ProtoMessage() {}
 
 func (x *RevokeApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[27]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1778,7 @@ func (x *RevokeApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{27}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RevokeApiKeyResponse) GetApiKey() *ApiKey {
@@ -1689,7 +1799,7 @@ type ListApiKeysRequest struct {
 
 func (x *ListApiKeysRequest) Reset() {
 	*x = ListApiKeysRequest{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[28]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1811,7 @@ func (x *ListApiKeysRequest) String() string {
 func (*ListApiKeysRequest) ProtoMessage() {}
 
 func (x *ListApiKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[28]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1824,7 @@ func (x *ListApiKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApiKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListApiKeysRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{28}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListApiKeysRequest) GetUserId() string {
@@ -1735,7 +1845,7 @@ type ListApiKeysResponse struct {
 
 func (x *ListApiKeysResponse) Reset() {
 	*x = ListApiKeysResponse{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[29]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +1857,7 @@ func (x *ListApiKeysResponse) String() string {
 func (*ListApiKeysResponse) ProtoMessage() {}
 
 func (x *ListApiKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[29]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +1870,7 @@ func (x *ListApiKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApiKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListApiKeysResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{29}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListApiKeysResponse) GetApiKeys() []*ApiKey {
@@ -1781,7 +1891,7 @@ type RotateSigningKeysRequest struct {
 
 func (x *RotateSigningKeysRequest) Reset() {
 	*x = RotateSigningKeysRequest{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[30]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +1903,7 @@ func (x *RotateSigningKeysRequest) String() string {
 func (*RotateSigningKeysRequest) ProtoMessage() {}
 
 func (x *RotateSigningKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[30]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +1916,7 @@ func (x *RotateSigningKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateSigningKeysRequest.ProtoReflect.Descriptor instead.
 func (*RotateSigningKeysRequest) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{30}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RotateSigningKeysRequest) GetRequestId() string {
@@ -1829,7 +1939,7 @@ type RotateSigningKeysResponse struct {
 
 func (x *RotateSigningKeysResponse) Reset() {
 	*x = RotateSigningKeysResponse{}
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[31]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +1951,7 @@ func (x *RotateSigningKeysResponse) String() string {
 func (*RotateSigningKeysResponse) ProtoMessage() {}
 
 func (x *RotateSigningKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_openorder_user_v1_user_service_proto_msgTypes[31]
+	mi := &file_openorder_user_v1_user_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +1964,7 @@ func (x *RotateSigningKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateSigningKeysResponse.ProtoReflect.Descriptor instead.
 func (*RotateSigningKeysResponse) Descriptor() ([]byte, []int) {
-	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{31}
+	return file_openorder_user_v1_user_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RotateSigningKeysResponse) GetKeyId() string {
@@ -1948,6 +2058,13 @@ const file_openorder_user_v1_user_service_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\"A\n" +
 	"\x12EnableUserResponse\x12+\n" +
+	"\x04user\x18\x01 \x01(\v2\x17.openorder.user.v1.UserR\x04user\"{\n" +
+	"\x10EraseUserRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12/\n" +
+	"\x10current_password\x18\x03 \x01(\tB\x04\xd8\xe2\"\x01R\x0fcurrentPassword\"@\n" +
+	"\x11EraseUserResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x17.openorder.user.v1.UserR\x04user\"\xc9\x01\n" +
 	"\x10ListUsersRequest\x12/\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1b.openorder.user.v1.UserRoleR\x04role\x122\n" +
@@ -1995,7 +2112,7 @@ const file_openorder_user_v1_user_service_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\"s\n" +
 	"\x19RotateSigningKeysResponse\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12?\n" +
-	"\ractivate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\factivateTime2\xd3\f\n" +
+	"\ractivate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\factivateTime2\xb0\r\n" +
 	"\vUserService\x12d\n" +
 	"\fRegisterUser\x12&.openorder.user.v1.RegisterUserRequest\x1a'.openorder.user.v1.RegisterUserResponse\"\x03\x90\x02\x02\x12_\n" +
 	"\fAuthenticate\x12&.openorder.user.v1.AuthenticateRequest\x1a'.openorder.user.v1.AuthenticateResponse\x12d\n" +
@@ -2009,6 +2126,7 @@ const file_openorder_user_v1_user_service_proto_rawDesc = "" +
 	"\vDisableUser\x12%.openorder.user.v1.DisableUserRequest\x1a&.openorder.user.v1.DisableUserResponse\"\x03\x90\x02\x02\x12^\n" +
 	"\n" +
 	"EnableUser\x12$.openorder.user.v1.EnableUserRequest\x1a%.openorder.user.v1.EnableUserResponse\"\x03\x90\x02\x02\x12[\n" +
+	"\tEraseUser\x12#.openorder.user.v1.EraseUserRequest\x1a$.openorder.user.v1.EraseUserResponse\"\x03\x90\x02\x02\x12[\n" +
 	"\tListUsers\x12#.openorder.user.v1.ListUsersRequest\x1a$.openorder.user.v1.ListUsersResponse\"\x03\x90\x02\x01\x12p\n" +
 	"\x10ListUserActivity\x12*.openorder.user.v1.ListUserActivityRequest\x1a+.openorder.user.v1.ListUserActivityResponse\"\x03\x90\x02\x01\x12d\n" +
 	"\fCreateApiKey\x12&.openorder.user.v1.CreateApiKeyRequest\x1a'.openorder.user.v1.CreateApiKeyResponse\"\x03\x90\x02\x02\x12d\n" +
@@ -2029,7 +2147,7 @@ func file_openorder_user_v1_user_service_proto_rawDescGZIP() []byte {
 	return file_openorder_user_v1_user_service_proto_rawDescData
 }
 
-var file_openorder_user_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_openorder_user_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_openorder_user_v1_user_service_proto_goTypes = []any{
 	(*RegisterUserRequest)(nil),       // 0: openorder.user.v1.RegisterUserRequest
 	(*RegisterUserResponse)(nil),      // 1: openorder.user.v1.RegisterUserResponse
@@ -2051,84 +2169,89 @@ var file_openorder_user_v1_user_service_proto_goTypes = []any{
 	(*DisableUserResponse)(nil),       // 17: openorder.user.v1.DisableUserResponse
 	(*EnableUserRequest)(nil),         // 18: openorder.user.v1.EnableUserRequest
 	(*EnableUserResponse)(nil),        // 19: openorder.user.v1.EnableUserResponse
-	(*ListUsersRequest)(nil),          // 20: openorder.user.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),         // 21: openorder.user.v1.ListUsersResponse
-	(*ListUserActivityRequest)(nil),   // 22: openorder.user.v1.ListUserActivityRequest
-	(*ListUserActivityResponse)(nil),  // 23: openorder.user.v1.ListUserActivityResponse
-	(*CreateApiKeyRequest)(nil),       // 24: openorder.user.v1.CreateApiKeyRequest
-	(*CreateApiKeyResponse)(nil),      // 25: openorder.user.v1.CreateApiKeyResponse
-	(*RevokeApiKeyRequest)(nil),       // 26: openorder.user.v1.RevokeApiKeyRequest
-	(*RevokeApiKeyResponse)(nil),      // 27: openorder.user.v1.RevokeApiKeyResponse
-	(*ListApiKeysRequest)(nil),        // 28: openorder.user.v1.ListApiKeysRequest
-	(*ListApiKeysResponse)(nil),       // 29: openorder.user.v1.ListApiKeysResponse
-	(*RotateSigningKeysRequest)(nil),  // 30: openorder.user.v1.RotateSigningKeysRequest
-	(*RotateSigningKeysResponse)(nil), // 31: openorder.user.v1.RotateSigningKeysResponse
-	(UserRole)(0),                     // 32: openorder.user.v1.UserRole
-	(*User)(nil),                      // 33: openorder.user.v1.User
-	(*Session)(nil),                   // 34: openorder.user.v1.Session
-	(UserState)(0),                    // 35: openorder.user.v1.UserState
-	(*UserActivity)(nil),              // 36: openorder.user.v1.UserActivity
-	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
-	(*ApiKey)(nil),                    // 38: openorder.user.v1.ApiKey
+	(*EraseUserRequest)(nil),          // 20: openorder.user.v1.EraseUserRequest
+	(*EraseUserResponse)(nil),         // 21: openorder.user.v1.EraseUserResponse
+	(*ListUsersRequest)(nil),          // 22: openorder.user.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),         // 23: openorder.user.v1.ListUsersResponse
+	(*ListUserActivityRequest)(nil),   // 24: openorder.user.v1.ListUserActivityRequest
+	(*ListUserActivityResponse)(nil),  // 25: openorder.user.v1.ListUserActivityResponse
+	(*CreateApiKeyRequest)(nil),       // 26: openorder.user.v1.CreateApiKeyRequest
+	(*CreateApiKeyResponse)(nil),      // 27: openorder.user.v1.CreateApiKeyResponse
+	(*RevokeApiKeyRequest)(nil),       // 28: openorder.user.v1.RevokeApiKeyRequest
+	(*RevokeApiKeyResponse)(nil),      // 29: openorder.user.v1.RevokeApiKeyResponse
+	(*ListApiKeysRequest)(nil),        // 30: openorder.user.v1.ListApiKeysRequest
+	(*ListApiKeysResponse)(nil),       // 31: openorder.user.v1.ListApiKeysResponse
+	(*RotateSigningKeysRequest)(nil),  // 32: openorder.user.v1.RotateSigningKeysRequest
+	(*RotateSigningKeysResponse)(nil), // 33: openorder.user.v1.RotateSigningKeysResponse
+	(UserRole)(0),                     // 34: openorder.user.v1.UserRole
+	(*User)(nil),                      // 35: openorder.user.v1.User
+	(*Session)(nil),                   // 36: openorder.user.v1.Session
+	(UserState)(0),                    // 37: openorder.user.v1.UserState
+	(*UserActivity)(nil),              // 38: openorder.user.v1.UserActivity
+	(*timestamppb.Timestamp)(nil),     // 39: google.protobuf.Timestamp
+	(*ApiKey)(nil),                    // 40: openorder.user.v1.ApiKey
 }
 var file_openorder_user_v1_user_service_proto_depIdxs = []int32{
-	32, // 0: openorder.user.v1.RegisterUserRequest.roles:type_name -> openorder.user.v1.UserRole
-	33, // 1: openorder.user.v1.RegisterUserResponse.user:type_name -> openorder.user.v1.User
-	33, // 2: openorder.user.v1.AuthenticateResponse.user:type_name -> openorder.user.v1.User
-	34, // 3: openorder.user.v1.AuthenticateResponse.session:type_name -> openorder.user.v1.Session
-	34, // 4: openorder.user.v1.RefreshTokenResponse.session:type_name -> openorder.user.v1.Session
-	33, // 5: openorder.user.v1.GetUserResponse.user:type_name -> openorder.user.v1.User
-	33, // 6: openorder.user.v1.UpdateProfileResponse.user:type_name -> openorder.user.v1.User
-	32, // 7: openorder.user.v1.AssignRoleRequest.roles:type_name -> openorder.user.v1.UserRole
-	33, // 8: openorder.user.v1.AssignRoleResponse.user:type_name -> openorder.user.v1.User
-	33, // 9: openorder.user.v1.DisableUserResponse.user:type_name -> openorder.user.v1.User
-	33, // 10: openorder.user.v1.EnableUserResponse.user:type_name -> openorder.user.v1.User
-	32, // 11: openorder.user.v1.ListUsersRequest.role:type_name -> openorder.user.v1.UserRole
-	35, // 12: openorder.user.v1.ListUsersRequest.state:type_name -> openorder.user.v1.UserState
-	33, // 13: openorder.user.v1.ListUsersResponse.users:type_name -> openorder.user.v1.User
-	36, // 14: openorder.user.v1.ListUserActivityResponse.activities:type_name -> openorder.user.v1.UserActivity
-	37, // 15: openorder.user.v1.CreateApiKeyRequest.expire_time:type_name -> google.protobuf.Timestamp
-	38, // 16: openorder.user.v1.CreateApiKeyResponse.api_key:type_name -> openorder.user.v1.ApiKey
-	38, // 17: openorder.user.v1.RevokeApiKeyResponse.api_key:type_name -> openorder.user.v1.ApiKey
-	38, // 18: openorder.user.v1.ListApiKeysResponse.api_keys:type_name -> openorder.user.v1.ApiKey
-	37, // 19: openorder.user.v1.RotateSigningKeysResponse.activate_time:type_name -> google.protobuf.Timestamp
-	0,  // 20: openorder.user.v1.UserService.RegisterUser:input_type -> openorder.user.v1.RegisterUserRequest
-	2,  // 21: openorder.user.v1.UserService.Authenticate:input_type -> openorder.user.v1.AuthenticateRequest
-	4,  // 22: openorder.user.v1.UserService.RefreshToken:input_type -> openorder.user.v1.RefreshTokenRequest
-	6,  // 23: openorder.user.v1.UserService.SignOut:input_type -> openorder.user.v1.SignOutRequest
-	8,  // 24: openorder.user.v1.UserService.ChangePassword:input_type -> openorder.user.v1.ChangePasswordRequest
-	10, // 25: openorder.user.v1.UserService.GetUser:input_type -> openorder.user.v1.GetUserRequest
-	12, // 26: openorder.user.v1.UserService.UpdateProfile:input_type -> openorder.user.v1.UpdateProfileRequest
-	14, // 27: openorder.user.v1.UserService.AssignRole:input_type -> openorder.user.v1.AssignRoleRequest
-	16, // 28: openorder.user.v1.UserService.DisableUser:input_type -> openorder.user.v1.DisableUserRequest
-	18, // 29: openorder.user.v1.UserService.EnableUser:input_type -> openorder.user.v1.EnableUserRequest
-	20, // 30: openorder.user.v1.UserService.ListUsers:input_type -> openorder.user.v1.ListUsersRequest
-	22, // 31: openorder.user.v1.UserService.ListUserActivity:input_type -> openorder.user.v1.ListUserActivityRequest
-	24, // 32: openorder.user.v1.UserService.CreateApiKey:input_type -> openorder.user.v1.CreateApiKeyRequest
-	26, // 33: openorder.user.v1.UserService.RevokeApiKey:input_type -> openorder.user.v1.RevokeApiKeyRequest
-	28, // 34: openorder.user.v1.UserService.ListApiKeys:input_type -> openorder.user.v1.ListApiKeysRequest
-	30, // 35: openorder.user.v1.UserService.RotateSigningKeys:input_type -> openorder.user.v1.RotateSigningKeysRequest
-	1,  // 36: openorder.user.v1.UserService.RegisterUser:output_type -> openorder.user.v1.RegisterUserResponse
-	3,  // 37: openorder.user.v1.UserService.Authenticate:output_type -> openorder.user.v1.AuthenticateResponse
-	5,  // 38: openorder.user.v1.UserService.RefreshToken:output_type -> openorder.user.v1.RefreshTokenResponse
-	7,  // 39: openorder.user.v1.UserService.SignOut:output_type -> openorder.user.v1.SignOutResponse
-	9,  // 40: openorder.user.v1.UserService.ChangePassword:output_type -> openorder.user.v1.ChangePasswordResponse
-	11, // 41: openorder.user.v1.UserService.GetUser:output_type -> openorder.user.v1.GetUserResponse
-	13, // 42: openorder.user.v1.UserService.UpdateProfile:output_type -> openorder.user.v1.UpdateProfileResponse
-	15, // 43: openorder.user.v1.UserService.AssignRole:output_type -> openorder.user.v1.AssignRoleResponse
-	17, // 44: openorder.user.v1.UserService.DisableUser:output_type -> openorder.user.v1.DisableUserResponse
-	19, // 45: openorder.user.v1.UserService.EnableUser:output_type -> openorder.user.v1.EnableUserResponse
-	21, // 46: openorder.user.v1.UserService.ListUsers:output_type -> openorder.user.v1.ListUsersResponse
-	23, // 47: openorder.user.v1.UserService.ListUserActivity:output_type -> openorder.user.v1.ListUserActivityResponse
-	25, // 48: openorder.user.v1.UserService.CreateApiKey:output_type -> openorder.user.v1.CreateApiKeyResponse
-	27, // 49: openorder.user.v1.UserService.RevokeApiKey:output_type -> openorder.user.v1.RevokeApiKeyResponse
-	29, // 50: openorder.user.v1.UserService.ListApiKeys:output_type -> openorder.user.v1.ListApiKeysResponse
-	31, // 51: openorder.user.v1.UserService.RotateSigningKeys:output_type -> openorder.user.v1.RotateSigningKeysResponse
-	36, // [36:52] is the sub-list for method output_type
-	20, // [20:36] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	34, // 0: openorder.user.v1.RegisterUserRequest.roles:type_name -> openorder.user.v1.UserRole
+	35, // 1: openorder.user.v1.RegisterUserResponse.user:type_name -> openorder.user.v1.User
+	35, // 2: openorder.user.v1.AuthenticateResponse.user:type_name -> openorder.user.v1.User
+	36, // 3: openorder.user.v1.AuthenticateResponse.session:type_name -> openorder.user.v1.Session
+	36, // 4: openorder.user.v1.RefreshTokenResponse.session:type_name -> openorder.user.v1.Session
+	35, // 5: openorder.user.v1.GetUserResponse.user:type_name -> openorder.user.v1.User
+	35, // 6: openorder.user.v1.UpdateProfileResponse.user:type_name -> openorder.user.v1.User
+	34, // 7: openorder.user.v1.AssignRoleRequest.roles:type_name -> openorder.user.v1.UserRole
+	35, // 8: openorder.user.v1.AssignRoleResponse.user:type_name -> openorder.user.v1.User
+	35, // 9: openorder.user.v1.DisableUserResponse.user:type_name -> openorder.user.v1.User
+	35, // 10: openorder.user.v1.EnableUserResponse.user:type_name -> openorder.user.v1.User
+	35, // 11: openorder.user.v1.EraseUserResponse.user:type_name -> openorder.user.v1.User
+	34, // 12: openorder.user.v1.ListUsersRequest.role:type_name -> openorder.user.v1.UserRole
+	37, // 13: openorder.user.v1.ListUsersRequest.state:type_name -> openorder.user.v1.UserState
+	35, // 14: openorder.user.v1.ListUsersResponse.users:type_name -> openorder.user.v1.User
+	38, // 15: openorder.user.v1.ListUserActivityResponse.activities:type_name -> openorder.user.v1.UserActivity
+	39, // 16: openorder.user.v1.CreateApiKeyRequest.expire_time:type_name -> google.protobuf.Timestamp
+	40, // 17: openorder.user.v1.CreateApiKeyResponse.api_key:type_name -> openorder.user.v1.ApiKey
+	40, // 18: openorder.user.v1.RevokeApiKeyResponse.api_key:type_name -> openorder.user.v1.ApiKey
+	40, // 19: openorder.user.v1.ListApiKeysResponse.api_keys:type_name -> openorder.user.v1.ApiKey
+	39, // 20: openorder.user.v1.RotateSigningKeysResponse.activate_time:type_name -> google.protobuf.Timestamp
+	0,  // 21: openorder.user.v1.UserService.RegisterUser:input_type -> openorder.user.v1.RegisterUserRequest
+	2,  // 22: openorder.user.v1.UserService.Authenticate:input_type -> openorder.user.v1.AuthenticateRequest
+	4,  // 23: openorder.user.v1.UserService.RefreshToken:input_type -> openorder.user.v1.RefreshTokenRequest
+	6,  // 24: openorder.user.v1.UserService.SignOut:input_type -> openorder.user.v1.SignOutRequest
+	8,  // 25: openorder.user.v1.UserService.ChangePassword:input_type -> openorder.user.v1.ChangePasswordRequest
+	10, // 26: openorder.user.v1.UserService.GetUser:input_type -> openorder.user.v1.GetUserRequest
+	12, // 27: openorder.user.v1.UserService.UpdateProfile:input_type -> openorder.user.v1.UpdateProfileRequest
+	14, // 28: openorder.user.v1.UserService.AssignRole:input_type -> openorder.user.v1.AssignRoleRequest
+	16, // 29: openorder.user.v1.UserService.DisableUser:input_type -> openorder.user.v1.DisableUserRequest
+	18, // 30: openorder.user.v1.UserService.EnableUser:input_type -> openorder.user.v1.EnableUserRequest
+	20, // 31: openorder.user.v1.UserService.EraseUser:input_type -> openorder.user.v1.EraseUserRequest
+	22, // 32: openorder.user.v1.UserService.ListUsers:input_type -> openorder.user.v1.ListUsersRequest
+	24, // 33: openorder.user.v1.UserService.ListUserActivity:input_type -> openorder.user.v1.ListUserActivityRequest
+	26, // 34: openorder.user.v1.UserService.CreateApiKey:input_type -> openorder.user.v1.CreateApiKeyRequest
+	28, // 35: openorder.user.v1.UserService.RevokeApiKey:input_type -> openorder.user.v1.RevokeApiKeyRequest
+	30, // 36: openorder.user.v1.UserService.ListApiKeys:input_type -> openorder.user.v1.ListApiKeysRequest
+	32, // 37: openorder.user.v1.UserService.RotateSigningKeys:input_type -> openorder.user.v1.RotateSigningKeysRequest
+	1,  // 38: openorder.user.v1.UserService.RegisterUser:output_type -> openorder.user.v1.RegisterUserResponse
+	3,  // 39: openorder.user.v1.UserService.Authenticate:output_type -> openorder.user.v1.AuthenticateResponse
+	5,  // 40: openorder.user.v1.UserService.RefreshToken:output_type -> openorder.user.v1.RefreshTokenResponse
+	7,  // 41: openorder.user.v1.UserService.SignOut:output_type -> openorder.user.v1.SignOutResponse
+	9,  // 42: openorder.user.v1.UserService.ChangePassword:output_type -> openorder.user.v1.ChangePasswordResponse
+	11, // 43: openorder.user.v1.UserService.GetUser:output_type -> openorder.user.v1.GetUserResponse
+	13, // 44: openorder.user.v1.UserService.UpdateProfile:output_type -> openorder.user.v1.UpdateProfileResponse
+	15, // 45: openorder.user.v1.UserService.AssignRole:output_type -> openorder.user.v1.AssignRoleResponse
+	17, // 46: openorder.user.v1.UserService.DisableUser:output_type -> openorder.user.v1.DisableUserResponse
+	19, // 47: openorder.user.v1.UserService.EnableUser:output_type -> openorder.user.v1.EnableUserResponse
+	21, // 48: openorder.user.v1.UserService.EraseUser:output_type -> openorder.user.v1.EraseUserResponse
+	23, // 49: openorder.user.v1.UserService.ListUsers:output_type -> openorder.user.v1.ListUsersResponse
+	25, // 50: openorder.user.v1.UserService.ListUserActivity:output_type -> openorder.user.v1.ListUserActivityResponse
+	27, // 51: openorder.user.v1.UserService.CreateApiKey:output_type -> openorder.user.v1.CreateApiKeyResponse
+	29, // 52: openorder.user.v1.UserService.RevokeApiKey:output_type -> openorder.user.v1.RevokeApiKeyResponse
+	31, // 53: openorder.user.v1.UserService.ListApiKeys:output_type -> openorder.user.v1.ListApiKeysResponse
+	33, // 54: openorder.user.v1.UserService.RotateSigningKeys:output_type -> openorder.user.v1.RotateSigningKeysResponse
+	38, // [38:55] is the sub-list for method output_type
+	21, // [21:38] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_openorder_user_v1_user_service_proto_init() }
@@ -2149,7 +2272,7 @@ func file_openorder_user_v1_user_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_openorder_user_v1_user_service_proto_rawDesc), len(file_openorder_user_v1_user_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

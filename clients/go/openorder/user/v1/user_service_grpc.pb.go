@@ -29,6 +29,7 @@ const (
 	UserService_AssignRole_FullMethodName        = "/openorder.user.v1.UserService/AssignRole"
 	UserService_DisableUser_FullMethodName       = "/openorder.user.v1.UserService/DisableUser"
 	UserService_EnableUser_FullMethodName        = "/openorder.user.v1.UserService/EnableUser"
+	UserService_EraseUser_FullMethodName         = "/openorder.user.v1.UserService/EraseUser"
 	UserService_ListUsers_FullMethodName         = "/openorder.user.v1.UserService/ListUsers"
 	UserService_ListUserActivity_FullMethodName  = "/openorder.user.v1.UserService/ListUserActivity"
 	UserService_CreateApiKey_FullMethodName      = "/openorder.user.v1.UserService/CreateApiKey"
@@ -84,31 +85,44 @@ type UserServiceClient interface {
 	//
 	// Reasons: CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), PASSWORD_TOO_COMMON (FAILED_PRECONDITION), SIGN_IN_DELAYED
 	// (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
-	// comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), REQUEST_ID_REUSED
+	// (ALREADY_EXISTS).
 	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*ChangePasswordResponse, error)
 	// Returns one user. Reason: USER_NOT_FOUND (NOT_FOUND).
 	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*GetUserResponse, error)
 	// Changes the name of a user, or, for operators, its mail address.
 	//
-	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN (ALREADY_EXISTS), ROLE_REQUIRED
-	// (PERMISSION_DENIED: a mail address was given, and the caller is no operator), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN
+	// (ALREADY_EXISTS), ROLE_REQUIRED (PERMISSION_DENIED: a mail address was given, and the caller is no operator),
+	// REQUEST_ID_REUSED (ALREADY_EXISTS).
 	UpdateProfile(ctx context.Context, in *UpdateProfileRequest, opts ...grpc.CallOption) (*UpdateProfileResponse, error)
 	// Gives a user other roles. For operators. Access tokens of before are refused everywhere a few seconds later; the
 	// sessions go on.
 	//
-	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
-	// operators cannot take that role from themselves, so one is always left), ROLE_REQUIRED (PERMISSION_DENIED),
-	// REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED),
+	// OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot take that role from themselves, so one is always left),
+	// ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	AssignRole(ctx context.Context, in *AssignRoleRequest, opts ...grpc.CallOption) (*AssignRoleResponse, error)
 	// Keeps a user from signing in, and ends its sessions. For operators. One who is disabled stays so.
 	//
-	// Reasons: USER_NOT_FOUND (NOT_FOUND), OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot disable
-	// themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
+	// operators cannot disable themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	DisableUser(ctx context.Context, in *DisableUserRequest, opts ...grpc.CallOption) (*DisableUserResponse, error)
 	// Lets a disabled user sign in again. For operators. One who is active stays so.
 	//
-	// Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION: nobody is left who could sign in),
+	// ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	EnableUser(ctx context.Context, in *EnableUserRequest, opts ...grpc.CallOption) (*EnableUserResponse, error)
+	// Takes the person out of a user, for good: mail address, name and password are deleted, sessions end and API keys are
+	// revoked, and `user.profile.erased` has other services forget what they keep of the person. The user id stays, in
+	// the state ERASED, and so do its orders: they hold what the law asks to be kept. The mail address may be registered
+	// again. For operators, and for the user itself with its password. One that is erased stays so.
+	//
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), OPERATOR_IS_ONESELF
+	// (FAILED_PRECONDITION: operators cannot erase themselves, so one is always left), SIGN_IN_DELAYED
+	// (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
+	// comes with RetryInfo), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	EraseUser(ctx context.Context, in *EraseUserRequest, opts ...grpc.CallOption) (*EraseUserResponse, error)
 	// Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
 	// ROLE_REQUIRED (PERMISSION_DENIED).
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
@@ -117,9 +131,9 @@ type UserServiceClient interface {
 	// Makes an API key for a user. A user has at most two that are active, so that one can be replaced while the other
 	// works. A program that signed in with an API key cannot make one.
 	//
-	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), API_KEY_LIMIT_REACHED
-	// (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an API key),
-	// REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), USER_ERASED (FAILED_PRECONDITION),
+	// API_KEY_LIMIT_REACHED (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an
+	// API key), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	CreateApiKey(ctx context.Context, in *CreateApiKeyRequest, opts ...grpc.CallOption) (*CreateApiKeyResponse, error)
 	// Ends an API key. Access tokens that it was exchanged for are refused everywhere a few seconds later. One that was
 	// revoked stays so.
@@ -243,6 +257,16 @@ func (c *userServiceClient) EnableUser(ctx context.Context, in *EnableUserReques
 	return out, nil
 }
 
+func (c *userServiceClient) EraseUser(ctx context.Context, in *EraseUserRequest, opts ...grpc.CallOption) (*EraseUserResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseUserResponse)
+	err := c.cc.Invoke(ctx, UserService_EraseUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *userServiceClient) ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListUsersResponse)
@@ -350,31 +374,44 @@ type UserServiceServer interface {
 	//
 	// Reasons: CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), PASSWORD_TOO_COMMON (FAILED_PRECONDITION), SIGN_IN_DELAYED
 	// (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
-	// comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), REQUEST_ID_REUSED
+	// (ALREADY_EXISTS).
 	ChangePassword(context.Context, *ChangePasswordRequest) (*ChangePasswordResponse, error)
 	// Returns one user. Reason: USER_NOT_FOUND (NOT_FOUND).
 	GetUser(context.Context, *GetUserRequest) (*GetUserResponse, error)
 	// Changes the name of a user, or, for operators, its mail address.
 	//
-	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN (ALREADY_EXISTS), ROLE_REQUIRED
-	// (PERMISSION_DENIED: a mail address was given, and the caller is no operator), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN
+	// (ALREADY_EXISTS), ROLE_REQUIRED (PERMISSION_DENIED: a mail address was given, and the caller is no operator),
+	// REQUEST_ID_REUSED (ALREADY_EXISTS).
 	UpdateProfile(context.Context, *UpdateProfileRequest) (*UpdateProfileResponse, error)
 	// Gives a user other roles. For operators. Access tokens of before are refused everywhere a few seconds later; the
 	// sessions go on.
 	//
-	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
-	// operators cannot take that role from themselves, so one is always left), ROLE_REQUIRED (PERMISSION_DENIED),
-	// REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED),
+	// OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot take that role from themselves, so one is always left),
+	// ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	AssignRole(context.Context, *AssignRoleRequest) (*AssignRoleResponse, error)
 	// Keeps a user from signing in, and ends its sessions. For operators. One who is disabled stays so.
 	//
-	// Reasons: USER_NOT_FOUND (NOT_FOUND), OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot disable
-	// themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
+	// operators cannot disable themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	DisableUser(context.Context, *DisableUserRequest) (*DisableUserResponse, error)
 	// Lets a disabled user sign in again. For operators. One who is active stays so.
 	//
-	// Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION: nobody is left who could sign in),
+	// ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	EnableUser(context.Context, *EnableUserRequest) (*EnableUserResponse, error)
+	// Takes the person out of a user, for good: mail address, name and password are deleted, sessions end and API keys are
+	// revoked, and `user.profile.erased` has other services forget what they keep of the person. The user id stays, in
+	// the state ERASED, and so do its orders: they hold what the law asks to be kept. The mail address may be registered
+	// again. For operators, and for the user itself with its password. One that is erased stays so.
+	//
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), OPERATOR_IS_ONESELF
+	// (FAILED_PRECONDITION: operators cannot erase themselves, so one is always left), SIGN_IN_DELAYED
+	// (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
+	// comes with RetryInfo), REQUEST_ID_REUSED (ALREADY_EXISTS).
+	EraseUser(context.Context, *EraseUserRequest) (*EraseUserResponse, error)
 	// Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
 	// ROLE_REQUIRED (PERMISSION_DENIED).
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
@@ -383,9 +420,9 @@ type UserServiceServer interface {
 	// Makes an API key for a user. A user has at most two that are active, so that one can be replaced while the other
 	// works. A program that signed in with an API key cannot make one.
 	//
-	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), API_KEY_LIMIT_REACHED
-	// (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an API key),
-	// REQUEST_ID_REUSED (ALREADY_EXISTS).
+	// Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), USER_ERASED (FAILED_PRECONDITION),
+	// API_KEY_LIMIT_REACHED (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an
+	// API key), REQUEST_ID_REUSED (ALREADY_EXISTS).
 	CreateApiKey(context.Context, *CreateApiKeyRequest) (*CreateApiKeyResponse, error)
 	// Ends an API key. Access tokens that it was exchanged for are refused everywhere a few seconds later. One that was
 	// revoked stays so.
@@ -438,6 +475,9 @@ func (UnimplementedUserServiceServer) DisableUser(context.Context, *DisableUserR
 }
 func (UnimplementedUserServiceServer) EnableUser(context.Context, *EnableUserRequest) (*EnableUserResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnableUser not implemented")
+}
+func (UnimplementedUserServiceServer) EraseUser(context.Context, *EraseUserRequest) (*EraseUserResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EraseUser not implemented")
 }
 func (UnimplementedUserServiceServer) ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListUsers not implemented")
@@ -658,6 +698,24 @@ func _UserService_EnableUser_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UserService_EraseUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).EraseUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_EraseUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).EraseUser(ctx, req.(*EraseUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _UserService_ListUsers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListUsersRequest)
 	if err := dec(in); err != nil {
@@ -812,6 +870,10 @@ var UserService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "EnableUser",
 			Handler:    _UserService_EnableUser_Handler,
+		},
+		{
+			MethodName: "EraseUser",
+			Handler:    _UserService_EraseUser_Handler,
 		},
 		{
 			MethodName: "ListUsers",

@@ -273,6 +273,27 @@ fn repeated_preferences_change_nothing() {
 }
 
 #[test]
+fn where_an_erased_user_was_reached_is_forgotten_and_what_it_did_not_want_stays() {
+    let user_id = UserId::parse("ada").unwrap();
+    let change = PreferencesChange {
+        sms_enabled: Some(true),
+        phone_number: Some(PhoneNumber::parse("+4930901820").ok()),
+        push_token: Some(PushToken::parse("token").ok()),
+        muted_kinds: Some([Kind::OrderShipped].into()),
+        ..PreferencesChange::default()
+    };
+    let (mut state, context) = (State::default(), context(Handover::AtOnce, at(1)));
+    let forget = Command::Forget { user_id: user_id.clone() };
+    assert_eq!(run(&mut state, &forget, &context).unwrap(), [], "nothing was kept");
+    run(&mut state, &Command::UpdatePreferences { user_id: user_id.clone(), change }, &context).unwrap();
+    run(&mut state, &forget, &context).unwrap();
+    let Preferences { sms_enabled, phone_number, push_token, muted_kinds, version, .. } = &state.preferences[&user_id];
+    assert_eq!((*sms_enabled, phone_number, push_token, *version), (false, &None, &None, 2));
+    assert!(muted_kinds.contains(&Kind::OrderShipped));
+    assert_eq!(run(&mut state, &forget, &context).unwrap(), [], "once is enough");
+}
+
+#[test]
 fn a_notification_that_does_not_exist_is_not_found() {
     let context = context(Handover::AtOnce, at(1));
     let delivery = Command::Delivered(Box::new(attempt(1, 2, later())));

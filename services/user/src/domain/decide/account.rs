@@ -2,9 +2,10 @@
 
 use openorder_types::{EmailAddress, Rejection, UserId};
 
-use crate::domain::decide::{About, Asked, Decided, changed};
+use crate::domain::decide::{About, Asked, Decided, changed, not_erased};
 use crate::domain::{
-    ActivityType, ChangePassword, Fact, NewUser, ProfileUpdate, Roles, User, UserRole, UserState, rejection,
+    ActivityType, ChangePassword, Credentials, Fact, NewUser, ProfileUpdate, Roles, User, UserRole, UserState,
+    rejection,
 };
 
 impl Asked<'_> {
@@ -34,6 +35,7 @@ impl Asked<'_> {
 
     pub(super) fn update_profile(&self, update: &ProfileUpdate) -> Result<Decided, Rejection> {
         let user = self.changeable(&update.user_id)?;
+        not_erased(user)?;
         check_version(user, update.expected_version)?;
         let email = update.email.as_ref().unwrap_or(&user.email);
         let display_name = update.display_name.as_ref().unwrap_or(&user.display_name);
@@ -55,6 +57,7 @@ impl Asked<'_> {
         roles: Roles,
     ) -> Result<Decided, Rejection> {
         let user = self.state.find(user_id)?;
+        not_erased(user)?;
         check_version(user, expected_version)?;
         if user.roles == roles {
             return Ok(Decided::Unchanged);
@@ -70,6 +73,7 @@ impl Asked<'_> {
 
     pub(super) fn set_state(&self, user_id: &UserId, state: UserState) -> Result<Decided, Rejection> {
         let user = self.state.find(user_id)?;
+        not_erased(user)?;
         if user.state == state {
             return Ok(Decided::Unchanged);
         }
@@ -78,7 +82,7 @@ impl Asked<'_> {
         }
         let activity_type = match state {
             UserState::Active => ActivityType::Enabled,
-            UserState::Disabled => ActivityType::Disabled,
+            UserState::Disabled | UserState::Erased => ActivityType::Disabled,
         };
         let sessions = self.state.open_sessions(user_id, self.rules.now);
         let user = User { state, ..self.next_version(user) };
@@ -96,15 +100,8 @@ impl Asked<'_> {
 
     pub(super) fn change_password(&self, asked: &ChangePassword) -> Result<Decided, Rejection> {
         let user = self.changeable(&asked.user_id)?;
-        match &asked.current {
-            Some(current) if current.compared_with != user.password => return Err(rejection::credentials_changed()),
-            Some(current) if !current.are_right => return Err(rejection::current_password_wrong()),
-            // Whoever has taken a session over is not to change the password with it.
-            None if !self.actor.is_operator || self.actor.subject == asked.user_id.as_str() => {
-                return Err(rejection::current_password_wrong());
-            }
-            Some(_) | None => {}
-        }
+        not_erased(user)?;
+        self.proven(user, asked.current.as_ref())?;
         let open = self.state.open_sessions(&asked.user_id, self.rules.now);
         let kept = asked.keep_session_id.filter(|kept| open.iter().any(|session| session.session_id == *kept));
         let about = About { session_id: kept, ..About::default() };
@@ -114,6 +111,18 @@ impl Asked<'_> {
             self.end_session(&mut change, session);
         }
         changed(change)
+    }
+
+    /// Whoever has taken a session over is not to do with it what takes a password; operators do it for others without.
+    pub(super) fn proven(&self, user: &User, current: Option<&Credentials>) -> Result<(), Rejection> {
+        match current {
+            Some(current) if current.compared_with != user.password => Err(rejection::credentials_changed()),
+            Some(current) if !current.are_right => Err(rejection::current_password_wrong()),
+            None if !self.actor.is_operator || self.actor.subject == user.user_id.as_str() => {
+                Err(rejection::current_password_wrong())
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Nobody else has the mail address.

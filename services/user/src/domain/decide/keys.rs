@@ -2,20 +2,21 @@
 
 use openorder_types::Rejection;
 
-use crate::domain::decide::{About, Asked, Decided, changed};
+use crate::domain::decide::{About, Asked, Decided, changed, not_erased};
 use crate::domain::{ActivityType, ApiKey, Fact, NewApiKey, RevocationTarget, rejection};
 
 impl Asked<'_> {
     pub(super) fn create_api_key(&self, new: &NewApiKey) -> Result<Decided, Rejection> {
         let user = self.changeable(&new.user_id)?;
         let now = self.rules.now;
+        not_erased(user)?;
         if !user.is_active() {
             return Err(rejection::user_disabled(&new.user_id));
         }
         if new.expire_time.is_some_and(|end| end <= now) {
             return Err(rejection::expired_already(now));
         }
-        if self.state.active_api_keys(&new.user_id, now) >= self.rules.api_keys_max {
+        if self.state.active_api_keys(&new.user_id, now).len() >= self.rules.api_keys_max {
             return Err(rejection::api_key_limit_reached(&new.user_id, self.rules.api_keys_max));
         }
         let about = About { api_key_id: Some(&new.api_key_id), ..About::default() };

@@ -47,7 +47,8 @@ impl Asked<'_> {
 
     /// Written down now and then: whoever tries passwords is not to fill the tables.
     pub(super) fn fail_sign_in(&self, user_id: &UserId) -> Result<Decided, Rejection> {
-        let Some(user) = self.state.user(user_id) else { return Ok(Decided::Unchanged) };
+        let found = self.state.user(user_id).filter(|user| !user.is_erased());
+        let Some(user) = found else { return Ok(Decided::Unchanged) };
         let now = self.rules.now;
         if user.failure_time.is_some_and(|last| now - last < self.rules.failure_interval) {
             return Ok(Decided::Unchanged);

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    ApiKey, ChangePassword, ClientId, Credentials, NewApiKey, NewSession, NewUser, PasswordHash, ProfileUpdate, Roles,
-    Salt, SignIn, SignOutTarget, UserName, UserRole, UserState, parse_email,
+    ApiKey, ChangePassword, ClientId, Credentials, Erasure, NewApiKey, NewSession, NewUser, PasswordHash,
+    ProfileUpdate, Roles, Salt, SignIn, SignOutTarget, UserName, UserRole, UserState, parse_email,
 };
 
 const KEY: &str = "0123456789abcdef";
@@ -126,6 +126,18 @@ fn change_password(current: Option<(&str, bool)>, keep_session_id: Option<Uuid>)
         current: current.map(|(kept, are_right)| Credentials { compared_with: PasswordHash::new(kept), are_right }),
         new: PasswordHash::new("second"),
         keep_session_id,
+    }))
+}
+
+fn erase(user_id: &str, current: Option<(&str, bool)>) -> Command {
+    Command::Erase(Box::new(Erasure {
+        user_id: id(user_id),
+        current: current.map(|(compared_with, are_right)| Credentials {
+            compared_with: PasswordHash::new(compared_with),
+            are_right,
+        }),
+        email: parse_email("nobody@erased.invalid").unwrap(),
+        display_name: UserName::parse("").unwrap(),
     }))
 }
 
@@ -300,6 +312,11 @@ fn other_roles_make_all_access_tokens_of_before_refused_and_end_no_session() {
     assert_eq!(change.user.tokens_after, shop.rules.now.timestamp());
     assert_eq!((change.user.version, told(&change)), (2, Some((ActivityType::RolesAssigned, Fact::Profile))));
     assert!(shop.is_open(session));
+    // Tokens of the moment after this are of the next second, and refused by what is decided before that.
+    let second = shop.done(&assign(&[UserRole::Customer]), &as_operator());
+    assert_eq!(second.user.tokens_after, shop.rules.now.timestamp() + 1);
+    assert_eq!(second.revocations[0].revoke_time.timestamp(), second.user.tokens_after);
+    shop.done(&assign(&[UserRole::Customer, UserRole::Viewer]), &as_operator());
     let again = assign(&[UserRole::Viewer, UserRole::Customer]);
     assert_eq!(shop.ask(&again, &as_operator()), Ok(Decided::Unchanged));
     let expected = Command::AssignRoles { user_id: id("ada"), expected_version: Some(1), roles: Roles::CUSTOMER };
@@ -328,6 +345,52 @@ fn a_disabled_user_loses_sessions_and_tokens_at_once_and_may_come_back() {
     assert_eq!(shop.ask(&set_state(UserState::Disabled), &as_operator()), Ok(Decided::Unchanged));
     shop.done(&set_state(UserState::Active), &as_operator());
     shop.sign_in(3);
+}
+
+#[test]
+fn an_erased_user_is_nobody_for_good_and_leaves_its_mail_address_to_others() {
+    let mut shop = Shop::with_ada();
+    let session = shop.sign_in(1);
+    shop.done(&create_key(KEY, None), &as_user("ada"));
+    let own = |are_right| erase("ada", Some(("first", are_right)));
+    assert_eq!(shop.ask(&erase("ada", None), &as_user("ada")), Err("CURRENT_PASSWORD_WRONG"));
+    assert_eq!(shop.ask(&own(false), &as_user("ada")), Err("CURRENT_PASSWORD_WRONG"));
+    assert_eq!(shop.ask(&erase("ada", Some(("another", true))), &as_user("ada")), Err("CREDENTIALS_CHANGED"));
+    assert_eq!(shop.ask(&own(true), &as_user("bob")), Err("USER_NOT_FOUND"));
+    let change = shop.done(&own(true), &as_user("ada"));
+    assert_eq!(told(&change), Some((ActivityType::Erased, Fact::Profile)));
+    assert_eq!(change.activity.as_ref().unwrap().0.peer_hash, "", "nor where the person was");
+    let User { email, display_name, password, state, version, .. } = shop.user().clone();
+    assert_eq!((email.as_str(), display_name.as_str(), password.as_str()), ("nobody@erased.invalid", "", ""));
+    assert_eq!((state, version, change.revocations.len()), (UserState::Erased, 2, 1));
+    assert!(!shop.is_open(session) && shop.state.active_api_keys(&id("ada"), shop.rules.now).is_empty());
+
+    let (ada, root, right) = (as_user("ada"), as_operator(), PasswordHash::new(""));
+    assert_eq!(shop.ask(&sign_in(2, &right, true), &nobody()), Err("CREDENTIALS_REFUSED"));
+    assert_eq!(shop.ask(&refresh(session, 0), &nobody()), Err("REFRESH_TOKEN_REFUSED"));
+    for command in [
+        set_state(UserState::Active),
+        set_state(UserState::Disabled),
+        assign(&[UserRole::Operator]),
+        change_password(None, None),
+        create_key("1123456789abcdef", None),
+    ] {
+        assert_eq!(shop.ask(&command, &root), Err("USER_ERASED"), "{command:?}");
+    }
+    assert_eq!(shop.ask(&Command::FailSignIn(id("ada")), &nobody()), Ok(Decided::Unchanged));
+    assert_eq!(shop.ask(&erase("ada", None), &root), Ok(Decided::Unchanged), "it is done");
+    assert_eq!(shop.ask(&own(true), &ada), Ok(Decided::Unchanged));
+    shop.done(&register("another", "ada@example.com"), &nobody());
+}
+
+#[test]
+fn an_operator_erases_others_and_not_itself() {
+    let mut shop = Shop::with_ada();
+    shop.done(&assign(&[UserRole::Operator]), &as_operator());
+    let itself = Actor { subject: "ada".to_owned(), ..as_operator() };
+    assert_eq!(shop.ask(&erase("ada", Some(("first", true))), &itself), Err("OPERATOR_IS_ONESELF"));
+    assert_eq!(shop.ask(&erase("bob", None), &as_operator()), Err("USER_NOT_FOUND"));
+    assert_eq!(told(&shop.done(&erase("ada", None), &as_operator())), Some((ActivityType::Erased, Fact::Profile)));
 }
 
 #[test]

@@ -27,7 +27,7 @@ from openorder.user.v1 import user_pb2 as openorder_dot_user_dot_v1_dot_user__pb
 from openorder.user.v1 import user_profile_pb2 as openorder_dot_user_dot_v1_dot_user__profile__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#openorder/user/v1/user_events.proto\x12\x11openorder.user.v1\x1a openorder/event/v1/options.proto\x1a\x1copenorder/user/v1/user.proto\x1a$openorder/user/v1/user_profile.proto\"h\n\x0bUserCreated\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:+\xd2\xe2\"\'\n\x14user.profile.created\x12\x0fuser.profile.v1\"h\n\x0bUserUpdated\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:+\xd2\xe2\"\'\n\x14user.profile.updated\x12\x0fuser.profile.v1\"u\n\x11UserRolesAssigned\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:2\xd2\xe2\".\n\x1buser.profile.roles_assigned\x12\x0fuser.profile.v1\"j\n\x0cUserDisabled\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:,\xd2\xe2\"(\n\x15user.profile.disabled\x12\x0fuser.profile.v1\"h\n\x0bUserEnabled\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:+\xd2\xe2\"\'\n\x14user.profile.enabled\x12\x0fuser.profile.v1\"r\n\x0cUserSignedIn\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:/\xd2\xe2\"+\n\x17user.activity.signed_in\x12\x10user.activity.v1\"{\n\x10UserSignInFailed\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:4\xd2\xe2\"0\n\x1cuser.activity.sign_in_failed\x12\x10user.activity.v1\"t\n\rUserSignedOut\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:0\xd2\xe2\",\n\x18user.activity.signed_out\x12\x10user.activity.v1\"\x80\x01\n\x13UserPasswordChanged\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:6\xd2\xe2\"2\n\x1euser.activity.password_changed\x12\x10user.activity.v1\"}\n\x11UserApiKeyCreated\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:5\xd2\xe2\"1\n\x1duser.activity.api_key_created\x12\x10user.activity.v1\"}\n\x11UserApiKeyRevoked\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:5\xd2\xe2\"1\n\x1duser.activity.api_key_revoked\x12\x10user.activity.v1\"|\n\x16UserSessionCompromised\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:/\xd2\xe2\"+\n\x18user.session.compromised\x12\x0fuser.session.v1B\xb5\x01\n\x15\x63om.openorder.user.v1B\x0fUserEventsProtoP\x01ZBgithub.com/openorder/openorder/clients/go/openorder/user/v1;userv1\xa2\x02\x06OOUser\xaa\x02\x11OpenOrder.User.V1\xca\x02\x11OpenOrder\\User\\V1\xea\x02\x13OpenOrder::User::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#openorder/user/v1/user_events.proto\x12\x11openorder.user.v1\x1a openorder/event/v1/options.proto\x1a\x1copenorder/user/v1/user.proto\x1a$openorder/user/v1/user_profile.proto\"h\n\x0bUserCreated\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:+\xd2\xe2\"\'\n\x14user.profile.created\x12\x0fuser.profile.v1\"h\n\x0bUserUpdated\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:+\xd2\xe2\"\'\n\x14user.profile.updated\x12\x0fuser.profile.v1\"u\n\x11UserRolesAssigned\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:2\xd2\xe2\".\n\x1buser.profile.roles_assigned\x12\x0fuser.profile.v1\"j\n\x0cUserDisabled\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:,\xd2\xe2\"(\n\x15user.profile.disabled\x12\x0fuser.profile.v1\"h\n\x0bUserEnabled\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:+\xd2\xe2\"\'\n\x14user.profile.enabled\x12\x0fuser.profile.v1\"f\n\nUserErased\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.openorder.user.v1.UserProfile:*\xd2\xe2\"&\n\x13user.profile.erased\x12\x0fuser.profile.v1\"r\n\x0cUserSignedIn\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:/\xd2\xe2\"+\n\x17user.activity.signed_in\x12\x10user.activity.v1\"{\n\x10UserSignInFailed\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:4\xd2\xe2\"0\n\x1cuser.activity.sign_in_failed\x12\x10user.activity.v1\"t\n\rUserSignedOut\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:0\xd2\xe2\",\n\x18user.activity.signed_out\x12\x10user.activity.v1\"\x80\x01\n\x13UserPasswordChanged\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:6\xd2\xe2\"2\n\x1euser.activity.password_changed\x12\x10user.activity.v1\"}\n\x11UserApiKeyCreated\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:5\xd2\xe2\"1\n\x1duser.activity.api_key_created\x12\x10user.activity.v1\"}\n\x11UserApiKeyRevoked\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:5\xd2\xe2\"1\n\x1duser.activity.api_key_revoked\x12\x10user.activity.v1\"|\n\x16UserSessionCompromised\x12\x31\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1f.openorder.user.v1.UserActivity:/\xd2\xe2\"+\n\x18user.session.compromised\x12\x0fuser.session.v1B\xb5\x01\n\x15\x63om.openorder.user.v1B\x0fUserEventsProtoP\x01ZBgithub.com/openorder/openorder/clients/go/openorder/user/v1;userv1\xa2\x02\x06OOUser\xaa\x02\x11OpenOrder.User.V1\xca\x02\x11OpenOrder\\User\\V1\xea\x02\x13OpenOrder::User::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERDISABLED']._serialized_options = b'\322\342\"(\n\025user.profile.disabled\022\017user.profile.v1'
   _globals['_USERENABLED']._loaded_options = None
   _globals['_USERENABLED']._serialized_options = b'\322\342\"\'\n\024user.profile.enabled\022\017user.profile.v1'
+  _globals['_USERERASED']._loaded_options = None
+  _globals['_USERERASED']._serialized_options = b'\322\342\"&\n\023user.profile.erased\022\017user.profile.v1'
   _globals['_USERSIGNEDIN']._loaded_options = None
   _globals['_USERSIGNEDIN']._serialized_options = b'\322\342\"+\n\027user.activity.signed_in\022\020user.activity.v1'
   _globals['_USERSIGNINFAILED']._loaded_options = None
@@ -69,18 +71,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERDISABLED']._serialized_end=597
   _globals['_USERENABLED']._serialized_start=599
   _globals['_USERENABLED']._serialized_end=703
-  _globals['_USERSIGNEDIN']._serialized_start=705
-  _globals['_USERSIGNEDIN']._serialized_end=819
-  _globals['_USERSIGNINFAILED']._serialized_start=821
-  _globals['_USERSIGNINFAILED']._serialized_end=944
-  _globals['_USERSIGNEDOUT']._serialized_start=946
-  _globals['_USERSIGNEDOUT']._serialized_end=1062
-  _globals['_USERPASSWORDCHANGED']._serialized_start=1065
-  _globals['_USERPASSWORDCHANGED']._serialized_end=1193
-  _globals['_USERAPIKEYCREATED']._serialized_start=1195
-  _globals['_USERAPIKEYCREATED']._serialized_end=1320
-  _globals['_USERAPIKEYREVOKED']._serialized_start=1322
-  _globals['_USERAPIKEYREVOKED']._serialized_end=1447
-  _globals['_USERSESSIONCOMPROMISED']._serialized_start=1449
-  _globals['_USERSESSIONCOMPROMISED']._serialized_end=1573
+  _globals['_USERERASED']._serialized_start=705
+  _globals['_USERERASED']._serialized_end=807
+  _globals['_USERSIGNEDIN']._serialized_start=809
+  _globals['_USERSIGNEDIN']._serialized_end=923
+  _globals['_USERSIGNINFAILED']._serialized_start=925
+  _globals['_USERSIGNINFAILED']._serialized_end=1048
+  _globals['_USERSIGNEDOUT']._serialized_start=1050
+  _globals['_USERSIGNEDOUT']._serialized_end=1166
+  _globals['_USERPASSWORDCHANGED']._serialized_start=1169
+  _globals['_USERPASSWORDCHANGED']._serialized_end=1297
+  _globals['_USERAPIKEYCREATED']._serialized_start=1299
+  _globals['_USERAPIKEYCREATED']._serialized_end=1424
+  _globals['_USERAPIKEYREVOKED']._serialized_start=1426
+  _globals['_USERAPIKEYREVOKED']._serialized_end=1551
+  _globals['_USERSESSIONCOMPROMISED']._serialized_start=1553
+  _globals['_USERSESSIONCOMPROMISED']._serialized_end=1677
 # @@protoc_insertion_point(module_scope)

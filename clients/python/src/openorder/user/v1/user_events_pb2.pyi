@@ -147,6 +147,32 @@ class UserEnabled(_message.Message):
 Global___UserEnabled: _TypeAlias = UserEnabled  # noqa: Y015
 
 @_typing.final
+class UserErased(_message.Message):
+    """`user.profile.erased`: it is nobody any more: its mail address, name and password are deleted, its sessions have ended
+    and its API keys are revoked. Whoever keeps something of the person by the user id forgets it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def user(self) -> _user_profile_pb2.UserProfile:
+        """The user."""
+
+    def __init__(
+        self,
+        *,
+        user: _user_profile_pb2.UserProfile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UserErased: _TypeAlias = UserErased  # noqa: Y015
+
+@_typing.final
 class UserSignedIn(_message.Message):
     """`user.activity.signed_in`: somebody signed in with the password of the user."""
 

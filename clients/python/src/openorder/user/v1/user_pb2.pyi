@@ -64,6 +64,8 @@ class _UserStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UserState.V
     """May sign in."""
     USER_STATE_DISABLED: _UserState.ValueType  # 2
     """May not; its sessions have ended and its API keys are refused."""
+    USER_STATE_ERASED: _UserState.ValueType  # 3
+    """Is nobody any more: mail address, name and password are deleted. It stays so."""
 
 class UserState(_UserState, metaclass=_UserStateEnumTypeWrapper):
     """Whether a user may sign in."""
@@ -74,6 +76,8 @@ USER_STATE_ACTIVE: UserState.ValueType  # 1
 """May sign in."""
 USER_STATE_DISABLED: UserState.ValueType  # 2
 """May not; its sessions have ended and its API keys are refused."""
+USER_STATE_ERASED: UserState.ValueType  # 3
+"""Is nobody any more: mail address, name and password are deleted. It stays so."""
 Global___UserState: _TypeAlias = UserState  # noqa: Y015
 
 class _UserActivityType:
@@ -108,6 +112,8 @@ class _UserActivityTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_User
     """An API key was revoked."""
     USER_ACTIVITY_TYPE_SESSION_COMPROMISED: _UserActivityType.ValueType  # 12
     """A refresh token was used a second time: somebody else may have it, so the session has ended."""
+    USER_ACTIVITY_TYPE_ERASED: _UserActivityType.ValueType  # 13
+    """The user was erased; the network addresses of all entries are no longer told."""
 
 class UserActivityType(_UserActivityType, metaclass=_UserActivityTypeEnumTypeWrapper):
     """What a user did, or what was done to it."""
@@ -138,6 +144,8 @@ USER_ACTIVITY_TYPE_API_KEY_REVOKED: UserActivityType.ValueType  # 11
 """An API key was revoked."""
 USER_ACTIVITY_TYPE_SESSION_COMPROMISED: UserActivityType.ValueType  # 12
 """A refresh token was used a second time: somebody else may have it, so the session has ended."""
+USER_ACTIVITY_TYPE_ERASED: UserActivityType.ValueType  # 13
+"""The user was erased; the network addresses of all entries are no longer told."""
 Global___UserActivityType: _TypeAlias = UserActivityType  # noqa: Y015
 
 @_typing.final
@@ -159,8 +167,8 @@ class User(_message.Message):
     letter or digit. A UUID version 7 unless an operator chose another.
     """
     email: _builtins.str
-    """Mail address that it signs in with, at most 254 characters, in lower case. Personal data: no event has it, and
-    viewers do not see it.
+    """Mail address that it signs in with, at most 254 characters, in lower case; empty of one that is erased. Personal
+    data: no event has it, and viewers do not see it.
     """
     display_name: _builtins.str
     """Name for people to read, 0 to 200 characters. Personal data: no event has it, and viewers do not see it."""

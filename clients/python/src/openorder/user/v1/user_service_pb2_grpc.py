@@ -92,6 +92,11 @@ class UserServiceStub:
                 request_serializer=openorder_dot_user_dot_v1_dot_user__service__pb2.EnableUserRequest.SerializeToString,
                 response_deserializer=openorder_dot_user_dot_v1_dot_user__service__pb2.EnableUserResponse.FromString,
                 _registered_method=True)
+        self.EraseUser = channel.unary_unary(
+                '/openorder.user.v1.UserService/EraseUser',
+                request_serializer=openorder_dot_user_dot_v1_dot_user__service__pb2.EraseUserRequest.SerializeToString,
+                response_deserializer=openorder_dot_user_dot_v1_dot_user__service__pb2.EraseUserResponse.FromString,
+                _registered_method=True)
         self.ListUsers = channel.unary_unary(
                 '/openorder.user.v1.UserService/ListUsers',
                 request_serializer=openorder_dot_user_dot_v1_dot_user__service__pb2.ListUsersRequest.SerializeToString,
@@ -190,7 +195,8 @@ class UserServiceServicer:
 
         Reasons: CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), PASSWORD_TOO_COMMON (FAILED_PRECONDITION), SIGN_IN_DELAYED
         (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
-        comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), REQUEST_ID_REUSED
+        (ALREADY_EXISTS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,8 +212,9 @@ class UserServiceServicer:
     def UpdateProfile(self, request, context):
         """Changes the name of a user, or, for operators, its mail address.
 
-        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN (ALREADY_EXISTS), ROLE_REQUIRED
-        (PERMISSION_DENIED: a mail address was given, and the caller is no operator), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN
+        (ALREADY_EXISTS), ROLE_REQUIRED (PERMISSION_DENIED: a mail address was given, and the caller is no operator),
+        REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -217,9 +224,9 @@ class UserServiceServicer:
         """Gives a user other roles. For operators. Access tokens of before are refused everywhere a few seconds later; the
         sessions go on.
 
-        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
-        operators cannot take that role from themselves, so one is always left), ROLE_REQUIRED (PERMISSION_DENIED),
-        REQUEST_ID_REUSED (ALREADY_EXISTS).
+        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED),
+        OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot take that role from themselves, so one is always left),
+        ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,8 +235,8 @@ class UserServiceServicer:
     def DisableUser(self, request, context):
         """Keeps a user from signing in, and ends its sessions. For operators. One who is disabled stays so.
 
-        Reasons: USER_NOT_FOUND (NOT_FOUND), OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot disable
-        themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
+        operators cannot disable themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,7 +245,23 @@ class UserServiceServicer:
     def EnableUser(self, request, context):
         """Lets a disabled user sign in again. For operators. One who is active stays so.
 
-        Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION: nobody is left who could sign in),
+        ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseUser(self, request, context):
+        """Takes the person out of a user, for good: mail address, name and password are deleted, sessions end and API keys are
+        revoked, and `user.profile.erased` has other services forget what they keep of the person. The user id stays, in
+        the state ERASED, and so do its orders: they hold what the law asks to be kept. The mail address may be registered
+        again. For operators, and for the user itself with its password. One that is erased stays so.
+
+        Reasons: USER_NOT_FOUND (NOT_FOUND), CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), OPERATOR_IS_ONESELF
+        (FAILED_PRECONDITION: operators cannot erase themselves, so one is always left), SIGN_IN_DELAYED
+        (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
+        comes with RetryInfo), REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -263,9 +286,9 @@ class UserServiceServicer:
         """Makes an API key for a user. A user has at most two that are active, so that one can be replaced while the other
         works. A program that signed in with an API key cannot make one.
 
-        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), API_KEY_LIMIT_REACHED
-        (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an API key),
-        REQUEST_ID_REUSED (ALREADY_EXISTS).
+        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), USER_ERASED (FAILED_PRECONDITION),
+        API_KEY_LIMIT_REACHED (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an
+        API key), REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -350,6 +373,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.EnableUser,
                     request_deserializer=openorder_dot_user_dot_v1_dot_user__service__pb2.EnableUserRequest.FromString,
                     response_serializer=openorder_dot_user_dot_v1_dot_user__service__pb2.EnableUserResponse.SerializeToString,
+            ),
+            'EraseUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseUser,
+                    request_deserializer=openorder_dot_user_dot_v1_dot_user__service__pb2.EraseUserRequest.FromString,
+                    response_serializer=openorder_dot_user_dot_v1_dot_user__service__pb2.EraseUserResponse.SerializeToString,
             ),
             'ListUsers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListUsers,
@@ -660,6 +688,33 @@ class UserService:
             '/openorder.user.v1.UserService/EnableUser',
             openorder_dot_user_dot_v1_dot_user__service__pb2.EnableUserRequest.SerializeToString,
             openorder_dot_user_dot_v1_dot_user__service__pb2.EnableUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openorder.user.v1.UserService/EraseUser',
+            openorder_dot_user_dot_v1_dot_user__service__pb2.EraseUserRequest.SerializeToString,
+            openorder_dot_user_dot_v1_dot_user__service__pb2.EraseUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

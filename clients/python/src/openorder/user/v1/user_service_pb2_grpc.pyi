@@ -80,34 +80,48 @@ class UserServiceStub:
 
     Reasons: CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), PASSWORD_TOO_COMMON (FAILED_PRECONDITION), SIGN_IN_DELAYED
     (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
-    comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), REQUEST_ID_REUSED
+    (ALREADY_EXISTS).
     """
     GetUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.GetUserRequest, _user_service_pb2.GetUserResponse]
     """Returns one user. Reason: USER_NOT_FOUND (NOT_FOUND)."""
     UpdateProfile: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.UpdateProfileRequest, _user_service_pb2.UpdateProfileResponse]
     """Changes the name of a user, or, for operators, its mail address.
 
-    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN (ALREADY_EXISTS), ROLE_REQUIRED
-    (PERMISSION_DENIED: a mail address was given, and the caller is no operator), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN
+    (ALREADY_EXISTS), ROLE_REQUIRED (PERMISSION_DENIED: a mail address was given, and the caller is no operator),
+    REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     AssignRole: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.AssignRoleRequest, _user_service_pb2.AssignRoleResponse]
     """Gives a user other roles. For operators. Access tokens of before are refused everywhere a few seconds later; the
     sessions go on.
 
-    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
-    operators cannot take that role from themselves, so one is always left), ROLE_REQUIRED (PERMISSION_DENIED),
-    REQUEST_ID_REUSED (ALREADY_EXISTS).
+    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED),
+    OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot take that role from themselves, so one is always left),
+    ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     DisableUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.DisableUserRequest, _user_service_pb2.DisableUserResponse]
     """Keeps a user from signing in, and ends its sessions. For operators. One who is disabled stays so.
 
-    Reasons: USER_NOT_FOUND (NOT_FOUND), OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot disable
-    themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
+    operators cannot disable themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     EnableUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.EnableUserRequest, _user_service_pb2.EnableUserResponse]
     """Lets a disabled user sign in again. For operators. One who is active stays so.
 
-    Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION: nobody is left who could sign in),
+    ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    """
+    EraseUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.EraseUserRequest, _user_service_pb2.EraseUserResponse]
+    """Takes the person out of a user, for good: mail address, name and password are deleted, sessions end and API keys are
+    revoked, and `user.profile.erased` has other services forget what they keep of the person. The user id stays, in
+    the state ERASED, and so do its orders: they hold what the law asks to be kept. The mail address may be registered
+    again. For operators, and for the user itself with its password. One that is erased stays so.
+
+    Reasons: USER_NOT_FOUND (NOT_FOUND), CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), OPERATOR_IS_ONESELF
+    (FAILED_PRECONDITION: operators cannot erase themselves, so one is always left), SIGN_IN_DELAYED
+    (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
+    comes with RetryInfo), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     ListUsers: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ListUsersRequest, _user_service_pb2.ListUsersResponse]
     """Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
@@ -119,9 +133,9 @@ class UserServiceStub:
     """Makes an API key for a user. A user has at most two that are active, so that one can be replaced while the other
     works. A program that signed in with an API key cannot make one.
 
-    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), API_KEY_LIMIT_REACHED
-    (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an API key),
-    REQUEST_ID_REUSED (ALREADY_EXISTS).
+    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), USER_ERASED (FAILED_PRECONDITION),
+    API_KEY_LIMIT_REACHED (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an
+    API key), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.RevokeApiKeyRequest, _user_service_pb2.RevokeApiKeyResponse]
     """Ends an API key. Access tokens that it was exchanged for are refused everywhere a few seconds later. One that was
@@ -190,34 +204,48 @@ class UserServiceAsyncStub(UserServiceStub):
 
     Reasons: CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), PASSWORD_TOO_COMMON (FAILED_PRECONDITION), SIGN_IN_DELAYED
     (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
-    comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), REQUEST_ID_REUSED
+    (ALREADY_EXISTS).
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.GetUserRequest, _user_service_pb2.GetUserResponse]  # type: ignore[assignment]
     """Returns one user. Reason: USER_NOT_FOUND (NOT_FOUND)."""
     UpdateProfile: _aio.UnaryUnaryMultiCallable[_user_service_pb2.UpdateProfileRequest, _user_service_pb2.UpdateProfileResponse]  # type: ignore[assignment]
     """Changes the name of a user, or, for operators, its mail address.
 
-    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN (ALREADY_EXISTS), ROLE_REQUIRED
-    (PERMISSION_DENIED: a mail address was given, and the caller is no operator), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN
+    (ALREADY_EXISTS), ROLE_REQUIRED (PERMISSION_DENIED: a mail address was given, and the caller is no operator),
+    REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     AssignRole: _aio.UnaryUnaryMultiCallable[_user_service_pb2.AssignRoleRequest, _user_service_pb2.AssignRoleResponse]  # type: ignore[assignment]
     """Gives a user other roles. For operators. Access tokens of before are refused everywhere a few seconds later; the
     sessions go on.
 
-    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
-    operators cannot take that role from themselves, so one is always left), ROLE_REQUIRED (PERMISSION_DENIED),
-    REQUEST_ID_REUSED (ALREADY_EXISTS).
+    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED),
+    OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot take that role from themselves, so one is always left),
+    ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     DisableUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.DisableUserRequest, _user_service_pb2.DisableUserResponse]  # type: ignore[assignment]
     """Keeps a user from signing in, and ends its sessions. For operators. One who is disabled stays so.
 
-    Reasons: USER_NOT_FOUND (NOT_FOUND), OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot disable
-    themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
+    operators cannot disable themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     EnableUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.EnableUserRequest, _user_service_pb2.EnableUserResponse]  # type: ignore[assignment]
     """Lets a disabled user sign in again. For operators. One who is active stays so.
 
-    Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION: nobody is left who could sign in),
+    ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+    """
+    EraseUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.EraseUserRequest, _user_service_pb2.EraseUserResponse]  # type: ignore[assignment]
+    """Takes the person out of a user, for good: mail address, name and password are deleted, sessions end and API keys are
+    revoked, and `user.profile.erased` has other services forget what they keep of the person. The user id stays, in
+    the state ERASED, and so do its orders: they hold what the law asks to be kept. The mail address may be registered
+    again. For operators, and for the user itself with its password. One that is erased stays so.
+
+    Reasons: USER_NOT_FOUND (NOT_FOUND), CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), OPERATOR_IS_ONESELF
+    (FAILED_PRECONDITION: operators cannot erase themselves, so one is always left), SIGN_IN_DELAYED
+    (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
+    comes with RetryInfo), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     ListUsers: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ListUsersRequest, _user_service_pb2.ListUsersResponse]  # type: ignore[assignment]
     """Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
@@ -229,9 +257,9 @@ class UserServiceAsyncStub(UserServiceStub):
     """Makes an API key for a user. A user has at most two that are active, so that one can be replaced while the other
     works. A program that signed in with an API key cannot make one.
 
-    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), API_KEY_LIMIT_REACHED
-    (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an API key),
-    REQUEST_ID_REUSED (ALREADY_EXISTS).
+    Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), USER_ERASED (FAILED_PRECONDITION),
+    API_KEY_LIMIT_REACHED (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an
+    API key), REQUEST_ID_REUSED (ALREADY_EXISTS).
     """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_user_service_pb2.RevokeApiKeyRequest, _user_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """Ends an API key. Access tokens that it was exchanged for are refused everywhere a few seconds later. One that was
@@ -327,7 +355,8 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), PASSWORD_TOO_COMMON (FAILED_PRECONDITION), SIGN_IN_DELAYED
         (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
-        comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), REQUEST_ID_REUSED
+        (ALREADY_EXISTS).
         """
 
     @_abc_1.abstractmethod
@@ -346,8 +375,9 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_user_service_pb2.UpdateProfileResponse, _abc.Awaitable[_user_service_pb2.UpdateProfileResponse]]:
         """Changes the name of a user, or, for operators, its mail address.
 
-        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN (ALREADY_EXISTS), ROLE_REQUIRED
-        (PERMISSION_DENIED: a mail address was given, and the caller is no operator), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN
+        (ALREADY_EXISTS), ROLE_REQUIRED (PERMISSION_DENIED: a mail address was given, and the caller is no operator),
+        REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
 
     @_abc_1.abstractmethod
@@ -359,9 +389,9 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives a user other roles. For operators. Access tokens of before are refused everywhere a few seconds later; the
         sessions go on.
 
-        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
-        operators cannot take that role from themselves, so one is always left), ROLE_REQUIRED (PERMISSION_DENIED),
-        REQUEST_ID_REUSED (ALREADY_EXISTS).
+        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED),
+        OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot take that role from themselves, so one is always left),
+        ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
 
     @_abc_1.abstractmethod
@@ -372,8 +402,8 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_user_service_pb2.DisableUserResponse, _abc.Awaitable[_user_service_pb2.DisableUserResponse]]:
         """Keeps a user from signing in, and ends its sessions. For operators. One who is disabled stays so.
 
-        Reasons: USER_NOT_FOUND (NOT_FOUND), OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot disable
-        themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
+        operators cannot disable themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
 
     @_abc_1.abstractmethod
@@ -384,7 +414,25 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_user_service_pb2.EnableUserResponse, _abc.Awaitable[_user_service_pb2.EnableUserResponse]]:
         """Lets a disabled user sign in again. For operators. One who is active stays so.
 
-        Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION: nobody is left who could sign in),
+        ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+        """
+
+    @_abc_1.abstractmethod
+    def EraseUser(
+        self,
+        request: _user_service_pb2.EraseUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_service_pb2.EraseUserResponse, _abc.Awaitable[_user_service_pb2.EraseUserResponse]]:
+        """Takes the person out of a user, for good: mail address, name and password are deleted, sessions end and API keys are
+        revoked, and `user.profile.erased` has other services forget what they keep of the person. The user id stays, in
+        the state ERASED, and so do its orders: they hold what the law asks to be kept. The mail address may be registered
+        again. For operators, and for the user itself with its password. One that is erased stays so.
+
+        Reasons: USER_NOT_FOUND (NOT_FOUND), CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), OPERATOR_IS_ONESELF
+        (FAILED_PRECONDITION: operators cannot erase themselves, so one is always left), SIGN_IN_DELAYED
+        (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
+        comes with RetryInfo), REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
 
     @_abc_1.abstractmethod
@@ -414,9 +462,9 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes an API key for a user. A user has at most two that are active, so that one can be replaced while the other
         works. A program that signed in with an API key cannot make one.
 
-        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), API_KEY_LIMIT_REACHED
-        (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an API key),
-        REQUEST_ID_REUSED (ALREADY_EXISTS).
+        Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), USER_ERASED (FAILED_PRECONDITION),
+        API_KEY_LIMIT_REACHED (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an
+        API key), REQUEST_ID_REUSED (ALREADY_EXISTS).
         """
 
     @_abc_1.abstractmethod

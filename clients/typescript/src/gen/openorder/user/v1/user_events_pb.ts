@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/user/v1/user_events.proto.
  */
 export const file_openorder_user_v1_user_events: GenFile = /*@__PURE__*/
-  fileDesc("CiNvcGVub3JkZXIvdXNlci92MS91c2VyX2V2ZW50cy5wcm90bxIRb3Blbm9yZGVyLnVzZXIudjEiaAoLVXNlckNyZWF0ZWQSLAoEdXNlchgBIAEoCzIeLm9wZW5vcmRlci51c2VyLnYxLlVzZXJQcm9maWxlOivS4iInChR1c2VyLnByb2ZpbGUuY3JlYXRlZBIPdXNlci5wcm9maWxlLnYxImgKC1VzZXJVcGRhdGVkEiwKBHVzZXIYASABKAsyHi5vcGVub3JkZXIudXNlci52MS5Vc2VyUHJvZmlsZTor0uIiJwoUdXNlci5wcm9maWxlLnVwZGF0ZWQSD3VzZXIucHJvZmlsZS52MSJ1ChFVc2VyUm9sZXNBc3NpZ25lZBIsCgR1c2VyGAEgASgLMh4ub3Blbm9yZGVyLnVzZXIudjEuVXNlclByb2ZpbGU6MtLiIi4KG3VzZXIucHJvZmlsZS5yb2xlc19hc3NpZ25lZBIPdXNlci5wcm9maWxlLnYxImoKDFVzZXJEaXNhYmxlZBIsCgR1c2VyGAEgASgLMh4ub3Blbm9yZGVyLnVzZXIudjEuVXNlclByb2ZpbGU6LNLiIigKFXVzZXIucHJvZmlsZS5kaXNhYmxlZBIPdXNlci5wcm9maWxlLnYxImgKC1VzZXJFbmFibGVkEiwKBHVzZXIYASABKAsyHi5vcGVub3JkZXIudXNlci52MS5Vc2VyUHJvZmlsZTor0uIiJwoUdXNlci5wcm9maWxlLmVuYWJsZWQSD3VzZXIucHJvZmlsZS52MSJyCgxVc2VyU2lnbmVkSW4SMQoIYWN0aXZpdHkYASABKAsyHy5vcGVub3JkZXIudXNlci52MS5Vc2VyQWN0aXZpdHk6L9LiIisKF3VzZXIuYWN0aXZpdHkuc2lnbmVkX2luEhB1c2VyLmFjdGl2aXR5LnYxInsKEFVzZXJTaWduSW5GYWlsZWQSMQoIYWN0aXZpdHkYASABKAsyHy5vcGVub3JkZXIudXNlci52MS5Vc2VyQWN0aXZpdHk6NNLiIjAKHHVzZXIuYWN0aXZpdHkuc2lnbl9pbl9mYWlsZWQSEHVzZXIuYWN0aXZpdHkudjEidAoNVXNlclNpZ25lZE91dBIxCghhY3Rpdml0eRgBIAEoCzIfLm9wZW5vcmRlci51c2VyLnYxLlVzZXJBY3Rpdml0eTow0uIiLAoYdXNlci5hY3Rpdml0eS5zaWduZWRfb3V0EhB1c2VyLmFjdGl2aXR5LnYxIoABChNVc2VyUGFzc3dvcmRDaGFuZ2VkEjEKCGFjdGl2aXR5GAEgASgLMh8ub3Blbm9yZGVyLnVzZXIudjEuVXNlckFjdGl2aXR5OjbS4iIyCh51c2VyLmFjdGl2aXR5LnBhc3N3b3JkX2NoYW5nZWQSEHVzZXIuYWN0aXZpdHkudjEifQoRVXNlckFwaUtleUNyZWF0ZWQSMQoIYWN0aXZpdHkYASABKAsyHy5vcGVub3JkZXIudXNlci52MS5Vc2VyQWN0aXZpdHk6NdLiIjEKHXVzZXIuYWN0aXZpdHkuYXBpX2tleV9jcmVhdGVkEhB1c2VyLmFjdGl2aXR5LnYxIn0KEVVzZXJBcGlLZXlSZXZva2VkEjEKCGFjdGl2aXR5GAEgASgLMh8ub3Blbm9yZGVyLnVzZXIudjEuVXNlckFjdGl2aXR5OjXS4iIxCh11c2VyLmFjdGl2aXR5LmFwaV9rZXlfcmV2b2tlZBIQdXNlci5hY3Rpdml0eS52MSJ8ChZVc2VyU2Vzc2lvbkNvbXByb21pc2VkEjEKCGFjdGl2aXR5GAEgASgLMh8ub3Blbm9yZGVyLnVzZXIudjEuVXNlckFjdGl2aXR5Oi/S4iIrChh1c2VyLnNlc3Npb24uY29tcHJvbWlzZWQSD3VzZXIuc2Vzc2lvbi52MUK1AQoVY29tLm9wZW5vcmRlci51c2VyLnYxQg9Vc2VyRXZlbnRzUHJvdG9QAVpCZ2l0aHViLmNvbS9vcGVub3JkZXIvb3Blbm9yZGVyL2NsaWVudHMvZ28vb3Blbm9yZGVyL3VzZXIvdjE7dXNlcnYxogIGT09Vc2VyqgIRT3Blbk9yZGVyLlVzZXIuVjHKAhFPcGVuT3JkZXJcVXNlclxWMeoCE09wZW5PcmRlcjo6VXNlcjo6VjFiBnByb3RvMw", [file_openorder_event_v1_options, file_openorder_user_v1_user, file_openorder_user_v1_user_profile]);
+  fileDesc("CiNvcGVub3JkZXIvdXNlci92MS91c2VyX2V2ZW50cy5wcm90bxIRb3Blbm9yZGVyLnVzZXIudjEiaAoLVXNlckNyZWF0ZWQSLAoEdXNlchgBIAEoCzIeLm9wZW5vcmRlci51c2VyLnYxLlVzZXJQcm9maWxlOivS4iInChR1c2VyLnByb2ZpbGUuY3JlYXRlZBIPdXNlci5wcm9maWxlLnYxImgKC1VzZXJVcGRhdGVkEiwKBHVzZXIYASABKAsyHi5vcGVub3JkZXIudXNlci52MS5Vc2VyUHJvZmlsZTor0uIiJwoUdXNlci5wcm9maWxlLnVwZGF0ZWQSD3VzZXIucHJvZmlsZS52MSJ1ChFVc2VyUm9sZXNBc3NpZ25lZBIsCgR1c2VyGAEgASgLMh4ub3Blbm9yZGVyLnVzZXIudjEuVXNlclByb2ZpbGU6MtLiIi4KG3VzZXIucHJvZmlsZS5yb2xlc19hc3NpZ25lZBIPdXNlci5wcm9maWxlLnYxImoKDFVzZXJEaXNhYmxlZBIsCgR1c2VyGAEgASgLMh4ub3Blbm9yZGVyLnVzZXIudjEuVXNlclByb2ZpbGU6LNLiIigKFXVzZXIucHJvZmlsZS5kaXNhYmxlZBIPdXNlci5wcm9maWxlLnYxImgKC1VzZXJFbmFibGVkEiwKBHVzZXIYASABKAsyHi5vcGVub3JkZXIudXNlci52MS5Vc2VyUHJvZmlsZTor0uIiJwoUdXNlci5wcm9maWxlLmVuYWJsZWQSD3VzZXIucHJvZmlsZS52MSJmCgpVc2VyRXJhc2VkEiwKBHVzZXIYASABKAsyHi5vcGVub3JkZXIudXNlci52MS5Vc2VyUHJvZmlsZToq0uIiJgoTdXNlci5wcm9maWxlLmVyYXNlZBIPdXNlci5wcm9maWxlLnYxInIKDFVzZXJTaWduZWRJbhIxCghhY3Rpdml0eRgBIAEoCzIfLm9wZW5vcmRlci51c2VyLnYxLlVzZXJBY3Rpdml0eTov0uIiKwoXdXNlci5hY3Rpdml0eS5zaWduZWRfaW4SEHVzZXIuYWN0aXZpdHkudjEiewoQVXNlclNpZ25JbkZhaWxlZBIxCghhY3Rpdml0eRgBIAEoCzIfLm9wZW5vcmRlci51c2VyLnYxLlVzZXJBY3Rpdml0eTo00uIiMAocdXNlci5hY3Rpdml0eS5zaWduX2luX2ZhaWxlZBIQdXNlci5hY3Rpdml0eS52MSJ0Cg1Vc2VyU2lnbmVkT3V0EjEKCGFjdGl2aXR5GAEgASgLMh8ub3Blbm9yZGVyLnVzZXIudjEuVXNlckFjdGl2aXR5OjDS4iIsChh1c2VyLmFjdGl2aXR5LnNpZ25lZF9vdXQSEHVzZXIuYWN0aXZpdHkudjEigAEKE1VzZXJQYXNzd29yZENoYW5nZWQSMQoIYWN0aXZpdHkYASABKAsyHy5vcGVub3JkZXIudXNlci52MS5Vc2VyQWN0aXZpdHk6NtLiIjIKHnVzZXIuYWN0aXZpdHkucGFzc3dvcmRfY2hhbmdlZBIQdXNlci5hY3Rpdml0eS52MSJ9ChFVc2VyQXBpS2V5Q3JlYXRlZBIxCghhY3Rpdml0eRgBIAEoCzIfLm9wZW5vcmRlci51c2VyLnYxLlVzZXJBY3Rpdml0eTo10uIiMQoddXNlci5hY3Rpdml0eS5hcGlfa2V5X2NyZWF0ZWQSEHVzZXIuYWN0aXZpdHkudjEifQoRVXNlckFwaUtleVJldm9rZWQSMQoIYWN0aXZpdHkYASABKAsyHy5vcGVub3JkZXIudXNlci52MS5Vc2VyQWN0aXZpdHk6NdLiIjEKHXVzZXIuYWN0aXZpdHkuYXBpX2tleV9yZXZva2VkEhB1c2VyLmFjdGl2aXR5LnYxInwKFlVzZXJTZXNzaW9uQ29tcHJvbWlzZWQSMQoIYWN0aXZpdHkYASABKAsyHy5vcGVub3JkZXIudXNlci52MS5Vc2VyQWN0aXZpdHk6L9LiIisKGHVzZXIuc2Vzc2lvbi5jb21wcm9taXNlZBIPdXNlci5zZXNzaW9uLnYxQrUBChVjb20ub3Blbm9yZGVyLnVzZXIudjFCD1VzZXJFdmVudHNQcm90b1ABWkJnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvdXNlci92MTt1c2VydjGiAgZPT1VzZXKqAhFPcGVuT3JkZXIuVXNlci5WMcoCEU9wZW5PcmRlclxVc2VyXFYx6gITT3Blbk9yZGVyOjpVc2VyOjpWMWIGcHJvdG8z", [file_openorder_event_v1_options, file_openorder_user_v1_user, file_openorder_user_v1_user_profile]);
 
 /**
  * `user.profile.created`: the user was registered.
@@ -123,6 +123,28 @@ export const UserEnabledSchema: GenMessage<UserEnabled> = /*@__PURE__*/
   messageDesc(file_openorder_user_v1_user_events, 4);
 
 /**
+ * `user.profile.erased`: it is nobody any more: its mail address, name and password are deleted, its sessions have ended
+ * and its API keys are revoked. Whoever keeps something of the person by the user id forgets it.
+ *
+ * @generated from message openorder.user.v1.UserErased
+ */
+export type UserErased = Message<"openorder.user.v1.UserErased"> & {
+  /**
+   * The user.
+   *
+   * @generated from field: openorder.user.v1.UserProfile user = 1;
+   */
+  user?: UserProfile | undefined;
+};
+
+/**
+ * Describes the message openorder.user.v1.UserErased.
+ * Use `create(UserErasedSchema)` to create a new message.
+ */
+export const UserErasedSchema: GenMessage<UserErased> = /*@__PURE__*/
+  messageDesc(file_openorder_user_v1_user_events, 5);
+
+/**
  * `user.activity.signed_in`: somebody signed in with the password of the user.
  *
  * @generated from message openorder.user.v1.UserSignedIn
@@ -141,7 +163,7 @@ export type UserSignedIn = Message<"openorder.user.v1.UserSignedIn"> & {
  * Use `create(UserSignedInSchema)` to create a new message.
  */
 export const UserSignedInSchema: GenMessage<UserSignedIn> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_events, 5);
+  messageDesc(file_openorder_user_v1_user_events, 6);
 
 /**
  * `user.activity.sign_in_failed`: somebody tried to sign in with a wrong password. At most one a minute a user.
@@ -162,7 +184,7 @@ export type UserSignInFailed = Message<"openorder.user.v1.UserSignInFailed"> & {
  * Use `create(UserSignInFailedSchema)` to create a new message.
  */
 export const UserSignInFailedSchema: GenMessage<UserSignInFailed> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_events, 6);
+  messageDesc(file_openorder_user_v1_user_events, 7);
 
 /**
  * `user.activity.signed_out`: a session was ended by SignOut.
@@ -183,7 +205,7 @@ export type UserSignedOut = Message<"openorder.user.v1.UserSignedOut"> & {
  * Use `create(UserSignedOutSchema)` to create a new message.
  */
 export const UserSignedOutSchema: GenMessage<UserSignedOut> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_events, 7);
+  messageDesc(file_openorder_user_v1_user_events, 8);
 
 /**
  * `user.activity.password_changed`: the password is another one now; all other sessions have ended.
@@ -204,7 +226,7 @@ export type UserPasswordChanged = Message<"openorder.user.v1.UserPasswordChanged
  * Use `create(UserPasswordChangedSchema)` to create a new message.
  */
 export const UserPasswordChangedSchema: GenMessage<UserPasswordChanged> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_events, 8);
+  messageDesc(file_openorder_user_v1_user_events, 9);
 
 /**
  * `user.activity.api_key_created`: the user has a new API key.
@@ -225,7 +247,7 @@ export type UserApiKeyCreated = Message<"openorder.user.v1.UserApiKeyCreated"> &
  * Use `create(UserApiKeyCreatedSchema)` to create a new message.
  */
 export const UserApiKeyCreatedSchema: GenMessage<UserApiKeyCreated> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_events, 9);
+  messageDesc(file_openorder_user_v1_user_events, 10);
 
 /**
  * `user.activity.api_key_revoked`: an API key of the user is refused from now on.
@@ -246,7 +268,7 @@ export type UserApiKeyRevoked = Message<"openorder.user.v1.UserApiKeyRevoked"> &
  * Use `create(UserApiKeyRevokedSchema)` to create a new message.
  */
 export const UserApiKeyRevokedSchema: GenMessage<UserApiKeyRevoked> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_events, 10);
+  messageDesc(file_openorder_user_v1_user_events, 11);
 
 /**
  * `user.session.compromised`: a refresh token was used a second time. Somebody else may have it, so the session has
@@ -268,5 +290,5 @@ export type UserSessionCompromised = Message<"openorder.user.v1.UserSessionCompr
  * Use `create(UserSessionCompromisedSchema)` to create a new message.
  */
 export const UserSessionCompromisedSchema: GenMessage<UserSessionCompromised> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_events, 11);
+  messageDesc(file_openorder_user_v1_user_events, 12);
 

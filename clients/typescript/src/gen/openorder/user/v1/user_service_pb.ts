@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openorder/user/v1/user_service.proto.
  */
 export const file_openorder_user_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRvcGVub3JkZXIvdXNlci92MS91c2VyX3NlcnZpY2UucHJvdG8SEW9wZW5vcmRlci51c2VyLnYxIqMBChNSZWdpc3RlclVzZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDQoFZW1haWwYAiABKAkSFgoIcGFzc3dvcmQYAyABKAlCBNjiIgESFAoMZGlzcGxheV9uYW1lGAQgASgJEg8KB3VzZXJfaWQYBSABKAkSKgoFcm9sZXMYBiADKA4yGy5vcGVub3JkZXIudXNlci52MS5Vc2VyUm9sZSI9ChRSZWdpc3RlclVzZXJSZXNwb25zZRIlCgR1c2VyGAEgASgLMhcub3Blbm9yZGVyLnVzZXIudjEuVXNlciJPChNBdXRoZW50aWNhdGVSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEhYKCHBhc3N3b3JkGAIgASgJQgTY4iIBEhEKCWNsaWVudF9pZBgDIAEoCSJqChRBdXRoZW50aWNhdGVSZXNwb25zZRIlCgR1c2VyGAEgASgLMhcub3Blbm9yZGVyLnVzZXIudjEuVXNlchIrCgdzZXNzaW9uGAIgASgLMhoub3Blbm9yZGVyLnVzZXIudjEuU2Vzc2lvbiIyChNSZWZyZXNoVG9rZW5SZXF1ZXN0EhsKDXJlZnJlc2hfdG9rZW4YASABKAlCBNjiIgEiQwoUUmVmcmVzaFRva2VuUmVzcG9uc2USKwoHc2Vzc2lvbhgBIAEoCzIaLm9wZW5vcmRlci51c2VyLnYxLlNlc3Npb24iYgoOU2lnbk91dFJlcXVlc3QSHQoNcmVmcmVzaF90b2tlbhgBIAEoCUIE2OIiAUgAEhQKCnNlc3Npb25faWQYAiABKAlIABIRCgd1c2VyX2lkGAMgASgJSABCCAoGdGFyZ2V0IikKD1NpZ25PdXRSZXNwb25zZRIWCg5lbmRlZF9zZXNzaW9ucxgBIAEoBSKRAQoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIeChBjdXJyZW50X3Bhc3N3b3JkGAMgASgJQgTY4iIBEhoKDG5ld19wYXNzd29yZBgEIAEoCUIE2OIiARIXCg9rZWVwX3Nlc3Npb25faWQYBSABKAkiMAoWQ2hhbmdlUGFzc3dvcmRSZXNwb25zZRIWCg5lbmRlZF9zZXNzaW9ucxgBIAEoBSIhCg5HZXRVc2VyUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIjgKD0dldFVzZXJSZXNwb25zZRIlCgR1c2VyGAEgASgLMhcub3Blbm9yZGVyLnVzZXIudjEuVXNlciKfAQoUVXBkYXRlUHJvZmlsZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAMSGQoMZGlzcGxheV9uYW1lGAQgASgJSACIAQESEgoFZW1haWwYBSABKAlIAYgBAUIPCg1fZGlzcGxheV9uYW1lQggKBl9lbWFpbCI+ChVVcGRhdGVQcm9maWxlUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLm9wZW5vcmRlci51c2VyLnYxLlVzZXIifgoRQXNzaWduUm9sZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAMSKgoFcm9sZXMYBCADKA4yGy5vcGVub3JkZXIudXNlci52MS5Vc2VyUm9sZSI7ChJBc3NpZ25Sb2xlUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLm9wZW5vcmRlci51c2VyLnYxLlVzZXIiOQoSRGlzYWJsZVVzZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCSI8ChNEaXNhYmxlVXNlclJlc3BvbnNlEiUKBHVzZXIYASABKAsyFy5vcGVub3JkZXIudXNlci52MS5Vc2VyIjgKEUVuYWJsZVVzZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCSI7ChJFbmFibGVVc2VyUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLm9wZW5vcmRlci51c2VyLnYxLlVzZXIioAEKEExpc3RVc2Vyc1JlcXVlc3QSKQoEcm9sZRgBIAEoDjIbLm9wZW5vcmRlci51c2VyLnYxLlVzZXJSb2xlEisKBXN0YXRlGAIgASgOMhwub3Blbm9yZGVyLnVzZXIudjEuVXNlclN0YXRlEg0KBWVtYWlsGAMgASgJEhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJIlQKEUxpc3RVc2Vyc1Jlc3BvbnNlEiYKBXVzZXJzGAEgAygLMhcub3Blbm9yZGVyLnVzZXIudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiUQoXTGlzdFVzZXJBY3Rpdml0eVJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJoChhMaXN0VXNlckFjdGl2aXR5UmVzcG9uc2USMwoKYWN0aXZpdGllcxgBIAMoCzIfLm9wZW5vcmRlci51c2VyLnYxLlVzZXJBY3Rpdml0eRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkigQEKE0NyZWF0ZUFwaUtleVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVQoUQ3JlYXRlQXBpS2V5UmVzcG9uc2USKgoHYXBpX2tleRgBIAEoCzIZLm9wZW5vcmRlci51c2VyLnYxLkFwaUtleRIRCgNrZXkYAiABKAlCBNjiIgEiPQoTUmV2b2tlQXBpS2V5UmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCmFwaV9rZXlfaWQYAiABKAkiQgoUUmV2b2tlQXBpS2V5UmVzcG9uc2USKgoHYXBpX2tleRgBIAEoCzIZLm9wZW5vcmRlci51c2VyLnYxLkFwaUtleSIlChJMaXN0QXBpS2V5c1JlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSJCChNMaXN0QXBpS2V5c1Jlc3BvbnNlEisKCGFwaV9rZXlzGAEgAygLMhkub3Blbm9yZGVyLnVzZXIudjEuQXBpS2V5Ii4KGFJvdGF0ZVNpZ25pbmdLZXlzUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJIl4KGVJvdGF0ZVNpZ25pbmdLZXlzUmVzcG9uc2USDgoGa2V5X2lkGAEgASgJEjEKDWFjdGl2YXRlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMtMMCgtVc2VyU2VydmljZRJkCgxSZWdpc3RlclVzZXISJi5vcGVub3JkZXIudXNlci52MS5SZWdpc3RlclVzZXJSZXF1ZXN0Gicub3Blbm9yZGVyLnVzZXIudjEuUmVnaXN0ZXJVc2VyUmVzcG9uc2UiA5ACAhJfCgxBdXRoZW50aWNhdGUSJi5vcGVub3JkZXIudXNlci52MS5BdXRoZW50aWNhdGVSZXF1ZXN0Gicub3Blbm9yZGVyLnVzZXIudjEuQXV0aGVudGljYXRlUmVzcG9uc2USZAoMUmVmcmVzaFRva2VuEiYub3Blbm9yZGVyLnVzZXIudjEuUmVmcmVzaFRva2VuUmVxdWVzdBonLm9wZW5vcmRlci51c2VyLnYxLlJlZnJlc2hUb2tlblJlc3BvbnNlIgOQAgISVQoHU2lnbk91dBIhLm9wZW5vcmRlci51c2VyLnYxLlNpZ25PdXRSZXF1ZXN0GiIub3Blbm9yZGVyLnVzZXIudjEuU2lnbk91dFJlc3BvbnNlIgOQAgISagoOQ2hhbmdlUGFzc3dvcmQSKC5vcGVub3JkZXIudXNlci52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaKS5vcGVub3JkZXIudXNlci52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgOQAgISVQoHR2V0VXNlchIhLm9wZW5vcmRlci51c2VyLnYxLkdldFVzZXJSZXF1ZXN0GiIub3Blbm9yZGVyLnVzZXIudjEuR2V0VXNlclJlc3BvbnNlIgOQAgESZwoNVXBkYXRlUHJvZmlsZRInLm9wZW5vcmRlci51c2VyLnYxLlVwZGF0ZVByb2ZpbGVSZXF1ZXN0Gigub3Blbm9yZGVyLnVzZXIudjEuVXBkYXRlUHJvZmlsZVJlc3BvbnNlIgOQAgISXgoKQXNzaWduUm9sZRIkLm9wZW5vcmRlci51c2VyLnYxLkFzc2lnblJvbGVSZXF1ZXN0GiUub3Blbm9yZGVyLnVzZXIudjEuQXNzaWduUm9sZVJlc3BvbnNlIgOQAgISYQoLRGlzYWJsZVVzZXISJS5vcGVub3JkZXIudXNlci52MS5EaXNhYmxlVXNlclJlcXVlc3QaJi5vcGVub3JkZXIudXNlci52MS5EaXNhYmxlVXNlclJlc3BvbnNlIgOQAgISXgoKRW5hYmxlVXNlchIkLm9wZW5vcmRlci51c2VyLnYxLkVuYWJsZVVzZXJSZXF1ZXN0GiUub3Blbm9yZGVyLnVzZXIudjEuRW5hYmxlVXNlclJlc3BvbnNlIgOQAgISWwoJTGlzdFVzZXJzEiMub3Blbm9yZGVyLnVzZXIudjEuTGlzdFVzZXJzUmVxdWVzdBokLm9wZW5vcmRlci51c2VyLnYxLkxpc3RVc2Vyc1Jlc3BvbnNlIgOQAgEScAoQTGlzdFVzZXJBY3Rpdml0eRIqLm9wZW5vcmRlci51c2VyLnYxLkxpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0Gisub3Blbm9yZGVyLnVzZXIudjEuTGlzdFVzZXJBY3Rpdml0eVJlc3BvbnNlIgOQAgESZAoMQ3JlYXRlQXBpS2V5EiYub3Blbm9yZGVyLnVzZXIudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBonLm9wZW5vcmRlci51c2VyLnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlIgOQAgISZAoMUmV2b2tlQXBpS2V5EiYub3Blbm9yZGVyLnVzZXIudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBonLm9wZW5vcmRlci51c2VyLnYxLlJldm9rZUFwaUtleVJlc3BvbnNlIgOQAgISYQoLTGlzdEFwaUtleXMSJS5vcGVub3JkZXIudXNlci52MS5MaXN0QXBpS2V5c1JlcXVlc3QaJi5vcGVub3JkZXIudXNlci52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIgOQAgEScwoRUm90YXRlU2lnbmluZ0tleXMSKy5vcGVub3JkZXIudXNlci52MS5Sb3RhdGVTaWduaW5nS2V5c1JlcXVlc3QaLC5vcGVub3JkZXIudXNlci52MS5Sb3RhdGVTaWduaW5nS2V5c1Jlc3BvbnNlIgOQAgJCtgEKFWNvbS5vcGVub3JkZXIudXNlci52MUIQVXNlclNlcnZpY2VQcm90b1ABWkJnaXRodWIuY29tL29wZW5vcmRlci9vcGVub3JkZXIvY2xpZW50cy9nby9vcGVub3JkZXIvdXNlci92MTt1c2VydjGiAgZPT1VzZXKqAhFPcGVuT3JkZXIuVXNlci5WMcoCEU9wZW5PcmRlclxVc2VyXFYx6gITT3Blbk9yZGVyOjpVc2VyOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_openorder_secret_v1_secret, file_openorder_user_v1_user]);
+  fileDesc("CiRvcGVub3JkZXIvdXNlci92MS91c2VyX3NlcnZpY2UucHJvdG8SEW9wZW5vcmRlci51c2VyLnYxIqMBChNSZWdpc3RlclVzZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDQoFZW1haWwYAiABKAkSFgoIcGFzc3dvcmQYAyABKAlCBNjiIgESFAoMZGlzcGxheV9uYW1lGAQgASgJEg8KB3VzZXJfaWQYBSABKAkSKgoFcm9sZXMYBiADKA4yGy5vcGVub3JkZXIudXNlci52MS5Vc2VyUm9sZSI9ChRSZWdpc3RlclVzZXJSZXNwb25zZRIlCgR1c2VyGAEgASgLMhcub3Blbm9yZGVyLnVzZXIudjEuVXNlciJPChNBdXRoZW50aWNhdGVSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEhYKCHBhc3N3b3JkGAIgASgJQgTY4iIBEhEKCWNsaWVudF9pZBgDIAEoCSJqChRBdXRoZW50aWNhdGVSZXNwb25zZRIlCgR1c2VyGAEgASgLMhcub3Blbm9yZGVyLnVzZXIudjEuVXNlchIrCgdzZXNzaW9uGAIgASgLMhoub3Blbm9yZGVyLnVzZXIudjEuU2Vzc2lvbiIyChNSZWZyZXNoVG9rZW5SZXF1ZXN0EhsKDXJlZnJlc2hfdG9rZW4YASABKAlCBNjiIgEiQwoUUmVmcmVzaFRva2VuUmVzcG9uc2USKwoHc2Vzc2lvbhgBIAEoCzIaLm9wZW5vcmRlci51c2VyLnYxLlNlc3Npb24iYgoOU2lnbk91dFJlcXVlc3QSHQoNcmVmcmVzaF90b2tlbhgBIAEoCUIE2OIiAUgAEhQKCnNlc3Npb25faWQYAiABKAlIABIRCgd1c2VyX2lkGAMgASgJSABCCAoGdGFyZ2V0IikKD1NpZ25PdXRSZXNwb25zZRIWCg5lbmRlZF9zZXNzaW9ucxgBIAEoBSKRAQoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIeChBjdXJyZW50X3Bhc3N3b3JkGAMgASgJQgTY4iIBEhoKDG5ld19wYXNzd29yZBgEIAEoCUIE2OIiARIXCg9rZWVwX3Nlc3Npb25faWQYBSABKAkiMAoWQ2hhbmdlUGFzc3dvcmRSZXNwb25zZRIWCg5lbmRlZF9zZXNzaW9ucxgBIAEoBSIhCg5HZXRVc2VyUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIjgKD0dldFVzZXJSZXNwb25zZRIlCgR1c2VyGAEgASgLMhcub3Blbm9yZGVyLnVzZXIudjEuVXNlciKfAQoUVXBkYXRlUHJvZmlsZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAMSGQoMZGlzcGxheV9uYW1lGAQgASgJSACIAQESEgoFZW1haWwYBSABKAlIAYgBAUIPCg1fZGlzcGxheV9uYW1lQggKBl9lbWFpbCI+ChVVcGRhdGVQcm9maWxlUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLm9wZW5vcmRlci51c2VyLnYxLlVzZXIifgoRQXNzaWduUm9sZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAMSKgoFcm9sZXMYBCADKA4yGy5vcGVub3JkZXIudXNlci52MS5Vc2VyUm9sZSI7ChJBc3NpZ25Sb2xlUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLm9wZW5vcmRlci51c2VyLnYxLlVzZXIiOQoSRGlzYWJsZVVzZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCSI8ChNEaXNhYmxlVXNlclJlc3BvbnNlEiUKBHVzZXIYASABKAsyFy5vcGVub3JkZXIudXNlci52MS5Vc2VyIjgKEUVuYWJsZVVzZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCSI7ChJFbmFibGVVc2VyUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLm9wZW5vcmRlci51c2VyLnYxLlVzZXIiVwoQRXJhc2VVc2VyUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSHgoQY3VycmVudF9wYXNzd29yZBgDIAEoCUIE2OIiASI6ChFFcmFzZVVzZXJSZXNwb25zZRIlCgR1c2VyGAEgASgLMhcub3Blbm9yZGVyLnVzZXIudjEuVXNlciKgAQoQTGlzdFVzZXJzUmVxdWVzdBIpCgRyb2xlGAEgASgOMhsub3Blbm9yZGVyLnVzZXIudjEuVXNlclJvbGUSKwoFc3RhdGUYAiABKA4yHC5vcGVub3JkZXIudXNlci52MS5Vc2VyU3RhdGUSDQoFZW1haWwYAyABKAkSEQoJcGFnZV9zaXplGAQgASgFEhIKCnBhZ2VfdG9rZW4YBSABKAkiVAoRTGlzdFVzZXJzUmVzcG9uc2USJgoFdXNlcnMYASADKAsyFy5vcGVub3JkZXIudXNlci52MS5Vc2VyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChdMaXN0VXNlckFjdGl2aXR5UmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImgKGExpc3RVc2VyQWN0aXZpdHlSZXNwb25zZRIzCgphY3Rpdml0aWVzGAEgAygLMh8ub3Blbm9yZGVyLnVzZXIudjEuVXNlckFjdGl2aXR5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKBAQoTQ3JlYXRlQXBpS2V5UmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJVChRDcmVhdGVBcGlLZXlSZXNwb25zZRIqCgdhcGlfa2V5GAEgASgLMhkub3Blbm9yZGVyLnVzZXIudjEuQXBpS2V5EhEKA2tleRgCIAEoCUIE2OIiASI9ChNSZXZva2VBcGlLZXlSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKYXBpX2tleV9pZBgCIAEoCSJCChRSZXZva2VBcGlLZXlSZXNwb25zZRIqCgdhcGlfa2V5GAEgASgLMhkub3Blbm9yZGVyLnVzZXIudjEuQXBpS2V5IiUKEkxpc3RBcGlLZXlzUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIkIKE0xpc3RBcGlLZXlzUmVzcG9uc2USKwoIYXBpX2tleXMYASADKAsyGS5vcGVub3JkZXIudXNlci52MS5BcGlLZXkiLgoYUm90YXRlU2lnbmluZ0tleXNSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkiXgoZUm90YXRlU2lnbmluZ0tleXNSZXNwb25zZRIOCgZrZXlfaWQYASABKAkSMQoNYWN0aXZhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAysA0KC1VzZXJTZXJ2aWNlEmQKDFJlZ2lzdGVyVXNlchImLm9wZW5vcmRlci51c2VyLnYxLlJlZ2lzdGVyVXNlclJlcXVlc3QaJy5vcGVub3JkZXIudXNlci52MS5SZWdpc3RlclVzZXJSZXNwb25zZSIDkAICEl8KDEF1dGhlbnRpY2F0ZRImLm9wZW5vcmRlci51c2VyLnYxLkF1dGhlbnRpY2F0ZVJlcXVlc3QaJy5vcGVub3JkZXIudXNlci52MS5BdXRoZW50aWNhdGVSZXNwb25zZRJkCgxSZWZyZXNoVG9rZW4SJi5vcGVub3JkZXIudXNlci52MS5SZWZyZXNoVG9rZW5SZXF1ZXN0Gicub3Blbm9yZGVyLnVzZXIudjEuUmVmcmVzaFRva2VuUmVzcG9uc2UiA5ACAhJVCgdTaWduT3V0EiEub3Blbm9yZGVyLnVzZXIudjEuU2lnbk91dFJlcXVlc3QaIi5vcGVub3JkZXIudXNlci52MS5TaWduT3V0UmVzcG9uc2UiA5ACAhJqCg5DaGFuZ2VQYXNzd29yZBIoLm9wZW5vcmRlci51c2VyLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBopLm9wZW5vcmRlci51c2VyLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiA5ACAhJVCgdHZXRVc2VyEiEub3Blbm9yZGVyLnVzZXIudjEuR2V0VXNlclJlcXVlc3QaIi5vcGVub3JkZXIudXNlci52MS5HZXRVc2VyUmVzcG9uc2UiA5ACARJnCg1VcGRhdGVQcm9maWxlEicub3Blbm9yZGVyLnVzZXIudjEuVXBkYXRlUHJvZmlsZVJlcXVlc3QaKC5vcGVub3JkZXIudXNlci52MS5VcGRhdGVQcm9maWxlUmVzcG9uc2UiA5ACAhJeCgpBc3NpZ25Sb2xlEiQub3Blbm9yZGVyLnVzZXIudjEuQXNzaWduUm9sZVJlcXVlc3QaJS5vcGVub3JkZXIudXNlci52MS5Bc3NpZ25Sb2xlUmVzcG9uc2UiA5ACAhJhCgtEaXNhYmxlVXNlchIlLm9wZW5vcmRlci51c2VyLnYxLkRpc2FibGVVc2VyUmVxdWVzdBomLm9wZW5vcmRlci51c2VyLnYxLkRpc2FibGVVc2VyUmVzcG9uc2UiA5ACAhJeCgpFbmFibGVVc2VyEiQub3Blbm9yZGVyLnVzZXIudjEuRW5hYmxlVXNlclJlcXVlc3QaJS5vcGVub3JkZXIudXNlci52MS5FbmFibGVVc2VyUmVzcG9uc2UiA5ACAhJbCglFcmFzZVVzZXISIy5vcGVub3JkZXIudXNlci52MS5FcmFzZVVzZXJSZXF1ZXN0GiQub3Blbm9yZGVyLnVzZXIudjEuRXJhc2VVc2VyUmVzcG9uc2UiA5ACAhJbCglMaXN0VXNlcnMSIy5vcGVub3JkZXIudXNlci52MS5MaXN0VXNlcnNSZXF1ZXN0GiQub3Blbm9yZGVyLnVzZXIudjEuTGlzdFVzZXJzUmVzcG9uc2UiA5ACARJwChBMaXN0VXNlckFjdGl2aXR5Eioub3Blbm9yZGVyLnVzZXIudjEuTGlzdFVzZXJBY3Rpdml0eVJlcXVlc3QaKy5vcGVub3JkZXIudXNlci52MS5MaXN0VXNlckFjdGl2aXR5UmVzcG9uc2UiA5ACARJkCgxDcmVhdGVBcGlLZXkSJi5vcGVub3JkZXIudXNlci52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0Gicub3Blbm9yZGVyLnVzZXIudjEuQ3JlYXRlQXBpS2V5UmVzcG9uc2UiA5ACAhJkCgxSZXZva2VBcGlLZXkSJi5vcGVub3JkZXIudXNlci52MS5SZXZva2VBcGlLZXlSZXF1ZXN0Gicub3Blbm9yZGVyLnVzZXIudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiA5ACAhJhCgtMaXN0QXBpS2V5cxIlLm9wZW5vcmRlci51c2VyLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBomLm9wZW5vcmRlci51c2VyLnYxLkxpc3RBcGlLZXlzUmVzcG9uc2UiA5ACARJzChFSb3RhdGVTaWduaW5nS2V5cxIrLm9wZW5vcmRlci51c2VyLnYxLlJvdGF0ZVNpZ25pbmdLZXlzUmVxdWVzdBosLm9wZW5vcmRlci51c2VyLnYxLlJvdGF0ZVNpZ25pbmdLZXlzUmVzcG9uc2UiA5ACAkK2AQoVY29tLm9wZW5vcmRlci51c2VyLnYxQhBVc2VyU2VydmljZVByb3RvUAFaQmdpdGh1Yi5jb20vb3Blbm9yZGVyL29wZW5vcmRlci9jbGllbnRzL2dvL29wZW5vcmRlci91c2VyL3YxO3VzZXJ2MaICBk9PVXNlcqoCEU9wZW5PcmRlci5Vc2VyLlYxygIRT3Blbk9yZGVyXFVzZXJcVjHqAhNPcGVuT3JkZXI6OlVzZXI6OlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_openorder_secret_v1_secret, file_openorder_user_v1_user]);
 
 /**
  * Request of RegisterUser.
@@ -611,6 +611,62 @@ export const EnableUserResponseSchema: GenMessage<EnableUserResponse> = /*@__PUR
   messageDesc(file_openorder_user_v1_user_service, 19);
 
 /**
+ * Request of EraseUser.
+ *
+ * @generated from message openorder.user.v1.EraseUserRequest
+ */
+export type EraseUserRequest = Message<"openorder.user.v1.EraseUserRequest"> & {
+  /**
+   * Chosen by the caller, new for each intent, 1 to 64 of [A-Za-z0-9._:-]; see RegisterUserRequest.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * User id of the user.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+
+  /**
+   * The user's password, 1 to 128 characters. Required, but for operators who erase somebody else. Secret.
+   *
+   * @generated from field: string current_password = 3;
+   */
+  currentPassword: string;
+};
+
+/**
+ * Describes the message openorder.user.v1.EraseUserRequest.
+ * Use `create(EraseUserRequestSchema)` to create a new message.
+ */
+export const EraseUserRequestSchema: GenMessage<EraseUserRequest> = /*@__PURE__*/
+  messageDesc(file_openorder_user_v1_user_service, 20);
+
+/**
+ * Response of EraseUser.
+ *
+ * @generated from message openorder.user.v1.EraseUserResponse
+ */
+export type EraseUserResponse = Message<"openorder.user.v1.EraseUserResponse"> & {
+  /**
+   * The user as it stands after the call.
+   *
+   * @generated from field: openorder.user.v1.User user = 1;
+   */
+  user?: User | undefined;
+};
+
+/**
+ * Describes the message openorder.user.v1.EraseUserResponse.
+ * Use `create(EraseUserResponseSchema)` to create a new message.
+ */
+export const EraseUserResponseSchema: GenMessage<EraseUserResponse> = /*@__PURE__*/
+  messageDesc(file_openorder_user_v1_user_service, 21);
+
+/**
  * Request of ListUsers. All conditions must hold.
  *
  * @generated from message openorder.user.v1.ListUsersRequest
@@ -657,7 +713,7 @@ export type ListUsersRequest = Message<"openorder.user.v1.ListUsersRequest"> & {
  * Use `create(ListUsersRequestSchema)` to create a new message.
  */
 export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 20);
+  messageDesc(file_openorder_user_v1_user_service, 22);
 
 /**
  * Response of ListUsers.
@@ -685,7 +741,7 @@ export type ListUsersResponse = Message<"openorder.user.v1.ListUsersResponse"> &
  * Use `create(ListUsersResponseSchema)` to create a new message.
  */
 export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 21);
+  messageDesc(file_openorder_user_v1_user_service, 23);
 
 /**
  * Request of ListUserActivity.
@@ -720,7 +776,7 @@ export type ListUserActivityRequest = Message<"openorder.user.v1.ListUserActivit
  * Use `create(ListUserActivityRequestSchema)` to create a new message.
  */
 export const ListUserActivityRequestSchema: GenMessage<ListUserActivityRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 22);
+  messageDesc(file_openorder_user_v1_user_service, 24);
 
 /**
  * Response of ListUserActivity.
@@ -748,7 +804,7 @@ export type ListUserActivityResponse = Message<"openorder.user.v1.ListUserActivi
  * Use `create(ListUserActivityResponseSchema)` to create a new message.
  */
 export const ListUserActivityResponseSchema: GenMessage<ListUserActivityResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 23);
+  messageDesc(file_openorder_user_v1_user_service, 25);
 
 /**
  * Request of CreateApiKey.
@@ -790,7 +846,7 @@ export type CreateApiKeyRequest = Message<"openorder.user.v1.CreateApiKeyRequest
  * Use `create(CreateApiKeyRequestSchema)` to create a new message.
  */
 export const CreateApiKeyRequestSchema: GenMessage<CreateApiKeyRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 24);
+  messageDesc(file_openorder_user_v1_user_service, 26);
 
 /**
  * Response of CreateApiKey.
@@ -819,7 +875,7 @@ export type CreateApiKeyResponse = Message<"openorder.user.v1.CreateApiKeyRespon
  * Use `create(CreateApiKeyResponseSchema)` to create a new message.
  */
 export const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 25);
+  messageDesc(file_openorder_user_v1_user_service, 27);
 
 /**
  * Request of RevokeApiKey.
@@ -847,7 +903,7 @@ export type RevokeApiKeyRequest = Message<"openorder.user.v1.RevokeApiKeyRequest
  * Use `create(RevokeApiKeyRequestSchema)` to create a new message.
  */
 export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 26);
+  messageDesc(file_openorder_user_v1_user_service, 28);
 
 /**
  * Response of RevokeApiKey.
@@ -868,7 +924,7 @@ export type RevokeApiKeyResponse = Message<"openorder.user.v1.RevokeApiKeyRespon
  * Use `create(RevokeApiKeyResponseSchema)` to create a new message.
  */
 export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 27);
+  messageDesc(file_openorder_user_v1_user_service, 29);
 
 /**
  * Request of ListApiKeys.
@@ -889,7 +945,7 @@ export type ListApiKeysRequest = Message<"openorder.user.v1.ListApiKeysRequest">
  * Use `create(ListApiKeysRequestSchema)` to create a new message.
  */
 export const ListApiKeysRequestSchema: GenMessage<ListApiKeysRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 28);
+  messageDesc(file_openorder_user_v1_user_service, 30);
 
 /**
  * Response of ListApiKeys.
@@ -910,7 +966,7 @@ export type ListApiKeysResponse = Message<"openorder.user.v1.ListApiKeysResponse
  * Use `create(ListApiKeysResponseSchema)` to create a new message.
  */
 export const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 29);
+  messageDesc(file_openorder_user_v1_user_service, 31);
 
 /**
  * Request of RotateSigningKeys.
@@ -931,7 +987,7 @@ export type RotateSigningKeysRequest = Message<"openorder.user.v1.RotateSigningK
  * Use `create(RotateSigningKeysRequestSchema)` to create a new message.
  */
 export const RotateSigningKeysRequestSchema: GenMessage<RotateSigningKeysRequest> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 30);
+  messageDesc(file_openorder_user_v1_user_service, 32);
 
 /**
  * Response of RotateSigningKeys.
@@ -959,7 +1015,7 @@ export type RotateSigningKeysResponse = Message<"openorder.user.v1.RotateSigning
  * Use `create(RotateSigningKeysResponseSchema)` to create a new message.
  */
 export const RotateSigningKeysResponseSchema: GenMessage<RotateSigningKeysResponse> = /*@__PURE__*/
-  messageDesc(file_openorder_user_v1_user_service, 31);
+  messageDesc(file_openorder_user_v1_user_service, 33);
 
 /**
  * Users, and how they sign in.
@@ -1041,7 +1097,8 @@ export const UserService: GenService<{
    *
    * Reasons: CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), PASSWORD_TOO_COMMON (FAILED_PRECONDITION), SIGN_IN_DELAYED
    * (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
-   * comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), REQUEST_ID_REUSED (ALREADY_EXISTS).
+   * comes with RetryInfo), USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), REQUEST_ID_REUSED
+   * (ALREADY_EXISTS).
    *
    * @generated from rpc openorder.user.v1.UserService.ChangePassword
    */
@@ -1063,8 +1120,9 @@ export const UserService: GenService<{
   /**
    * Changes the name of a user, or, for operators, its mail address.
    *
-   * Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN (ALREADY_EXISTS), ROLE_REQUIRED
-   * (PERMISSION_DENIED: a mail address was given, and the caller is no operator), REQUEST_ID_REUSED (ALREADY_EXISTS).
+   * Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED), EMAIL_TAKEN
+   * (ALREADY_EXISTS), ROLE_REQUIRED (PERMISSION_DENIED: a mail address was given, and the caller is no operator),
+   * REQUEST_ID_REUSED (ALREADY_EXISTS).
    *
    * @generated from rpc openorder.user.v1.UserService.UpdateProfile
    */
@@ -1077,9 +1135,9 @@ export const UserService: GenService<{
    * Gives a user other roles. For operators. Access tokens of before are refused everywhere a few seconds later; the
    * sessions go on.
    *
-   * Reasons: USER_NOT_FOUND (NOT_FOUND), USER_VERSION_MISMATCH (ABORTED), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
-   * operators cannot take that role from themselves, so one is always left), ROLE_REQUIRED (PERMISSION_DENIED),
-   * REQUEST_ID_REUSED (ALREADY_EXISTS).
+   * Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), USER_VERSION_MISMATCH (ABORTED),
+   * OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot take that role from themselves, so one is always left),
+   * ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
    *
    * @generated from rpc openorder.user.v1.UserService.AssignRole
    */
@@ -1091,8 +1149,8 @@ export const UserService: GenService<{
   /**
    * Keeps a user from signing in, and ends its sessions. For operators. One who is disabled stays so.
    *
-   * Reasons: USER_NOT_FOUND (NOT_FOUND), OPERATOR_IS_ONESELF (FAILED_PRECONDITION: operators cannot disable
-   * themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+   * Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION), OPERATOR_IS_ONESELF (FAILED_PRECONDITION:
+   * operators cannot disable themselves), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
    *
    * @generated from rpc openorder.user.v1.UserService.DisableUser
    */
@@ -1104,7 +1162,8 @@ export const UserService: GenService<{
   /**
    * Lets a disabled user sign in again. For operators. One who is active stays so.
    *
-   * Reasons: USER_NOT_FOUND (NOT_FOUND), ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
+   * Reasons: USER_NOT_FOUND (NOT_FOUND), USER_ERASED (FAILED_PRECONDITION: nobody is left who could sign in),
+   * ROLE_REQUIRED (PERMISSION_DENIED), REQUEST_ID_REUSED (ALREADY_EXISTS).
    *
    * @generated from rpc openorder.user.v1.UserService.EnableUser
    */
@@ -1112,6 +1171,24 @@ export const UserService: GenService<{
     methodKind: "unary";
     input: typeof EnableUserRequestSchema;
     output: typeof EnableUserResponseSchema;
+  },
+  /**
+   * Takes the person out of a user, for good: mail address, name and password are deleted, sessions end and API keys are
+   * revoked, and `user.profile.erased` has other services forget what they keep of the person. The user id stays, in
+   * the state ERASED, and so do its orders: they hold what the law asks to be kept. The mail address may be registered
+   * again. For operators, and for the user itself with its password. One that is erased stays so.
+   *
+   * Reasons: USER_NOT_FOUND (NOT_FOUND), CURRENT_PASSWORD_WRONG (FAILED_PRECONDITION), OPERATOR_IS_ONESELF
+   * (FAILED_PRECONDITION: operators cannot erase themselves, so one is always left), SIGN_IN_DELAYED
+   * (RESOURCE_EXHAUSTED: too many wrong passwords; comes with RetryInfo), PASSWORD_QUEUE_FULL (RESOURCE_EXHAUSTED;
+   * comes with RetryInfo), REQUEST_ID_REUSED (ALREADY_EXISTS).
+   *
+   * @generated from rpc openorder.user.v1.UserService.EraseUser
+   */
+  eraseUser: {
+    methodKind: "unary";
+    input: typeof EraseUserRequestSchema;
+    output: typeof EraseUserResponseSchema;
   },
   /**
    * Returns users, the newest first. For operators, services and viewers; viewers cannot ask by mail address. Reason:
@@ -1138,9 +1215,9 @@ export const UserService: GenService<{
    * Makes an API key for a user. A user has at most two that are active, so that one can be replaced while the other
    * works. A program that signed in with an API key cannot make one.
    *
-   * Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), API_KEY_LIMIT_REACHED
-   * (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an API key),
-   * REQUEST_ID_REUSED (ALREADY_EXISTS).
+   * Reasons: USER_NOT_FOUND (NOT_FOUND), USER_DISABLED (FAILED_PRECONDITION), USER_ERASED (FAILED_PRECONDITION),
+   * API_KEY_LIMIT_REACHED (FAILED_PRECONDITION), API_KEY_NOT_ALLOWED (PERMISSION_DENIED: the caller signed in with an
+   * API key), REQUEST_ID_REUSED (ALREADY_EXISTS).
    *
    * @generated from rpc openorder.user.v1.UserService.CreateApiKey
    */

@@ -101,6 +101,7 @@ public final class Reason {
     public static final String REFRESH_TOKEN_REUSED = "REFRESH_TOKEN_REUSED";
     public static final String SIGN_IN_DELAYED = "SIGN_IN_DELAYED";
     public static final String USER_DISABLED = "USER_DISABLED";
+    public static final String USER_ERASED = "USER_ERASED";
     public static final String USER_ID_TAKEN = "USER_ID_TAKEN";
     public static final String USER_NOT_FOUND = "USER_NOT_FOUND";
     public static final String USER_VERSION_MISMATCH = "USER_VERSION_MISMATCH";
