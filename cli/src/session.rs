@@ -69,6 +69,18 @@ impl Stored {
 /// # Errors
 /// The file cannot be read, or is none.
 pub(crate) fn load(gateway: &str) -> anyhow::Result<Option<Stored>> {
+    Ok(read()?.filter(|stored| stored.gateway == gateway))
+}
+
+/// The gateway that this machine's user is signed in at, if it is another one.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn elsewhere(gateway: &str) -> anyhow::Result<Option<String>> {
+    Ok(read()?.map(|stored| stored.gateway).filter(|other| other != gateway))
+}
+
+fn read() -> anyhow::Result<Option<Stored>> {
     let Ok(path) = path() else { return Ok(None) };
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -77,7 +89,7 @@ pub(crate) fn load(gateway: &str) -> anyhow::Result<Option<Stored>> {
     };
     let stored: Stored = serde_json::from_slice(&text)
         .map_err(|_| anyhow::anyhow!("{} is no sign-in: remove it, and `openorder login`", path.display()))?;
-    Ok(Some(stored).filter(|stored| stored.gateway == gateway))
+    Ok(Some(stored))
 }
 
 /// Forgets the sign-in.
@@ -99,8 +111,20 @@ pub(crate) fn forget() -> anyhow::Result<()> {
 /// # Errors
 /// The sign-in is over, or the gateway does not say.
 pub(crate) async fn access_token(client: &GatewayClient, gateway: &str) -> anyhow::Result<Option<String>> {
+    access_token_for(client, gateway, REMAINING_MIN).await
+}
+
+/// As [`access_token`]; one that ends within so many seconds is replaced as well.
+///
+/// # Errors
+/// As [`access_token`].
+pub(crate) async fn access_token_for(
+    client: &GatewayClient,
+    gateway: &str,
+    seconds: i64,
+) -> anyhow::Result<Option<String>> {
     let Some(stored) = load(gateway)? else { return Ok(None) };
-    if stored.access_token_expire_time - Utc::now().timestamp() > REMAINING_MIN {
+    if stored.access_token_expire_time - Utc::now().timestamp() > seconds {
         return Ok(Some(stored.access_token));
     }
     let request = RefreshTokenRequest { refresh_token: stored.refresh_token };

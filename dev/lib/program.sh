@@ -32,7 +32,7 @@ program_environment() {
     variable=OPENORDER_${service^^}_DATABASE_URL
     export "$variable=${!variable:-$server/openorder_$service$query}"
   done
-  for service in order notification analytics cart; do
+  for service in order notification analytics cart user; do
     variable=OPENORDER_${service^^}_REDIS_URL
     export "$variable=${!variable:-$OPENORDER_REDIS_URL}"
   done

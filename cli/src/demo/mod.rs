@@ -1,5 +1,6 @@
 //! `openorder demo`: four orders through a running system, each followed to its end.
 //!
+//! - `people.rs`: an operator and a customer, who sign in;
 //! - `world.rs`: the product, the wallet and the coupon that the orders need, and what is left of them afterwards;
 //! - `story.rs`: one order: placed, watched, explained by its timeline;
 //! - `cart.rs`: what a visitor does before an order is placed;
@@ -8,10 +9,12 @@
 
 mod cart;
 mod parcel;
+mod people;
 mod story;
 mod trace;
 mod world;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -24,6 +27,7 @@ use crate::output::line;
 use crate::settings_args::SettingsArgs;
 use crate::show::mark;
 
+use people::{Operators, People};
 use story::Story;
 use world::World;
 
@@ -34,9 +38,12 @@ const HELP: &str = "\
 Examples:
   openorder demo
   openorder demo --gateway http://127.0.0.1:9080
+  openorder demo --operator-file demo-operator       keeps the operator that it makes, and is the same one next time
 
-It makes a product, a wallet and a coupon of its own each time, so it can be run as often as you like. Nothing is cleaned up
-afterwards: look at what it made. The exit code is 0 when everything came out as expected.";
+A customer registers each time, and orders a product with a wallet and a coupon of its own, so it can be run as often as you
+like. Product, coupon and parcel are an operator's: one that is made as `openorder user create-operator` makes one, with a
+password that is drawn, or one whose token is given. Nothing is cleaned up afterwards: look at what it made. The exit code is
+0 when everything came out as expected.";
 
 /// Arguments of `openorder demo`.
 #[derive(Clone, Debug, Args)]
@@ -49,6 +56,16 @@ pub struct DemoArgs {
     /// settings, else those of the system].
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<String>,
+    /// API key or access token of an operator that there is; without it, one is made by the user service (services.user).
+    #[arg(long, value_name = "TOKEN")]
+    pub operator_token: Option<String>,
+    /// Keeps the operator that is made for the next time: its password in the first line, its mail address in the second
+    /// [default: it is kept nowhere, and shown once].
+    #[arg(long, value_name = "FILE", conflicts_with = "operator_token")]
+    pub operator_file: Option<PathBuf>,
+    /// Signs this machine's user in as that operator, as `openorder login` does.
+    #[arg(long, conflicts_with = "operator_token")]
+    pub sign_in: bool,
     /// Jaeger's page, for the link to the trace.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:16686")]
     pub jaeger: String,
@@ -83,7 +100,12 @@ pub fn run(settings: &SettingsArgs, args: &DemoArgs) -> anyhow::Result<bool> {
         gateway: args.shown_gateway.as_deref(),
         admin: admin.as_deref().filter(|_| args.shown_gateway.is_none()),
     };
-    block_on(Box::pin(demo(&gateway, &pages)))?
+    let operators = Operators {
+        token: args.operator_token.as_deref(),
+        file: args.operator_file.as_deref(),
+        signs_in: args.sign_in,
+    };
+    block_on(Box::pin(demo(settings, &gateway, operators, &pages)))?
 }
 
 /// What there is to look at.
@@ -98,26 +120,32 @@ struct Pages<'a> {
     admin: Option<&'a str>,
 }
 
-async fn demo(gateway: &gateway_client::Address, pages: &Pages<'_>) -> anyhow::Result<bool> {
+async fn demo(
+    settings: &SettingsArgs,
+    gateway: &gateway_client::Address,
+    operators: Operators<'_>,
+    pages: &Pages<'_>,
+) -> anyhow::Result<bool> {
     line(format_args!("OpenOrder, through its gateway {}\n", gateway.url()));
     let client = gateway_client::connect(gateway).await?;
-    let world = World::make(&client).await?;
+    let people = People::gather(settings, gateway, &client, operators).await?;
+    let world = World::make(people).await?;
 
     let mut outcomes = Vec::new();
     for (number, story) in stories(&world).iter().enumerate() {
         line(format_args!("\n{}. {}", number + 1, story.title));
-        outcomes.push(story.play(&client).await?);
+        outcomes.push(story.play().await?);
     }
 
     line("\nWhat is left");
-    let settled = world.check(&client).await?;
-    let notified = world.show_notifications(&client, &outcomes).await?;
+    let settled = world.check().await?;
+    let notified = world.show_notifications(&outcomes).await?;
     let expected = settled && notified && outcomes.iter().all(|order| order.as_expected);
 
     line("\nGo on from here");
-    let flags = if gateway.is_protected() { "-cacert CA_FILE" } else { "-plaintext" };
+    let is_protected = gateway.is_protected();
     let gateway = pages.gateway.unwrap_or_else(|| client.authority());
-    try_it(gateway, flags, &world);
+    try_it(gateway, is_protected, &world);
     if let Some(first) = outcomes.first() {
         line(format_args!("  {}", trace::link(pages.jaeger, pages.jaeger_api, &first.trace_id).await));
     }
@@ -146,14 +174,25 @@ fn stories(world: &World) -> [Story<'_>; 4] {
     ]
 }
 
-fn try_it(gateway: &str, flags: &str, world: &World) {
+fn try_it(gateway: &str, is_protected: bool, world: &World) {
+    let People { customer_id, api_key, .. } = &world.people;
     let request = serde_json::json!({
-        "request_id": format!("try-{}", world.customer_id),
-        "customer_id": world.customer_id,
+        "request_id": format!("try-{}", world.sku),
+        "customer_id": customer_id,
         "lines": [{ "sku": world.sku, "quantity": 1 }],
     });
-    line("  Place an order yourself (no grpcurl? `dev/tool grpcurl` is one; a new order needs a new request_id):");
-    line(format_args!("    grpcurl {flags} -d '{request}' {gateway} openorder.order.v1.OrderService/CreateOrder"));
+    let (grpcurl, curl) = match is_protected {
+        true => ("grpcurl -cacert CA_FILE", "curl --cacert CA_FILE https://"),
+        false => ("grpcurl -plaintext", "curl http://"),
+    };
+    let who = format!("-H 'authorization: Bearer {api_key}'");
+    line(
+        "  Place an order yourself, as the demo's customer; the token is an API key of it, which does not end by itself (no",
+    );
+    line("  grpcurl? `dev/tool grpcurl` is one; a new order needs a new request_id):");
+    line(format_args!("    {grpcurl} {who} -d '{request}' {gateway} openorder.order.v1.OrderService/CreateOrder"));
+    line("  The same in HTTP and JSON; sent again, it is the same order:");
+    line(format_args!("    {curl}{gateway}/v1/orders {who} -H 'content-type: application/json' -d '{request}'"));
 }
 
 fn addresses(gateway: &str, pages: &Pages<'_>) {

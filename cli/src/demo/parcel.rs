@@ -10,9 +10,9 @@ use crate::output::line;
 
 const CARRIER: &str = "Demo Express";
 
-/// Hands the parcel of an order to a carrier, who brings it.
-pub(super) async fn deliver(client: &GatewayClient, order_id: &str) -> anyhow::Result<()> {
-    let mut client = ShippingServiceClient::new(client.clone());
+/// Hands the parcel of an order to a carrier, who brings it; an operator writes that down.
+pub(super) async fn deliver(operator: &GatewayClient, order_id: &str) -> anyhow::Result<()> {
+    let mut client = ShippingServiceClient::new(operator.clone());
     let request = UpdateShipmentRequest {
         request_id: format!("{order_id}.carrier"),
         order_id: order_id.to_owned(),

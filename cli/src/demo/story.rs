@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::world::World;
 use super::{PATIENCE, cart, parcel};
-use crate::gateway_client::{GatewayClient, failed};
+use crate::gateway_client::failed;
 use crate::order::follow::Watch;
 use crate::output::line;
 use crate::show::{mark, money, timeline};
@@ -39,12 +39,12 @@ pub(super) struct Outcome {
 }
 
 impl Story<'_> {
-    pub(super) async fn play(&self, client: &GatewayClient) -> anyhow::Result<Outcome> {
-        let gateway = client;
-        let mut client = OrderServiceClient::new(gateway.clone());
+    pub(super) async fn play(&self) -> anyhow::Result<Outcome> {
+        let people = &self.world.people;
+        let mut client = OrderServiceClient::new(people.customer.clone());
         let began = Instant::now();
         let order = if self.is_of_cart {
-            cart::check_out(gateway, self.world, self.quantity).await?
+            cart::check_out(self.world, self.quantity).await?
         } else {
             let placed = client.create_order(self.request()).await;
             let placed = placed.map_err(|status| failed("the order could not be placed", &status))?;
@@ -64,7 +64,7 @@ impl Story<'_> {
         let watch = Watch { until: OrderStatus::Preparing, deadline };
         let mut last = watch.follow(&client, order, |order| seen.push(order.status().word())).await?;
         if self.status == OrderStatus::Delivered && last.status() == OrderStatus::Preparing {
-            parcel::deliver(gateway, &last.order_id).await?;
+            parcel::deliver(&people.operator, &last.order_id).await?;
             let watch = Watch { until: OrderStatus::Delivered, deadline };
             last = watch.follow(&client, last, |order| seen.push(order.status().word())).await?;
         }
@@ -87,7 +87,7 @@ impl Story<'_> {
             request.page_token = page.next_page_token;
         }
         timeline(&events).iter().for_each(|event| line(format_args!("   {event}")));
-        let is_emptied = !self.is_of_cart || cart::is_emptied(gateway, self.world).await?;
+        let is_emptied = !self.is_of_cart || cart::is_emptied(self.world).await?;
         let outcome = self.compare(last);
         Ok(Outcome { as_expected: outcome.as_expected && is_emptied, ..outcome })
     }
@@ -95,8 +95,8 @@ impl Story<'_> {
     fn request(&self) -> CreateOrderRequest {
         CreateOrderRequest {
             request_id: Uuid::now_v7().to_string(),
-            customer_id: self.world.customer_id.clone(),
-            customer_email: self.world.customer_email(),
+            customer_id: self.world.people.customer_id.clone(),
+            customer_email: self.world.people.customer_email.clone(),
             lines: vec![RequestedLine { sku: self.world.sku.clone(), quantity: self.quantity }],
             issued_coupon_id: self.coupon.unwrap_or_default().to_owned(),
             ..Default::default()

@@ -19,8 +19,9 @@ use openorder_rpc::status::is_not_found;
 use uuid::Uuid;
 
 use super::PATIENCE;
+use super::people::People;
 use super::story::Outcome;
-use crate::gateway_client::{GatewayClient, failed};
+use crate::gateway_client::failed;
 use crate::output::{columns, line};
 use crate::show::{mark, money};
 
@@ -55,42 +56,36 @@ const _: () = assert!(LEFT_CENTS >= PRICE_CENTS, "one more piece can be paid");
 
 /// A product, and a customer with money and a coupon: new ones in each run.
 pub(super) struct World {
+    pub(super) people: People,
     pub(super) sku: String,
-    pub(super) customer_id: String,
     pub(super) issued_coupon_id: String,
 }
 
 impl World {
-    pub(super) async fn make(client: &GatewayClient) -> anyhow::Result<Self> {
+    pub(super) async fn make(people: People) -> anyhow::Result<Self> {
         // The last digits of a version 7 UUID are random; twelve of them do not meet again.
         let run: String = Uuid::now_v7().simple().to_string().chars().skip(20).collect();
-        let (sku, customer_id) = (format!("DEMO-{run}"), format!("demo-{run}"));
-        let mut world = Self { sku, customer_id, issued_coupon_id: String::new() };
-        world.make_product(client).await?;
-        world.fill_wallet(client).await?;
-        world.issued_coupon_id = world.issue_coupon(client, &run).await?;
+        let mut world = Self { people, sku: format!("DEMO-{run}"), issued_coupon_id: String::new() };
+        world.make_product().await?;
+        world.fill_wallet().await?;
+        world.issued_coupon_id = world.issue_coupon(&run).await?;
         Ok(world)
     }
 
-    /// Where the customer's mail goes.
-    pub(super) fn customer_email(&self) -> String {
-        format!("{}@example.com", self.customer_id)
-    }
-
-    async fn make_product(&self, client: &GatewayClient) -> anyhow::Result<()> {
+    async fn make_product(&self) -> anyhow::Result<()> {
         let request = CreateProductRequest {
-            request_id: format!("{}-product", self.customer_id),
+            request_id: format!("{}-product", self.sku),
             sku: self.sku.clone(),
             display_name: DISPLAY_NAME.to_owned(),
             price: Some(euros(PRICE_CENTS)),
             initial_stock: INITIAL_STOCK,
             description: String::new(),
         };
-        let made = ProductServiceClient::new(client.clone()).create_product(request).await;
+        let made = ProductServiceClient::new(self.people.operator.clone()).create_product(request).await;
         made.map_err(|status| failed("the product could not be made", &status))?;
         line(format_args!("✓ product {}: {DISPLAY_NAME}, {}", self.sku, money(Some(&euros(PRICE_CENTS)))));
         let began = Instant::now();
-        let stock = self.stock_when(client, |_| true).await?;
+        let stock = self.stock_when(|_| true).await?;
         anyhow::ensure!(
             stock.is_some(),
             "the stock of the new product did not arrive within {PATIENCE:?}: its event goes from the product service \
@@ -101,24 +96,24 @@ impl World {
         Ok(())
     }
 
-    async fn fill_wallet(&self, client: &GatewayClient) -> anyhow::Result<()> {
+    async fn fill_wallet(&self) -> anyhow::Result<()> {
         let request = ChargeWalletRequest {
-            request_id: format!("{}-wallet", self.customer_id),
-            user_id: self.customer_id.clone(),
+            request_id: format!("{}-wallet", self.sku),
+            user_id: self.people.customer_id.clone(),
             amount: Some(euros(BALANCE_CENTS)),
         };
-        let filled = PaymentServiceClient::new(client.clone()).charge_wallet(request).await;
+        let filled = PaymentServiceClient::new(self.people.customer.clone()).charge_wallet(request).await;
         let filled = filled.map_err(|status| failed("the wallet could not be charged", &status))?.into_inner();
         let balance = filled.wallet.and_then(|wallet| wallet.balance);
-        line(format_args!("✓ wallet of customer {}: {}", self.customer_id, money(balance.as_ref())));
+        line(format_args!("✓ wallet of the customer: {}", money(balance.as_ref())));
         Ok(())
     }
 
-    async fn issue_coupon(&self, client: &GatewayClient, run: &str) -> anyhow::Result<String> {
-        let mut client = PromotionServiceClient::new(client.clone());
+    async fn issue_coupon(&self, run: &str) -> anyhow::Result<String> {
+        let People { operator, customer, customer_id, .. } = &self.people;
         let code = format!("DEMO-{}", run.to_uppercase());
         let request = CreateCouponRequest {
-            request_id: format!("{}-coupon", self.customer_id),
+            request_id: format!("{}-coupon", self.sku),
             code: code.clone(),
             display_name: "A fifth off".to_owned(),
             terms: Some(CouponTerms {
@@ -130,13 +125,14 @@ impl World {
             issue_limit: 100,
             ..CreateCouponRequest::default()
         };
-        client.create_coupon(request).await.map_err(|status| failed("the coupon could not be made", &status))?;
+        let created = PromotionServiceClient::new(operator.clone()).create_coupon(request).await;
+        created.map_err(|status| failed("the coupon could not be made", &status))?;
         let request = IssueCouponRequest {
-            request_id: format!("{}-issue", self.customer_id),
+            request_id: format!("{}-issue", self.sku),
             key: Some(issue_coupon_request::Key::Code(code.clone())),
-            user_id: self.customer_id.clone(),
+            user_id: customer_id.clone(),
         };
-        let issued = client.issue_coupon(request).await;
+        let issued = PromotionServiceClient::new(customer.clone()).issue_coupon(request).await;
         let issued = issued.map_err(|status| failed("the coupon could not be issued", &status))?.into_inner();
         let issued = issued.issued_coupon.unwrap_or_default();
         line(format_args!("✓ coupon {code}: a fifth off, number {} of 100 is the customer's", issued.ordinal));
@@ -144,11 +140,11 @@ impl World {
     }
 
     /// Compares stock and wallet with what the four orders have to leave.
-    pub(super) async fn check(&self, client: &GatewayClient) -> anyhow::Result<bool> {
+    pub(super) async fn check(&self) -> anyhow::Result<bool> {
         let expected = (INITIAL_STOCK - SENT, BOUGHT, INITIAL_STOCK - SENT - BOUGHT);
         let as_expected =
             |stock: &Stock| (stock.on_hand_quantity, stock.reserved_quantity, stock.available_quantity) == expected;
-        let stock = self.stock_when(client, as_expected).await?.unwrap_or_default();
+        let stock = self.stock_when(as_expected).await?.unwrap_or_default();
         line(format_args!(
             "  {} stock: {} on hand, {} reserved for the first order, {} available{}",
             mark(as_expected(&stock)),
@@ -161,8 +157,8 @@ impl World {
             )),
         ));
 
-        let request = GetWalletRequest { user_id: self.customer_id.clone() };
-        let wallet = PaymentServiceClient::new(client.clone()).get_wallet(request).await;
+        let request = GetWalletRequest { user_id: self.people.customer_id.clone() };
+        let wallet = PaymentServiceClient::new(self.people.customer.clone()).get_wallet(request).await;
         let wallet = wallet.map_err(|status| failed("the wallet could not be read", &status))?.into_inner().wallet;
         let balance = wallet.and_then(|wallet| wallet.balance);
         let left = euros(LEFT_CENTS);
@@ -177,11 +173,11 @@ impl World {
     }
 
     /// Shows what the customer was told; one message about each order is expected.
-    pub(super) async fn show_notifications(&self, client: &GatewayClient, orders: &[Outcome]) -> anyhow::Result<bool> {
-        let mut client = NotificationServiceClient::new(client.clone());
+    pub(super) async fn show_notifications(&self, orders: &[Outcome]) -> anyhow::Result<bool> {
+        let mut client = NotificationServiceClient::new(self.people.customer.clone());
         let until = Instant::now() + PATIENCE;
         let (found, complete) = loop {
-            let request = ListNotificationsRequest { user_id: self.customer_id.clone(), ..Default::default() };
+            let request = ListNotificationsRequest { user_id: self.people.customer_id.clone(), ..Default::default() };
             let answer = client.list_notifications(request).await;
             let answer = answer.map_err(|status| failed("the notifications could not be read", &status))?;
             let found = answer.into_inner().notifications;
@@ -205,12 +201,8 @@ impl World {
     }
 
     /// The stock once it is as wanted, or as it is when patience ends; none if there is none.
-    async fn stock_when(
-        &self,
-        client: &GatewayClient,
-        wanted: impl Fn(&Stock) -> bool,
-    ) -> anyhow::Result<Option<Stock>> {
-        let mut client = InventoryServiceClient::new(client.clone());
+    async fn stock_when(&self, wanted: impl Fn(&Stock) -> bool) -> anyhow::Result<Option<Stock>> {
+        let mut client = InventoryServiceClient::new(self.people.operator.clone());
         let until = Instant::now() + PATIENCE;
         loop {
             let stock = match client.get_stock(GetStockRequest { sku: self.sku.clone() }).await {

@@ -53,6 +53,11 @@ impl GatewayClient {
         Ok(Self { authorization, ..self })
     }
 
+    /// What its calls say of who makes them.
+    pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
     /// `host:port`, as grpcurl wants it.
     pub(crate) fn authority(&self) -> &str {
         self.upstream.authority().as_str()

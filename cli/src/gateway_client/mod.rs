@@ -161,9 +161,16 @@ pub(crate) fn url_of(scheme: &str, listen_address: &str) -> String {
 /// A failed call in words: what was tried, what came back, and what to do where that is known.
 pub(crate) fn failed(what: &str, status: &Status) -> anyhow::Error {
     let reason = reason_or_code(status);
-    let advice = match is_unavailable(status) {
-        true => ". `openorder probe` says what the system waits for",
-        false => "",
+    let advice = match reason.as_str() {
+        "TOKEN_MISSING" => {
+            ". Sign in by `openorder login --email ADDRESS`, or give an API key: OPENORDER_TOKEN, or --token. The first \
+             operator is made by `openorder user create-operator`"
+        }
+        "TOKEN_EXPIRED" | "TOKEN_REVOKED" => {
+            ". Sign in anew by `openorder login --email ADDRESS`, or give an API key: OPENORDER_TOKEN, or --token"
+        }
+        _ if is_unavailable(status) => ". `openorder probe` says what the system waits for",
+        _ => "",
     };
     // One wrong field is named by the message itself.
     let fields = match violations_of(status) {
@@ -188,6 +195,15 @@ mod tests {
         let two = Rejection::invalid(vec![violation("lines[0].sku"), violation("lines[1].sku")]);
         let two = failed("no order", &rejection(two)).to_string();
         assert!(two.ends_with("\n  lines[0].sku: must be a SKU\n  lines[1].sku: must be a SKU"), "{two}");
+    }
+
+    #[test]
+    fn who_has_no_token_is_told_how_to_get_one() {
+        let missing = rejection(Rejection::unauthenticated("TOKEN_MISSING", "the call has no token"));
+        let told = failed("no orders", &missing).to_string();
+        for way in ["openorder login", "OPENORDER_TOKEN", "--token", "openorder user create-operator"] {
+            assert!(told.contains(way), "{told}");
+        }
     }
 
     #[test]

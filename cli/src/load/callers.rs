@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
@@ -77,6 +78,7 @@ struct AnsweredOrder {
 impl Callers {
     pub(super) fn new(
         gateway: &Address,
+        authorization: Option<&HeaderValue>,
         args: &LoadArgs,
         world: &World,
         statistics: Shared,
@@ -96,6 +98,9 @@ impl Callers {
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
         headers.insert("te", HeaderValue::from_static("trailers"));
         headers.insert(timeout::GRPC_TIMEOUT, timeout::header(args.timeout));
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         let work = Work {
             upstream: gateway.upstream(&settings)?,
             path: PathAndQuery::from_static(CREATE_ORDER),

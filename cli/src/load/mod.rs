@@ -28,8 +28,9 @@ use openorder_runtime::{Shutdown, install_signals};
 
 use crate::block_on::block_on;
 use crate::config;
-use crate::gateway_client;
+use crate::gateway_client::{self, GatewayClient};
 use crate::output::{self, Format, note};
+use crate::session;
 use crate::settings_args::SettingsArgs;
 use crate::time::duration;
 
@@ -38,6 +39,9 @@ use report::Report;
 use statistics::{Counts, Statistics};
 use world::World;
 
+/// The longest load with the token of a sign-in: that ends five minutes after it was made, and products come first.
+const SIGN_IN_MAX: Duration = Duration::from_secs(240);
+
 const HELP: &str = "\
 Examples:
   openorder load                                          64 callers, as fast as they are answered
@@ -45,6 +49,9 @@ Examples:
   openorder load --rate 2000                              2,000 orders a second, whatever the answers take
   openorder load --lines 3 --products 10                  hot stock
   openorder load --output json > load.json
+
+It needs a caller that may make products and orders for anybody: an API key of an operator or a service. The token of a
+sign-in (`openorder login`) ends within five minutes, and is enough for a load that ends sooner.
 
 Closed loop (default): each of --callers waits for the answer to its order before it sends the next.
 Open loop (--rate): orders are due at fixed times; --callers is how many may wait for answers at a time, and a call
@@ -73,6 +80,9 @@ pub struct LoadArgs {
     /// settings, else those of the system].
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<String>,
+    /// API key of an operator or a service to call with, instead of the sign-in of `openorder login`.
+    #[arg(long, value_name = "TOKEN", env = "OPENORDER_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     /// Callers that wait for an answer each.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub callers: u32,
@@ -162,6 +172,8 @@ async fn load(gateway: &gateway_client::Address, kafka: &KafkaSettings, args: &L
     let shutdown = Shutdown::new();
     install_signals(shutdown.clone()).context("signals cannot be received")?;
     let client = gateway_client::connect(gateway).await?;
+    let token = token(&client, gateway, args).await?;
+    let client = client.with_token(token.as_deref())?;
     note(format_args!("making {} products and filling {} wallets …", args.products, args.customers));
     let world = World::new();
     let made = shutdown.unless_requested(world.make(&client, args)).await;
@@ -171,7 +183,8 @@ async fn load(gateway: &gateway_client::Address, kafka: &KafkaSettings, args: &L
     })?;
 
     let statistics = Shared::default();
-    let callers = Callers::new(gateway, args, &world, statistics.clone(), shutdown.clone())?;
+    let authorization = client.authorization();
+    let callers = Callers::new(gateway, authorization, args, &world, statistics.clone(), shutdown.clone())?;
     let places = callers.places();
     let reading = tokio::spawn(completions::read(tail, world.customer_prefix(), statistics.clone(), places));
     note(format_args!("load on {}: {}", gateway.url(), callers.describe()));
@@ -189,6 +202,23 @@ async fn load(gateway: &gateway_client::Address, kafka: &KafkaSettings, args: &L
     let costs = cost.map(cpu::Begun::end).unwrap_or_default();
     let report = statistics.lock().report(args, gateway.url(), costs, shutdown.is_requested());
     Ok(report)
+}
+
+/// What the load calls with: what was given, or the token of whoever signed in, if it is good for as long as the load takes.
+async fn token(
+    client: &GatewayClient,
+    gateway: &gateway_client::Address,
+    args: &LoadArgs,
+) -> anyhow::Result<Option<String>> {
+    if args.token.is_some() {
+        return Ok(args.token.clone());
+    }
+    let token = session::access_token_for(client, gateway.url(), SIGN_IN_MAX.as_secs().cast_signed()).await?;
+    ensure!(
+        token.is_none() || args.warm_up + args.duration <= SIGN_IN_MAX,
+        "the token of a sign-in ends sooner than this load: give an API key by --token, or OPENORDER_TOKEN"
+    );
+    Ok(token)
 }
 
 async fn wait_for_completions(statistics: &Shared, bound: Duration, shutdown: &Shutdown) {

@@ -1,0 +1,51 @@
+//! `openorder token`: the access token of the sign-in, for other programs.
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::block_on::block_on;
+use crate::gateway_client;
+use crate::output::line;
+use crate::session;
+use crate::settings_args::SettingsArgs;
+
+const HELP: &str = "\
+Examples:
+  grpcurl -plaintext -H \"authorization: Bearer $(openorder token)\" 127.0.0.1:8080 list
+  curl -H \"authorization: Bearer $(openorder token)\" http://127.0.0.1:8080/v1/orders
+
+An access token of whoever signed in by `openorder login`, good for half a minute at least and for five minutes at most. A
+program that goes on for longer has an API key: `openorder user api-key create`.
+
+Exit codes: 0 printed, 1 nobody is signed in, 2 wrong arguments.";
+
+/// Arguments of `openorder token`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub struct TokenArgs {
+    /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
+    #[arg(long, value_name = "URL")]
+    pub gateway: Option<String>,
+    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
+    /// settings, else those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Prints the token.
+///
+/// # Errors
+/// Nobody is signed in, or the sign-in is over.
+pub fn run(settings: &SettingsArgs, args: &TokenArgs) -> anyhow::Result<()> {
+    let gateway = gateway_client::address(settings, args.gateway.as_ref(), args.ca_file.as_ref())?;
+    block_on(Box::pin(async {
+        let client = gateway_client::connect(&gateway).await?;
+        let token = session::access_token(&client, gateway.url()).await?;
+        let nobody = || format!("nobody is signed in at {}: `openorder login`", gateway.url());
+        line(token.with_context(nobody)?);
+        Ok(())
+    }))?
+}
