@@ -16,6 +16,7 @@ mod redis;
 mod replay;
 mod scale;
 mod shop;
+mod sign_in;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub use callers::callers;
 pub use hot_key::hot_key;
 pub use kill::{kill_at_random, kill_in_turn};
 pub use shop::shop;
+pub use sign_in::sign_in;
 
 /// A failed scenario keeps its system until the program is interrupted, to be looked at.
 pub static KEEP: AtomicBool = AtomicBool::new(false);
@@ -112,5 +114,6 @@ scenarios! {
     "replay" within 300 s: replay::replay,
     "poison" within 400 s: poison::poison,
     "callers" within 400 s: callers::callers,
+    "sign-in" within 400 s: sign_in::sign_in,
     "foreign" within 900 s: foreign::foreign,
 }
