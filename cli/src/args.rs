@@ -20,6 +20,7 @@ use crate::probe::ProbeArgs;
 use crate::rebuild::RebuildArgs;
 use crate::serve::ServeArgs;
 use crate::settings_args::SettingsArgs;
+use crate::token::TokenArgs;
 use crate::topic::TopicArgs;
 use crate::user::UserArgs;
 use crate::verify::VerifyArgs;
@@ -30,6 +31,7 @@ Examples:
   openorder serve order                      one role; in production each is a process of its own
   openorder config --explain                 every setting: value, where it came from, what it means
   openorder demo                             place orders through a running system and watch them
+  openorder login --email ada@example.com    the other commands act as whoever signed in, or by OPENORDER_TOKEN
   openorder order create --customer anna --line chair=2 --until preparing
   openorder load --callers 64 --duration 30s
   openorder topic tail order.lifecycle.v1    the events themselves
@@ -78,6 +80,7 @@ impl Cli {
             Command::User(args) => args.settings(),
             Command::Login(args) => &args.settings,
             Command::Logout(args) => &args.settings,
+            Command::Token(args) => &args.settings,
             Command::Certs(args) => args.settings(),
             Command::Completion(args) => &args.settings,
             Command::Man(args) => &args.settings,
@@ -127,6 +130,8 @@ pub enum Command {
     Login(LoginArgs),
     /// Sign out
     Logout(LogoutArgs),
+    /// Print an access token of whoever signed in, for other programs
+    Token(TokenArgs),
     /// Make certificates for development
     Certs(CertsArgs),
     /// Print the completion script of a shell

@@ -28,6 +28,9 @@ pub fn check(settings: &ProcessSettings, roles: &[Role]) -> Vec<Problem> {
         problems.push(problem("gateway.tls.certificate_file", error.to_string()));
     }
     problems.extend(certificates(settings, roles));
+    if let Err(error) = openorder_gateway::check_trusted_proxies(&settings.gateway) {
+        problems.push(problem("gateway.trusted_proxies", format!("{error:#}")));
+    }
     let security = settings.kafka.security_problems().into_iter();
     problems.extend(security.map(|(name, message)| problem(&format!("kafka.{name}"), message)));
     problems
@@ -179,6 +182,14 @@ mod tests {
             settings.listen_on(*role, settings.listen_address(*role).to_owned().as_str());
         }
         assert!(keys(&settings, &[]).is_empty(), "moved with TLS, they are found with TLS");
+    }
+
+    #[test]
+    fn a_proxy_that_is_no_address_is_found_before_a_port_is_bound() {
+        let mut settings = ProcessSettings::default();
+        settings.gateway.trusted_proxies = vec!["10.0.0.0/8".to_owned(), "proxy.internal".to_owned()];
+        assert_eq!(keys(&settings, &[]), ["gateway.trusted_proxies"]);
+        assert!(check(&settings, &[])[0].to_string().contains("\"proxy.internal\""));
     }
 
     #[test]

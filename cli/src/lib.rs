@@ -9,7 +9,7 @@
 //! - [`demo`], [`load`]: using a running system through its gateway, as any caller would (`gateway_client/`);
 //! - [`verify`]: do the invariants hold, on the running system;
 //! - [`order`]: orders, made and looked at by hand; [`operate`]: what operators look at and do, through the gateway;
-//! - [`user`], [`login`]: users, and who this machine's user is (`session.rs`, `password.rs`);
+//! - [`user`], [`login`], [`token`]: users, and who this machine's user is (`session.rs`, `password.rs`);
 //! - [`rebuild`]: what services have made of events, made anew;
 //! - [`topic`]: the events in Kafka, decoded; [`certs`]: certificates for development; [`manual`]: completion and manual pages;
 //! - [`output`]: the only place that writes to the terminal; `table.rs`, `time.rs`, `json.rs`, `show.rs`: how values look.
@@ -58,6 +58,7 @@ pub mod system;
 mod table;
 mod through;
 mod time;
+pub mod token;
 pub mod topic;
 pub mod user;
 pub mod verify;
@@ -94,6 +95,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<bool> {
         Command::User(args) => user::run(settings, args).map(|()| true),
         Command::Login(args) => login::login(settings, args).map(|()| true),
         Command::Logout(args) => login::logout(settings, args).map(|()| true),
+        Command::Token(args) => token::run(settings, args).map(|()| true),
         Command::Certs(args) => certs::run(args).map(|()| true),
         Command::Completion(args) => {
             manual::completion(args, &mut Cli::command());

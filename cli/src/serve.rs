@@ -28,6 +28,7 @@ const SERVE_HELP: &str = "\
 Examples:
   openorder serve all
   openorder serve gateway order
+  openorder serve all --anonymous                 nobody has to sign in; for a machine of one's own
   openorder serve inventory --set inventory.listen_address=127.0.0.1:9103 --set kafka.brokers=kafka:9092
 
 The order in which processes and their servers start does not matter: a role waits for what it needs, says so in its
@@ -45,9 +46,10 @@ pub struct ServeArgs {
     /// The roles of this process, or `all`.
     #[arg(required = true, value_name = "ROLE", value_parser = roles())]
     pub roles: Vec<String>,
-    /// Who a caller of the gateway without a token is: an operator, who may do everything, or nobody
-    /// (gateway.anonymous).
+    /// Who a caller of the gateway without a token is, on loopback: an operator, who may do everything, or nobody
+    /// (gateway.anonymous; none by default).
     #[arg(long, value_name = "WHO", value_parser = ["operator", "none"])]
+    #[arg(num_args = 0..=1, default_missing_value = "operator")]
     pub anonymous: Option<String>,
     /// Where settings come from.
     #[command(flatten)]
@@ -186,6 +188,9 @@ mod tests {
             line.map(|line| line.serve.given().set).map_err(|error| error.kind())
         };
         assert_eq!(given(&["--anonymous", "none"]), Ok(vec!["gateway.anonymous=none".to_owned()]));
+        for operator in [&["--anonymous"][..], &["--anonymous", "operator"], &["--anonymous=operator"]] {
+            assert_eq!(given(operator), Ok(vec!["gateway.anonymous=operator".to_owned()]));
+        }
         assert_eq!(given(&[]), Ok(Vec::new()));
         assert!(given(&["--anonymous", "king"]).is_err());
     }

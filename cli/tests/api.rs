@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn started(world: &World) -> (System, String) {
     let mut settings = ProcessSettings { kafka: world.kafka(), ..Default::default() };
+    settings.gateway.anonymous = Anonymous::Operator;
     settings.admin.listen_address = free_address().to_string();
     for role in Role::ALL {
         settings.listen_on(*role, &free_address().to_string());
@@ -201,6 +202,7 @@ async fn shop(world: &World, issuer: &Issuer, roles: &[Role]) -> (System, String
     let redis = openorder_testing::redis_url();
     settings.cart.redis_url = redis.as_str().into();
     settings.notification.redis_url = redis.as_str().into();
+    settings.user.redis_url = redis.as_str().into();
     settings.gateway.anonymous = Anonymous::Nobody;
     settings.gateway.issuers = vec![issuer.settings()];
     let gateway = settings.gateway.listen_address.clone();
@@ -402,8 +404,8 @@ async fn a_user_signs_in_and_calls_until_its_session_is_over() {
     };
     // Whoever is nobody yet registers and signs in, and does nothing else.
     let password = "correct horse battery";
-    let dora = json!({"requestId": "u", "email": "dora@example.com", "password": password, "displayName": "Dora"});
-    let id = must("", "/v1/users", dora).await["user"]["userId"].as_str().unwrap().to_owned();
+    let mut dora = json!({"requestId": "u", "email": "dora@example.com", "password": password, "displayName": "Dora"});
+    let id = must("", "/v1/users", dora.clone()).await["user"]["userId"].as_str().unwrap().to_owned();
     let own = format!("/v1/users/{id}");
     let sign_in = json!({"email": "dora@example.com", "password": password, "clientId": "web"});
     let signed_in = must("", "/v1/sessions", sign_in.clone()).await;
@@ -450,6 +452,20 @@ async fn a_user_signs_in_and_calls_until_its_session_is_over() {
     refused_soon(&gateway, key, &own, "API_KEY_UNKNOWN").await;
     must("", "/v1/sessions:signOut", json!({"refreshToken": refresh})).await;
     refused_soon(&gateway, &viewer, &own, "TOKEN_REVOKED").await;
+
+    // Who wants to be forgotten is nobody from then on, and its mail address is free.
+    let last = text(&must("", "/v1/sessions", sign_in.clone()).await, "accessToken");
+    let erase = format!("{own}:erase");
+    let without = ask(&last, "POST", &erase, Some(json!({"requestId": "e"}))).await;
+    assert_eq!((without.0, without.1.as_str()), (400, "FIELD_MISSING"));
+    let erased = must(&last, &erase, json!({"requestId": "e-2", "currentPassword": password})).await;
+    assert_eq!(erased["user"]["state"], "USER_STATE_ERASED");
+    refused_soon(&gateway, &last, &own, "TOKEN_REVOKED").await;
+    assert_eq!(ask("", "POST", "/v1/sessions", Some(sign_in)).await.1, "CREDENTIALS_REFUSED");
+    let (_, _, seen) = ask(&root, "GET", &own, None).await;
+    assert!(seen["user"]["state"] == "USER_STATE_ERASED" && !seen.to_string().contains("ora"), "{seen}");
+    dora["requestId"] = json!("u-2");
+    assert_ne!(must("", "/v1/users", dora).await["user"]["userId"], id.as_str());
     system.stop().await;
     world.close().await;
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use openorder::{ProcessSettings, Role, System};
+use openorder_gateway::Anonymous;
 use openorder_proto::google::r#type::Money;
 use openorder_proto::order::v1::order_service_client::OrderServiceClient;
 use openorder_proto::order::v1::{CreateOrderRequest, RequestedLine};
@@ -22,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settings(world: &World, brokers: String) -> ProcessSettings {
     let mut settings = ProcessSettings { kafka: world.kafka(), ..Default::default() };
+    settings.gateway.anonymous = Anonymous::Operator;
     settings.kafka.brokers = brokers;
     settings.kafka.admin_timeout_ms = 1_000;
     for role in [Role::Gateway, Role::Order, Role::Product] {

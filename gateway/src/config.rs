@@ -13,14 +13,19 @@ use crate::shares::{Limit, Percent, Resource, Shares};
 settings! {
     /// Gateway: the one port for callers from outside.
     pub struct GatewaySettings {
-        /// Address that the gateway listens on.
+        /// Address that the gateway listens on. One that other machines can reach needs TLS (`gateway.tls`), or a proxy
+        /// that ends it (`gateway.trusted_proxies`), and callers that sign in (`gateway.anonymous`).
         listen_address: String = "127.0.0.1:8080";
-        /// Allows an address that other machines can reach, although whoever calls from there may be an operator
-        /// (`gateway.anonymous`), and what is said is not encrypted.
-        allow_insecure_listen: bool = false;
-        /// Who a caller without a token is: `operator`, who may do everything; `none`, who may sign in and register, and
-        /// is refused everything else.
-        anonymous: Anonymous = Anonymous::Operator;
+        /// Who a caller without a token is: `none`, who may sign in and register, and is refused everything else;
+        /// `operator`, who may do everything, on loopback alone.
+        anonymous: Anonymous = Anonymous::Nobody;
+        /// Proxies in front of the gateway that end TLS, as addresses and blocks such as `10.0.0.0/8`, at most 64. Their
+        /// calls come from where they say in `X-Forwarded-For` or `Forwarded`; nobody else is believed.
+        trusted_proxies: Vec<String> = "";
+        /// Such proxies that a call may come through, one behind the other; a call that names more of them is their own.
+        proxy_hops_max: usize = 8, 1..=64;
+        /// Addresses behind proxies whose callers are told apart at a time; calls from others count as their proxy's.
+        proxied_addresses_max: usize = 16_384, 16..=1_000_000;
         /// Other issuers whose tokens are believed, each as `name=corp;issuer=https://sso.example.com;audience=openorder;
         /// roles=clerk:operator buyer:customer`, and `jwks_url` where there is no discovery, `algorithms` (RS256),
         /// `typ` (at+jwt), `roles_claim` (roles) where they differ. The name stands before each subject.

@@ -6,11 +6,12 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use openorder_gateway::{GatewaySettings, serve};
+use openorder_gateway::{Anonymous, GatewaySettings, serve};
 use openorder_rpc::status::retry_after_of;
 use openorder_rpc::{listen, reason_of};
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::RoleTelemetry;
+use support::tls::{Authority, Says};
 use support::{GET_ORDER, call, call_with, caller, gateway, orders, orders_at, settings, until, watch};
 use tonic::{Code, Request, Status};
 
@@ -174,24 +175,49 @@ async fn open_streams_are_bounded() {
 }
 
 #[tokio::test]
-async fn only_this_machine_is_listened_to_until_callers_sign_in() {
-    let run = async |address: &str, allow: bool| {
-        let settings = GatewaySettings {
-            listen_address: address.to_owned(),
-            allow_insecure_listen: allow,
-            ..GatewaySettings::default()
-        };
+async fn beyond_this_machine_callers_sign_in_over_tls_or_through_a_proxy() {
+    let authority = Authority::new();
+    authority.certify(Says::default());
+    let run = async |address: &str, change: &dyn Fn(&mut GatewaySettings)| {
+        let mut settings = GatewaySettings { listen_address: address.to_owned(), ..GatewaySettings::default() };
+        change(&mut settings);
         let shutdown = Shutdown::new();
         // Stopped before it begins: what is asked is whether it would begin.
         shutdown.trigger();
         serve(RoleTelemetry::disabled("gateway"), &Readiness::new(), settings, Vec::new(), &shutdown).await
     };
+    let nothing = |_: &mut GatewaySettings| {};
+    let operator = |settings: &mut GatewaySettings| settings.anonymous = Anonymous::Operator;
+    let proxied = |settings: &mut GatewaySettings| settings.trusted_proxies = vec!["10.0.0.0/8".to_owned()];
+    let protected = |settings: &mut GatewaySettings| settings.tls = authority.settings();
     for address in ["0.0.0.0:0", "[::]:0"] {
-        let refusal = run(address, false).await.unwrap_err().to_string();
-        assert!(refusal.contains(address) && refusal.contains("gateway.allow_insecure_listen"), "{refusal}");
+        let refusal = run(address, &nothing).await.unwrap_err().to_string();
+        for named in [address, "gateway.tls.certificate_file", "gateway.trusted_proxies"] {
+            assert!(refusal.contains(named), "{refusal}");
+        }
+        run(address, &proxied).await.unwrap();
+        run(address, &protected).await.unwrap();
+        for more in [&nothing as &dyn Fn(&mut GatewaySettings), &proxied, &protected] {
+            let both = |settings: &mut GatewaySettings| {
+                operator(settings);
+                more(settings);
+            };
+            let refusal = run(address, &both).await.unwrap_err().to_string();
+            assert!(refusal.contains("gateway.anonymous") && refusal.contains("create-operator"), "{refusal}");
+        }
     }
-    run("0.0.0.0:0", true).await.unwrap();
-    run("127.0.0.1:0", false).await.unwrap();
-    run("localhost:0", false).await.unwrap();
-    assert!(run("nonsense", true).await.is_err());
+    for address in ["127.0.0.1:0", "localhost:0"] {
+        run(address, &nothing).await.unwrap();
+        run(address, &operator).await.unwrap();
+        run(address, &proxied).await.unwrap();
+    }
+    let from_elsewhere = |settings: &mut GatewaySettings| {
+        operator(settings);
+        proxied(settings);
+    };
+    let refusal = run("127.0.0.1:0", &from_elsewhere).await.unwrap_err().to_string();
+    assert!(refusal.contains("gateway.trusted_proxies"), "{refusal}");
+    let wrong = |settings: &mut GatewaySettings| settings.trusted_proxies = vec!["proxy".to_owned()];
+    assert!(format!("{:#}", run("127.0.0.1:0", &wrong).await.unwrap_err()).contains("\"proxy\""));
+    assert!(run("nonsense", &proxied).await.is_err());
 }

@@ -1,7 +1,9 @@
 //! The program's other commands, as an operator types them.
 
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Output, Stdio};
 
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use crate::{Deployment, deployment::program};
@@ -18,6 +20,11 @@ pub struct CommandOutput {
 }
 
 impl CommandOutput {
+    fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        Self { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
+    }
+
     /// Standard output as one JSON document.
     ///
     /// # Panics
@@ -33,13 +40,7 @@ impl Deployment {
     /// # Panics
     /// When the program cannot be run.
     pub async fn command(&self, arguments: &[&str]) -> CommandOutput {
-        let output = self.begin(arguments).wait_with_output().await.expect("the program runs");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        CommandOutput {
-            code: output.status.code().expect("an exit code"),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
+        CommandOutput::of(self.begin(arguments).wait_with_output().await.expect("the program runs"))
     }
 
     /// As [`Deployment::command`], with no settings but those of the arguments, as in a shell that knows nothing.
@@ -49,13 +50,23 @@ impl Deployment {
     pub async fn without_settings(&self, arguments: &[&str]) -> CommandOutput {
         let mut command = Command::new(program());
         command.args(arguments).env_clear().current_dir(std::env::temp_dir()).stdin(Stdio::null());
-        let output = command.output().await.expect("the program runs");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        CommandOutput {
-            code: output.status.code().expect("an exit code"),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
+        CommandOutput::of(command.output().await.expect("the program runs"))
+    }
+
+    /// As [`Deployment::command`], by somebody whose sign-in is kept in this folder, and who types this.
+    ///
+    /// # Panics
+    /// When the program cannot be run.
+    pub async fn command_of(&self, home: &Path, arguments: &[&str], typed: &str) -> CommandOutput {
+        let mut command = Command::new(program());
+        command.args(arguments).arg("--config").arg(self.config()).env_clear().env("XDG_CONFIG_HOME", home);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the program runs");
+        let mut stdin = child.stdin.take().expect("standard input");
+        // A command that reads nothing has ended, or does not care.
+        drop(stdin.write_all(typed.as_bytes()).await);
+        drop(stdin);
+        CommandOutput::of(child.wait_with_output().await.expect("the program runs"))
     }
 
     /// Begins a command; it is killed when it is dropped.

@@ -348,3 +348,55 @@ async fn the_shell_learns_from_the_server_and_says_who_is_no_gateway() {
     }
     system.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_token_is_told_what_to_do_and_the_demo_makes_users_who_sign_in() {
+    let system = Deployment::start(&[("gateway", "anonymous = \"none\"")]).await;
+    let home = system.folder().join("home");
+    let operator = home.join("demo-operator");
+    std::fs::create_dir(&home).unwrap();
+    let run = async |arguments: &[&str], typed: &str| system.command_of(&home, arguments, typed).await;
+
+    for command in [&["order", "list"][..], &["health"], &["user", "list"], &["load", "--duration", "1s"]] {
+        let told = run(command, "").await;
+        assert!(told.code == 1 && told.err.contains("TOKEN_MISSING"), "{told:?}");
+        assert!(told.err.contains("openorder login") && told.err.contains("OPENORDER_TOKEN"), "{told:?}");
+    }
+    assert!(run(&["token"], "").await.err.contains("openorder login"));
+
+    let demo = ["demo", "--sign-in", "--jaeger", "http://127.0.0.1:9", "--operator-file", operator.to_str().unwrap()];
+    let first = run(&demo, "").await;
+    assert_eq!(first.code, 0, "{first:?}");
+    let kept = std::fs::read_to_string(&operator).unwrap();
+    let (password, email) = kept.trim_end().split_once('\n').unwrap();
+    assert!(!first.out.contains(password) && first.out.contains(email), "{}", first.out);
+    let again = run(&demo, "").await;
+    assert!(again.code == 0 && again.out.contains(&format!("operator {email}: signs in")), "{again:?}");
+    assert_eq!(std::fs::read_to_string(&operator).unwrap(), kept, "the same operator");
+
+    // The key of the lines that are printed is the customer's.
+    let printed = again.out.lines().find(|line| line.trim_start().starts_with("grpcurl ")).unwrap();
+    let key = printed.split("Bearer ").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    let placed = again.out.lines().find(|line| line.trim_start().starts_with("curl ")).unwrap();
+    let request: Value = serde_json::from_str(placed.rsplit("-d '").next().unwrap().trim_end_matches('\'')).unwrap();
+    let customer = request["customer_id"].as_str().unwrap();
+    let line = format!("{}=1", request["lines"][0]["sku"].as_str().unwrap());
+    let create = ["order", "create", "--customer", customer, "--line", &line, "--token", key, "-o", "json"];
+    let made = run(&create, "").await;
+    assert_eq!((made.code, &made.json()["customer_id"]), (0, &Value::from(customer)), "{made:?}");
+    let refused = run(&["health", "--token", key], "").await;
+    assert!(refused.code == 1 && refused.err.contains("ROLE_REQUIRED"), "{refused:?}");
+
+    // Who is signed in is the operator, until it signs out, and again by the password that is kept.
+    assert_eq!(run(&["user", "list"], "").await.code, 0);
+    assert_eq!(run(&["token"], "").await.out.trim_end().split('.').count(), 3, "a JWT");
+    assert_eq!(run(&["logout"], "").await.code, 0);
+    assert!(run(&["user", "list"], "").await.err.contains("TOKEN_MISSING"));
+    let signed_in = run(&["login", "--email", email], &kept).await;
+    assert_eq!(signed_in.code, 0, "{signed_in:?}");
+    let asked = run(&["user", "erase", customer], "").await;
+    assert!(asked.code == 1 && asked.err.contains("--yes"), "nobody is there to be asked: {asked:?}");
+    let erased = run(&["user", "erase", customer, "--yes", "-o", "json"], "").await;
+    assert_eq!((erased.code, &erased.json()["state"]), (0, &Value::from("USER_STATE_ERASED")), "{erased:?}");
+    system.close().await;
+}

@@ -97,6 +97,9 @@ async fn one(system: &Deployment, service: &str, sql: &str) -> String {
     sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap()
 }
 
+/// The service, what is broken, how it is mended, and what is told of which id.
+type Break<'a> = (&'a str, String, String, &'a str, &'a str, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
     let system = Deployment::start(&[]).await;
@@ -131,9 +134,8 @@ async fn each_invariant_is_told_when_a_row_of_it_is_broken_and_no_other() {
     let of = format!("where order_id = '{prepared}'");
     let id = format!("uuid_send('{prepared}')");
     let first_charge = format!("where topic = 'payment.wallet.v1' and aggregate_id = '{customer}'");
-    // The service, what is broken, how it is mended, and what is told of which id. Those of a group are broken together, and
-    // each invariant is left whole in one group at least.
-    let groups: Vec<Vec<(&str, String, String, &str, &str, &str)>> = vec![
+    // Those of a group are broken together, and each invariant is left whole in one group at least.
+    let groups: Vec<Vec<Break<'_>>> = vec![
         vec![
             (
                 "order",

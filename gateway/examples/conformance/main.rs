@@ -11,7 +11,7 @@ mod service;
 
 use std::io::{Read, Write};
 
-use openorder_gateway::{Backend, GatewaySettings, serve_backends};
+use openorder_gateway::{Anonymous, Backend, GatewaySettings, serve_backends};
 use openorder_rpc::server::{CallMetrics, serve_measured};
 use openorder_rpc::{RpcClientSettings, RpcServerSettings, TlsServerSettings, listen};
 use openorder_runtime::{Readiness, Shutdown};
@@ -69,6 +69,8 @@ fn settings(asked: &ServerCompatRequest, folder: &std::path::Path) -> GatewaySet
     let client = RpcClientSettings { in_memory: false, ..RpcClientSettings::default() };
     let mut settings = GatewaySettings {
         client,
+        // The suite has no tokens.
+        anonymous: Anonymous::Operator,
         default_timeout_ms: DEFAULT_TIMEOUT_MS,
         timeout_max_ms: DEFAULT_TIMEOUT_MS,
         ..GatewaySettings::default()

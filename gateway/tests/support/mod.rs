@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use openorder_gateway::{Backend, GatewaySettings, serve_backends};
+use openorder_gateway::{Anonymous, Backend, GatewaySettings, serve_backends};
 use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
 use openorder_rpc::{RpcClientSettings, RpcServerSettings, listen, rejection, serve, with_health};
 use openorder_runtime::{Readiness, Shutdown};
@@ -257,11 +257,12 @@ pub async fn gateway_of(role: RoleTelemetry, order: &str, product: &str, setting
     Running { address, shutdown, seen: Seen::default(), readiness, task }
 }
 
-/// Settings under which tests are fast.
+/// Settings under which tests are fast, and callers need no token.
 pub fn settings() -> GatewaySettings {
     let client =
         RpcClientSettings { in_memory: false, backoff_min_ms: 1, backoff_max_ms: 20, ..RpcClientSettings::default() };
-    GatewaySettings { health_interval_ms: 20, client, ..GatewaySettings::default() }
+    let anonymous = Anonymous::Operator;
+    GatewaySettings { health_interval_ms: 20, client, anonymous, ..GatewaySettings::default() }
 }
 
 /// A caller from outside: a plain channel.

@@ -83,6 +83,7 @@ pub struct Connection(Arc<Open>);
 
 #[derive(Debug)]
 struct Open {
+    address: IpAddr,
     peer: IpAddr,
     began: Instant,
     calls: AtomicUsize,
@@ -104,7 +105,8 @@ struct Open {
 pub struct InUse(Connection);
 
 /// Who shares an address: an IPv4 address, or the network of 64 bits that an IPv6 customer is given.
-fn peer_of(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn peer_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,
@@ -114,6 +116,7 @@ fn peer_of(address: IpAddr) -> IpAddr {
 impl Connection {
     fn new(address: IpAddr) -> Self {
         Self(Arc::new(Open {
+            address: address.to_canonical(),
             peer: peer_of(address),
             began: Instant::now(),
             calls: AtomicUsize::new(0),
@@ -124,6 +127,12 @@ impl Connection {
             closing: CancellationToken::new(),
             role: OnceLock::new(),
         }))
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.0.address
     }
 
     /// Whom the connection belongs to: an IPv4 address, or an IPv6 network of 64 bits.

@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 pub use call::{Call, CallFuture, Complete};
-pub use connections::{Connection, InUse};
+pub use connections::{Connection, InUse, peer_of};
 pub use limited::LimitedBody;
 pub use listen::{ListenError, PerConnection, listen, listen_for_roles, serve_connections};
 pub use media::{is_grpc_call, refuse_other_protocols};
