@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -68,11 +69,13 @@ type Client struct {
 	connection *grpc.ClientConn
 	settings   settings
 	budget     budget
+	session    *session
 }
 
 type settings struct {
 	tls            *tls.Config
 	plaintext      bool
+	maySendSecrets bool
 	token          func(context.Context) (string, error)
 	defaultTimeout time.Duration
 	retries        RetryPolicy
@@ -93,15 +96,36 @@ func WithPlaintext() Option {
 	return func(s *settings) { s.plaintext = true }
 }
 
-// WithToken sends `authorization: Bearer token` with each call.
+// WithToken sends `authorization: Bearer token` with each call: an API key, or an access token. Who signs in by password
+// uses SignIn instead.
 func WithToken(token string) Option {
-	return WithTokenSource(func(context.Context) (string, error) { return token, nil })
+	return WithTokenSource(func(context.Context) (string, error) {
+		if token == "" {
+			return "", errors.New("an empty token was given")
+		}
+		return token, nil
+	})
 }
 
 // WithTokenSource asks for the token before each attempt of a call: the source keeps it, and renews it in time. When it
-// fails, the call does, with UNAUTHENTICATED or the status of its error.
+// fails, the call does, with UNAUTHENTICATED or the status of its error. An empty token is not sent.
 func WithTokenSource(source func(context.Context) (string, error)) Option {
 	return func(s *settings) { s.token = source }
+}
+
+// TokenVariable is the environment variable that WithEnvironmentToken reads.
+const TokenVariable = "OPENORDER_TOKEN"
+
+// WithEnvironmentToken sends what the environment variable OPENORDER_TOKEN holds, such as an API key, and nothing where it is
+// not set.
+func WithEnvironmentToken() Option {
+	return WithTokenSource(func(context.Context) (string, error) { return strings.TrimSpace(os.Getenv(TokenVariable)), nil })
+}
+
+// WithInsecureCredentials sends tokens and passwords without TLS to other machines as well: everybody on the way can read and
+// use them. For networks that encrypt by themselves.
+func WithInsecureCredentials() Option {
+	return func(s *settings) { s.maySendSecrets = true }
 }
 
 // WithDefaultTimeout sets the time that a unary call has where its context has no deadline: 10 s if this is not given. It
@@ -124,16 +148,18 @@ func WithDialOptions(options ...grpc.DialOption) Option {
 // Connect returns a client of the gateway at this address, `host:port` or a target of gRPC. It speaks TLS unless
 // WithPlaintext is given. The connection is made with the first call, and made anew by itself.
 //
-// It refuses to send a token in plaintext to anything but this machine, and settings that make no sense.
+// It refuses to send a token in plaintext to anything but this machine, unless WithInsecureCredentials is given, and settings
+// that make no sense.
 func Connect(address string, options ...Option) (*Client, error) {
 	s := settings{defaultTimeout: 10 * time.Second, retries: DefaultRetryPolicy()}
 	for _, option := range options {
 		option(&s)
 	}
+	s.maySendSecrets = s.maySendSecrets || !s.plaintext || isLoopback(address)
 	switch {
 	case s.plaintext && s.tls != nil:
 		return nil, errors.New("openorder: both TLS and plaintext are asked for")
-	case s.plaintext && s.token != nil && !isLoopback(address):
+	case s.token != nil && !s.maySendSecrets:
 		return nil, fmt.Errorf("openorder: a token is not sent in plaintext to %s", address)
 	case s.defaultTimeout <= 0:
 		return nil, errors.New("openorder: the default timeout must be more than 0")
@@ -141,7 +167,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 	if err := s.retries.validate(); err != nil {
 		return nil, err
 	}
-	client := &Client{settings: s}
+	client := &Client{settings: s, session: &session{}}
 	client.budget.fill(s.retries.BudgetTokens)
 
 	transport := insecure.NewCredentials()
@@ -158,11 +184,9 @@ func Connect(address string, options ...Option) (*Client, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(answerBytesMax)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: connectTimeout}),
+		grpc.WithPerRPCCredentials(bearer{plaintext: s.plaintext}),
 		// What is retried is decided here alone, and by no text in DNS.
 		grpc.WithDisableServiceConfig(),
-	}
-	if s.token != nil {
-		dial = append(dial, grpc.WithPerRPCCredentials(bearer{source: s.token, plaintext: s.plaintext}))
 	}
 	connection, err := grpc.NewClient(address, append(dial, s.dial...)...)
 	if err != nil {
@@ -181,6 +205,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 	client.Carts = cartv1.NewCartServiceClient(connection)
 	client.Users = userv1.NewUserServiceClient(connection)
 	client.Operations = operationsv1.NewOperationsServiceClient(connection)
+	client.session.renew = client.refreshSession
 	return client, nil
 }
 
@@ -189,21 +214,6 @@ func (c *Client) Close() error { return c.connection.Close() }
 
 // Connection is what the services call over, for others such as grpc.health.v1.Health.
 func (c *Client) Connection() *grpc.ClientConn { return c.connection }
-
-type bearer struct {
-	source    func(context.Context) (string, error)
-	plaintext bool
-}
-
-func (b bearer) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
-	token, err := b.source(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{"authorization": "Bearer " + token}, nil
-}
-
-func (b bearer) RequireTransportSecurity() bool { return !b.plaintext }
 
 // Only what is certainly this machine: `localhost`, 127.0.0.0/8 and ::1, with a port.
 func isLoopback(address string) bool {

@@ -49,6 +49,20 @@ type Error struct {
 
 	status *status.Status
 	cause  error
+	// The client's session was found to have ended.
+	sessionEnded bool
+	// The call's token is not good any more: the next one may be.
+	staleToken bool
+}
+
+// The error as it is where it was made here; else what gRPC says in it.
+func asError(err error) *Error {
+	var failure *Error
+	if errors.As(err, &failure) {
+		made := *failure
+		return &made
+	}
+	return newError(err)
 }
 
 func newError(err error) *Error {
@@ -87,14 +101,16 @@ func (e *Error) GRPCStatus() *status.Status { return e.status }
 // Unwrap returns the error of gRPC.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is is true for the error's own Reason, for context.Canceled of CANCELLED, and for context.DeadlineExceeded of
-// DEADLINE_EXCEEDED.
+// Is is true for the error's own Reason, for ErrSessionEnded of a session that has ended, for context.Canceled of CANCELLED,
+// and for context.DeadlineExceeded of DEADLINE_EXCEEDED.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case context.Canceled:
 		return e.Code == codes.Canceled
 	case context.DeadlineExceeded:
 		return e.Code == codes.DeadlineExceeded
+	case ErrSessionEnded:
+		return e.sessionEnded
 	}
 	reason, ok := target.(Reason)
 	return ok && reason == e.Reason && e.Domain == Domain
@@ -218,6 +234,7 @@ const (
 	ErrUnknownSKU                = Reason("UNKNOWN_SKU")
 	ErrUnsupportedEncoding       = Reason("UNSUPPORTED_ENCODING")
 	ErrUserDisabled              = Reason("USER_DISABLED")
+	ErrUserErased                = Reason("USER_ERASED")
 	ErrUserIDTaken               = Reason("USER_ID_TAKEN")
 	ErrUserNotFound              = Reason("USER_NOT_FOUND")
 	ErrUserVersionMismatch       = Reason("USER_VERSION_MISMATCH")

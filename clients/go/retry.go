@@ -118,13 +118,21 @@ func (c *Client) interceptUnary(
 		defer cancel()
 	}
 	request, requestID := withRequestID(request)
+	isRenewed := false
 	for attempts := 1; ; attempts++ {
-		err := invoke(ctx, method, request, response, connection, options...)
+		attempt, token, err := c.withToken(ctx, method)
+		if err == nil {
+			err = invoke(attempt, method, request, response, connection, options...)
+		}
 		if err == nil {
 			c.budget.put(c.settings.retries.BudgetTokensPerSuccess)
 			return nil
 		}
-		failure := newError(err)
+		failure := asError(err)
+		if !isRenewed && c.session.isStale(token, failure) {
+			isRenewed = true
+			continue
+		}
 		if failure.isRetried() && c.budget.take() {
 			if failure = c.settings.retries.wait(ctx, failure, attempts); failure == nil {
 				continue
@@ -169,29 +177,36 @@ func (c *Client) interceptStream(
 	ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string,
 	open grpc.Streamer, options ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
+	ctx, token, err := c.withToken(ctx, method)
+	if err != nil {
+		return nil, c.streamError(err, method, "")
+	}
 	stream, err := open(ctx, description, connection, method, options...)
 	if err != nil {
-		return nil, streamError(err, method)
+		return nil, c.streamError(err, method, token)
 	}
-	return errorStream{stream, method}, nil
+	return errorStream{stream, c, method, token}, nil
 }
 
 // A stream whose errors are *Error.
 type errorStream struct {
 	grpc.ClientStream
+	client *Client
 	method string
+	token  string
 }
 
 func (s errorStream) RecvMsg(message any) error {
-	return streamError(s.ClientStream.RecvMsg(message), s.method)
+	return s.client.streamError(s.ClientStream.RecvMsg(message), s.method, s.token)
 }
 
-func streamError(err error, method string) error {
+func (c *Client) streamError(err error, method, token string) error {
 	if err == nil || err == io.EOF { // grpc-go gives this very value
 		return err
 	}
-	failure := newError(err)
+	failure := asError(err)
 	failure.Method, failure.Attempts = method, 1
+	failure.staleToken = c.session.isStale(token, failure)
 	return failure
 }
 

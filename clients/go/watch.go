@@ -21,13 +21,16 @@ import (
 // with the waits of the client's RetryPolicy. It gives up after MaxAttempts attempts without progress, which is an order
 // that was not given before, or a stream that stood for MaxBackoff; the retry budget is not asked. It has no deadline but
 // that of its context. After an error it ends.
+//
+// It outlives its access token. When the stream is refused because the token has ended or was revoked, it goes on with a new
+// one, and ends with ErrSessionEnded where there is none.
 func (c *Client) WatchOrder(ctx context.Context, orderID string, until orderv1.OrderStatus) iter.Seq2[*orderv1.Order, error] {
 	return func(yield func(*orderv1.Order, error) bool) {
 		// Leaving the loop ends the stream as well.
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		request := &orderv1.WatchOrderRequest{OrderId: orderID, Until: until}
-		version, failures := int64(0), 0
+		version, failures, isRenewed := int64(0), 0, false
 		for {
 			begin := time.Now()
 			stream, err := c.Orders.WatchOrder(ctx, request)
@@ -40,7 +43,7 @@ func (c *Client) WatchOrder(ctx context.Context, orderID string, until orderv1.O
 				if order.GetVersion() <= version {
 					continue
 				}
-				version, failures = order.GetVersion(), 0
+				version, failures, isRenewed = order.GetVersion(), 0, false
 				if !yield(order, nil) || isReached(order.GetStatus(), until) {
 					return
 				}
@@ -48,8 +51,13 @@ func (c *Client) WatchOrder(ctx context.Context, orderID string, until orderv1.O
 			if time.Since(begin) >= c.settings.retries.MaxBackoff {
 				failures = 0
 			}
+			broken := watchError(err)
+			if broken.staleToken && !isRenewed {
+				isRenewed = true
+				continue
+			}
 			failures++
-			if failure := c.settings.retries.wait(ctx, watchError(err), failures); failure != nil {
+			if failure := c.settings.retries.wait(ctx, broken, failures); failure != nil {
 				failure.Method, failure.Attempts = orderv1.OrderService_WatchOrder_FullMethodName, failures
 				yield(nil, failure)
 				return
@@ -63,11 +71,7 @@ func watchError(err error) *Error {
 		// The stream ended well and before its time: its server may have gone in between.
 		return newError(status.Error(codes.Unavailable, "the stream ended before the order had the status"))
 	}
-	var failure *Error
-	if !errors.As(err, &failure) {
-		failure = newError(err)
-	}
-	return failure
+	return asError(err)
 }
 
 // The numbers of statuses rise along an order's way, and the final ones are the highest.

@@ -58,6 +58,19 @@ type script struct {
 	Shipped struct {
 		CustomerID string `json:"customer_id"`
 	}
+	Customer, Stranger, Program person
+	WrongPassword               string `json:"wrong_password"`
+	ExpiredToken                struct {
+		AfterMS time.Duration `json:"after_ms"`
+	} `json:"expired_token"`
+	RevokedToken struct {
+		WithinMS time.Duration `json:"within_ms"`
+	} `json:"revoked_token"`
+}
+
+type person struct {
+	Email, Password string
+	DisplayName     string `json:"display_name"`
 }
 
 type product struct {
