@@ -24,6 +24,12 @@ import com.openorder.promotion.v1.PromotionServiceGrpc;
 import com.openorder.promotion.v1.PromotionServiceGrpc.PromotionServiceBlockingStub;
 import com.openorder.shipping.v1.ShippingServiceGrpc;
 import com.openorder.shipping.v1.ShippingServiceGrpc.ShippingServiceBlockingStub;
+import com.openorder.user.v1.AuthenticateRequest;
+import com.openorder.user.v1.AuthenticateResponse;
+import com.openorder.user.v1.RefreshTokenRequest;
+import com.openorder.user.v1.RefreshTokenResponse;
+import com.openorder.user.v1.SignOutRequest;
+import com.openorder.user.v1.User;
 import com.openorder.user.v1.UserServiceGrpc;
 import com.openorder.user.v1.UserServiceGrpc.UserServiceBlockingStub;
 import io.grpc.CallCredentials;
@@ -35,6 +41,7 @@ import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.TlsChannelCredentials;
 import io.grpc.stub.AbstractStub;
+import io.grpc.stub.StreamObserver;
 import java.io.File;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -65,9 +72,12 @@ public final class OpenOrder implements AutoCloseable {
     private final Channel channel;
     private final Connection connection;
     private final Retries retries;
+    private final Session session; // null where the client has a token
+    private final boolean maySendSecrets;
     private final Duration closeTimeout;
 
-    private OpenOrder(Builder options, ChannelCredentials tls, CallCredentials credentials) {
+    private OpenOrder(
+            Builder options, ChannelCredentials tls, CallCredentials credentials, boolean maySendSecrets) {
         managed = Grpc.newChannelBuilder(options.address, tls)
                 .keepAliveTime(options.keepAliveTime.toNanos(), TimeUnit.NANOSECONDS)
                 .keepAliveTimeout(options.keepAliveTimeout.toNanos(), TimeUnit.NANOSECONDS)
@@ -78,13 +88,56 @@ public final class OpenOrder implements AutoCloseable {
         retries = new Retries(options);
         closeTimeout = options.closeTimeout;
         connection = new Connection(managed, options.reconnectWait);
+        session = credentials == null ? new Session(this::refreshSession) : null;
+        this.maySendSecrets = maySendSecrets;
         channel = ClientInterceptors.intercept(
-                managed, new CallInterceptor(connection, retries, credentials, options.defaultDeadline));
+                managed, new CallInterceptor(connection, retries, credentials, session, options.defaultDeadline));
     }
 
     /** A client with the defaults, without TLS: {@code connect("127.0.0.1:8080")}. It connects with the first call. */
     public static OpenOrder connect(String address) {
         return builder(address).build();
+    }
+
+    /**
+     * Signs the client in by password: from then on, all its calls are made as this user, with access tokens that are
+     * renewed before they end. It takes the place of the session of before, which is not ended by that.
+     *
+     * <p>A call that is refused because its token has ended, or was revoked, is sent once more with a new one. When
+     * there is none, because the session has ended, that call and all later ones throw {@link
+     * OpenOrderException.SessionEnded}.
+     *
+     * @throws OpenOrderException {@link Reason#CREDENTIALS_REFUSED}, {@link Reason#SIGN_IN_DELAYED}
+     * @throws IllegalStateException the client has a token of its own, or the password would go over the network in the
+     *     clear
+     */
+    public User signIn(String email, String password) {
+        if (session == null) throw new IllegalStateException("the client has a token, and needs no session");
+        if (!maySendSecrets) throw new IllegalStateException("a password needs TLS, but for loopback");
+        AuthenticateRequest request =
+                AuthenticateRequest.newBuilder().setEmail(email).setPassword(password).build();
+        AuthenticateResponse answer = users().authenticate(request);
+        session.begin(answer.getSession());
+        return answer.getUser();
+    }
+
+    /**
+     * Ends the session, and forgets its tokens also where the service cannot be told: then it throws why. Without a
+     * session it does nothing.
+     *
+     * @throws OpenOrderException the service does not know that the session is over
+     */
+    public void signOut() {
+        String token = session == null ? "" : session.forget();
+        if (token.isEmpty()) return;
+        SignOutRequest request = SignOutRequest.newBuilder().setRefreshToken(token).build();
+        users().withOption(CallInterceptor.WITHOUT_TOKEN, true).signOut(request);
+    }
+
+    private void refreshSession(String token, StreamObserver<RefreshTokenResponse> answer) {
+        UserServiceGrpc.newStub(channel)
+                .withDeadlineAfter(Session.REFRESH_TIMEOUT.toNanos(), TimeUnit.NANOSECONDS)
+                .refreshToken(RefreshTokenRequest.newBuilder().setRefreshToken(token).build(), answer);
     }
 
     /** A client with options; the address is {@code host:port}. */
@@ -171,7 +224,7 @@ public final class OpenOrder implements AutoCloseable {
      */
     public OrderWatch watchOrder(String orderId, OrderStatus until) {
         WatchOrderRequest request = WatchOrderRequest.newBuilder().setOrderId(orderId).setUntil(until).build();
-        return new OrderWatch(orders(), request, retries, connection);
+        return new OrderWatch(orders(), request, retries, connection, session);
     }
 
     /** Ends the connection. Calls that are at work may end by themselves, for {@link Builder#closeTimeout} at most. */
@@ -191,6 +244,7 @@ public final class OpenOrder implements AutoCloseable {
         private final String address;
         private final TlsChannelCredentials.Builder tls = TlsChannelCredentials.newBuilder();
         private boolean withTls;
+        private boolean insecureCredentials;
         private Supplier<String> token;
         private Duration defaultDeadline = Duration.ofSeconds(10);
         private Duration keepAliveTime = Duration.ofSeconds(60);
@@ -236,18 +290,45 @@ public final class OpenOrder implements AutoCloseable {
             return tls();
         }
 
-        /** Sends {@code authorization: Bearer TOKEN} with each call. Needs TLS, or a loopback address. */
+        /**
+         * Sends {@code authorization: Bearer TOKEN} with each call: an API key, or an access token. Needs TLS, or a
+         * loopback address. Who signs in by password uses {@link OpenOrder#signIn} instead.
+         *
+         * @throws IllegalArgumentException it is empty, or no token
+         */
         public Builder bearerToken(String token) {
-            Objects.requireNonNull(token);
+            check(!token.isEmpty(), "the token is empty");
+            BearerToken.check(token);
             return bearerToken(() -> token);
         }
 
         /**
          * As {@link #bearerToken(String)}, with a token that is asked for before each attempt of a call. It may block,
          * keeps a token itself for as long as it is good, and throws when there is none: the call is UNAUTHENTICATED.
+         * An empty token is not sent.
          */
         public Builder bearerToken(Supplier<String> token) {
             this.token = Objects.requireNonNull(token);
+            return this;
+        }
+
+        /**
+         * As {@link #bearerToken(Supplier)}, with what the environment variable {@code OPENORDER_TOKEN} holds, such as
+         * an API key; nothing where it is not set.
+         */
+        public Builder environmentToken() {
+            return bearerToken(() -> {
+                String token = System.getenv("OPENORDER_TOKEN");
+                return token == null ? "" : token.strip();
+            });
+        }
+
+        /**
+         * Sends tokens and passwords without TLS to other machines as well: everybody on the way can read and use them.
+         * For networks that encrypt by themselves.
+         */
+        public Builder insecureCredentials() {
+            insecureCredentials = true;
             return this;
         }
 
@@ -332,12 +413,13 @@ public final class OpenOrder implements AutoCloseable {
          * @throws IllegalArgumentException a bearer token would go over the network in the clear
          */
         public OpenOrder build() {
-            boolean inTheClear = !withTls && !isLoopback(address);
+            boolean inTheClear = !withTls && !insecureCredentials && !isLoopback(address);
             check(token == null || !inTheClear, "a bearer token needs TLS, but for loopback: " + address);
             return new OpenOrder(
                     this,
                     withTls ? tls.build() : InsecureChannelCredentials.create(),
-                    token == null ? null : new BearerToken(token));
+                    token == null ? null : new BearerToken(token),
+                    !inTheClear);
         }
 
         private static boolean isLoopback(String address) {

@@ -54,6 +54,9 @@ public class OpenOrderException extends StatusRuntimeException {
     }
 
     static OpenOrderException of(Status ended, Metadata trailers, String requestId) {
+        if (ended.getCause() instanceof SessionEnded known) {
+            return new SessionEnded(new Details(known.getStatus(), known.getTrailers(), requestId));
+        }
         Status status = ended;
         if (connectionIsLost(ended)) {
             status = Status.UNAVAILABLE.withDescription(ended.getDescription()).withCause(ended.getCause());
@@ -74,6 +77,11 @@ public class OpenOrderException extends StatusRuntimeException {
             case UNAVAILABLE -> new Unavailable(details);
             default -> new OpenOrderException(details);
         };
+    }
+
+    /** The error of a session that has ended, and why it did. */
+    static SessionEnded sessionEnded(OpenOrderException why) {
+        return new SessionEnded(new Details(why.getStatus(), why.getTrailers(), why.getRequestId()));
     }
 
     /** What is written to a connection at the moment at which it is lost ends as UNKNOWN: nobody answered. */
@@ -161,8 +169,16 @@ public class OpenOrderException extends StatusRuntimeException {
     }
 
     /** The credential is missing or not good. */
-    public static final class Unauthenticated extends OpenOrderException {
+    public static class Unauthenticated extends OpenOrderException {
         private Unauthenticated(Details details) { super(details); }
+    }
+
+    /**
+     * The session that the client was signed in with has ended, for all its calls: it was revoked, or its refresh token
+     * was refused; {@link #getReason()} says which. {@link OpenOrder#signIn} begins another one.
+     */
+    public static final class SessionEnded extends Unauthenticated {
+        private SessionEnded(Details details) { super(details); }
     }
 
     /** A limit was reached, after all attempts. */

@@ -27,6 +27,7 @@ public final class OrderWatch implements Iterator<Order>, AutoCloseable {
     private final WatchOrderRequest request;
     private final Retries retries;
     private final Connection connection;
+    private final Session session; // may be null
     private final CountDownLatch closed = new CountDownLatch(1);
     private final CancellableContext context = Context.current().withCancellation();
 
@@ -34,13 +35,20 @@ public final class OrderWatch implements Iterator<Order>, AutoCloseable {
     private Order next;
     private long lastVersion;
     private int attemptsWithoutProgress;
+    private boolean isRenewed; // it was opened again with a new token, and brought nothing yet
     private boolean ended;
 
-    OrderWatch(OrderServiceBlockingStub orders, WatchOrderRequest request, Retries retries, Connection connection) {
+    OrderWatch(
+            OrderServiceBlockingStub orders,
+            WatchOrderRequest request,
+            Retries retries,
+            Connection connection,
+            Session session) {
         this.orders = orders;
         this.request = request;
         this.retries = retries;
         this.connection = connection;
+        this.session = session;
     }
 
     /**
@@ -79,6 +87,7 @@ public final class OrderWatch implements Iterator<Order>, AutoCloseable {
             if (order.getVersion() <= lastVersion) return;
             lastVersion = order.getVersion();
             attemptsWithoutProgress = 0;
+            isRenewed = false;
             next = order;
             // Not only when the stream says so: it may break before it does.
             if (isLast(order)) end();
@@ -88,7 +97,12 @@ public final class OrderWatch implements Iterator<Order>, AutoCloseable {
                 end();
                 return;
             }
-            waitAfter(OpenOrderException.from(broken));
+            OpenOrderException error = OpenOrderException.from(broken);
+            if (session != null && !isRenewed && session.endedStream(error)) {
+                isRenewed = true;
+                return;
+            }
+            waitAfter(error);
         }
     }
 

@@ -30,6 +30,7 @@ final class UnaryCall<Q, P> extends ClientCall<Q, P> {
     private final Deadline deadline;
     private final Retries retries;
     private final Connection connection;
+    private final Session session; // null where the attempts have no token of it
     private final boolean throwing;
     private final Context context = Context.current();
     private final CountDownLatch ended = new CountDownLatch(1);
@@ -39,6 +40,7 @@ final class UnaryCall<Q, P> extends ClientCall<Q, P> {
     private Q request;
     private String requestId = "";
     private int attempts;
+    private boolean isRenewed; // it was sent again with a new token
     // Guarded by this: an attempt, the wait between two of them, and a cancellation meet here.
     private ClientCall<Q, P> attempt;
     private Outcome<P> outcome;
@@ -52,7 +54,8 @@ final class UnaryCall<Q, P> extends ClientCall<Q, P> {
             Channel channel,
             Deadline deadline,
             Retries retries,
-            Connection connection) {
+            Connection connection,
+            Session session) {
         this.method = method;
         this.throwing = options.getOption(CallInterceptor.THROWS);
         // The executor of a blocking stub is the thread that waits in halfClose.
@@ -61,6 +64,7 @@ final class UnaryCall<Q, P> extends ClientCall<Q, P> {
         this.deadline = deadline;
         this.retries = retries;
         this.connection = connection;
+        this.session = session;
     }
 
     @Override
@@ -110,24 +114,31 @@ final class UnaryCall<Q, P> extends ClientCall<Q, P> {
     }
 
     private void startAttempt() {
+        SessionToken token = session == null ? null : new SessionToken(session);
         ClientCall<Q, P> call;
         synchronized (this) {
             if (outcome != null) return;
             attempts++;
-            call = attempt = channel.newCall(method, options);
+            CallOptions withToken = token == null ? options : options.withCallCredentials(token);
+            call = attempt = channel.newCall(method, withToken);
         }
         Metadata copy = new Metadata();
         copy.merge(headers);
-        call.start(new AttemptListener(), copy);
+        call.start(new AttemptListener(token), copy);
         call.request(2); // a second answer is an error, to be seen as one
         call.sendMessage(request);
         call.halfClose();
     }
 
     private final class AttemptListener extends Listener<P> {
+        private final SessionToken token;
         private Metadata headers = new Metadata();
         private P response;
         private int responses;
+
+        AttemptListener(SessionToken token) {
+            this.token = token;
+        }
 
         @Override
         public void onHeaders(Metadata received) {
@@ -150,13 +161,23 @@ final class UnaryCall<Q, P> extends ClientCall<Q, P> {
                 end(status, headers, response, trailers);
                 return;
             }
-            Optional<Duration> wait = waitAfter(OpenOrderException.of(status, trailers, requestId));
+            OpenOrderException error = OpenOrderException.of(status, trailers, requestId);
+            if (token != null && !isRenewed && token.isStale(error)) {
+                isRenewed = true;
+                another(status, trailers).run();
+                return;
+            }
+            Optional<Duration> wait = waitAfter(error);
             if (wait.isEmpty()) {
                 end(status, headers, null, trailers);
                 return;
             }
-            Status failure = status;
-            Runnable another = context.wrap(() -> {
+            Runnable another = another(status, trailers);
+            Connection.after(wait.get()).execute(() -> connection.reconnectAndRun(another, deadline));
+        }
+
+        private Runnable another(Status failure, Metadata trailers) {
+            return context.wrap(() -> {
                 try {
                     // What was known before the wait says more than that the time is up.
                     if (deadline.isExpired()) end(failure, headers, null, trailers);
@@ -165,7 +186,6 @@ final class UnaryCall<Q, P> extends ClientCall<Q, P> {
                     end(Status.fromThrowable(failed), headers, null, trailers); // nobody else would hear of it
                 }
             });
-            Connection.after(wait.get()).execute(() -> connection.reconnectAndRun(another, deadline));
         }
     }
 

@@ -4,8 +4,11 @@ import static com.openorder.client.StoryTools.RUN;
 import static com.openorder.client.StoryTools.STORY;
 import static com.openorder.client.StoryTools.TOPIC;
 import static com.openorder.client.StoryTools.control;
+import static com.openorder.client.StoryTools.firstToken;
 import static com.openorder.client.StoryTools.hasOurSpan;
 import static com.openorder.client.StoryTools.number;
+import static com.openorder.client.StoryTools.operator;
+import static com.openorder.client.StoryTools.programOf;
 import static com.openorder.client.StoryTools.putForeignRecords;
 import static com.openorder.client.StoryTools.read;
 import static com.openorder.client.StoryTools.reader;
@@ -85,7 +88,10 @@ import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The story of clients/STORY.md: a test a step, in its order, against the system that STORY_* name. */
+/**
+ * The story of clients/STORY.md: a test a step, in its order, against the system that STORY_* name. Those about who calls
+ * are in {@link StoryPeopleTest}, after these.
+ */
 @Tag("story")
 @TestMethodOrder(OrderAnnotation.class)
 @Timeout(120)
@@ -98,11 +104,8 @@ class StoryTest {
 
     @BeforeAll
     static void begin() {
-        // A killed gateway may take a minute to come back where the machine is busy.
-        client = OpenOrder.builder(variable("STORY_GATEWAY"))
-                .defaultDeadline(Duration.ofSeconds(60))
-                .maxAttempts(30)
-                .build();
+        client = operator();
+        firstToken(client);
     }
 
     @AfterAll
@@ -538,7 +541,7 @@ class StoryTest {
     @org.junit.jupiter.api.Order(17)
     @DisplayName("readme")
     void readme(@TempDir Path folder) throws Exception {
-        String printed = runReadmeExample(folder);
+        String printed = runReadmeExample(folder, programOf(client).key());
         assertTrue(printed.contains("\nORDER_STATUS_PREPARING\n"), printed);
         assertTrue(printed.contains(" order.lifecycle.preparing\n"), printed);
         assertTrue(printed.contains(" costs 38.00\n"), printed);

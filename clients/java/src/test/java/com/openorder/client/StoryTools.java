@@ -11,12 +11,17 @@ import com.google.gson.JsonParser;
 import com.google.protobuf.Message;
 import com.google.protobuf.util.JsonFormat;
 import com.openorder.client.events.EventReader;
+import com.openorder.user.v1.AuthenticateRequest;
+import com.openorder.user.v1.CreateApiKeyRequest;
+import com.openorder.user.v1.RegisterUserRequest;
+import com.openorder.user.v1.UserRole;
 import java.io.File;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -55,6 +60,64 @@ final class StoryTools {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    /** A client of the gateway, that nobody signed in. */
+    static OpenOrder.Builder gateway() {
+        // A killed gateway may take a minute to come back where the machine is busy.
+        return OpenOrder.builder(variable("STORY_GATEWAY"))
+                .defaultDeadline(Duration.ofSeconds(60))
+                .maxAttempts(30);
+    }
+
+    /** A client of whose story it is. */
+    static OpenOrder operator() {
+        OpenOrder client = gateway().build();
+        client.signIn(variable("STORY_OPERATOR_EMAIL"), variable("STORY_OPERATOR_PASSWORD"));
+        return client;
+    }
+
+    /** An access token that nobody renews, and when it was given. */
+    record Given(String token, Instant time) {}
+
+    private static Given first;
+
+    /** The first time, it is given. */
+    static synchronized Given firstToken(OpenOrder client) {
+        if (first == null) {
+            AuthenticateRequest request = AuthenticateRequest.newBuilder()
+                    .setEmail(variable("STORY_OPERATOR_EMAIL"))
+                    .setPassword(variable("STORY_OPERATOR_PASSWORD"))
+                    .build();
+            first = new Given(client.users().authenticate(request).getSession().getAccessToken(), Instant.now());
+        }
+        return first;
+    }
+
+    /** A program that acts for customers, by its API key. */
+    record Program(String userId, String key) {}
+
+    private static Program program;
+
+    static synchronized Program programOf(OpenOrder operator) {
+        if (program == null) {
+            RegisterUserRequest request =
+                    registration("program").addRoles(UserRole.USER_ROLE_SERVICE).build();
+            String userId = operator.users().registerUser(request).getUser().getUserId();
+            CreateApiKeyRequest key = CreateApiKeyRequest.newBuilder()
+                    .setUserId(userId)
+                    .setDisplayName("story")
+                    .build();
+            program = new Program(userId, operator.users().createApiKey(key).getKey());
+        }
+        return program;
+    }
+
+    static RegisterUserRequest.Builder registration(String person) {
+        return RegisterUserRequest.newBuilder()
+                .setEmail(text(person, "email"))
+                .setPassword(text(person, "password"))
+                .setDisplayName(text(person, "display_name"));
     }
 
     static JsonObject step(String name) {
@@ -161,8 +224,8 @@ final class StoryTools {
         return objects.stream();
     }
 
-    /** Compiles and runs the example of README.md as printed, but for the addresses, and gives what it printed. */
-    static String runReadmeExample(Path folder) throws Exception {
+    /** Compiles and runs the example of README.md as printed, but for the addresses, with a token; what it printed. */
+    static String runReadmeExample(Path folder, String token) throws Exception {
         Matcher example = Pattern.compile("```java\n(import .*?)```", Pattern.DOTALL)
                 .matcher(Files.readString(Path.of("README.md")));
         assertTrue(example.find());
@@ -175,8 +238,8 @@ final class StoryTools {
                 .filter(entry -> !entry.contains("test-classes"))
                 .collect(Collectors.joining(File.pathSeparator));
         String classes = folder.toString();
-        run(folder, "javac", "-Xlint:all,-processing", "-Werror", "-cp", classPath, "-d", classes, file.toString());
-        return run(folder, "java", "-cp", classPath + File.pathSeparator + folder, "Example");
+        run(folder, token, "javac", "-Xlint:all,-processing", "-Werror", "-cp", classPath, "-d", classes, file.toString());
+        return run(folder, token, "java", "-cp", classPath + File.pathSeparator + folder, "Example");
     }
 
     private static String replaceOnce(String text, String what, String with) {
@@ -184,15 +247,15 @@ final class StoryTools {
         return text.replace(what, with);
     }
 
-    private static String run(Path folder, String program, String... arguments) throws Exception {
+    private static String run(Path folder, String token, String program, String... arguments) throws Exception {
         List<String> command = new ArrayList<>();
         command.add(Path.of(System.getProperty("java.home"), "bin", program).toString());
         command.addAll(List.of(arguments));
         Path output = folder.resolve(program + ".out");
-        Process process = new ProcessBuilder(command)
-                .redirectErrorStream(true)
-                .redirectOutput(output.toFile())
-                .start();
+        ProcessBuilder builder =
+                new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(output.toFile());
+        builder.environment().put("OPENORDER_TOKEN", token);
+        Process process = builder.start();
         boolean ended = process.waitFor(60, TimeUnit.SECONDS);
         if (!ended) process.destroyForcibly().waitFor();
         String printed = Files.readString(output);
