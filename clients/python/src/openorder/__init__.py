@@ -7,6 +7,7 @@ from openorder import aio, errors, money
 from openorder._client import TLS, Client, connect
 from openorder._pages import items, pages
 from openorder._policy import RetryPolicy
+from openorder._session import environment_token
 from openorder._version import __version__
 from openorder.errors import OpenOrderError
 
@@ -18,6 +19,7 @@ __all__ = [
     "__version__",
     "aio",
     "connect",
+    "environment_token",
     "errors",
     "items",
     "money",

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import Message
 
 from openorder import errors
+from openorder._session import checked
 from openorder._version import __version__
 from openorder.operations.v1.operations_service_pb2 import CancelReplayRequest, ListAuditEntriesRequest
 from openorder.order.v1.order_pb2 import Order, OrderStatus
@@ -103,6 +104,9 @@ class Attempts:
     def begin(self) -> float:
         """Counts an attempt, and returns the seconds that it has."""
         self._count += 1
+        return self.seconds_left()
+
+    def seconds_left(self) -> float:
         return max(0.0, self._deadline - time.monotonic())
 
     def succeeded(self) -> None:
@@ -125,6 +129,7 @@ class Watch:
         self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._version = 0
         self._fruitless = 0
+        self._is_renewed = False
         self.ended = False
         """Whether the last order that was given is the last one."""
 
@@ -142,11 +147,15 @@ class Watch:
             return False
         self._version = order.version
         self._fruitless = 0
+        self._is_renewed = False
         self.ended = order.status in FINAL or order.status == self._until
         return True
 
     def delay_seconds(self, error: errors.OpenOrderError) -> float | None:
         """How long to wait before the next stream. None: the error is the caller's."""
+        if error._is_stale and not self._is_renewed:
+            self._is_renewed = True
+            return 0.0
         # A stream that stood for a while did its work, also where the order did not change: connections do not live
         # as long as orders.
         if self._received and time.monotonic() - self._began > self._policy.max_backoff_seconds:
@@ -158,12 +167,14 @@ class Watch:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raises grpc's errors as the client's."""
+def translated(is_stale: Callable[[errors.OpenOrderError], bool]) -> Iterator[None]:
+    """Raises grpc's errors as the client's. is_stale: whether the call's token is why, and the next one may be good."""
     try:
         yield
-    except grpc.RpcError as error:
-        raise errors.from_rpc_error(error) from None
+    except grpc.RpcError as cause:
+        error = errors.from_rpc_error(cause)
+        error._is_stale = is_stale(error)
+        raise error from None
 
 
 def with_request_id(request: M) -> M:
@@ -191,12 +202,9 @@ def items_field(page: Message) -> str:
 
 
 def channel_options(
-    address: str, secure: bool, credential: object, policy: RetryPolicy, extra: Sequence[tuple[str, Any]]
+    address: str, secure: bool, policy: RetryPolicy, extra: Sequence[tuple[str, Any]]
 ) -> list[tuple[str, Any]]:
-    """Options of a channel; the caller's own come last and win.
-
-    Raises `ValueError` where a credential would go over the network in the clear.
-    """
+    """Options of a channel; of two with one name grpc takes the first: the caller's own."""
     options: list[tuple[str, Any]] = [
         ("grpc.primary_user_agent", f"openorder-python/{__version__}"),
         ("grpc.keepalive_time_ms", _KEEPALIVE_TIME_MS),
@@ -211,12 +219,25 @@ def channel_options(
         # The violations of a large order come in the trailers; grpc refuses them from 8 KiB on by itself.
         ("grpc.max_metadata_size", _METADATA_BYTES_MAX),
     ]
-    if credential is not None and not secure:
-        if not _is_loopback(address):
-            raise ValueError(f"a credential is not sent to {address} without TLS: anybody on the way could read it")
-        # Nor to the proxy that the environment names.
+    if not secure:
+        # Tokens and passwords may come this way: not to the proxy that the environment names.
         options.append(("grpc.enable_http_proxy", 0))
-    return [*options, *extra]
+    return [*extra, *options]
+
+
+def is_open(address: str, secure: bool, insecure_credentials: bool, credential: object) -> bool:
+    """Whether a secret could be read on the way to the address, and nobody said that it may be sent all the same.
+
+    Raises `ValueError` where a credential would be sent so, and for one that is empty or none.
+    """
+    is_open = not secure and not insecure_credentials and not _is_loopback(address)
+    if credential is not None and is_open:
+        raise ValueError(f"a credential is not sent to {address} without TLS: anybody on the way could read it")
+    if credential == "":
+        raise ValueError("the credential is empty")
+    if isinstance(credential, str):
+        checked(credential)
+    return is_open
 
 
 def _is_loopback(address: str) -> bool:

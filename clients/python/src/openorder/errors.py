@@ -52,6 +52,8 @@ class OpenOrderError(grpc.aio.AioRpcError):
     """The fields at fault."""
     retry_delay_seconds: float | None
     """How long to wait before the call is worth another attempt; None where the server did not say."""
+    _is_stale = False
+    """Whether a stream ended because its token is not good any more: it may be opened again with another one."""
 
     def __init__(
         self,
@@ -76,6 +78,14 @@ class OpenOrderError(grpc.aio.AioRpcError):
             elif isinstance(detail, error_details_pb2.RetryInfo):
                 self.retry_delay_seconds = max(0.0, detail.retry_delay.seconds + detail.retry_delay.nanos / 1e9)
 
+    def _again(self) -> "OpenOrderError":
+        """The same error, to be raised once more: each raise has a traceback of its own."""
+        return type(self)(*self._arguments())
+
+    def _arguments(self) -> tuple[Any, ...]:
+        metadata = tuple(tuple(pair) for pair in self.trailing_metadata() or ())
+        return self.code(), None, metadata, self.details(), self.debug_error_string()
+
     def __str__(self) -> str:
         name = f"{self.code().name} {self.reason}".rstrip()
         violations = [f"{violation.field}: {violation.description}" for violation in self.field_violations]
@@ -87,8 +97,7 @@ class OpenOrderError(grpc.aio.AioRpcError):
         return f"<{type(self).__name__}: {self}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        metadata = tuple(tuple(pair) for pair in self.trailing_metadata() or ())
-        return _make, (self.code(), None, metadata, self.details(), self.debug_error_string())
+        return _remake, (isinstance(self, SessionEnded), *self._arguments())
 
 
 def _details(trailing_metadata: Iterable[tuple[str, str | bytes]] | None) -> Iterable[Any]:
@@ -126,6 +135,9 @@ class Internal(OpenOrderError): """A fault of the server."""
 class Unavailable(OpenOrderError): """The server cannot be reached or cannot answer now."""
 class DataLoss(OpenOrderError): """What was stored cannot be read."""
 class Unauthenticated(OpenOrderError): """The credential is missing or was not taken."""
+
+
+class SessionEnded(Unauthenticated): """The session that the client signed in with has ended, for all its calls: it was revoked, or its refresh token was refused; `reason` says which. `sign_in` begins another one."""
 
 
 class ReasonError(OpenOrderError): """Base of the classes of known reasons: the reason is the class's name in UPPER_SNAKE."""
@@ -233,6 +245,7 @@ class TokenRevoked(ReasonError): """The session has ended: sign in again."""
 class UnknownSku(ReasonError): """There is no such SKU."""
 class UnsupportedEncoding(ReasonError): """The gateway does not take this compression."""
 class UserDisabled(ReasonError): """The user is disabled."""
+class UserErased(ReasonError): """The user was erased."""
 class UserIdTaken(ReasonError): """Another user has this id."""
 class UserNotFound(ReasonError): """There is no such user, or the caller may not see it."""
 class UserVersionMismatch(ReasonError): """The user changed meanwhile."""
@@ -270,6 +283,29 @@ def _class(code: grpc.StatusCode, reason: str) -> type[OpenOrderError]:
 def _make(code: grpc.StatusCode, *rest: Any) -> OpenOrderError:
     error = OpenOrderError(code, *rest)
     return _class(code, error.reason if error.reason in BY_REASON else "")(code, *rest)
+
+
+def _remake(has_ended: bool, *arguments: Any) -> OpenOrderError:
+    error = _make(*arguments)
+    return session_ended(error) if has_ended else error
+
+
+def from_status(code: grpc.StatusCode, details: str) -> OpenOrderError:
+    """An error that no server gave."""
+    return _make(code, None, None, details)
+
+
+@cache
+def _ended_class(reason: str) -> type[SessionEnded]:
+    by_reason = BY_REASON.get(reason)
+    if by_reason is None:
+        return SessionEnded
+    return type("SessionEnded", (SessionEnded, by_reason), {"__module__": __name__, "__doc__": SessionEnded.__doc__})
+
+
+def session_ended(why: OpenOrderError) -> SessionEnded:
+    """The error of a session that has ended: of the class of its reason, too."""
+    return _ended_class(why.reason if why.reason in BY_REASON else "")(*why._arguments())
 
 
 def from_rpc_error(error: Any) -> OpenOrderError:

@@ -2,8 +2,17 @@
 
 import os
 import subprocess
+from dataclasses import dataclass, field
 
 import pytest
+
+
+@dataclass(frozen=True)
+class Program:
+    """Who calls with an API key."""
+
+    user_id: str
+    key: str = field(repr=False)
 
 
 def variable(name: str) -> str:

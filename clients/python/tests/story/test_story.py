@@ -1,4 +1,7 @@
-"""The story of clients/STORY.md, told with the synchronous client: one test a step, in the order of the table."""
+"""The story of clients/STORY.md, told with the synchronous client: one test a step, in the order of the table.
+
+Those about who calls are in `test_story_people.py`, the last of the files, when the token of the beginning has ended.
+"""
 
 import collections
 import concurrent.futures
@@ -41,7 +44,7 @@ from openorder.order.v1.order_service_pb2 import (
 )
 from openorder.payment.v1.payment_service_pb2 import ChargeWalletRequest
 from openorder.product.v1.product_service_pb2 import CreateProductRequest, GetProductRequest
-from tests.story.system import gateway_control, variable
+from tests.story.system import Program, gateway_control, variable
 
 PACKAGE = Path(__file__).parents[2]
 TOPIC = "order.lifecycle.v1"
@@ -230,7 +233,9 @@ class Streams(grpc.UnaryStreamClientInterceptor):
         return continuation(client_call_details, request)
 
 
-def test_watch_through_a_killed_gateway(client: openorder.Client, gateway: str, story: Story) -> None:
+def test_watch_through_a_killed_gateway(
+    client: openorder.Client, gateway: str, operator: tuple[str, str], story: Story
+) -> None:
     order = create(client, story, story["shipped"]["customer_id"])
     preparing = threading.Event()
     seen: list[Order] = []
@@ -246,6 +251,7 @@ def test_watch_through_a_killed_gateway(client: openorder.Client, gateway: str, 
         openorder.connect(gateway, interceptors=[streams]) as watching,
         concurrent.futures.ThreadPoolExecutor() as threads,
     ):
+        watching.sign_in(*operator)
         watcher = threads.submit(watch, watching)
         assert preparing.wait(30)
         gateway_control("kill")
@@ -403,7 +409,7 @@ def test_events_that_were_not_handled_come_again(client: openorder.Client, story
     assert handle_until(story["timeline"][-1], None) == story["timeline"][2:], "leaving the block is having handled it"
 
 
-def test_readme(gateway: str) -> None:
+def test_readme(gateway: str, program: Program) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (PACKAGE / "README.md").read_text(), re.DOTALL)
     (example,) = (block for block in blocks if "openorder.connect(" in block and "Reader(" in block)
     for printed, real in (
@@ -413,7 +419,7 @@ def test_readme(gateway: str) -> None:
     ):
         assert example.count(printed) == 1
         example = example.replace(printed, real)
-    environment = os.environ | {"PYTHONPATH": str(PACKAGE / "src")}
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE / "src"), "OPENORDER_TOKEN": program.key}
     ran = subprocess.run(
         [sys.executable, "-c", example], env=environment, capture_output=True, text=True, timeout=90, check=False
     )

@@ -31,8 +31,9 @@ Client = openorder.aio.Client
 
 
 @pytest_asyncio.fixture
-async def client(gateway: str) -> AsyncIterator[Client]:
+async def client(gateway: str, operator: tuple[str, str]) -> AsyncIterator[Client]:
     async with openorder.aio.connect(gateway) as client:
+        await client.sign_in(*operator)
         yield client
 
 
@@ -128,7 +129,9 @@ class Streams(grpc.aio.UnaryStreamClientInterceptor):
         return await continuation(client_call_details, request)
 
 
-async def test_watch_through_a_killed_gateway(client: Client, gateway: str, story: Story) -> None:
+async def test_watch_through_a_killed_gateway(
+    client: Client, gateway: str, operator: tuple[str, str], story: Story
+) -> None:
     order = await create(client, story, story["shipped"]["customer_id"])
     preparing = asyncio.Event()
     seen: list[Order] = []
@@ -137,6 +140,7 @@ async def test_watch_through_a_killed_gateway(client: Client, gateway: str, stor
     async def watch() -> None:
         until = OrderStatus.ORDER_STATUS_DELIVERED
         async with openorder.aio.connect(gateway, interceptors=[streams]) as watching:
+            await watching.sign_in(*operator)
             async for seen_order in watching.watch_order(order.order_id, until, timeout_seconds=90):
                 seen.append(seen_order)
                 if seen_order.status == OrderStatus.ORDER_STATUS_PREPARING:

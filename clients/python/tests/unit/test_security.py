@@ -130,7 +130,24 @@ def test_a_token_is_sent_in_plaintext_to_this_machine(address: str) -> None:
 def test_a_token_does_not_go_to_a_proxy(start_gateway: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway = start_gateway(order_made("7"))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    with openorder.connect(gateway.address, retry=ONCE) as client, pytest.raises(errors.Unavailable):
+    asked_for = [("grpc.enable_http_proxy", 1)]
+    with (
+        openorder.connect(gateway.address, retry=ONCE, channel_options=asked_for) as client,
+        pytest.raises(errors.Unavailable),
+    ):
         client.orders.CreateOrder(CreateOrderRequest())
     with openorder.connect(gateway.address, credential="secret", retry=ONCE) as client:
         assert client.orders.CreateOrder(CreateOrderRequest()).order.order_id == "7"
+
+
+@pytest.mark.parametrize("connect", [openorder.connect, openorder.aio.connect], ids=["sync", "aio"])
+def test_a_key_stands_in_no_text(connect: Callable[..., Any]) -> None:
+    assert "secret" not in repr(TLS(b"ca", b"chain", b"secret"))
+    for token in ("", "secret\n", "a secret", "sécret"):
+        with pytest.raises(ValueError, match="credential") as raised:
+            connect("127.0.0.1:1", credential=token)
+        assert "cret" not in str(raised.value)
+
+
+def test_a_token_is_sent_in_plaintext_to_others_where_that_is_said() -> None:
+    openorder.connect("gateway.example.com:8080", credential="t", insecure_credentials=True).close()
