@@ -1,4 +1,5 @@
-import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import { create } from "@bufbuild/protobuf";
+import { type CallOptions, type Client, createClient, type Transport } from "@connectrpc/connect";
 import { reliable } from "./calls.js";
 import { AnalyticsService } from "./gen/openorder/analytics/v1/index.js";
 import { CartService } from "./gen/openorder/cart/v1/index.js";
@@ -11,9 +12,13 @@ import { PaymentService } from "./gen/openorder/payment/v1/index.js";
 import { ProductService } from "./gen/openorder/product/v1/index.js";
 import { PromotionService } from "./gen/openorder/promotion/v1/index.js";
 import { ShippingService } from "./gen/openorder/shipping/v1/index.js";
-import { UserService } from "./gen/openorder/user/v1/index.js";
-import { defaultRetryPolicy, type RetryPolicy } from "./retry.js";
+import { type User, UserSchema, UserService } from "./gen/openorder/user/v1/index.js";
+import { defaultRetryPolicy, RetryBudget, type RetryPolicy } from "./retry.js";
+import { checkToken, ClientSession, type Credential, given } from "./session.js";
 import { watch } from "./watch.js";
+
+/** How long a refresh may take, all its attempts together, in milliseconds. */
+const REFRESH_MS = 10_000;
 
 /** What holds for all calls of a client. */
 export interface ClientOptions {
@@ -21,6 +26,11 @@ export interface ClientOptions {
     readonly timeoutMs?: number;
     /** What differs from {@link defaultRetryPolicy}. */
     readonly retry?: Partial<RetryPolicy>;
+    /**
+     * Sent as `authorization: Bearer …`: an API key or an access token, or a function that gives one. Who signs in by password
+     * uses `signIn` instead.
+     */
+    readonly credential?: Credential;
 }
 
 /**
@@ -54,13 +64,52 @@ export interface OpenOrder {
         until?: OrderStatus,
         options?: { signal?: AbortSignal },
     ): AsyncGenerator<Order, void, undefined>;
+    /**
+     * Signs in by password: from then on, all calls are made as this user, with access tokens that are renewed before they
+     * end. It takes the place of the session of before, which is not ended by that.
+     *
+     * A call that is refused because its token has ended, or was revoked, is sent once more with a new one. When there is
+     * none, because the session has ended, that call and all later ones fail with a `SessionEndedError`.
+     *
+     * @throws OpenOrderError `CREDENTIALS_REFUSED`, `SIGN_IN_DELAYED`.
+     * @throws TypeError where the client has a credential, and where the password would go to another machine without TLS.
+     */
+    signIn(email: string, password: string, options?: CallOptions): Promise<User>;
+    /**
+     * Ends the session, and forgets its tokens also where the service cannot be told: then it throws why. Without a session
+     * it does nothing.
+     *
+     * @throws OpenOrderError
+     */
+    signOut(options?: CallOptions): Promise<void>;
 }
 
-/** A client over any transport of Connect; `connect` of `@openorder/client/node` makes one for Node.js. */
+/**
+ * A client over any transport of Connect; `connect` of `@openorder/client/node` makes one for Node.js, and that of
+ * `@openorder/client/web` for browsers. That it encrypts what is secret is the transport's own business.
+ */
 export function client(transport: Transport, options: ClientOptions = {}): OpenOrder {
+    return clientFor(transport, options);
+}
+
+/** @param openTo where what is sent can be read on the way; not given: nowhere. */
+export function clientFor(transport: Transport, options: ClientOptions, openTo?: string): OpenOrder {
+    const { credential } = options;
+    if (credential === "") throw new TypeError("the credential is empty");
+    if (typeof credential === "string") checkToken(credential);
+    if (credential !== undefined && openTo !== undefined) {
+        throw new TypeError(`a credential is not sent to ${openTo} without TLS`);
+    }
     const timeoutMs = options.timeoutMs ?? 10_000;
     const policy = { ...defaultRetryPolicy, ...options.retry };
-    const calls = reliable(transport, timeoutMs, policy);
+    const budget = new RetryBudget(policy);
+    // What needs no token, and what gives one.
+    const signing = createClient(UserService, reliable(transport, { timeoutMs, policy, budget }));
+    const session = new ClientSession(
+        async (refreshToken) => (await signing.refreshToken({ refreshToken }, { timeoutMs: REFRESH_MS })).session,
+    );
+    const tokens = credential === undefined ? session : given(credential);
+    const calls = reliable(transport, { timeoutMs, policy, budget, tokens });
     const orders = createClient(OrderService, calls);
     return {
         orders,
@@ -77,5 +126,17 @@ export function client(transport: Transport, options: ClientOptions = {}): OpenO
         operations: createClient(OperationsService, calls),
         watchOrder: (orderId, until = OrderStatus.UNSPECIFIED, { signal } = {}) =>
             watch(orders, orderId, until, timeoutMs, policy, signal),
+        async signIn(email, password, callOptions) {
+            if (credential !== undefined) throw new TypeError("the client has a credential, and needs no session");
+            if (openTo !== undefined) throw new TypeError(`a password is not sent to ${openTo} without TLS`);
+            const answer = await signing.authenticate({ email, password }, callOptions);
+            session.begin(answer.session);
+            return answer.user ?? create(UserSchema);
+        },
+        async signOut(callOptions) {
+            const refreshToken = session.forget();
+            if (refreshToken === "") return;
+            await signing.signOut({ target: { case: "refreshToken", value: refreshToken } }, callOptions);
+        },
     };
 }

@@ -51,7 +51,9 @@ export class OpenOrderError extends Error {
     static from(error: unknown, signal?: AbortSignal): OpenOrderError {
         if (error instanceof OpenOrderError) return error;
         const cause = ConnectError.from(error);
-        const lost = !signal?.aborted && !cause.metadata.has("grpc-status") && isLostConnection(cause);
+        // What a server said has a status, or, in Connect's own protocol, details.
+        const isAnswer = cause.metadata.has("grpc-status") || cause.details.length > 0;
+        const lost = !signal?.aborted && !isAnswer && isLostConnection(cause);
         const code = lost ? Code.Unavailable : cause.code;
         return new OpenOrderError(
             lost ? `[unavailable] connection lost: ${cause.rawMessage}` : cause.message,
@@ -82,6 +84,8 @@ const LOST = [
 
 function isLostConnection(error: ConnectError): boolean {
     if (error.code === Code.Canceled || error.code === Code.Aborted) return true;
+    // A stream of Connect's own protocol that ended too early.
+    if (error.rawMessage.includes("missing EndStreamResponse")) return true;
     for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
         const code = "code" in cause && typeof cause.code === "string" ? cause.code : "";
         if (LOST.some((pattern) => pattern.test(code))) return true;

@@ -7,3 +7,4 @@ export { decimalPlaces, MoneyError, toMinorUnits, toMoney } from "./money.js";
 export { pages } from "./pages.js";
 export { type KnownReason, knownReasons, type Reason } from "./reasons.js";
 export { defaultRetryPolicy, type RetryPolicy } from "./retry.js";
+export { type Credential, SessionEndedError } from "./session.js";

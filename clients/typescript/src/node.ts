@@ -2,7 +2,8 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import type { SecureContextOptions } from "node:tls";
-import { client, type ClientOptions, type OpenOrder } from "./client.js";
+import { type ClientOptions, clientFor, type OpenOrder } from "./client.js";
+import { isLoopback } from "./loopback.js";
 
 /** Certificates, as texts or bytes in PEM. */
 export interface TlsOptions {
@@ -16,8 +17,7 @@ export interface TlsOptions {
     readonly servername?: string;
 }
 
-/** A bearer token, or what gives one for each attempt of each call, such as a cache that renews it. */
-export type Credential = string | ((signal: AbortSignal) => string | Promise<string>);
+export type { Credential } from "./session.js";
 
 const CLOSED = "the client was closed";
 
@@ -25,8 +25,11 @@ const CLOSED = "the client was closed";
 export interface ConnectOptions extends ClientOptions {
     /** `true`: TLS with the authorities that Node.js knows. Not given: no TLS. */
     readonly tls?: boolean | TlsOptions;
-    /** Sent as `authorization: Bearer …`; without TLS to this machine alone. */
-    readonly credential?: Credential;
+    /**
+     * Sends credentials and passwords without TLS to other machines as well: everybody on the way can read and use them. For
+     * networks that encrypt by themselves.
+     */
+    readonly insecureCredentials?: boolean;
     /** After how much silence a connection with open calls is asked for a sign of life, in milliseconds; 20,000. */
     readonly keepaliveMs?: number;
     /** How long it may take to give one, in milliseconds; 10,000. */
@@ -48,14 +51,12 @@ export interface ConnectedOpenOrder extends OpenOrder {
  * @throws TypeError for an address that is none, and for a credential that would be sent without TLS to another machine.
  */
 export function connect(address: string, options: ConnectOptions = {}): ConnectedOpenOrder {
-    const { tls = false, credential } = options;
+    const { tls = false, insecureCredentials = false } = options;
     const url = URL.canParse(`http://${address}`) ? new URL(`${tls ? "https" : "http"}://${address}`) : undefined;
     if (url === undefined || url.pathname !== "/" || url.username || url.search || url.hash || address.endsWith("/")) {
         throw new TypeError(`the gateway's address is host:port, not ${JSON.stringify(address)}`);
     }
-    if (credential !== undefined && !tls && !isLoopback(url.hostname)) {
-        throw new TypeError(`a credential is not sent to ${url.host} without TLS`);
-    }
+    const isOpen = !tls && !insecureCredentials && !isLoopback(url.hostname);
     const session = new Http2SessionManager(
         url.origin,
         {
@@ -73,45 +74,16 @@ export function connect(address: string, options: ConnectOptions = {}): Connecte
     const transport = createGrpcTransport({
         baseUrl: url.origin,
         sessionManager: session,
-        interceptors: [unlessClosed, ...(credential === undefined ? [] : [bearer(credential)])],
+        interceptors: [unlessClosed],
     });
     const close = () => {
         closed = true;
         session.abort(new ConnectError(CLOSED, Code.FailedPrecondition));
     };
-    return { ...client(transport, options), close };
+    return { ...clientFor(transport, options, isOpen ? url.host : undefined), close };
 }
 
-function isLoopback(hostname: string): boolean {
-    return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
-}
-
-/** Whoever gives the token may hang: the deadline of the call ends that, too. */
-function bearer(credential: Credential): Interceptor {
-    return (next) => async (request) => {
-        const token = typeof credential === "string" ? credential : await unlessAborted(credential, request.signal);
-        request.header.set("authorization", `Bearer ${token}`);
-        return next(request);
-    };
-}
-
-function unlessAborted(give: (signal: AbortSignal) => string | Promise<string>, signal: AbortSignal): Promise<string> {
-    return new Promise((resolve, reject) => {
-        const aborted = () => reject(ConnectError.from(signal.reason, Code.Canceled));
-        signal.addEventListener("abort", aborted, { once: true });
-        if (signal.aborted) aborted();
-        Promise.resolve()
-            .then(() => give(signal))
-            .catch((cause: unknown) => {
-                throw new ConnectError(
-                    "the credential could not be had",
-                    Code.Unauthenticated,
-                    undefined,
-                    undefined,
-                    cause,
-                );
-            })
-            .then(resolve, reject)
-            .finally(() => signal.removeEventListener("abort", aborted));
-    });
+/** A credential: what the environment variable OPENORDER_TOKEN holds, such as an API key; nothing where it is not set. */
+export function environmentToken(): string {
+    return process.env.OPENORDER_TOKEN?.trim() ?? "";
 }

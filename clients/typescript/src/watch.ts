@@ -2,6 +2,7 @@ import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import { isTransient, OpenOrderError } from "./errors.js";
 import { type Order, type OrderService, OrderStatus } from "./gen/openorder/order/v1/index.js";
 import { type RetryPolicy, sleep, waitMs } from "./retry.js";
+import { isMarkedStale } from "./session.js";
 
 /**
  * Orders as WatchOrder sends them, over as many streams as it takes.
@@ -17,6 +18,7 @@ export async function* watch(
     signal?: AbortSignal,
 ): AsyncGenerator<Order, void, undefined> {
     let version = 0n;
+    let isRenewed = false;
     for (let failures = 0; ;) {
         const stream = new AbortController();
         const late = new ConnectError("the stream sent no order in time", Code.Unavailable);
@@ -29,12 +31,17 @@ export async function* watch(
                 if (order === undefined || order.version <= version) continue;
                 version = order.version;
                 failures = 0;
+                isRenewed = false;
                 yield order;
                 if (isEnd(order.status, until)) return;
             }
             return;
         } catch (cause) {
             const error = OpenOrderError.from(cause, signal);
+            if (isMarkedStale(error) && !isRenewed) {
+                isRenewed = true;
+                continue;
+            }
             // A stream that held for long is progress, too: an order may stand still for days.
             if (performance.now() - opened > policy.maxBackoffMs + answerMs) failures = 0;
             failures += 1;

@@ -20,7 +20,7 @@ function imports(file: URL, seen = new Set<string>()): Set<string> {
     return outside;
 }
 
-test("the core and the contract import no module of Node.js, Kafka or OpenTelemetry", () => {
+test("the core, the web client and the contract import no module of Node.js, Kafka or OpenTelemetry", () => {
     const allowed = [
         "@bufbuild/protobuf",
         "@bufbuild/protobuf/codegenv2",
@@ -28,6 +28,7 @@ test("the core and the contract import no module of Node.js, Kafka or OpenTeleme
         "@connectrpc/connect",
     ];
     assert.deepEqual([...imports(new URL("index.js", dist))].sort(), allowed);
+    assert.deepEqual([...imports(new URL("web.js", dist))].sort(), [...allowed, "@connectrpc/connect-web"]);
     assert.ok(imports(new URL("node.js", dist)).has("@connectrpc/connect-node"));
     assert.ok(!imports(new URL("node.js", dist)).has("@platformatic/kafka"));
     for (const name of readdirSync(new URL("gen/openorder", dist))) {
@@ -42,4 +43,11 @@ test("any transport will do", async () => {
     );
     const { order } = await client(transport).orders.createOrder({});
     assert.match(order?.orderId ?? "", /^[0-9a-f-]{36}$/);
+});
+
+test("the page is one file, and asks no other host by itself", () => {
+    const page = readFileSync(new URL("browser/index.html", import.meta.url), "utf8");
+    assert.ok(!page.includes(' src="') && !page.includes("@import"), "it loads nothing");
+    assert.equal(page.match(/<script/g)?.length, 1);
+    assert.ok(!/\b(?:require|import)\s*\(?"/.test(page), "it imports nothing");
 });

@@ -8,7 +8,6 @@ import {
     type OpenOrderEvent,
     UnreadableRecordError,
 } from "@openorder/client/events";
-import { connect } from "@openorder/client/node";
 import { CreateOrderRequestSchema, type Order, OrderStatus, ReservationMode } from "@openorder/client/order/v1";
 import { CreateProductRequestSchema } from "@openorder/client/product/v1";
 import type { CallOptions } from "@connectrpc/connect";
@@ -24,21 +23,15 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { after, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
+import { inBrowser } from "./browser.js";
+import { People } from "./people.js";
+import { failure, gateway, open, type Person, run, variable } from "./system.js";
 
 const execute = promisify(execFile);
-
-function variable(name: string): string {
-    const value = process.env[name];
-    assert.ok(value, `${name} is not set: run dev/story typescript`);
-    return value;
-}
-
-const gateway = variable("STORY_GATEWAY");
 const brokers = variable("STORY_KAFKA_BROKERS").split(",");
 const topicPrefix = variable("STORY_TOPIC_PREFIX");
 const control = (what: string) => execute(variable("STORY_CONTROL"), ["gateway", what]);
 
-const run = `ts${Date.now().toString(36)}`;
 const home = new URL("../../", import.meta.url);
 const told = await readFile(new URL("../story.json", home), "utf8");
 const story = JSON.parse(told.replaceAll("{run}", run)) as {
@@ -53,6 +46,13 @@ const story = JSON.parse(told.replaceAll("{run}", run)) as {
     deadline: { customer_id: string; timeout_ms: number; late_ms_max: number };
     killed_gateway: { customer_id: string; orders: number; callers: number };
     shipped: { customer_id: string };
+    customer: Person;
+    stranger: Person;
+    program: Person;
+    browser: Person;
+    wrong_password: string;
+    expired_token: { after_ms: number };
+    revoked_token: { within_ms: number };
 };
 interface Priced {
     request: { sku: string };
@@ -60,9 +60,10 @@ interface Priced {
     currency: string;
 }
 
-// A busy machine takes longer to start a killed gateway again than a call has by default.
-const openorder = connect(gateway, { timeoutMs: 60_000, retry: { maxAttempts: 30 } });
-after(() => openorder.close());
+/** An operator's, to whom nearly all of the story happens. */
+const openorder = open(after);
+await openorder.signIn(variable("STORY_OPERATOR_EMAIL"), variable("STORY_OPERATOR_PASSWORD"));
+const people = new People(story, openorder, after);
 
 const sku = story.product.request.sku;
 /** The order that the story is about; made in the step `order`. */
@@ -96,15 +97,8 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 
 const ordersOf = (customerId: string) => all(pages(openorder.orders.listOrders, { customerId }, "orders"));
 
-/** The error of a call that must fail. */
-async function failure(call: Promise<unknown>): Promise<OpenOrderError> {
-    const error = await call.then(
-        () => assert.fail("the call succeeded"),
-        (error: unknown) => error,
-    );
-    assert.ok(error instanceof OpenOrderError, String(error));
-    return error;
-}
+test("register", () => people.register());
+test("sign in", () => people.signIn());
 
 test("product", async () => {
     const { productId } = await createProduct(story.product);
@@ -238,6 +232,8 @@ test("out of stock", async () => {
     assert.equal(last?.status, OrderStatus.REJECTED);
     assert.equal(last?.statusReason, "OUT_OF_STOCK");
 });
+
+test("not mine", () => people.notMine(sku));
 
 test("killed gateway", async () => {
     const { customer_id: customerId, orders, callers } = story.killed_gateway;
@@ -466,7 +462,7 @@ test("readme", async () => {
     };
     await writeFile(new URL("tsconfig.json", folder), JSON.stringify(settings));
     await execute("node_modules/.bin/tsc", ["--project", "build/readme"], { cwd: home });
-    const env = { ...process.env, OPENORDER_TOPIC_PREFIX: topicPrefix };
+    const env = { ...process.env, OPENORDER_TOPIC_PREFIX: topicPrefix, OPENORDER_TOKEN: people.key };
     const { stdout } = await execute(process.execPath, ["build/readme/out/example.js"], {
         cwd: home,
         env,
@@ -474,3 +470,16 @@ test("readme", async () => {
     });
     assert.match(stdout, /PREPARING/);
 });
+
+test("browser", (t) =>
+    inBrowser(t, {
+        sku,
+        person: story.browser,
+        wrongPassword: story.wrong_password,
+        key: people.key,
+        operator: openorder,
+        kill: () => control("kill"),
+    }));
+
+test("expired token", () => people.expiredToken());
+test("revoked token", () => people.revokedToken());
