@@ -19,7 +19,9 @@ story_variables() {
   export STORY_HOME=$data/$STORY_NAME
   mkdir -p "$STORY_HOME"
   story_port STORY_GATEWAY
-  export STORY_GATEWAY
+  story_port STORY_PAGE
+  export STORY_GATEWAY STORY_PAGE
+  export STORY_OPERATOR_EMAIL=operator@example.com STORY_OPERATOR_PASSWORD=$STORY_NAME-tells-a-story
   export STORY_KAFKA_BROKERS=$OPENORDER_KAFKA_BROKERS STORY_TOPIC_PREFIX=$STORY_NAME.
   export STORY_JAEGER_URL=${OPENORDER_JAEGER_URL:-} STORY_OTLP_ENDPOINT=${OPENORDER_OTLP_ENDPOINT:-}
   # Kills the gateway, or freezes it: `"$STORY_CONTROL" gateway kill`.
@@ -34,14 +36,18 @@ story_settings() {
   if [[ "$OPENORDER_POSTGRES_URL" == *\?* ]]; then query="?${OPENORDER_POSTGRES_URL#*\?}"; fi
   printf '[kafka]\nbrokers = "%s"\ntopic_prefix = "%s"\n' "$STORY_KAFKA_BROKERS" "$STORY_TOPIC_PREFIX"
   printf '[telemetry]\notlp_endpoint = "%s"\nsampling_ratio = 1.0\nlog_directory = "%s"\n' "$STORY_OTLP_ENDPOINT" "$STORY_HOME"
-  printf '[gateway]\nlisten_address = "%s"\n' "$STORY_GATEWAY"
+  # Whoever forgets its token in a step is refused there, and the page of a browser may call.
+  printf '[gateway]\nlisten_address = "%s"\nanonymous = "none"\n' "$STORY_GATEWAY"
+  printf 'trust_interval_ms = 250\ncors_origins = "http://%s"\n' "$STORY_PAGE"
   declare -A addresses=()
   for service in $(program_services); do
     story_port address
     addresses[$service]=$address
     printf '[%s]\nlisten_address = "%s"\ndatabase_url = "%s"\n' "$service" "$address" "$server/${STORY_NAME}_$service$query"
-    if [[ "$service" =~ ^(order|notification|analytics|cart)$ ]]; then printf 'redis_url = "%s"\n' "$OPENORDER_REDIS_URL"; fi
+    if [[ "$service" =~ ^(order|notification|analytics|cart|user)$ ]]; then printf 'redis_url = "%s"\n' "$OPENORDER_REDIS_URL"; fi
     if [ "$service" = operations ]; then printf 'jaeger_url = "%s"\n' "$STORY_JAEGER_URL"; fi
+    # Tokens end many times in a story, and who was away for as long as a busy machine takes is no thief.
+    if [ "$service" = user ]; then printf 'access_token_life_ms = 10000\nrefresh_grace_ms = 60000\n'; fi
   done
   printf '[services]\n'
   for service in "${!addresses[@]}"; do printf '%s = "http://%s"\n' "$service" "${addresses[$service]}"; done
@@ -56,6 +62,15 @@ story_start() {
     cd "$STORY_HOME" && OPENORDER_CONFIG=$STORY_HOME/openorder.toml OPENORDER_ADMIN_LISTEN_ADDRESS=$(cat "$STORY_HOME/$name.admin") \
       launch "$STORY_HOME/$name.pid" "$STORY_HOME/$name.log" "$story_program" serve "$@"
   )
+}
+
+# Who tells the story.
+story_operator() {
+  (
+    unset "${!OPENORDER_@}"
+    printf '%s\n' "$STORY_OPERATOR_PASSWORD" | OPENORDER_CONFIG=$STORY_HOME/openorder.toml \
+      "$story_program" user create-operator --email "$STORY_OPERATOR_EMAIL" >"$STORY_HOME/operator.log" 2>&1
+  ) || { cat "$STORY_HOME/operator.log" >&2; die "story: no operator could be made"; }
 }
 
 story_wait_until_ready() {
@@ -121,6 +136,7 @@ story_with() {
   story_start services $(program_services)
   story_start gateway gateway
   story_wait_until_ready services && story_wait_until_ready gateway || return 1
+  story_operator
   say "story: the system is ready, its gateway is $STORY_GATEWAY"
   "$@"
 }
