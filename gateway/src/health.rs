@@ -1,7 +1,7 @@
 //! The health of the services behind the gateway, polled.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openorder_rpc::status::is_unimplemented;
 use openorder_rpc::{Upstream, UpstreamChannel};
@@ -36,7 +36,7 @@ struct Watched {
     served: bool,
 }
 
-/// Half of the first pause after a service did not serve.
+/// The shortest pause after a service did not serve.
 const SOON: Duration = Duration::from_millis(10);
 
 impl HealthPoll {
@@ -73,7 +73,7 @@ impl HealthPoll {
 
     /// Polls until it is dropped.
     pub(crate) async fn run(mut self) {
-        let mut pause = SOON;
+        let mut all_served = Instant::now();
         loop {
             let timeout = self.timeout;
             let checks = self.watched.iter_mut().map(|watched| watched.check(timeout));
@@ -87,9 +87,13 @@ impl HealthPoll {
             }
             self.reporter.set_service_status("", status(any)).await;
             let all = serving.iter().all(|serving| *serving);
-            // A service that is about to start is polled soon; one that stays away, once an interval.
-            pause = if all { SOON } else { (pause * 2).min(self.interval) };
-            tokio::time::sleep(if all { self.interval } else { pause }).await;
+            if all {
+                all_served = Instant::now();
+            }
+            // A service that is about to start is polled soon, and found within a quarter of the time that it took; one that
+            // stays away is polled once an interval.
+            let pause = if all { self.interval } else { (all_served.elapsed() / 4).max(SOON).min(self.interval) };
+            tokio::time::sleep(pause).await;
         }
     }
 }
