@@ -31,6 +31,7 @@ mod block_on;
 pub mod certs;
 pub mod check;
 pub mod config;
+mod confirm;
 pub mod demo;
 mod gateway_client;
 mod http;

@@ -5,7 +5,7 @@ use openorder_proto::user::v1::user_service_client::UserServiceClient;
 use openorder_proto::user::v1::{AuthenticateRequest, SignOutRequest, sign_out_request::Target};
 
 use crate::block_on::block_on;
-use crate::gateway_client::{self, failed};
+use crate::gateway_client::{self, GatewayArgs, failed};
 use crate::output::line;
 use crate::password;
 use crate::session::{self, Stored};
@@ -37,13 +37,9 @@ pub struct LoginArgs {
     /// Mail address to sign in with.
     #[arg(long, value_name = "ADDRESS")]
     pub email: String,
-    /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
-    #[arg(long, value_name = "URL")]
-    pub gateway: Option<String>,
-    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
-    /// settings, else those of the system].
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<String>,
+    /// Where the gateway is.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -53,13 +49,9 @@ pub struct LoginArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = LOGOUT_HELP)]
 pub struct LogoutArgs {
-    /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
-    #[arg(long, value_name = "URL")]
-    pub gateway: Option<String>,
-    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
-    /// settings, else those of the system].
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<String>,
+    /// Where the gateway is.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -70,7 +62,7 @@ pub struct LogoutArgs {
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn login(settings: &SettingsArgs, args: &LoginArgs) -> anyhow::Result<()> {
-    let gateway = gateway_client::address(settings, args.gateway.as_ref(), args.ca_file.as_ref())?;
+    let gateway = args.gateway.address(settings)?;
     let password = password::read("Password")?;
     block_on(Box::pin(async {
         let client = gateway_client::connect(&gateway).await?;
@@ -89,7 +81,7 @@ pub fn login(settings: &SettingsArgs, args: &LoginArgs) -> anyhow::Result<()> {
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn logout(settings: &SettingsArgs, args: &LogoutArgs) -> anyhow::Result<()> {
-    let gateway = gateway_client::address(settings, args.gateway.as_ref(), args.ca_file.as_ref())?;
+    let gateway = args.gateway.address(settings)?;
     let Some(stored) = session::load(gateway.url())? else {
         line(format_args!("nobody is signed in at {}", gateway.url()));
         return Ok(());

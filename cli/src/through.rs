@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::gateway_client::{self, GatewayClient};
+use crate::gateway_client::{self, GatewayArgs, GatewayClient};
 use crate::output::Format;
 use crate::session;
 use crate::settings_args::SettingsArgs;
@@ -10,16 +10,12 @@ use crate::settings_args::SettingsArgs;
 /// How a command reaches the system, and how it answers.
 #[derive(Clone, Debug, Args)]
 pub struct Through {
-    /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
-    #[arg(long, value_name = "URL")]
-    pub gateway: Option<String>,
+    /// Where the gateway is.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// API key or access token to call with, instead of the sign-in of `openorder login`.
     #[arg(long, value_name = "TOKEN", env = "OPENORDER_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
-    /// settings, else those of the system].
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<String>,
     /// `text` for eyes; `json` for programs. Progress and questions go to standard error.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Format,
@@ -34,7 +30,7 @@ impl Through {
     /// # Errors
     /// Settings that cannot be used; nobody is there, or somebody else.
     pub(crate) async fn gateway_client(&self, settings: &SettingsArgs) -> anyhow::Result<GatewayClient> {
-        let gateway = gateway_client::address(settings, self.gateway.as_ref(), self.ca_file.as_ref())?;
+        let gateway = self.gateway.address(settings)?;
         let client = gateway_client::connect(&gateway).await?;
         let token = match &self.token {
             Some(token) => Some(token.clone()),

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::block_on::block_on;
-use crate::gateway_client;
+use crate::gateway_client::{self, GatewayArgs};
 use crate::output::line;
 use crate::session;
 use crate::settings_args::SettingsArgs;
@@ -23,13 +23,9 @@ Exit codes: 0 printed, 1 nobody is signed in, 2 wrong arguments.";
 #[derive(Clone, Debug, Args)]
 #[command(after_help = HELP)]
 pub struct TokenArgs {
-    /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
-    #[arg(long, value_name = "URL")]
-    pub gateway: Option<String>,
-    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
-    /// settings, else those of the system].
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<String>,
+    /// Where the gateway is.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -40,7 +36,7 @@ pub struct TokenArgs {
 /// # Errors
 /// Nobody is signed in, or the sign-in is over.
 pub fn run(settings: &SettingsArgs, args: &TokenArgs) -> anyhow::Result<()> {
-    let gateway = gateway_client::address(settings, args.gateway.as_ref(), args.ca_file.as_ref())?;
+    let gateway = args.gateway.address(settings)?;
     block_on(Box::pin(async {
         let client = gateway_client::connect(&gateway).await?;
         let token = session::access_token(&client, gateway.url()).await?;

@@ -22,7 +22,7 @@ use openorder_proto::order::v1::OrderStatus;
 
 use crate::block_on::block_on;
 use crate::config;
-use crate::gateway_client;
+use crate::gateway_client::{self, GatewayArgs};
 use crate::output::line;
 use crate::settings_args::SettingsArgs;
 use crate::show::mark;
@@ -49,13 +49,9 @@ password that is drawn, or one whose token is given. Nothing is cleaned up after
 #[derive(Clone, Debug, Args)]
 #[command(after_help = HELP)]
 pub struct DemoArgs {
-    /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
-    #[arg(long, value_name = "URL")]
-    pub gateway: Option<String>,
-    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
-    /// settings, else those of the system].
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<String>,
+    /// Where the gateway is.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// API key or access token of an operator that there is; without it, one is made by the user service (services.user).
     #[arg(long, value_name = "TOKEN")]
     pub operator_token: Option<String>,
@@ -90,7 +86,7 @@ pub struct DemoArgs {
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn run(settings: &SettingsArgs, args: &DemoArgs) -> anyhow::Result<bool> {
-    let gateway = gateway_client::address(settings, args.gateway.as_ref(), args.ca_file.as_ref())?;
+    let gateway = args.gateway.address(settings)?;
     // Only shown: settings that cannot be used are reported where they are needed.
     let admin = config::load(settings, &[]).ok().map(|loaded| loaded.settings.admin.listen_address);
     let pages = Pages {

@@ -9,6 +9,7 @@ mod stranger;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use clap::Args;
 use http::uri::Authority;
 use openorder_rpc::status::{is_unavailable, reason_or_code, violations_of};
 use openorder_rpc::tls::ClientTls;
@@ -33,31 +34,42 @@ pub(crate) struct Address {
     tls: Option<ClientTls>,
 }
 
-/// Where the gateway is: the flag, or what the settings say of its own address; and whom to trust there, likewise.
-///
-/// # Errors
-/// Settings or certificates that cannot be used, or a flag that is no address.
-pub(crate) fn address(
-    settings: &SettingsArgs,
-    gateway: Option<&String>,
-    ca_file: Option<&String>,
-) -> anyhow::Result<Address> {
-    let of_settings = || anyhow::Ok(config::load(settings, &[])?.settings.gateway);
-    let text = match gateway {
-        Some(text) => text.clone(),
-        None => {
-            let gateway = of_settings()?;
-            let scheme = if gateway.tls.certificate_file.is_empty() { "http" } else { "https" };
-            format!("{scheme}://{}", gateway.listen_address)
-        }
-    };
-    let trusted = || match ca_file {
-        Some(file) => anyhow::Ok(file.clone()),
-        None => Ok(of_settings()?.tls.ca_file),
-    };
-    let address = Address::new(&text, trusted)?;
-    ensure!(ca_file.is_none() || address.is_protected(), "--ca-file is for a gateway that is called by https://");
-    Ok(address)
+/// Where a command finds the gateway.
+#[derive(Clone, Debug, Args)]
+pub struct GatewayArgs {
+    /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
+    #[arg(long = "gateway", value_name = "URL")]
+    pub url: Option<String>,
+    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
+    /// settings, else those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
+}
+
+impl GatewayArgs {
+    /// Where the gateway is: the flag, or what the settings say of its own address; and whom to trust there, likewise.
+    ///
+    /// # Errors
+    /// Settings or certificates that cannot be used, or a flag that is no address.
+    pub(crate) fn address(&self, settings: &SettingsArgs) -> anyhow::Result<Address> {
+        let of_settings = || anyhow::Ok(config::load(settings, &[])?.settings.gateway);
+        let text = match &self.url {
+            Some(text) => text.clone(),
+            None => {
+                let gateway = of_settings()?;
+                let scheme = if gateway.tls.certificate_file.is_empty() { "http" } else { "https" };
+                format!("{scheme}://{}", gateway.listen_address)
+            }
+        };
+        let trusted = || match &self.ca_file {
+            Some(file) => anyhow::Ok(file.clone()),
+            None => Ok(of_settings()?.tls.ca_file),
+        };
+        let address = Address::new(&text, trusted)?;
+        let is_used = self.ca_file.is_none() || address.is_protected();
+        ensure!(is_used, "--ca-file is for a gateway that is called by https://");
+        Ok(address)
+    }
 }
 
 /// The gateway at an address, once it is known that somebody listens there who may be one.
@@ -240,9 +252,10 @@ mod tests {
 
     #[test]
     fn whom_to_trust_is_said_of_https_alone() {
-        let (settings, file) = (SettingsArgs::default(), "Cargo.toml".to_owned());
-        let trusting =
-            |gateway: &str| address(&settings, Some(&gateway.to_owned()), Some(&file)).unwrap_err().to_string();
+        let trusting = |gateway: &str| {
+            let args = GatewayArgs { url: Some(gateway.to_owned()), ca_file: Some("Cargo.toml".to_owned()) };
+            args.address(&SettingsArgs::default()).unwrap_err().to_string()
+        };
         assert!(trusting("https://gateway:8443").contains("holds no certificate"));
         assert!(trusting("gateway:8080").contains("https://"));
     }

@@ -28,7 +28,7 @@ use openorder_runtime::{Shutdown, install_signals};
 
 use crate::block_on::block_on;
 use crate::config;
-use crate::gateway_client::{self, GatewayClient};
+use crate::gateway_client::{self, GatewayArgs, GatewayClient};
 use crate::output::{self, Format, note};
 use crate::session;
 use crate::settings_args::SettingsArgs;
@@ -73,13 +73,9 @@ every accepted order was completed.";
 #[derive(Clone, Debug, Args)]
 #[command(after_help = HELP)]
 pub struct LoadArgs {
-    /// The gateway [default: gateway.listen_address of the settings, http://127.0.0.1:8080].
-    #[arg(long, value_name = "URL")]
-    pub gateway: Option<String>,
-    /// Certificates to trust at a gateway that is called by https, in a PEM file [default: gateway.tls.ca_file of the
-    /// settings, else those of the system].
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<String>,
+    /// Where the gateway is.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// API key of an operator or a service to call with, instead of the sign-in of `openorder login`.
     #[arg(long, value_name = "TOKEN", env = "OPENORDER_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -148,7 +144,7 @@ fn share(text: &str) -> Result<f64, String> {
 pub fn run(settings: &SettingsArgs, args: &LoadArgs) -> anyhow::Result<bool> {
     ensure!(args.lines <= args.products, "--lines {} needs at least as many --products", args.lines);
     ensure!(!args.duration.is_zero(), "--duration must be more than nothing");
-    let gateway = gateway_client::address(settings, args.gateway.as_ref(), args.ca_file.as_ref())?;
+    let gateway = args.gateway.address(settings)?;
     let kafka = config::load(settings, &[])?.settings.kafka;
     let report = block_on(Box::pin(load(&gateway, &kafka, args)))??;
     match args.output {

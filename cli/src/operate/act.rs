@@ -1,16 +1,15 @@
 //! What all acts of an operator have in common.
 
-use std::io::{self, BufRead, IsTerminal};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 use openorder_rpc::Resume;
 use openorder_rpc::status::is_unavailable;
 use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
+use crate::confirm::confirm;
 use crate::gateway_client::failed;
 use crate::output::{self, note};
 
@@ -55,16 +54,7 @@ impl ActArgs {
         if self.yes {
             return Ok(());
         }
-        if !io::stdin().is_terminal() {
-            bail!("{question} Nobody is there to be asked: say --yes, or --dry-run to only count.");
-        }
-        output::prompt(format_args!("{question} [y/N] "));
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        match answer.trim().to_lowercase().as_str() {
-            "y" | "yes" => Ok(()),
-            _ => bail!("nothing was done"),
-        }
+        confirm(question, "say --yes, or --dry-run to only count")
     }
 }
 
@@ -112,6 +102,8 @@ pub(super) fn long<T>(message: T) -> Request<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, IsTerminal as _};
+
     use super::*;
 
     #[test]

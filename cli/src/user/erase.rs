@@ -1,14 +1,11 @@
 //! `openorder user erase`: a user that is nobody any more.
 
-use std::io::{self, BufRead, IsTerminal};
-
-use anyhow::bail;
 use clap::Args;
 use openorder_proto::user::v1::EraseUserRequest;
 
 use super::{client, request_id, show};
+use crate::confirm::confirm;
 use crate::gateway_client::failed;
-use crate::output;
 use crate::password;
 use crate::settings_args::SettingsArgs;
 use crate::through::Through;
@@ -47,25 +44,11 @@ pub(super) async fn erase(settings: &SettingsArgs, args: &EraseArgs) -> anyhow::
     let current_password = if args.own { password::read("Password")? } else { String::new() };
     // Who gives its password means it.
     if !args.yes && !args.own {
-        confirm(&format!("Erase the user {} for good?", args.user_id))?;
+        confirm(&format!("Erase the user {} for good?", args.user_id), "say --yes")?;
     }
     let request =
         EraseUserRequest { request_id: request_id("erase-user"), user_id: args.user_id.clone(), current_password };
     let answer = client(&args.through, settings).await?.erase_user(request).await;
     let user = answer.map_err(|status| failed("the user is not erased", &status))?.into_inner().user;
     show(&args.through, &user.unwrap_or_default())
-}
-
-/// Asks whether to go on; nobody to ask is a refusal.
-fn confirm(question: &str) -> anyhow::Result<()> {
-    if !io::stdin().is_terminal() {
-        bail!("{question} Nobody is there to be asked: say --yes.");
-    }
-    output::prompt(format_args!("{question} [y/N] "));
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => bail!("nothing was done"),
-    }
 }
