@@ -33,11 +33,11 @@ use crate::protocol::call::SpokenCall;
 use crate::protocol::cors::Cors;
 use crate::protocol::site::Site;
 use crate::protocol::{AnswerForm, Refused, Spoken};
+use crate::proxied::{ProxiedCaller, ProxiedCallers};
 use crate::rates::CallerRate;
 use crate::resend::resend;
 use crate::routes::{Route, RouteTable};
 use crate::shares::{Member, Part, Resource, Shares};
-use crate::strangers::{Stranger, Strangers};
 
 /// Headers that mean one connection, not the call (RFC 9113, section 8.2.2), or that the next hop sets itself.
 const HOP_HEADERS: [&str; 6] =
@@ -59,7 +59,7 @@ pub(crate) struct Gateway {
     /// What its address has left, where callers have a limit.
     rate: Option<Arc<CallerRate>>,
     /// Whether it is a proxy's, which says where its calls come from.
-    is_proxys: bool,
+    by_proxy: bool,
     /// None until there is one.
     connection: Option<Connection>,
     /// Reflection and health.
@@ -78,7 +78,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) incoming_trace: IncomingTrace,
     pub(crate) shares: Shares,
-    pub(crate) strangers: Strangers,
+    pub(crate) proxied_callers: ProxiedCallers,
     pub(crate) answers: Answers,
 }
 
@@ -109,7 +109,7 @@ impl Gateway {
             calls: CallCount::default(),
             answers,
             rate: None,
-            is_proxys: false,
+            by_proxy: false,
             connection: None,
             local: local.prepare(),
         }
@@ -223,19 +223,21 @@ impl Gateway {
 
     /// What is known of who makes the call before its token is looked at.
     fn arrival(&self, parts: &mut Parts) -> Arrival {
-        match self.stranger(&parts.headers) {
-            Some(Stranger { member, calls, rate }) => Arrival::new(&member, &calls, rate.as_ref(), &mut parts.headers),
+        match self.proxied_caller(&parts.headers) {
+            Some(ProxiedCaller { member, calls, rate }) => {
+                Arrival::new(&member, &calls, rate.as_ref(), &mut parts.headers)
+            }
             None => Arrival::new(&self.member, &self.calls, self.rate.as_ref(), &mut parts.headers),
         }
     }
 
     /// Who makes a call that a proxy passed on.
-    fn stranger(&self, headers: &HeaderMap) -> Option<Stranger> {
-        if !self.is_proxys {
+    fn proxied_caller(&self, headers: &HeaderMap) -> Option<ProxiedCaller> {
+        if !self.by_proxy {
             return None;
         }
         let shared = &self.shared;
-        shared.strangers.of(headers, Instant::now(), |address| Stranger {
+        shared.proxied_callers.of(headers, Instant::now(), |address| ProxiedCaller {
             member: shared.shares.member(address),
             calls: CallCount::default(),
             rate: shared.sign_in.rate_of(address),
@@ -254,7 +256,7 @@ impl PerConnection for Gateway {
             member,
             calls: CallCount::default(),
             rate: self.shared.sign_in.rate_of(connection.peer()),
-            is_proxys: self.shared.strangers.come_by(connection.address()),
+            by_proxy: self.shared.proxied_callers.is_proxy(connection.address()),
             connection: Some(connection.clone()),
             local: self.local.clone(),
         }

@@ -6,7 +6,7 @@
 //! * `routes.rs`: which method goes where, read from the contract;
 //! * `access.rs`: who may call each of them, read from there too;
 //! * `shares.rs`: how much of each bound one connection and one peer may have;
-//! * `proxies.rs`: where a call came from that a proxy passed on; `strangers.rs`: what each address behind proxies has;
+//! * `proxies.rs`: where a call came from that a proxy passed on; `proxied.rs`: what each address behind proxies has;
 //! * `rates/`: how often one caller may call;
 //! * `admission/`: how many calls a service is given at a time, and whose;
 //! * `body.rs`: the request's body, read before its call is let in; `message.rs`: the messages in it;
@@ -37,12 +37,12 @@ mod local;
 mod message;
 mod openapi;
 mod protocol;
+mod proxied;
 mod proxies;
 mod rates;
 mod resend;
 mod routes;
 mod shares;
-mod strangers;
 mod transcode;
 
 use std::pin::Pin;
@@ -73,8 +73,8 @@ use crate::local::LocalMethod;
 use crate::openapi::OpenApi;
 use crate::protocol::cors::Cors;
 use crate::protocol::site::Site;
+use crate::proxied::ProxiedCallers;
 use crate::routes::{Backends, RouteTable};
-use crate::strangers::Strangers;
 
 /// Whether `gateway.trusted_proxies` can be used.
 ///
@@ -82,7 +82,7 @@ use crate::strangers::Strangers;
 ///
 /// The entry that cannot.
 pub fn check_trusted_proxies(settings: &GatewaySettings) -> anyhow::Result<()> {
-    Strangers::new(settings).map(drop)
+    ProxiedCallers::new(settings).map(drop)
 }
 
 /// Runs the gateway in front of these services, which are called in the clear, until shutdown.
@@ -242,7 +242,7 @@ fn shared(
         },
         incoming_trace: settings.incoming_trace,
         answers: Answers::new(settings, &shares),
-        strangers: Strangers::new(settings)?,
+        proxied_callers: ProxiedCallers::new(settings)?,
         shares,
     };
     Ok((shared, trust))

@@ -36,11 +36,12 @@ pub(crate) enum Ended {
     /// It did not take its answers in time.
     Unread,
     /// It showed no certificate of a role that is believed.
-    Stranger,
+    UntrustedPeer,
 }
 
 impl Ended {
-    const ALL: [Self; 6] = [Self::Handshake, Self::Idle, Self::GaveWay, Self::Refused, Self::Unread, Self::Stranger];
+    const ALL: [Self; 6] =
+        [Self::Handshake, Self::Idle, Self::GaveWay, Self::Refused, Self::Unread, Self::UntrustedPeer];
 
     fn name(self) -> &'static str {
         match self {
@@ -49,7 +50,7 @@ impl Ended {
             Self::GaveWay => "gave_way",
             Self::Refused => "refused",
             Self::Unread => "unread",
-            Self::Stranger => "stranger",
+            Self::UntrustedPeer => "untrusted_peer",
         }
     }
 }

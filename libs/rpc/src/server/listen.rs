@@ -237,7 +237,7 @@ where
         }
         Ok(Err(error)) => {
             if error.kind() == io::ErrorKind::PermissionDenied {
-                entered.count(Ended::Stranger);
+                entered.count(Ended::UntrustedPeer);
             }
             tracing::debug!(%error, "a connection ended before it began");
             return;

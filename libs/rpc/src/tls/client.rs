@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::tls::files::roots;
-use crate::tls::rarely::{Rarely, is_about_certificates};
+use crate::tls::refusals::{LogThrottle, is_about_certificates};
 use crate::tls::{HTTP2, TlsError, Transport};
 
 /// A client's side of TLS 1.2 and 1.3, for HTTP/2. Clones share it.
@@ -26,7 +26,7 @@ pub(crate) struct Peer {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     /// Whether it is a role: then it is told when it cannot prove that.
-    refusals: Option<Arc<Rarely>>,
+    refusals: Option<Arc<LogThrottle>>,
 }
 
 impl ClientTls {
@@ -92,7 +92,7 @@ pub(crate) fn host_of(authority: &Authority) -> &str {
 
 impl Peer {
     /// A role, which this configuration asks for its certificate.
-    pub(crate) fn role(config: ClientConfig, name: &str, refusals: &Arc<Rarely>) -> Option<Self> {
+    pub(crate) fn role(config: ClientConfig, name: &str, refusals: &Arc<LogThrottle>) -> Option<Self> {
         let name = ServerName::try_from(name.to_owned()).ok()?;
         Some(Self { config: Arc::new(config), name, refusals: Some(Arc::clone(refusals)) })
     }

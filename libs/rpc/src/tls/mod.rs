@@ -2,7 +2,7 @@
 //!
 //! * `files.rs`: certificates that are read again when their files change;
 //! * `server.rs`: the certificate of a port; `client.rs`: who is connected to;
-//! * `roles.rs`: the roles of OpenOrder among each other, with certificates on both sides; `rarely.rs`: what is logged of
+//! * `roles.rs`: the roles of OpenOrder among each other, with certificates on both sides; `refusals.rs`: what is logged of
 //!   those that were refused;
 //! * `transport.rs`: the bytes of a connection, protected or not.
 //!
@@ -10,7 +10,7 @@
 
 mod client;
 mod files;
-mod rarely;
+mod refusals;
 mod roles;
 mod server;
 mod transport;

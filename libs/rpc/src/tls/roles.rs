@@ -27,7 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::settings::RolesTlsSettings;
 use crate::tls::client::Peer;
 use crate::tls::files::{Files, Pem, Watched};
-use crate::tls::rarely::{Rarely, is_about_certificates};
+use crate::tls::refusals::{LogThrottle, is_about_certificates};
 use crate::tls::{HTTP2, TlsError, Transport};
 use crate::vouching::{KnownRole, KnownRoles, PeerRole};
 
@@ -50,7 +50,7 @@ struct Inner {
     identity: Arc<Watched<Identity>>,
     acceptor: TlsAcceptor,
     known: KnownRoles,
-    refusals: Arc<Rarely>,
+    refusals: Arc<LogThrottle>,
 }
 
 /// What the files of a role hold.

@@ -9,9 +9,9 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// When something was said last.
 #[derive(Debug, Default)]
-pub(crate) struct Rarely(Mutex<Option<Instant>>);
+pub(crate) struct LogThrottle(Mutex<Option<Instant>>);
 
-impl Rarely {
+impl LogThrottle {
     /// Whether it may be said again; then it counts as said.
     pub(crate) fn is_due(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,8 +44,8 @@ mod tests {
 
     #[test]
     fn what_was_said_just_now_is_not_said_again() {
-        let rarely = Rarely::default();
-        assert!(rarely.is_due() && !rarely.is_due());
+        let throttle = LogThrottle::default();
+        assert!(throttle.is_due() && !throttle.is_due());
     }
 
     #[test]

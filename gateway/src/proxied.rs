@@ -22,7 +22,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the calls of one address count against.
 #[derive(Clone)]
-pub(crate) struct Stranger {
+pub(crate) struct ProxiedCaller {
     pub(crate) member: Arc<Member>,
     pub(crate) calls: CallCount,
     /// What it has left, where callers have a limit.
@@ -30,7 +30,7 @@ pub(crate) struct Stranger {
 }
 
 /// All addresses behind proxies that called lately, up to a bound.
-pub(crate) struct Strangers {
+pub(crate) struct ProxiedCallers {
     proxies: Proxies,
     addresses_max: usize,
     known: Mutex<Known>,
@@ -43,11 +43,11 @@ struct Known {
 }
 
 struct Kept {
-    stranger: Stranger,
+    proxied_caller: ProxiedCaller,
     last_call: Instant,
 }
 
-impl Strangers {
+impl ProxiedCallers {
     /// # Errors
     ///
     /// An entry of `gateway.trusted_proxies` that is none.
@@ -57,7 +57,7 @@ impl Strangers {
     }
 
     /// Whether who calls from this address is a proxy, and believed.
-    pub(crate) fn come_by(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
         self.proxies.trusts(address)
     }
 
@@ -67,13 +67,13 @@ impl Strangers {
         &self,
         headers: &HeaderMap,
         now: Instant,
-        make: impl FnOnce(IpAddr) -> Stranger,
-    ) -> Option<Stranger> {
+        make: impl FnOnce(IpAddr) -> ProxiedCaller,
+    ) -> Option<ProxiedCaller> {
         let address = peer_of(self.proxies.origin(headers)?);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = known.addresses.get_mut(&address) {
             kept.last_call = now;
-            return Some(kept.stranger.clone());
+            return Some(kept.proxied_caller.clone());
         }
         if known.addresses.len() >= self.addresses_max {
             known.sweep(now);
@@ -81,9 +81,9 @@ impl Strangers {
         if known.addresses.len() >= self.addresses_max {
             return None;
         }
-        let stranger = make(address);
-        known.addresses.insert(address, Kept { stranger: stranger.clone(), last_call: now });
-        Some(stranger)
+        let proxied_caller = make(address);
+        known.addresses.insert(address, Kept { proxied_caller: proxied_caller.clone(), last_call: now });
+        Some(proxied_caller)
     }
 }
 
@@ -102,7 +102,7 @@ impl Known {
 
 impl Kept {
     fn calls_are_under_way(&self) -> bool {
-        self.stranger.calls.get() > 0
+        self.proxied_caller.calls.get() > 0
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
     use crate::shares::{Limit, Percent, Resource, Shares};
 
     struct World {
-        strangers: Strangers,
+        proxied_callers: ProxiedCallers,
         shares: Shares,
         now: Instant,
     }
@@ -129,13 +129,13 @@ mod tests {
                 ..GatewaySettings::default()
             };
             let shares = Shares::new(|_| Limit::new(10, 1, Percent { peer: 90, connection: 50 }));
-            Self { strangers: Strangers::new(&settings).unwrap(), shares, now: Instant::now() }
+            Self { proxied_callers: ProxiedCallers::new(&settings).unwrap(), shares, now: Instant::now() }
         }
 
-        fn call(&self, address: &str, seconds: u64) -> Option<Stranger> {
+        fn call(&self, address: &str, seconds: u64) -> Option<ProxiedCaller> {
             let mut headers = HeaderMap::new();
             headers.insert("x-forwarded-for", HeaderValue::from_str(address).unwrap());
-            self.strangers.of(&headers, self.now + Duration::from_secs(seconds), |address| Stranger {
+            self.proxied_callers.of(&headers, self.now + Duration::from_secs(seconds), |address| ProxiedCaller {
                 member: self.shares.member(address),
                 calls: CallCount::default(),
                 rate: None,
@@ -156,8 +156,8 @@ mod tests {
         assert!(other.member.take(Resource::Calls, 1).is_some(), "another one has its own share");
         let (network, neighbour) = (world.call("2001:db8::1", 1).unwrap(), world.call("2001:db8::2", 1).unwrap());
         assert!(Arc::ptr_eq(&network.member, &neighbour.member), "a network of 64 bits is one");
-        assert!(world.strangers.come_by("10.0.0.1".parse().unwrap()));
-        assert!(!world.strangers.come_by("192.0.2.1".parse().unwrap()));
+        assert!(world.proxied_callers.is_proxy("10.0.0.1".parse().unwrap()));
+        assert!(!world.proxied_callers.is_proxy("192.0.2.1".parse().unwrap()));
         assert!(world.call("nonsense", 1).is_none(), "a call of the proxy's own");
     }
 
@@ -172,7 +172,7 @@ mod tests {
         assert!(world.call("198.51.100.1", 1).is_none());
         assert!(world.call("192.0.2.15", 30).is_some(), "who is known stays so");
         assert!(world.call("198.51.100.1", 61).is_some());
-        let kept = world.strangers.known.lock().unwrap().addresses.len();
+        let kept = world.proxied_callers.known.lock().unwrap().addresses.len();
         assert_eq!(kept, 3, "the one that calls, the one that has called, and the new one");
     }
 }
