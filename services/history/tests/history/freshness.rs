@@ -18,7 +18,8 @@ async fn as_of(client: &Client) -> Option<Timestamp> {
     Timestamp::from_timestamp(time.seconds, time.nanos.cast_unsigned())
 }
 
-async fn is_after(client: &Client, time: Timestamp) {
+/// Waits until an answer says that everything up to a time is in it.
+pub(crate) async fn is_after(client: &Client, time: Timestamp) {
     let reached = || async { as_of(client).await.filter(|as_of| *as_of > time) };
     eventually("as_of goes on", BOUND, reached).await;
 }
