@@ -17,7 +17,7 @@ Examples:
 bench/README.md says what each figure means and how it is measured.
 
 A goal that is missed is shown as missed; the exit code is 0 all the same. With --check it is 1 when a ratio is worse
-than the recorded one by more than three tenths. Of a pair it is 1 when something could not be measured.";
+than the recorded one by more than three tenths. It is 1 as well when something could not be measured.";
 
 const WINDOW_SECONDS: u64 = 10;
 const WINDOW_SECONDS_SHORT: u64 = 5;

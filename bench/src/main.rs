@@ -119,6 +119,9 @@ fn show(args: &Args, report: &Report, worse: &[(String, String)]) -> anyhow::Res
     if let Some(path) = &args.markdown {
         write(path, &report.markdown()?)?;
     }
+    if !report.is_whole() {
+        return Ok(ExitCode::FAILURE);
+    }
     if args.check.is_none() {
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,6 +1,5 @@
 //! What a pair of programs found out: each row and each sample under both, and their ratio round by round.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -8,7 +7,7 @@ use serde::Serialize;
 use crate::bench::{Bench, Side};
 use crate::machine::Machine;
 use crate::pair::Base;
-use crate::report::{floor_lines, short};
+use crate::report::{failed, floor_lines, short};
 use crate::rows::{Goal, Row};
 use crate::samples::{Samples, Spread, ratios};
 
@@ -98,11 +97,6 @@ impl PairReport {
         lines.extend(self.failed.iter().map(|failed| format!("FAILED  {failed}")));
         lines
     }
-}
-
-fn failed(side: &Side) -> Vec<String> {
-    let failed: &BTreeMap<_, _> = &side.failed;
-    failed.iter().map(|(part, why)| format!("{}, {part:?}: {why}", side.label)).collect()
 }
 
 impl Compared {

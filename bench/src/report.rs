@@ -28,6 +28,8 @@ pub(crate) struct Report {
     figures: Vec<Figure>,
     floor: Vec<String>,
     samples: Samples,
+    /// What could not be measured, in words.
+    failed: Vec<String>,
 }
 
 /// A row with its value.
@@ -68,7 +70,13 @@ impl Report {
             figures,
             floor,
             samples,
+            failed: failed(&bench.side),
         }
+    }
+
+    /// Whether everything that was asked for was measured in every round.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.failed.is_empty()
     }
 
     /// The table for the console.
@@ -88,6 +96,7 @@ impl Report {
         }
         lines.push(String::new());
         lines.extend(self.floor.iter().cloned());
+        lines.extend(self.failed.iter().map(|failed| format!("FAILED  {failed}")));
         lines
     }
 
@@ -206,11 +215,30 @@ fn figure(side: &Side, row: &Row) -> Figure {
         Goal::AtMost(goal) => (format!("≤ {goal}"), value.map(|value| value.median <= goal)),
         Goal::None => (String::new(), None),
     };
-    let mut note = side.notes.get(row.id).cloned().unwrap_or_default();
-    if value.is_none() && note.is_empty() {
-        "not measured".clone_into(&mut note);
-    }
+    let note = note(side, row, value.is_some());
     Figure { id: row.id, title: row.title, goal, unit: row.unit, value, met, note }
+}
+
+/// What there is to say of a row besides its value.
+fn note(side: &Side, row: &Row, is_measured: bool) -> String {
+    let failed = row.parts.iter().find_map(|part| side.failed.get(part));
+    let missing = match (is_measured, failed) {
+        (true, None) => String::new(),
+        (true, Some(why)) => format!("not in all rounds: {why}"),
+        (false, None) => "not measured".to_owned(),
+        (false, Some(why)) => format!("not measured: {why}"),
+    };
+    let noted = side.notes.get(row.id).filter(|_| is_measured || failed.is_none());
+    [noted.cloned().unwrap_or_default(), missing]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// The parts of a side that went wrong, and why.
+pub(crate) fn failed(side: &Side) -> Vec<String> {
+    side.failed.iter().map(|(part, why)| format!("{}, {part:?}: {why}", side.label)).collect()
 }
 
 impl Figure {
