@@ -1,6 +1,6 @@
 //! Where the gateway may listen: beyond this machine only where callers sign in, over TLS of its own or of a proxy.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, anyhow};
 
@@ -57,9 +57,24 @@ pub(crate) async fn check(settings: &GatewaySettings) -> anyhow::Result<()> {
     door.check().map_err(|refusal| anyhow!("gateway.listen_address {address} is refused: {refusal}"))
 }
 
+/// Whether nobody else can read what is said over a connection from this address: it is TLS, comes from a proxy that ends
+/// TLS, or does not leave this machine. Where proxies are named, the gateway's address is open to others all the same.
+pub(crate) fn is_protected(address: IpAddr, speaks_tls: bool, by_proxy: bool) -> bool {
+    speaks_tls || by_proxy || address.to_canonical().is_loopback()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_comes_from_elsewhere_and_is_no_proxy_speaks_tls() {
+        let (here, mapped) = (IpAddr::from([127, 0, 0, 1]), "::ffff:127.0.0.1".parse().unwrap_or(IpAddr::from([0; 4])));
+        let elsewhere = IpAddr::from([192, 0, 2, 7]);
+        assert!(!is_protected(elsewhere, false, false));
+        assert!(is_protected(elsewhere, true, false) && is_protected(elsewhere, false, true));
+        assert!(is_protected(here, false, false) && is_protected(mapped, false, false));
+    }
 
     #[test]
     fn beyond_this_machine_callers_sign_in_over_tls_or_through_a_proxy() {

@@ -21,6 +21,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 
+use crate::address;
 use crate::admission::Place;
 use crate::answers::{AnswerBody, Answers, CallerAnswers, Ending};
 use crate::body::{HeldBody, ReadLimits, Received, Rest, read_whole};
@@ -60,6 +61,8 @@ pub(crate) struct Gateway {
     rate: Option<Arc<CallerRate>>,
     /// Whether it is a proxy's, which says where its calls come from.
     by_proxy: bool,
+    /// Whether nobody else can read what is said over it.
+    is_protected: bool,
     /// None until there is one.
     connection: Option<Connection>,
     /// Reflection and health.
@@ -73,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) docs: DocsPage,
     pub(crate) cors: Cors,
     pub(crate) site: Site,
+    pub(crate) speaks_tls: bool,
     pub(crate) metrics: Arc<CallMetrics>,
     pub(crate) sign_in: SignIn,
     pub(crate) limits: Limits,
@@ -110,6 +114,7 @@ impl Gateway {
             answers,
             rate: None,
             by_proxy: false,
+            is_protected: false,
             connection: None,
             local: local.prepare(),
         }
@@ -137,6 +142,9 @@ impl Gateway {
         }
         let path = parts.uri.path();
         let service = self.shared.routes.find(path).map(Target::Service);
+        if service.is_some() && !self.is_protected {
+            return Err(Box::new(Refusal::tls_required().into_http()));
+        }
         let target = service.or_else(|| LocalMethod::find(path).map(Target::Gateway));
         target.ok_or_else(|| Box::new(Refusal::unimplemented("there is no such method").into_http()))
     }
@@ -151,7 +159,8 @@ impl Gateway {
             return Box::pin(std::future::ready(Ok(answer)));
         }
         let origin = self.shared.cors.origin(&parts.headers);
-        let spoken = self.spoken(&mut parts, led_astray);
+        let not_admitted = led_astray.or_else(|| (!self.is_protected).then(Refusal::tls_required));
+        let spoken = self.spoken(&mut parts, not_admitted);
         let method = match &spoken {
             Ok(spoken) => spoken.route.path.as_str(),
             Err(_) => parts.uri.path(),
@@ -207,16 +216,16 @@ impl Gateway {
         Some(answer)
     }
 
-    /// What a request of another protocol means, or what it is refused with because of its head; `led_astray` is why a
-    /// browser's is.
-    fn spoken(&self, parts: &mut Parts, led_astray: Option<Status>) -> Result<Spoken, Box<Refused>> {
+    /// What a request of another protocol means, or what it is refused with because of its head; `not_admitted` is why
+    /// whatever it means.
+    fn spoken(&self, parts: &mut Parts, not_admitted: Option<Status>) -> Result<Spoken, Box<Refused>> {
         let metadata_bytes_max = self.shared.limits.metadata_bytes;
         if metadata_bytes(&parts.headers) > metadata_bytes_max {
             let status = Refusal::metadata_too_large(metadata_bytes_max);
             return Err(Box::new(Refused { status, answer: AnswerForm::Rest }));
         }
         let spoken = crate::protocol::of(&self.shared.routes, parts);
-        let Some(status) = led_astray else { return spoken };
+        let Some(status) = not_admitted else { return spoken };
         let answer = spoken.map_or_else(|refused| refused.answer, |spoken| spoken.answer);
         Err(Box::new(Refused { status, answer }))
     }
@@ -250,13 +259,15 @@ impl PerConnection for Gateway {
 
     fn for_connection(&self, connection: &Connection) -> Self {
         let member = self.shared.shares.member(connection.peer());
+        let by_proxy = self.shared.proxied_callers.is_proxy(connection.address());
         Self {
             shared: Arc::clone(&self.shared),
             answers: self.shared.answers.caller(&member),
             member,
             calls: CallCount::default(),
             rate: self.shared.sign_in.rate_of(connection.peer()),
-            by_proxy: self.shared.proxied_callers.is_proxy(connection.address()),
+            by_proxy,
+            is_protected: address::is_protected(connection.address(), self.shared.speaks_tls, by_proxy),
             connection: Some(connection.clone()),
             local: self.local.clone(),
         }

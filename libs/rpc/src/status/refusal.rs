@@ -238,6 +238,14 @@ impl Refusal {
         Self::plain(Code::PermissionDenied, "ORIGIN_NOT_ALLOWED", message).into_status()
     }
 
+    /// What is said could be read by others on its way: `TLS_REQUIRED`.
+    #[must_use]
+    pub fn tls_required() -> Status {
+        let message =
+            "tokens and passwords could be read on their way here: call over TLS, and by the proxy that ends it";
+        Self::plain(Code::PermissionDenied, "TLS_REQUIRED", message).into_status()
+    }
+
     /// Gives a status of foreign make (tonic's own, or a library's) its `ErrorInfo`; the reason is the code's name.
     pub(crate) fn adopt(code: Code, message: impl Into<String>) -> Status {
         Self::plain(code, code_name(code), message).into_status()
