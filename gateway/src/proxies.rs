@@ -199,6 +199,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use http::{HeaderName, HeaderValue};
+    use openorder_fuzzing::{Random, fuzz};
     use proptest::prelude::*;
 
     use super::*;
@@ -353,6 +354,59 @@ mod tests {
             0 | 1 => (X_FORWARDED_FOR, hops.collect::<Vec<_>>().join(", ")),
             _ => ("forwarded", hops.map(|hop| format!("proto=https;for=\"{hop}\"")).collect::<Vec<_>>().join(",")),
         }
+    }
+
+    /// What a caller may have written, near to what proxies write.
+    fn lie(random: &mut Random) -> Vec<u8> {
+        const KNOWN: [&str; 7] = [
+            "198.51.100.1",
+            "10.0.0.9",
+            "[2001:db8::9]:1",
+            "for=198.51.100.1",
+            "for=\"_hidden\";by=x",
+            "for=\"",
+            "unknown",
+        ];
+        let parts: Vec<String> = (0..random.below(5))
+            .map(|_| if random.chance(70) { (*random.one_of(&KNOWN)).to_owned() } else { random.text(20) })
+            .collect();
+        random.damaged(parts.join(",").into_bytes())
+    }
+
+    /// Whatever a caller writes, it is who the proxies say, or the proxy itself.
+    #[test]
+    fn fuzz_forwarded_addresses() {
+        let trusted = proxies(&["10.0.0.0/8"]);
+        fuzz("forwarded_addresses", |random| {
+            let caller = match random.bits().to_be_bytes() {
+                bytes @ [0..=127, ..] => IpAddr::from([192, 0, 2, bytes[1]]),
+                bytes => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(bytes[1])]),
+            };
+            let mut hops = vec![caller];
+            hops.extend((0..random.below(4)).map(|hop| IpAddr::from([10, 0, 0, u8::try_from(hop).unwrap()])));
+            let (name, said) = written(&hops, random.below(4));
+            let (lie, is_one_line) = (lie(random), random.chance(50));
+            // What the last proxy wrote may be damaged as well: then nobody knows, but it is read or it is not.
+            let (intact, line) = (random.chance(70), said.into_bytes());
+            let line = if intact { line } else { random.damaged(line) };
+            let values =
+                if is_one_line { vec![[lie.as_slice(), b", ", &line].concat()] } else { vec![lie.clone(), line] };
+            let mut headers = HeaderMap::new();
+            for value in values {
+                // No server takes what is no header.
+                let Ok(value) = HeaderValue::from_bytes(&value) else { return false };
+                headers.append(name, value);
+            }
+            let origin = trusted.origin(&headers);
+            // On its own line, a caller can hide where it is, and is taken for the proxy then; it is never another one.
+            let may_be_hidden = is_one_line && (lie.contains(&b'"') || !lie.is_ascii());
+            assert!(
+                !intact || origin == Some(caller) || (may_be_hidden && origin.is_none()),
+                "{headers:?}: {origin:?}"
+            );
+            assert!(origin.is_none_or(|address| address == address.to_canonical()));
+            origin.is_some()
+        });
     }
 
     proptest! {
