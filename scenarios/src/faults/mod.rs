@@ -96,7 +96,7 @@ scenarios! {
     "kill" within 300 s: kill::kill_at_random,
     "kill-in-turn" within 300 s: kill::kill_in_turn,
     "hot-key" within 300 s: hot_key::hot_key,
-    "hot-coupon" within 400 s: hot_coupon::hot_coupon,
+    "hot-coupon" within 1200 s: hot_coupon::hot_coupon,
     "scale" within 300 s: scale::scale,
     "late" within 600 s: late::late,
     "shop" within 600 s: shop::shop,
