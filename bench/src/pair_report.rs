@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::bench::{Bench, Side};
+use crate::bench::Bench;
 use crate::machine::Machine;
 use crate::pair::Base;
 use crate::report::{failed, floor_lines, short};

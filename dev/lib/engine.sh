@@ -81,6 +81,8 @@ stand_in() {
   cp -r "$stand_ins/$1" "$context"
   if [ $# -gt 2 ]; then cp -rL "$3" "$context/$4"; fi
   if [ "$1" = kafka ]; then cp "$dev/kafka/log4j2.properties" "$context/"; fi
+  # Containers run as users of their own, and may not read what is ours alone.
+  chmod -R a+rX "$context"
   DOCKER_BUILDKIT=0 docker build --quiet --tag "$2" "$context" >/dev/null 2>"$engine_home/build.log" || { cat "$engine_home/build.log" >&2; return 1; }
 }
 
