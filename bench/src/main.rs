@@ -107,7 +107,7 @@ async fn measure_all(
     };
     let mut bench = Bench::prepare(repository, program, Some(&base.program), args, stack, NAME).await?;
     let machine = Machine::read(repository, bench.pgbench.version().await?).await;
-    measurements::run(&mut bench).await?;
+    measurements::run(&mut bench, |_| ()).await?;
     Ok(Outcome::Pair(Box::new(PairReport::of(&mut bench, machine, &base, program))))
 }
 
@@ -131,6 +131,14 @@ fn show(args: &Args, report: &Report, worse: &[(String, String)]) -> anyhow::Res
     }
     worse.iter().for_each(|(_, moved)| line(format_args!("WORSE  {moved}")));
     Ok(ExitCode::FAILURE)
+}
+
+/// Writes what is measured so far where the whole is to stand.
+fn keep(args: &Args, report: Report) {
+    let Some(path) = &args.markdown else { return };
+    if let Err(error) = report.markdown().and_then(|text| write(path, &text)) {
+        say(format_args!("{error:#}"));
+    }
 }
 
 fn show_pair(args: &Args, report: &PairReport) -> anyhow::Result<ExitCode> {
@@ -171,7 +179,7 @@ async fn measure_and_check(
 async fn measure(repository: &Path, program: &Path, args: &Args, stack: &Stack, name: &str) -> anyhow::Result<Report> {
     let mut bench = Bench::prepare(repository, program, None, args, stack, name).await?;
     let machine = Machine::read(repository, bench.pgbench.version().await?).await;
-    measurements::run(&mut bench).await?;
+    measurements::run(&mut bench, |bench| keep(args, Report::of(bench, machine.clone()))).await?;
     Ok(Report::of(&mut bench, machine))
 }
 

@@ -13,6 +13,11 @@ impl Samples {
         self.0.entry(name.into()).or_default().push(value);
     }
 
+    /// One value instead of those that there are.
+    pub(crate) fn set(&mut self, name: impl Into<String>, value: f64) {
+        self.0.insert(name.into(), vec![value]);
+    }
+
     /// Those of others, whose names are all different.
     pub(crate) fn extend(&mut self, others: &Self) {
         self.0.extend(others.0.clone());

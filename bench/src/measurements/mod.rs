@@ -46,8 +46,9 @@ const ONCE: &[Part] =
 /// After something went wrong: until its processes are gone.
 const FAILURE_PAUSE: Duration = Duration::from_secs(2);
 
-/// All of them, alternating, round by round; then those that are made once.
-pub(crate) async fn run(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+/// All of them, alternating, round by round; then those that are made once. `keep` is called once the rounds are over, and
+/// after each of the others: some take many minutes, and one that is broken off is to leave what was measured before.
+pub(crate) async fn run(bench: &mut Bench<'_>, keep: impl Fn(&mut Bench<'_>)) -> anyhow::Result<()> {
     warmth::reach(bench).await?;
     for round in 0..bench.args.rounds() {
         say(format_args!("round {} of {}", round + 1, bench.args.rounds()));
@@ -57,8 +58,10 @@ pub(crate) async fn run(bench: &mut Bench<'_>) -> anyhow::Result<()> {
             latest = by_turns(bench, *part, round, latest).await?;
         }
     }
+    keep(bench);
     for part in ONCE {
         by_turns(bench, *part, 0, None).await?;
+        keep(bench);
     }
     bench.select("now");
     Ok(())
