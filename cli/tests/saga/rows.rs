@@ -1,10 +1,12 @@
 //! Rows of orders: what people and instances of the version before see in view `orders`, and what they write there.
 
 use openorder::Role;
-use openorder_proto::google::r#type::Money;
+use openorder_proto::google::r#type::{Money, PostalAddress};
+use openorder_proto::internal::order::v1::{StoredLine, StoredOrder};
 use openorder_proto::order::v1::{Order, OrderStatus, RequestedLine};
 use openorder_proto::product::v1::CreateProductRequest;
 use openorder_testing::eventually;
+use prost::Message;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
@@ -122,10 +124,50 @@ async fn has_body(pool: &PgPool, order_id: Uuid) -> bool {
     sqlx::query_scalar(sql).bind(order_id).fetch_one(pool).await.unwrap()
 }
 
+/// Coupons and traces are bytes, and an address is a message: none of them is text, whatever bytes it has.
+async fn what_is_no_text_does_no_harm(pool: &PgPool) {
+    let line = |sku: &str| StoredLine {
+        sku: sku.to_owned(),
+        display_name: "Größe".to_owned(),
+        quantity: 300,
+        unit_price_minor_units: Some(1),
+        line_total_minor_units: Some(300),
+        product_number: 1,
+    };
+    for byte in [0x00, 0x0a, 0x7f, 0x80, 0xa2, 0xff] {
+        let stored = StoredOrder {
+            customer_email: "vera@example.com".to_owned(),
+            reservation_mode: 1,
+            payment_mode: 1,
+            currency: "EUR".to_owned(),
+            total_minor_units: Some(600),
+            trace_context: vec![byte; 25],
+            lines: vec![line("one"), line("two")],
+            issued_coupon_id: vec![byte; 16],
+            shipping_address: Some(PostalAddress {
+                region_code: "DE".to_owned(),
+                // So long that its length takes two bytes, which are no text.
+                address_lines: vec!["ü".repeat(100), "ß".repeat(100)],
+                ..PostalAddress::default()
+            }),
+            payment_window_ms: 60_000,
+        };
+        let sql = "select customer_email, currency, total_minor, trace_context, json_array_length(lines) as lines, \
+                   lines -> 1 ->> 'sku' as sku, order_payment_window_ms($1) as window_ms from order_body($1)";
+        let row = sqlx::query(sql).bind(stored.encode_to_vec()).fetch_one(pool).await.unwrap();
+        assert_eq!(row.get::<String, _>("customer_email"), stored.customer_email);
+        assert_eq!((row.get::<String, _>("currency"), row.get::<i64, _>("total_minor")), (stored.currency, 600));
+        assert_eq!(row.get::<Vec<u8>, _>("trace_context"), stored.trace_context);
+        assert_eq!((row.get::<i32, _>("lines"), row.get::<String, _>("sku")), (2, "two".to_owned()));
+        assert_eq!(row.get::<i64, _>("window_ms"), 60_000);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_view_shows_what_orders_are_made_of_and_does_not_let_it_be_changed() {
     let shop = Shop::open(|_| {}).await;
     let pool = PgPool::connect(shop.settings.order.database_url.expose()).await.unwrap();
+    what_is_no_text_does_no_harm(&pool).await;
     let name = shop.customer("vera", STOCK, MONEY).await;
     let sku = format!("size-{}", &id()[..8]);
     let product = CreateProductRequest {
