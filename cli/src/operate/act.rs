@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use openorder_rpc::Resume;
 use openorder_rpc::status::is_unavailable;
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use uuid::Uuid;
 
 use crate::confirm::confirm;
@@ -83,14 +83,19 @@ where
         Ok(()) => Ok(last),
         Err(status) => {
             output::progress_ends();
-            let advice = if is_unavailable(&status) {
-                format!(" The same command with --request-id {request_id} goes on.")
-            } else {
-                String::new()
-            };
-            Err(anyhow::anyhow!("{}{advice}", failed("the replay cannot be followed", &status)))
+            Err(not_seen_to_end("the replay cannot be followed", request_id, &status))
         }
     }
+}
+
+/// What an act ended with as far as it is seen here. It goes on where it is done, and its request id tells its end.
+pub(super) fn not_seen_to_end(what: &str, request_id: &str, status: &Status) -> anyhow::Error {
+    let goes_on = is_unavailable(status) || status.code() == Code::DeadlineExceeded;
+    let advice = match goes_on && !request_id.is_empty() {
+        true => format!(". The same command with --request-id {request_id} goes on"),
+        false => String::new(),
+    };
+    anyhow::anyhow!("{}{advice}", failed(what, status))
 }
 
 /// A request whose answers may come for long.
@@ -104,7 +109,22 @@ pub(super) fn long<T>(message: T) -> Request<T> {
 mod tests {
     use std::io::{self, IsTerminal as _};
 
+    use openorder_rpc::status;
+    use openorder_types::{CallError, Rejection};
+
     use super::*;
+
+    #[test]
+    fn an_act_that_is_not_seen_to_end_names_its_request_id_and_a_refused_one_does_not() {
+        let said = |id: &str, error| not_seen_to_end("it cannot be done", id, &status(error)).to_string();
+        let away = || CallError::Unavailable { dependency: "operations", retry_after: Duration::from_secs(1) };
+        for error in [CallError::DeadlineExceeded, away()] {
+            assert!(said("discard-7", error).contains("--request-id discard-7"));
+        }
+        assert!(!said("", away()).contains("--request-id"), "a dry run");
+        let refused = CallError::Rejected(Rejection::failed_precondition("DISCARD_SET_EMPTY", "no dead letter fits"));
+        assert!(!said("discard-7", refused).contains("--request-id"));
+    }
 
     #[test]
     fn without_a_terminal_only_yes_goes_on() {

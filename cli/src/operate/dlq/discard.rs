@@ -8,9 +8,8 @@ use serde_json::json;
 use tonic::Request;
 
 use super::set::SetArgs;
-use crate::gateway_client::failed;
 use crate::json;
-use crate::operate::act::ActArgs;
+use crate::operate::act::{ActArgs, not_seen_to_end};
 use crate::operate::{Client, count, operations_client};
 use crate::output::{self, note};
 use crate::settings_args::SettingsArgs;
@@ -82,7 +81,8 @@ async fn call(client: &mut Client, message: &DiscardDeadLettersRequest) -> anyho
     let mut request = Request::new(message.clone());
     request.set_timeout(TIMEOUT);
     let answer = client.discard_dead_letters(request).await;
-    Ok(answer.map_err(|status| failed("the dead letters cannot be discarded", &status))?.into_inner())
+    let failed = |status| not_seen_to_end("the dead letters cannot be discarded", &message.request_id, &status);
+    Ok(answer.map_err(failed)?.into_inner())
 }
 
 fn print(args: &DiscardArgs, heading: &str, answer: &DiscardDeadLettersResponse) -> anyhow::Result<()> {
