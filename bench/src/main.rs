@@ -170,8 +170,11 @@ async fn measure_and_check(
     }
     worse.iter().for_each(|(_, moved)| say(format_args!("{moved}; measuring it once more")));
     let rows = worse.iter().map(|(id, _)| id.clone()).collect();
-    let args = Args { rows, ..args.clone() };
-    let again = measure(repository, program, &args, stack, NAME_AGAIN).await?.check(before)?;
+    // The document is the first measurement's.
+    let args = Args { rows, markdown: None, ..args.clone() };
+    let again = measure(repository, program, &args, stack, NAME_AGAIN).await?;
+    ensure!(again.is_whole(), "what is worse could not be measured once more");
+    let again = again.check(before)?;
     let both = worse.into_iter().filter(|(id, _)| again.iter().any(|(again, _)| again == id));
     Ok((report, both.collect()))
 }

@@ -65,11 +65,13 @@ pub(crate) fn is_protected(address: IpAddr, speaks_tls: bool, by_proxy: bool) ->
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
     fn who_comes_from_elsewhere_and_is_no_proxy_speaks_tls() {
-        let (here, mapped) = (IpAddr::from([127, 0, 0, 1]), "::ffff:127.0.0.1".parse().unwrap_or(IpAddr::from([0; 4])));
+        let (here, mapped) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.to_ipv6_mapped().into());
         let elsewhere = IpAddr::from([192, 0, 2, 7]);
         assert!(!is_protected(elsewhere, false, false));
         assert!(is_protected(elsewhere, true, false) && is_protected(elsewhere, false, true));
