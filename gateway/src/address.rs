@@ -51,7 +51,7 @@ pub(crate) async fn check(settings: &GatewaySettings) -> anyhow::Result<()> {
     let door = Door {
         anonymous: settings.anonymous,
         is_loopback: resolved.iter().all(|one| one.ip().is_loopback()),
-        speaks_tls: !settings.tls.certificate_file.is_empty(),
+        speaks_tls: settings.speaks_tls(),
         has_proxies: !settings.trusted_proxies.is_empty(),
     };
     door.check().map_err(|refusal| anyhow!("gateway.listen_address {address} is refused: {refusal}"))

@@ -129,6 +129,12 @@ settings! {
 }
 
 impl GatewaySettings {
+    /// Whether the gateway is called over TLS, and not without.
+    #[must_use]
+    pub fn speaks_tls(&self) -> bool {
+        !self.tls.certificate_file.is_empty()
+    }
+
     /// A call whose metadata is too large is answered, and for that it has to be read.
     pub(crate) fn connection(&self) -> ConnectionSettings {
         let readable = u32::try_from(self.metadata_bytes_max.saturating_mul(2)).unwrap_or(u32::MAX);

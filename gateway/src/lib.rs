@@ -229,7 +229,7 @@ fn shared(
         docs: DocsPage::new(),
         cors: Cors::new(&settings.cors_origins)?,
         site,
-        speaks_tls: !settings.tls.certificate_file.is_empty(),
+        speaks_tls: settings.speaks_tls(),
         routes,
         metrics: Arc::new(CallMetrics::of(methods.iter().map(String::as_str))),
         sign_in,

@@ -57,7 +57,7 @@ impl GatewayArgs {
             Some(text) => text.clone(),
             None => {
                 let gateway = of_settings()?;
-                let scheme = if gateway.tls.certificate_file.is_empty() { "http" } else { "https" };
+                let scheme = if gateway.speaks_tls() { "https" } else { "http" };
                 format!("{scheme}://{}", gateway.listen_address)
             }
         };
