@@ -4,6 +4,7 @@
 //! its way to disk the next batch gathers, and is executed too. Each caller gets its own answer, after the commit.
 
 mod isolation;
+mod pace;
 mod plan;
 
 use std::{
@@ -24,7 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     Application, Backbone, CommitterSettings, Envelope, Outcomes, RequestKey, SharedReads, UnitOfWork,
-    committer::{isolation::Verdict, plan::Plan},
+    committer::{isolation::Verdict, pace::Pace, plan::Plan},
     metrics::Metrics,
     request_results::{self, Key, Stored},
 };
@@ -213,14 +214,18 @@ impl<A: Application> Worker<A> {
         let shutdown = self.backbone.shutdown().clone();
         let mut under_way = FuturesUnordered::new();
         let mut batch = Vec::with_capacity(self.settings.batch_max);
-        let mut previous = 0;
+        let mut pace = Pace::new(&self.settings);
+        let mut committing = 0;
         loop {
             while under_way.len() >= self.settings.batches_at_once {
-                under_way.next().await;
+                committing -= under_way.next().await.unwrap_or(0);
             }
             let received = tokio::select! {
                 received = commands.recv_many(&mut batch, self.settings.batch_max) => received,
-                Some(()) = under_way.next() => continue,
+                Some(committed) = under_way.next() => {
+                    committing -= committed;
+                    continue;
+                }
                 () = shutdown.requested(), if !commands.is_closed() => {
                     commands.close();
                     continue;
@@ -229,41 +234,32 @@ impl<A: Application> Worker<A> {
             if received == 0 {
                 break;
             }
-            if previous.max(batch.len()) >= self.settings.linger_batch_min && batch.len() < self.settings.batch_max {
-                self.linger(&mut under_way).await;
-                while batch.len() < self.settings.batch_max
-                    && let Ok(pending) = commands.try_recv()
-                {
-                    batch.push(pending);
+            let since = Instant::now();
+            while let Some(wait) = pace.wait(batch.len() + commands.len(), committing, since, Instant::now()) {
+                tokio::select! {
+                    Some(committed) = under_way.next() => committing -= committed,
+                    () = tokio::time::sleep(wait) => {}
                 }
             }
-            previous = batch.len();
+            while batch.len() < self.settings.batch_max
+                && let Ok(pending) = commands.try_recv()
+            {
+                batch.push(pending);
+            }
+            pace.begins(batch.len(), committing, Instant::now());
+            committing += batch.len();
             under_way.push(self.commit(std::mem::take(&mut batch)));
         }
         while under_way.next().await.is_some() {}
     }
 
-    /// With several callers about, a short wait makes batches larger and cheaper. Nobody waits while nothing is being
-    /// committed.
-    async fn linger(&self, under_way: &mut FuturesUnordered<impl Future<Output = ()>>) {
-        if self.settings.linger_ms == 0 {
-            return;
-        }
-        let mut wait = std::pin::pin!(tokio::time::sleep(Duration::from_millis(self.settings.linger_ms)));
-        while !under_way.is_empty() {
-            tokio::select! {
-                () = &mut wait => return,
-                Some(()) = under_way.next() => {}
-            }
-        }
-    }
-
-    /// Commits a batch. One that fails is taken apart, so that only the guilty commands fail.
-    async fn commit(&self, batch: Vec<Pending<A>>) {
+    /// Commits a batch and says of how many commands. One that fails is taken apart, so that only the guilty commands fail.
+    async fn commit(&self, batch: Vec<Pending<A>>) -> usize {
+        let count = batch.len();
         let there = batch.into_iter().filter(|pending| pending.waiting.is_there());
         let (submitted, waiting): (Vec<_>, Vec<_>) = there.map(|one| (one.submitted, one.waiting)).unzip();
         if waiting.is_empty() {
-            return;
+            return count;
         }
         match self.attempts(Batch { submitted: &submitted, waiting: &waiting }).await {
             Ok(answers) => {
@@ -274,6 +270,7 @@ impl<A: Application> Worker<A> {
             Err(Fault::Outage { dependency, detail }) => self.refuse(waiting, dependency, &detail),
             Err(fault) => self.take_apart(submitted, waiting, fault).await,
         }
+        count
     }
 
     /// What is not decided in one more transaction is tried in a transaction of its own.

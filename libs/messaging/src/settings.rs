@@ -128,10 +128,13 @@ settings! {
         batch_max: usize = 1_000, 1..=10_000;
         /// Batches that are in transactions at the same time: while one is on its way to disk, the next one is executed.
         batches_at_once: usize = 2, 1..=8;
-        /// Wait for more commands when several callers are about, and while another batch is being committed; 0 for none.
+        /// Longest wait for more commands while several callers are about and another batch is being committed; 0 for none.
         linger_ms: u64 = 4, 0..=1_000;
+        /// While several callers are about, a batch begins so long after the last one at the earliest, or when as many
+        /// commands wait as were there at a time lately; 0 for no wait.
+        linger_min_ms: u64 = 10, 0..=1_000;
         /// Commands in a batch from which several callers count as being about.
-        linger_batch_min: usize = 4, 1..=10_000;
+        linger_batch_min: usize = 2, 1..=10_000;
         /// Further tries of a batch after a deadlock or a serialization failure.
         tries_max: u32 = 5, 0..=100;
         /// What a refused caller is told to wait.

@@ -306,7 +306,8 @@ async fn the_stock_of_a_later_product_with_the_same_sku_begins_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_at_once_over_the_same_levels_never_wait_for_each_other_in_a_circle() {
     const ORDERS: i32 = 120;
-    let committer = CommitterSettings { batch_max: 4, batches_at_once: 6, linger_ms: 0, ..Default::default() };
+    let committer =
+        CommitterSettings { batch_max: 4, batches_at_once: 6, linger_ms: 0, linger_min_ms: 0, ..Default::default() };
     let service = start_with(committer).await;
     let skus: Vec<String> = (0..6).map(|number| format!("sku-{number}")).collect();
     for sku in &skus {

@@ -17,6 +17,9 @@ use crate::{
     headers, kafka, record,
 };
 
+/// During a wait for more, messages are taken so often: each that comes would else wake the consumer.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
 /// Messages in hand, and where each partition stands once they are done.
 pub(crate) struct Gathered<C> {
     pub(super) items: Vec<Item<C>>,
@@ -53,27 +56,26 @@ impl<A: Application> Consumer<A> {
         self.health.heard();
         self.take(&mut gathered, &first);
         drop(first);
-        let linger = Duration::from_micros(self.linger_us.load(Ordering::Relaxed));
-        let until = tokio::time::Instant::now() + linger;
-        let mut count = 0;
-        while count + 1 < self.settings.batch_max {
+        let until = tokio::time::Instant::now() + Duration::from_micros(self.linger_us.load(Ordering::Relaxed));
+        let mut room = self.settings.batch_max - 1;
+        loop {
             // Most are there already: no timer is set for these.
-            let received = match messages.next().now_or_never() {
-                Some(received) => received,
-                None if linger.is_zero() => break,
-                None => match tokio::time::timeout_at(until, messages.next()).await {
-                    Ok(received) => received,
-                    Err(_) => break,
-                },
-            };
-            match received {
-                Some(Ok(message)) => self.take(&mut gathered, &message),
-                Some(Err(error)) => self.broker_error(error)?,
-                None => break,
+            while room > 0
+                && let Some(received) = messages.next().now_or_never()
+            {
+                match received {
+                    Some(Ok(message)) => self.take(&mut gathered, &message),
+                    Some(Err(error)) => self.broker_error(error)?,
+                    None => return Ok(gathered),
+                }
+                room -= 1;
             }
-            count += 1;
+            let now = tokio::time::Instant::now();
+            if room == 0 || now >= until {
+                return Ok(gathered);
+            }
+            tokio::time::sleep_until(until.min(now + LOOK_INTERVAL)).await;
         }
-        Ok(gathered)
     }
 
     /// librdkafka mostly reconnects by itself: an error that it does not call fatal puts the client in doubt.

@@ -189,7 +189,8 @@ async fn pages_join_without_gaps_and_their_tokens_fit_one_caller_and_one_list() 
 async fn batches_at_once_over_the_same_wallets_never_wait_for_each_other_in_a_circle() {
     const WALLETS: usize = 6;
     const CHARGES: usize = 120;
-    let committer = CommitterSettings { batch_max: 4, batches_at_once: 6, linger_ms: 0, ..Default::default() };
+    let committer =
+        CommitterSettings { batch_max: 4, batches_at_once: 6, linger_ms: 0, linger_min_ms: 0, ..Default::default() };
     let bench = Bench::start_with(committer).await;
     let mut calls = tokio::task::JoinSet::new();
     for number in 0..CHARGES {
