@@ -261,7 +261,14 @@ pub(crate) const ROWS: &[Row] = &[
     row!("19b", "whole shop: CPU an order ÷ the core alone", "shop.cpu_us" / "maximum.cpu_us", Shown, [Maximum, Shop]),
     row!(
         "19c",
-        "whole shop: CPU an order in the core's roles ÷ the core alone",
+        "whole shop: CPU an order in the core's roles ÷ the core alone at the same rate",
+        "shop.core_cpu_us" / "shop.alone_cpu_us",
+        AtMost(1.25),
+        [Shop]
+    ),
+    row!(
+        "19d",
+        "whole shop: CPU an order in the core's roles ÷ the core alone, each at its maximum",
         "shop.core_cpu_us" / "maximum.openorder_cpu_us",
         AtMost(1.25),
         [Maximum, Shop]

@@ -3,10 +3,9 @@
 
 use crate::bench::Bench;
 use crate::load::Load;
+use crate::measurements::RATE_CALLERS;
 use crate::output::say;
 
-/// Calls that may wait for answers.
-const CALLERS: u32 = 1_000;
 /// Less than this of what was offered means that the system does not follow.
 const FOLLOWED: f64 = 0.97;
 
@@ -26,7 +25,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>, fraction: &Fraction) -> anyho
     let Some(offered) = bench.offered else { return Ok(()) };
     let rate = offered.per_second * fraction.share;
     let running = bench.start(&[]).await?;
-    let found = bench.load(Load { rate: Some(rate), callers: CALLERS, ..bench.maximum() }, &running).await?;
+    let found = bench.load(Load { rate: Some(rate), callers: RATE_CALLERS, ..bench.maximum() }, &running).await?;
     running.stop().await?;
     let (cost, p99) = (found.completed_cost, found.report.completion_ms.p99);
     let share = fraction.share;

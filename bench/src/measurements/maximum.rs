@@ -7,6 +7,7 @@ use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 
 use crate::bench::Bench;
 use crate::load::{Load, Loaded};
+use crate::measurements::RATE_CALLERS;
 use crate::output::say;
 
 /// Without batches a backlog is worked off slowly, and is not what is measured: enough to keep every step busy.
@@ -35,7 +36,8 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     running.stop().await
 }
 
-/// All roles, each order with a parcel: what the core costs then, and what the others cost.
+/// All roles, each order with a parcel: what the core costs then, what the others cost, and what the core costs alone when
+/// it is offered as many orders. (At a lower rate batches are smaller, and an order costs more, whatever it is made of.)
 pub(crate) async fn shop(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let maximum = bench.maximum();
     let system = bench.shop().await?;
@@ -55,6 +57,13 @@ pub(crate) async fn shop(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     samples.push("shop.postgres_cpu_us", cost.postgres);
     samples.push("shop.kafka_cpu_us", cost.kafka);
     bench.side.notes.insert("19b", cost.to_string());
+    running.stop().await?;
+    let rate = found.completed_per_second;
+    let running = bench.start(&[]).await?;
+    let found = bench.load(Load { rate: Some(rate), callers: RATE_CALLERS, ..bench.maximum() }, &running).await?;
+    let cost = found.completed_cost;
+    say(format_args!("the core alone, {rate:.0} orders/s offered: {:.0} µs an order ({cost})", cost.total()));
+    bench.side.samples.push("shop.alone_cpu_us", cost.openorder);
     running.stop().await
 }
 

@@ -22,6 +22,9 @@ use crate::output::say;
 use crate::pgbench::Transactions;
 use crate::rows::Part;
 
+/// Calls that may wait for answers where a rate is offered.
+const RATE_CALLERS: u32 = 1_000;
+
 /// What every round has. Those against T stand together: the slice after one is the slice before the next.
 const ROUND: &[Part] = &[
     Part::Accepting,
