@@ -51,6 +51,7 @@ pub(crate) struct LoadReport {
 /// Milliseconds.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Latencies {
+    pub(crate) p50: f64,
     pub(crate) p99: f64,
 }
 

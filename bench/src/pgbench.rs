@@ -15,7 +15,7 @@ use crate::processes::{MICROS, clients_seconds};
 use crate::stack::Stack;
 
 const DATABASE: &str = "bench_reference";
-const CLIENTS: &str = "64";
+const CLIENTS: u32 = 64;
 const JOBS: &str = "2";
 
 const SCHEMA: &str = "\
@@ -100,20 +100,31 @@ impl PgBench {
     /// Naive orders, in tables that are empty at first: a run of many slices measures the same thing each time, and leaves
     /// autovacuum nothing to do while others are measured.
     pub(crate) async fn orders(&self, duration: Duration) -> anyhow::Result<Transactions> {
+        self.orders_of(CLIENTS, duration).await
+    }
+
+    /// The same, of so many clients.
+    pub(crate) async fn orders_of(&self, clients: u32, duration: Duration) -> anyhow::Result<Transactions> {
         let mut connection = self.postgres_url.parse::<PgConnectOptions>()?.database(DATABASE).connect().await?;
         connection.execute("truncate naive_order, naive_order_line, naive_outbox restart identity").await?;
         connection.close().await?;
-        self.run(DATABASE, &self.folder.join("order.sql"), duration).await
+        self.run(DATABASE, &self.folder.join("order.sql"), clients, duration).await
     }
 
     /// Whatever the script reads, in that database.
     pub(crate) async fn reads(&self, database: &str, script: &str, duration: Duration) -> anyhow::Result<Transactions> {
         let file = self.folder.join("read.sql");
         fs::write(&file, script)?;
-        self.run(database, &file, duration).await
+        self.run(database, &file, CLIENTS, duration).await
     }
 
-    async fn run(&self, database: &str, script: &Path, duration: Duration) -> anyhow::Result<Transactions> {
+    async fn run(
+        &self,
+        database: &str,
+        script: &Path,
+        clients: u32,
+        duration: Duration,
+    ) -> anyhow::Result<Transactions> {
         // Pages that others have changed are not written at these transactions' cost.
         let mut connection = self.postgres_url.parse::<PgConnectOptions>()?.connect().await?;
         connection.execute("checkpoint").await?;
@@ -132,7 +143,7 @@ impl PgBench {
             "-P",
             "1",
             "-c",
-            CLIENTS,
+            &clients.to_string(),
             "-j",
             JOBS,
         ]);

@@ -27,6 +27,8 @@ pub(crate) enum Part {
     /// Three tenths of T offered.
     ThreeTenths,
     Hot,
+    /// Four callers.
+    Few,
     Reads,
     /// Over TLS, with a token.
     Signed,
@@ -310,6 +312,15 @@ pub(crate) const ROWS: &[Row] = &[
         [Protocols]
     ),
     row!("21d", "the same: gateway's CPU a call on top of gRPC's", "protocols.connect_more_us" in "µs", Shown, [Protocols]),
+    row!(
+        "22",
+        "4 callers: CreateOrder/s ÷ T with 4 clients",
+        "few.per_second" / "few.transactions_per_second",
+        Shown,
+        [Few]
+    ),
+    row!("22b", "the same: p50 of CreateOrder", "few.p50_ms" in "ms", Shown, [Few]),
+    row!("22c", "the same: p99 of CreateOrder", "few.p99_ms" in "ms", Shown, [Few]),
 ];
 
 /// The rows that were asked for; `5` means 5a and 5b.

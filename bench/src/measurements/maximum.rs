@@ -15,6 +15,10 @@ const SINGLE_IN_FLIGHT_ORDERS: u32 = 48;
 /// Until the last steps of the first orders are mixed with the first steps of later ones.
 const SINGLE_WARM_UP: Duration = Duration::from_secs(8);
 
+/// Too few to fill a batch, or the cores.
+const FEW_CALLERS: u32 = 4;
+const FEW_DURATION_MAX: Duration = Duration::from_secs(5);
+
 const NOTIFICATIONS_BOUND: Duration = Duration::from_secs(60);
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
@@ -64,6 +68,25 @@ pub(crate) async fn shop(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let cost = found.completed_cost;
     say(format_args!("the core alone, {rate:.0} orders/s offered: {:.0} µs an order ({cost})", cost.total()));
     bench.side.samples.push("shop.alone_cpu_us", cost.openorder);
+    running.stop().await
+}
+
+/// A few callers, each of which waits for its answer: what a batch saves must not make them wait for each other.
+pub(crate) async fn few(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let duration = bench.args.window().min(FEW_DURATION_MAX);
+    let transactions = bench.pgbench.orders_of(FEW_CALLERS, duration).await?;
+    let running = bench.start(&[]).await?;
+    let load = Load::closed(FEW_CALLERS, Duration::from_secs(2), duration);
+    let report = bench.load(load, &running).await?.report;
+    say(format_args!(
+        "{FEW_CALLERS} callers: {:.0} CreateOrder/s, p50 {:.1} ms, p99 {:.1} ms; pgbench: {:.0} transactions/s",
+        report.accepted_per_second, report.call_ms.p50, report.call_ms.p99, transactions.per_second
+    ));
+    let samples = &mut bench.side.samples;
+    samples.push("few.per_second", report.accepted_per_second);
+    samples.push("few.transactions_per_second", transactions.per_second);
+    samples.push("few.p50_ms", report.call_ms.p50);
+    samples.push("few.p99_ms", report.call_ms.p99);
     running.stop().await
 }
 

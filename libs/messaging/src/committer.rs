@@ -25,7 +25,11 @@ use uuid::Uuid;
 
 use crate::{
     Application, Backbone, CommitterSettings, Envelope, Outcomes, RequestKey, SharedReads, UnitOfWork,
-    committer::{isolation::Verdict, pace::Pace, plan::Plan},
+    committer::{
+        isolation::Verdict,
+        pace::{Arrivals, Pace},
+        plan::Plan,
+    },
     metrics::Metrics,
     request_results::{self, Key, Stored},
 };
@@ -105,6 +109,7 @@ impl<'a, A: Application> Batch<'a, A> {
 pub struct Committer<A: Application> {
     backbone: Arc<Backbone>,
     queue: mpsc::Sender<Pending<A>>,
+    arrivals: Arc<Arrivals>,
     results: SharedReads<Uuid, Stored>,
     retry_after: Duration,
     deadline_default: Duration,
@@ -115,6 +120,7 @@ impl<A: Application> Clone for Committer<A> {
         Self {
             backbone: Arc::clone(&self.backbone),
             queue: self.queue.clone(),
+            arrivals: Arc::clone(&self.arrivals),
             results: self.results.clone(),
             retry_after: self.retry_after,
             deadline_default: self.deadline_default,
@@ -130,18 +136,20 @@ impl<A: Application> Committer<A> {
         settings: CommitterSettings,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, commands) = mpsc::channel(settings.queue_max);
+        let arrivals = Arc::new(Arrivals::default());
         let results = backbone.shared_reads(|pool, ids: Vec<Uuid>| async move {
             Ok(request_results::find(&pool, ids).await?.into_iter().collect())
         });
         let committer = Self {
             backbone: Arc::clone(&backbone),
             queue,
+            arrivals: Arc::clone(&arrivals),
             results,
             retry_after: Duration::from_millis(settings.retry_after_ms),
             deadline_default: Duration::from_millis(settings.deadline_default_ms),
         };
         let metrics = Metrics::get();
-        let worker = Worker { backbone, application, settings, metrics, repeats: AtomicBool::new(false) };
+        let worker = Worker { backbone, application, settings, arrivals, metrics, repeats: AtomicBool::new(false) };
         (committer, worker.run(commands))
     }
 
@@ -187,6 +195,7 @@ impl<A: Application> Committer<A> {
                 mpsc::error::TrySendError::Closed(_) => stopping(self.retry_after),
             });
         }
+        self.arrivals.came(|| self.queue.max_capacity() - self.queue.capacity());
         match tokio::time::timeout_at(deadline.into(), answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(stopping(self.retry_after)),
@@ -203,6 +212,7 @@ struct Worker<A> {
     backbone: Arc<Backbone>,
     application: Arc<A>,
     settings: CommitterSettings,
+    arrivals: Arc<Arrivals>,
     metrics: &'static Metrics,
     /// Whether commands come again: then they are looked up first.
     repeats: AtomicBool,
@@ -236,10 +246,13 @@ impl<A: Application> Worker<A> {
             }
             let since = Instant::now();
             while let Some(wait) = pace.wait(batch.len() + commands.len(), committing, since, Instant::now()) {
+                let awaited = wait.company - batch.len();
                 tokio::select! {
                     Some(committed) = under_way.next() => committing -= committed,
-                    () = tokio::time::sleep(wait) => {}
+                    () = self.arrivals.reach(awaited, || commands.len()) => {}
+                    () = tokio::time::sleep(wait.at_most) => {}
                 }
+                self.arrivals.enough();
             }
             while batch.len() < self.settings.batch_max
                 && let Ok(pending) = commands.try_recv()
