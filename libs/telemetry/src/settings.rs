@@ -56,8 +56,9 @@ settings! {
         span_flush_interval_ms: u64 = 1_000, 1..=60_000;
         /// How long one export may take, in milliseconds.
         span_export_timeout_ms: u64 = 5_000, 1..=60_000;
-        /// What is logged: a level, or levels of modules, such as `info,openorder_messaging=debug,h2=off`.
-        log_level: String = "info";
+        /// What is logged: a level, or levels of modules, such as `info,openorder_messaging=debug,h2=off`. At first, what
+        /// PostgreSQL remarks about migrations that were done before is left out.
+        log_level: String = "info,sqlx::postgres::notice=warn";
         /// How log lines look.
         log_format: LogFormat = LogFormat::Json;
         /// Whether log lines go to standard error.
