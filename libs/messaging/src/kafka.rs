@@ -39,7 +39,9 @@ pub(crate) fn client(settings: &KafkaSettings, client_id: &str) -> ClientConfig 
         .set("reconnect.backoff.max.ms", "1000")
         // A broker that is away is told by our own readiness, once, not by librdkafka's log every second.
         .set("log.connection.close", "false")
-        .set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
+        .set_log_level(rdkafka::config::RDKafkaLogLevel::Critical)
+        // Also while the client is being made, when it would warn about what we set on purpose.
+        .set("log_level", (rdkafka::config::RDKafkaLogLevel::Critical as i32).to_string());
     security::apply(&mut config, settings);
     config
 }
