@@ -29,6 +29,8 @@ pub(crate) enum Part {
     Hot,
     /// Four callers.
     Few,
+    /// One order at a time, on a system at rest.
+    Lone,
     Reads,
     /// Over TLS, with a token.
     Signed,
@@ -321,6 +323,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row!("22b", "the same: p50 of CreateOrder", "few.p50_ms" in "ms", Shown, [Few]),
     row!("22c", "the same: p99 of CreateOrder", "few.p99_ms" in "ms", Shown, [Few]),
+    row!("23", "a lone order, creation to completion: p50", "lone.p50_ms" in "ms", AtMost(12.0), [Lone]),
 ];
 
 /// The rows that were asked for; `5` means 5a and 5b.

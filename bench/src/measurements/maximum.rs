@@ -19,6 +19,10 @@ const SINGLE_WARM_UP: Duration = Duration::from_secs(8);
 const FEW_CALLERS: u32 = 4;
 const FEW_DURATION_MAX: Duration = Duration::from_secs(5);
 
+/// An order is at its end long before the next one.
+const LONE_PER_SECOND: f64 = 5.0;
+const LONE_DURATION: Duration = Duration::from_secs(10);
+
 const NOTIFICATIONS_BOUND: Duration = Duration::from_secs(60);
 
 pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
@@ -87,6 +91,17 @@ pub(crate) async fn few(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     samples.push("few.transactions_per_second", transactions.per_second);
     samples.push("few.p50_ms", report.call_ms.p50);
     samples.push("few.p99_ms", report.call_ms.p99);
+    running.stop().await
+}
+
+/// One order after another on a system at rest: no batch, and nobody to wait for.
+pub(crate) async fn lone(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let running = bench.start(&[]).await?;
+    let load = Load { rate: Some(LONE_PER_SECOND), ..Load::closed(FEW_CALLERS, Duration::from_secs(2), LONE_DURATION) };
+    let report = bench.load(load, &running).await?.report;
+    let (p50, p99) = (report.completion_ms.p50, report.completion_ms.p99);
+    say(format_args!("a lone order: p50 {p50:.1} ms, p99 {p99:.1} ms to completion"));
+    bench.side.samples.push("lone.p50_ms", p50);
     running.stop().await
 }
 

@@ -37,6 +37,7 @@ const ROUND: &[Part] = &[
     Part::Untraced,
     Part::Hot,
     Part::Few,
+    Part::Lone,
     Part::Single,
     Part::Memory,
     Part::Reads,
@@ -96,7 +97,13 @@ async fn by_turns(
     }
     let reference = bench.rows.iter().any(|row| row.is_against_t(part)).then_some(part.reference()).flatten();
     bench.before = match (reference, latest) {
-        (Some(_), None) => Some(bench.slice().await?),
+        (Some(_), None) => match bench.slice().await {
+            Ok(slice) => Some(slice),
+            Err(error) => {
+                without_reference(bench, part, &error).await;
+                return Ok(None);
+            }
+        },
         (Some(_), latest) => latest,
         (None, _) => None,
     };
@@ -114,16 +121,19 @@ async fn by_turns(
             say(format_args!("{label}:"));
         }
         if let Err(error) = measure(bench, part).await {
-            // The other rows still say something, after an hour in particular.
-            say(format_args!("{label}: {error:#}"));
-            bench.side.failed.insert(part, format!("{error:#}"));
-            tokio::time::sleep(FAILURE_PAUSE).await;
+            failed(bench, label, part, &error).await;
             continue;
         }
         if let Some(name) = reference
             && let Some(before) = bench.before
         {
-            let after = bench.slice().await?;
+            let after = match bench.slice().await {
+                Ok(after) => after,
+                Err(error) => {
+                    without_reference(bench, part, &error).await;
+                    return Ok(None);
+                }
+            };
             let mean = before.mean(after);
             bench.side.samples.push(format!("{name}.reference_per_second"), mean.per_second);
             bench.side.samples.push(format!("{name}.reference_cpu_us"), mean.cpu_us);
@@ -131,6 +141,21 @@ async fn by_turns(
         }
     }
     Ok(bench.before.take())
+}
+
+/// The other rows still say something, after an hour in particular.
+async fn failed(bench: &mut Bench<'_>, label: &'static str, part: Part, error: &anyhow::Error) {
+    bench.select(label);
+    say(format_args!("{label}: {error:#}"));
+    bench.side.failed.insert(part, format!("{error:#}"));
+    tokio::time::sleep(FAILURE_PAUSE).await;
+}
+
+/// Nothing to set it against, under any program.
+async fn without_reference(bench: &mut Bench<'_>, part: Part, error: &anyhow::Error) {
+    for label in bench.labels() {
+        failed(bench, label, part, error).await;
+    }
 }
 
 async fn measure(bench: &mut Bench<'_>, part: Part) -> anyhow::Result<()> {
@@ -143,6 +168,7 @@ async fn measure(bench: &mut Bench<'_>, part: Part) -> anyhow::Result<()> {
         Part::Untraced => maximum::untraced(bench).await,
         Part::Hot => maximum::hot(bench).await,
         Part::Few => maximum::few(bench).await,
+        Part::Lone => maximum::lone(bench).await,
         Part::Single => maximum::single(bench).await,
         Part::Tenth => fractions::measure(bench, &fractions::TENTH).await,
         Part::ThreeTenths => fractions::measure(bench, &fractions::THREE_TENTHS).await,
