@@ -246,13 +246,13 @@ impl<A: Application> Worker<A> {
             }
             let since = Instant::now();
             while let Some(wait) = pace.wait(batch.len() + commands.len(), committing, since, Instant::now()) {
-                let awaited = wait.company - batch.len();
+                let awaited = wait.commands - batch.len();
                 tokio::select! {
                     Some(committed) = under_way.next() => committing -= committed,
                     () = self.arrivals.reach(awaited, || commands.len()) => {}
                     () = tokio::time::sleep(wait.at_most) => {}
                 }
-                self.arrivals.enough();
+                self.arrivals.stop_waiting();
             }
             while batch.len() < self.settings.batch_max
                 && let Ok(pending) = commands.try_recv()

@@ -35,7 +35,7 @@ pub(super) struct Pace {
 pub(super) struct Wait {
     pub(super) at_most: Duration,
     /// That so many commands wait.
-    pub(super) company: usize,
+    pub(super) commands: usize,
 }
 
 impl Pace {
@@ -64,7 +64,7 @@ impl Pace {
         let floor = self.began.map_or(now, |began| began + self.linger_min);
         let until = if committing > 0 { floor.max(since + self.linger) } else { floor };
         let at_most = until.saturating_duration_since(now);
-        (!at_most.is_zero()).then_some(Wait { at_most, company: all })
+        (!at_most.is_zero()).then_some(Wait { at_most, commands: all })
     }
 
     /// A batch of so many commands begins while so many others are being committed.
@@ -109,7 +109,7 @@ impl Arrivals {
     }
 
     /// The wait is over: nobody is woken any more.
-    pub(super) fn enough(&self) {
+    pub(super) fn stop_waiting(&self) {
         self.awaited.store(Self::NONE, Ordering::SeqCst);
     }
 }
@@ -133,8 +133,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn wait(at_most_ms: u64, company: usize) -> Option<Wait> {
-        Some(Wait { at_most: ms(at_most_ms), company })
+    fn wait(at_most_ms: u64, commands: usize) -> Option<Wait> {
+        Some(Wait { at_most: ms(at_most_ms), commands })
     }
 
     #[test]
