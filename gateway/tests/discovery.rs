@@ -34,7 +34,7 @@ macro_rules! reflection_test {
             use tonic_reflection::pb::$version::server_reflection_request::MessageRequest;
             use tonic_reflection::pb::$version::server_reflection_response::MessageResponse;
 
-            let nowhere = listen_nowhere().await;
+            let nowhere = listen_nowhere();
             let gateway = gateway(&nowhere, &nowhere, settings()).await;
             let ask = |question| ServerReflectionRequest { host: String::new(), message_request: Some(question) };
             let questions = |last: &str| {
@@ -116,7 +116,7 @@ async fn health_is_told_for_each_service_and_for_the_gateway() {
 
 #[tokio::test]
 async fn the_gateway_is_ready_for_calls_once_a_service_is() {
-    let (orders, nowhere) = (orders().await, listen_nowhere().await);
+    let (orders, nowhere) = (orders().await, listen_nowhere());
     let gateway = gateway(&orders.url(), &nowhere, settings()).await;
     let outside = caller(&gateway).await;
     until(async || health(&outside, "").await == ServingStatus::Serving).await;
@@ -134,7 +134,7 @@ async fn the_gateway_is_ready_for_calls_once_a_service_is() {
 
 #[tokio::test]
 async fn nobody_knows_an_unknown_service() {
-    let nowhere = listen_nowhere().await;
+    let nowhere = listen_nowhere();
     let gateway = gateway(&nowhere, &nowhere, settings()).await;
     let request = Request::new(HealthCheckRequest { service: "unknown".to_owned() });
     let unknown = HealthClient::new(caller(&gateway).await).check(request).await.unwrap_err();

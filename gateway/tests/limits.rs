@@ -7,10 +7,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use openorder_gateway::{Anonymous, GatewaySettings, serve};
+use openorder_rpc::reason_of;
 use openorder_rpc::status::retry_after_of;
-use openorder_rpc::{listen, reason_of};
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::RoleTelemetry;
+use openorder_testing::free_address;
 use support::tls::{Authority, Says};
 use support::{GET_ORDER, call, call_with, caller, gateway, orders, orders_at, settings, until, watch};
 use tonic::{Code, Request, Status};
@@ -71,7 +72,7 @@ async fn the_service_hears_how_much_time_is_left() {
 
 #[tokio::test]
 async fn a_dead_service_is_unavailable_until_it_is_back() {
-    let address = listen("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let address = free_address().to_string();
     let url = format!("http://{address}");
     let gateway = gateway(&url, &url, settings()).await;
     let outside = caller(&gateway).await;

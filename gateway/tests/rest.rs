@@ -225,7 +225,7 @@ async fn refusals_of_services_arrive_with_all_that_they_say() {
     });
     assert_eq!((missed.status, missed.json()), (404, expected));
     assert_eq!(http.get("/v1/orders/1/timeline").await.status, 501);
-    let nowhere = listen_nowhere().await;
+    let nowhere = listen_nowhere();
     let gateway = gateway(&nowhere, &nowhere, settings()).await;
     let away = Http1::connect(&gateway).await.get("/v1/orders/1").await;
     assert_eq!((away.status, away.header("retry-after")), (503, "1"));

@@ -26,13 +26,8 @@ pub struct Cluster {
 impl Cluster {
     /// Makes and starts all of them.
     pub async fn start() -> Self {
-        let port = loop {
-            let port = openorder_testing::free_address().port();
-            let ports = (0..BROKERS).flat_map(|number| [port + number, port + number + CONTROLLER_OFFSET]);
-            if ports.into_iter().all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-                break port;
-            }
-        };
+        let ports: Vec<_> = (0..BROKERS).flat_map(|number| [number, number + CONTROLLER_OFFSET]).collect();
+        let port = openorder_testing::free_ports(&ports);
         let cluster = Self { folder: format!("/var/tmp/openorder-brokers-{:08x}", rand_number()).into(), port };
         cluster.run("make", &[&port.to_string(), &BROKERS.to_string()]).await;
         for number in 1..=BROKERS {

@@ -78,12 +78,7 @@ impl Servers {
         let number = rand_number();
         let folder = PathBuf::from(format!("/var/tmp/openorder-scenarios-{number:08x}"));
         // Kafka's controller takes the port behind the broker's.
-        let kafka = loop {
-            let port = openorder_testing::free_address().port();
-            if std::net::TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
-                break port;
-            }
-        };
+        let kafka = openorder_testing::free_ports(&[0, 1]);
         let (postgres, redis) = (openorder_testing::free_address().port(), openorder_testing::free_address().port());
         let ports =
             [("OPENORDER_KAFKA_PORT", kafka), ("OPENORDER_POSTGRES_PORT", postgres), ("OPENORDER_REDIS_PORT", redis)];

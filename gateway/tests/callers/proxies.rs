@@ -2,6 +2,7 @@
 
 use openorder_gateway::{Anonymous, GatewaySettings};
 use openorder_rpc::reason_of;
+use openorder_testing::free_address;
 use tonic::Request;
 
 use super::world::{REACHED, World};
@@ -54,11 +55,10 @@ async fn where_a_call_came_from_is_what_a_trusted_proxy_says_and_nobody_else() {
 #[tokio::test]
 async fn each_address_behind_a_proxy_calls_as_often_as_one_that_calls_by_itself() {
     // Redis is away: the gateway counts by itself.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let world = World::ready(|settings| {
         behind_a_proxy(settings);
         (settings.caller_rate_per_second, settings.caller_burst) = (1, 5);
-        settings.redis_url = format!("redis://{nobody}").as_str().into();
+        settings.redis_url = format!("redis://{}", free_address()).as_str().into();
     })
     .await;
     let reached = async |address: &str| {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use openorder_gateway::GatewaySettings;
 use openorder_rpc::reason_of;
 use openorder_rpc::status::retry_after_of;
+use openorder_testing::free_address;
 use tonic::Request;
 
 use super::world::{REACHED, Users, World};
@@ -79,8 +80,7 @@ async fn gateways_count_the_calls_of_a_caller_together_and_no_other_callers() {
 async fn while_redis_is_away_each_gateway_counts_for_itself() {
     let world = World::ready(|settings| {
         limited(settings, &prefix());
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        settings.redis_url = format!("redis://{nobody}").as_str().into();
+        settings.redis_url = format!("redis://{}", free_address()).as_str().into();
     })
     .await;
     let started = Instant::now();

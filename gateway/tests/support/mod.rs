@@ -24,6 +24,7 @@ use openorder_proto::PUBLIC_FILE_DESCRIPTOR_SET;
 use openorder_rpc::{RpcClientSettings, RpcServerSettings, listen, rejection, serve, with_health};
 use openorder_runtime::{Readiness, Shutdown};
 use openorder_telemetry::RoleTelemetry;
+use openorder_testing::free_address;
 use openorder_types::Rejection;
 use tokio::task::JoinHandle;
 use tonic::body::Body;
@@ -303,6 +304,6 @@ pub async fn until(what: impl AsyncFn() -> bool) {
 }
 
 /// An address where nobody answers.
-pub async fn listen_nowhere() -> String {
-    format!("http://{}", listen("127.0.0.1:0").await.unwrap().local_addr().unwrap())
+pub fn listen_nowhere() -> String {
+    format!("http://{}", free_address())
 }

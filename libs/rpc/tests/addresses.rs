@@ -9,8 +9,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use openorder_rpc::{Resolver, RpcClientSettings, RpcServerSettings, Upstream, UpstreamChannel, listen};
+use openorder_rpc::{Resolver, RpcClientSettings, RpcServerSettings, Upstream, UpstreamChannel};
 use openorder_telemetry::RoleTelemetry;
+use openorder_testing::free_address;
 use support::{Running, call, client_settings, service_call, start_at, text};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -126,7 +127,7 @@ async fn an_address_that_comes_is_called_and_one_that_goes_is_not() {
 #[tokio::test]
 async fn a_dead_address_costs_nobody_time() {
     let alive = server("127.0.0.1:0").await;
-    let dead = listen("127.0.0.2:0").await.unwrap().local_addr().unwrap();
+    let dead = free_address();
     let settings = RpcClientSettings { attempts_max: 1, ..settings() };
     let (_, channel) = name(&[dead, alive.address], &settings);
     for _ in 0..50 {

@@ -15,17 +15,14 @@ use openorder_rpc::{
     channel, listen, reason_of,
 };
 use openorder_telemetry::RoleTelemetry;
+use openorder_testing::free_address;
 use support::{call, client, client_settings, service_call, start, start_at, start_quiet, text};
 use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-async fn free_address() -> String {
-    listen("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
-}
-
 #[tokio::test]
 async fn a_dead_upstream_is_unavailable_and_says_when_to_come_again() {
-    let address = free_address().await;
+    let address = free_address().to_string();
     let started = Instant::now();
     let dead = client(&format!("http://{address}"));
     let refused = call(dead.clone(), "Sleep", service_call().request(text(1))).await.unwrap_err();
@@ -42,7 +39,7 @@ async fn a_dead_upstream_is_unavailable_and_says_when_to_come_again() {
 
 #[tokio::test]
 async fn a_restarted_upstream_is_found_again() {
-    let address = free_address().await;
+    let address = free_address().to_string();
     let url = format!("http://{address}");
     let channel = client(&url);
     for _ in 0..3 {
@@ -59,7 +56,7 @@ async fn a_restarted_upstream_is_found_again() {
 
 #[tokio::test]
 async fn a_call_waits_for_an_upstream_that_is_about_to_come() {
-    let address = free_address().await;
+    let address = free_address().to_string();
     let settings = RpcClientSettings { attempts_max: 20, backoff_min_ms: 60, ..client_settings() };
     let channel = channel(&RoleTelemetry::disabled("test"), &format!("http://{address}"), &settings).unwrap();
     // Not retry safe: what was never sent may be sent.

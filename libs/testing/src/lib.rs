@@ -19,6 +19,7 @@
     reason = "a test that cannot have its world fails"
 )]
 
+mod addresses;
 mod bound;
 mod cut;
 mod front;
@@ -29,13 +30,11 @@ mod service;
 mod topics;
 
 use std::{
-    collections::BTreeSet,
     env,
-    net::{SocketAddr, TcpListener},
     os::unix::fs::MetadataExt,
     path::Path,
     str::FromStr,
-    sync::{Mutex, Once, PoisonError},
+    sync::Once,
     time::{Duration, Instant},
 };
 
@@ -47,6 +46,7 @@ use rand::Rng;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
 use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
+pub use addresses::{free_address, free_ports};
 pub use cut::Cut;
 pub use front::BrokerFront;
 pub use http::get_json;
@@ -232,20 +232,6 @@ pub fn redis_url() -> String {
 #[expect(clippy::disallowed_methods, reason = "tests have no settings of a process")]
 pub fn variable(name: &str, default: &str) -> String {
     env::var(name).unwrap_or_else(|_| default.to_owned())
-}
-
-/// An address on loopback that was free a moment ago, below the ephemeral range. This process gets none twice: whoever
-/// was given one may not have taken it yet.
-pub fn free_address() -> SocketAddr {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    for _ in 0..200 {
-        let port = rand::rng().random_range(20_000..32_000);
-        let is_new = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
-        if is_new && let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            return listener.local_addr().expect("a bound listener has an address");
-        }
-    }
-    panic!("no free port between 20000 and 32000");
 }
 
 /// Looks until `probe` gives something, at most `bound` long.

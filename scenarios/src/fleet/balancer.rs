@@ -14,7 +14,7 @@ pub(super) struct Balancer {
 
 impl Balancer {
     pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind(openorder_testing::free_address()).await.expect("a free address");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free address");
         let address = listener.local_addr().expect("a bound address");
         let targets = Arc::new(Mutex::new(Vec::new()));
         let accepting = tokio::spawn(accept(listener, Arc::clone(&targets)));

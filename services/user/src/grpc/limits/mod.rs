@@ -159,7 +159,7 @@ fn both(user: &str, peer: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use openorder_testing::{Cut, eventually, redis_url};
+    use openorder_testing::{Cut, eventually, free_address, redis_url};
 
     use super::*;
     use crate::credentials::testing::tokens;
@@ -184,8 +184,10 @@ mod tests {
 
     /// One whose Redis is away.
     fn without_redis() -> Limits {
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        limits(&UserSettings { redis_url: format!("redis://{nobody}").as_str().into(), ..settings() }, &tokens())
+        limits(
+            &UserSettings { redis_url: format!("redis://{}", free_address()).as_str().into(), ..settings() },
+            &tokens(),
+        )
     }
 
     fn both_ways() -> [Limits; 2] {
