@@ -43,11 +43,12 @@ const ROUND: &[Part] = &[
     Part::Reads,
     Part::Signed,
     Part::Protocols,
+    Part::Overload,
+    Part::Fairness,
     Part::Floor,
 ];
 /// What is measured once, or by rounds of its own.
-const ONCE: &[Part] =
-    &[Part::Overload, Part::Fairness, Part::Parallel, Part::Start, Part::Stored, Part::Sustained, Part::Builds];
+const ONCE: &[Part] = &[Part::Parallel, Part::Start, Part::Stored, Part::Sustained, Part::Builds];
 /// After something went wrong: until its processes are gone.
 const FAILURE_PAUSE: Duration = Duration::from_secs(2);
 

@@ -18,6 +18,8 @@ const LOST_SHARE_MAX: f64 = 0.001;
 /// Where the search begins, of T.
 const FIRST_SHARE: f64 = 0.5;
 const TRIALS_MAX: u32 = 8;
+/// A shorter trial has too few orders beyond its p99 at low rates: it refused rates that hold.
+const TRIAL_DURATION_MIN: Duration = Duration::from_secs(20);
 /// A rate that held for a trial may not hold for longer: the next one is lower by this.
 const HOLD_STEP: f64 = 0.9;
 const HOLDS_MAX: u32 = 4;
@@ -32,9 +34,10 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     };
     let system = with_orders.as_ref().unwrap_or(&bench.side.system);
     let running = system.start_core(&[]).await?;
+    let trial = bench.args.window().max(TRIAL_DURATION_MIN);
     let mut search = Search::new(offered.per_second * FIRST_SHARE, TRIALS_MAX);
     while let Some(rate) = search.next() {
-        search.tell(offer(bench, system, &running, rate, bench.args.window()).await?.is_some());
+        search.tell(offer(bench, system, &running, rate, trial).await?.is_some());
     }
     let first = search.found();
     running.stop().await?;
