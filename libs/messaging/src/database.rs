@@ -10,7 +10,7 @@ use openorder_runtime::compiled_here;
 pub use openorder_types::database::POSTGRES;
 pub(crate) use openorder_types::database::is_timeout;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool, SqlStr,
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, SqlStr,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -41,27 +41,28 @@ pub async fn open(
             ("idle_in_transaction_session_timeout", settings.transaction_idle_max_ms.to_string()),
         ])
         .log_statements(tracing::log::LevelFilter::Trace);
-    // Where the database may be missing, the one is asked that is always there.
-    let asked = if settings.create_if_missing { options.clone().database("postgres") } else { options.clone() };
-    let keeps_settings = sessions::keep_settings(&asked, settings.statement_timeout_ms).await?;
-    if settings.create_if_missing {
-        create_if_missing(&options).await?;
-    }
-    let mut pool = PgPoolOptions::new()
-        .max_connections(settings.connections_max)
-        .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-        .test_before_acquire(false);
-    if !keeps_settings {
+    let first = connect(&options, settings.create_if_missing).await?;
+    let pool = || {
+        PgPoolOptions::new()
+            .max_connections(settings.connections_max)
+            .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+            .test_before_acquire(false)
+    };
+    let connected = pool().connect_with(options.clone()).await?;
+    let pool = if sessions::keep_settings(first, &connected, settings.statement_timeout_ms).await? {
+        connected
+    } else {
+        connected.close().await;
         let session = format!(
             "set statement_timeout = {}; set idle_in_transaction_session_timeout = {}",
             settings.statement_timeout_ms, settings.transaction_idle_max_ms
         );
-        pool = pool.after_connect(move |connection, _| {
+        let with_settings = pool().after_connect(move |connection, _| {
             let session = session.clone();
             Box::pin(async move { connection.execute(AssertSqlSafe(session)).await.map(drop) })
         });
-    }
-    let pool = pool.connect_with(options).await?;
+        with_settings.connect_with(options).await?
+    };
     migrate(&pool, &MESSAGING).await?;
     migrate(&pool, own).await?;
     sqlx::raw_sql(STATISTICS).execute(&pool).await?;
@@ -113,7 +114,25 @@ async fn migrate(pool: &PgPool, migrator: &Migrator) -> Result<(), MigrateError>
     migrator.run(pool).await
 }
 
-async fn create_if_missing(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
+/// A connection to the database, which is created when it is missing and may be. Nearly always it is there: that it is
+/// costs no connection of its own.
+async fn connect(options: &PgConnectOptions, create_if_missing: bool) -> Result<PgConnection, sqlx::Error> {
+    match options.connect().await {
+        Err(error) if create_if_missing && may_be_missing(&error) => {
+            create_missing(options).await?;
+            options.connect().await
+        }
+        connected => connected,
+    }
+}
+
+/// PostgreSQL says 3D000 of a missing database, and poolers what they like.
+fn may_be_missing(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(_)) && !sessions::is_refusal_of_pooler(error)
+}
+
+/// Creates the database unless it is there, by the one that always is.
+async fn create_missing(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
     let Some(name) = options.get_database() else { return Ok(()) };
     let mut connection = options.clone().database("postgres").connect().await?;
     let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")

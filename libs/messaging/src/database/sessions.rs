@@ -1,25 +1,24 @@
 //! What is between this process and PostgreSQL. Time limits, advisory locks and prepared statements belong to a session:
 //! a pooler that hands each transaction to another session loses them, at some time later and without a clear word.
 
-use sqlx::{
-    ConnectOptions, Connection, PgConnection, Row,
-    postgres::{PgConnectOptions, PgRow},
-};
+use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgRow};
 
 use super::OpenError;
 
-/// Whether sessions begin with the settings that the options name. A pooler may leave them out: then each session has to
-/// be given them.
+/// Whether sessions begin with the settings that the options of this connection and of this pool name. A pooler may leave
+/// them out: then each session has to be given them.
 ///
 /// # Errors
-/// [`OpenError::Pooler`] where a session is not this connection's own; the error of the first connection that fails.
-pub(super) async fn keep_settings(options: &PgConnectOptions, statement_timeout_ms: u64) -> Result<bool, OpenError> {
-    let (mut one, mut other) = (options.connect().await?, options.connect().await?);
+/// [`OpenError::Pooler`] where a session is not a connection's own; the error of the first statement that fails.
+pub(super) async fn keep_settings(
+    mut one: PgConnection,
+    pool: &PgPool,
+    statement_timeout_ms: u64,
+) -> Result<bool, OpenError> {
     let (of_one, timeout) = state(&mut one).await?;
     // A pooler of transactions gives the session that was free last, and that one's connection is still there.
-    let (of_other, _) = state(&mut other).await?;
+    let (of_other, _) = state(&mut *pool.acquire().await?).await?;
     one.close().await?;
-    other.close().await?;
     if of_one == of_other {
         return Err(OpenError::Pooler);
     }
